@@ -1,0 +1,753 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""The catalogue: every environment variable of every Appwrite release, its default, its kind and who receives it.
+
+A variable has rows ``(since, default, services)``; the newest row whose release is not newer than the one asked for
+counts. ``default`` is the installer's, ``None`` where ``variables.php`` does not name the variable. ``services`` are
+the compose services that list it, less their ``appwrite-`` prefix: ``@name`` is a group of ``_SERVICE_GROUPS``,
+``-name`` takes one out, ``$`` means that no service lists it but the compose file itself inserts its value.
+``unread`` is the first release whose code no longer looks at a variable, ``use`` the variable that took its place.
+
+To add a release: a line in ``_RECORDED``; a row wherever a default or a list changed; new variables at the place that
+``variables.php`` gives them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Callable, Sequence, TypeVar
+
+KEY = "_APP_OPENSSL_KEY_V1"
+
+# From which release on a recorded one stands for all: a minor release for its patch releases (early ones of 1.5 and 1.6
+# name a few services differently), but 1.9.5 is as 1.9.6. Variables that came with a patch release have rows from it.
+_RECORDED = (
+    ("1.4", "1.4.14"),
+    ("1.5", "1.5.11"),
+    ("1.6", "1.6.2"),
+    ("1.7", "1.7.4"),
+    ("1.8", "1.8.1"),
+    ("1.9", "1.9.0"),
+    ("1.9.5", "1.9.6"),
+)
+RELEASES: tuple[str, ...] = tuple(release for since, release in _RECORDED)
+NEWEST = RELEASES[-1]
+
+_SERVICE_GROUPS = {
+    "tasks": (
+        ("1.4", "maintenance schedule usage"),
+        ("1.5", "task-maintenance task-scheduler-functions task-scheduler-messages"),
+        (
+            "1.6",
+            "task-maintenance task-scheduler-executions task-scheduler-functions task-scheduler-messages "
+            "task-stats-resources",
+        ),
+        (
+            "1.9.5",
+            "task-interval task-maintenance task-scheduler-executions task-scheduler-functions "
+            "task-scheduler-messages task-stats-resources",
+        ),
+    ),
+    "workers": (
+        (
+            "1.4",
+            "worker-audits worker-builds worker-certificates worker-databases worker-deletes worker-functions "
+            "worker-mails worker-messaging worker-migrations worker-webhooks",
+        ),
+        (
+            "1.5",
+            "worker-audits worker-builds worker-certificates worker-databases worker-deletes worker-functions "
+            "worker-mails worker-messaging worker-migrations worker-usage worker-usage-dump worker-webhooks",
+        ),
+        (
+            "1.6",
+            "worker-audits worker-builds worker-certificates worker-databases worker-deletes worker-functions "
+            "worker-mails worker-messaging worker-migrations worker-stats-resources worker-stats-usage "
+            "worker-webhooks",
+        ),
+        (
+            "1.9.5",
+            "worker-audits worker-builds worker-certificates worker-databases worker-deletes worker-executions "
+            "worker-functions worker-mails worker-messaging worker-migrations worker-screenshots "
+            "worker-stats-resources worker-stats-usage worker-webhooks",
+        ),
+    ),
+    "all": (("1.4", "appwrite realtime @tasks @workers"),),
+    "maintenance": (
+        ("1.4", "maintenance"),
+        ("1.5", "task-maintenance"),
+    ),
+    "storage": (
+        ("1.4", "appwrite worker-builds worker-deletes"),
+        ("1.5", "appwrite worker-builds worker-deletes worker-messaging"),
+        ("1.9.5", "appwrite worker-builds worker-deletes worker-messaging worker-screenshots"),
+    ),
+    "targets": (
+        ("1.4", "appwrite @maintenance worker-certificates worker-migrations"),
+        ("1.9.5", "appwrite task-interval @maintenance worker-certificates worker-migrations"),
+    ),
+    "schedulers": (("1.4", "task-scheduler-executions task-scheduler-functions"),),
+    "functions": (("1.4", "appwrite worker-builds worker-functions"),),
+    "vectors": (("1.4", "appwrite realtime worker-databases"),),
+}
+
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_LOWER_CASE_EMAIL = r"[a-z0-9.!#$%&'+/=?^_`{|}~-]+@([a-z0-9-]+\.)+[a-z0-9-]{2,}"
+# What a value of each kind looks like. Kinds that are not here: "text" and "secret" take anything, "choice:a b" takes
+# one of the words, "dsn" and "password" what a DSN carries unencoded, "ip" an address, and those of _LIST_KINDS.
+_PATTERNS = {
+    "country": (r"[A-Z]{2}", "an upper-case ISO 3166 country code such as DE"),
+    "email": (rf"(?i:{_LOWER_CASE_EMAIL})", "an e-mail address"),
+    "hostname": (rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", "a host name without scheme, port, path or spaces"),
+    "integer": (r"[0-9]+", "a whole number, digits alone"),
+    "lower-case email": (_LOWER_CASE_EMAIL, "an e-mail address in lower case, without wildcards"),
+    "number": (r"[0-9]+(\.[0-9]+)?", "a number such as 2 or 0.5"),
+    "port": (r"(?!0)[0-5]?\d{1,4}|6([0-4]\d{3}|5([0-4]\d\d|5([0-2]\d|3[0-5])))", "a port from 1 to 65535"),
+    "switch": (r"enabled|disabled", "exactly enabled or disabled"),
+    "time": (r"([01][0-9]|2[0-3]):[0-5][0-9]", "a time of day such as 03:30"),
+    "url": (r"https?://[^\s/]\S*", "a URL that begins with http:// or https://"),
+}
+_LIST_KINDS = {
+    "countries": "country",
+    "emails": "lower-case email",
+    "hostnames": "hostname",
+    "ips": "ip",
+    "list": "text",
+}
+_SECRET_KINDS = ("password", "secret")
+_DSN_BREAKERS = re.compile(r"[#+,/=?]|%[0-9A-Fa-f]{2}")
+_SHELL = re.compile(r"[\s\"'`$&|;<>()\[\]{}\\*~!]")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable: its category in ``variables.php`` (``Compose``: only the compose file names it), its kind, whether
+    its value must never be shown (``secret``), whether changing it in ``.env`` alone breaks an installation with data
+    (``sticky``), the defaults of a secret, which the whole world knows, and a line on what to heed. The last three
+    fields are the catalogue's own.
+    """
+
+    name: str
+    group: str
+    kind: str
+    secret: bool
+    sticky: bool
+    public_defaults: tuple[str, ...]
+    note: str
+    rows: tuple[tuple[str, str | None, str], ...]
+    unread: str
+    successor: str
+
+
+def _v(
+    name: str,
+    kind: str,
+    *rows: tuple[str, str | None, str],
+    sticky: bool = False,
+    unread: str = "",
+    use: str = "",
+    note: str = "",
+) -> Callable[[str], Variable]:
+    secret = kind in _SECRET_KINDS
+    public = tuple(dict.fromkeys(default for since, default, services in rows if default)) if secret else ()
+    return lambda group: Variable(name, group, kind, secret, sticky, public, note, rows, unread, use)
+
+
+_TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
+    ("General", (
+        _v(
+            "_APP_ENV", "choice:production development", ("1.4", "production", "@all"),
+            note="development shows stack traces and opens mock routes; set production explicitly",
+        ),
+        _v("_APP_EDITION", "text", ("1.9.5", None, "appwrite")),
+        _v("_APP_LOCALE", "text", ("1.4", "en", "appwrite")),
+        _v(
+            "_APP_OPTIONS_ABUSE", "switch", ("1.4", "enabled", "appwrite realtime"),
+            note="the API and realtime read words other than enabled and disabled differently",
+        ),
+        _v(
+            "_APP_OPTIONS_FORCE_HTTPS", "switch", ("1.4", "disabled", "appwrite worker-builds"),
+            ("1.6", "disabled", "@functions worker-mails"),
+            (
+                "1.9.5", "disabled",
+                "appwrite @schedulers worker-builds worker-functions "
+                "worker-mails worker-migrations worker-screenshots",
+            ),
+            note="only the exact word enabled redirects",
+        ),
+        _v(
+            "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS", "switch", ("1.4.4", "disabled", "appwrite worker-builds"),
+            ("1.7", "disabled", ""), use="_APP_OPTIONS_ROUTER_FORCE_HTTPS",
+        ),
+        _v("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "switch", ("1.7", "disabled", "appwrite worker-builds")),
+        _v(
+            "_APP_OPTIONS_ROUTER_PROTECTION", "switch", ("1.4.4", "disabled", "appwrite realtime"),
+            note="1.9.0 protects whatever it says (appwrite/appwrite#12798); since 1.9.5 unset means on",
+        ),
+        _v(
+            "_APP_OPENSSL_KEY_V1", "secret", ("1.4", "your-secret-key", "@all -worker-messaging"),
+            ("1.5", "your-secret-key", "@all"), sticky=True,
+            note="a change makes stored secrets unreadable; whoever knows it can forge an administrator",
+        ),
+        _v(
+            "_APP_DOMAIN", "hostname",
+            ("1.4", "localhost", "appwrite @maintenance worker-builds worker-certificates worker-migrations"),
+            (
+                "1.6", "localhost",
+                "appwrite @maintenance worker-builds worker-certificates "
+                "worker-functions worker-mails worker-migrations",
+            ),
+            (
+                "1.9.5", "localhost",
+                "appwrite task-interval @maintenance @schedulers worker-builds "
+                "worker-certificates worker-functions worker-mails worker-migrations",
+            ),
+            note="localhost breaks certificates and links",
+        ),
+        _v(
+            "_APP_CUSTOM_DOMAIN_DENY_LIST", "list", ("1.6.2", "example.com,test.com,app.example.com", ""),
+            ("1.9.5", "example.com,test.com,app.example.com", "appwrite"),
+        ),
+        _v(
+            "_APP_DOMAIN_FUNCTIONS", "hostname",
+            ("1.4", "functions.localhost", "appwrite @maintenance worker-certificates"),
+            ("1.9.5", "functions.localhost", "appwrite task-interval @maintenance @schedulers worker-certificates"),
+        ),
+        _v(
+            "_APP_DOMAIN_SITES", "hostnames", ("1.7", "sites.localhost", "appwrite worker-builds"),
+            ("1.9.5", "sites.localhost", "appwrite task-interval @schedulers worker-builds worker-certificates"),
+        ),
+        _v(
+            "_APP_DOMAIN_TARGET", "hostname", ("1.4", "localhost", "@targets"), ("1.7", "localhost", ""),
+            use="_APP_DOMAIN_TARGET_CNAME",
+        ),
+        _v("_APP_DOMAIN_TARGET_CNAME", "hostname", ("1.7", "localhost", "@targets")),
+        _v("_APP_DOMAIN_TARGET_AAAA", "ip", ("1.7", "::1", "@targets")),
+        _v("_APP_DOMAIN_TARGET_A", "ips", ("1.7", "127.0.0.1", "@targets")),
+        _v("_APP_DOMAIN_TARGET_CAA", "hostname", ("1.8", "", "@targets")),
+        _v("_APP_DNS", "ips", ("1.8", "8.8.8.8", "@targets")),
+        _v(
+            "_APP_CONSOLE_WHITELIST_ROOT", "switch", ("1.4", "enabled", "appwrite"),
+            note="enabled or empty admits one console account; any other word lifts the limit",
+        ),
+        _v(
+            "_APP_CONSOLE_WHITELIST_EMAILS", "emails", ("1.4", "", "appwrite"),
+            note="checked at sign-up only; compared in lower case, no wildcards, entries not trimmed",
+        ),
+        _v(
+            "_APP_CONSOLE_WHITELIST_IPS", "ips", ("1.4", "", "appwrite"),
+            note="checked at sign-up only; compared as text, no CIDR, entries not trimmed",
+        ),
+        _v(
+            "_APP_CONSOLE_COUNTRIES_DENYLIST", "countries", ("1.9.5", None, "appwrite"),
+            note="upper-case ISO codes, entries not trimmed",
+        ),
+        _v("_APP_CONSOLE_HOSTNAMES", "list", ("1.4.14", "", "appwrite"), unread="1.9", use="_APP_CONSOLE_DOMAIN"),
+        _v("_APP_CONSOLE_DOMAIN", "hostname", ("1.9.5", None, "appwrite @schedulers worker-builds")),
+        _v("_APP_CONSOLE_SCHEMA", "list", ("1.9.5", None, "appwrite @schedulers")),
+        _v("_APP_CONSOLE_TRUSTED_PROJECTS", "list", ("1.9.5", None, "appwrite worker-builds")),
+        _v("_APP_SYSTEM_EMAIL_NAME", "text", ("1.4", "Appwrite", "appwrite worker-mails")),
+        _v(
+            "_APP_SYSTEM_EMAIL_ADDRESS", "email", ("1.4", "team@appwrite.io", "appwrite worker-mails"),
+            ("1.6", "noreply@appwrite.io", "appwrite worker-mails"),
+        ),
+        _v(
+            "_APP_SYSTEM_TEAM_EMAIL", "email", ("1.6", "team@appwrite.io", ""),
+            ("1.9.5", "team@appwrite.io", "appwrite"),
+        ),
+        _v("_APP_SYSTEM_RESPONSE_FORMAT", "text", ("1.4", "", "appwrite")),
+        _v(
+            "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS", "email",
+            ("1.4", "certs@appwrite.io", "appwrite worker-certificates worker-migrations worker-webhooks"),
+            ("1.5.8", "certs@appwrite.io", "worker-webhooks"),
+            ("1.6", "certs@appwrite.io", "worker-deletes worker-webhooks"), ("1.9.5", "certs@appwrite.io", ""),
+            use="_APP_EMAIL_CERTIFICATES", note="asked for certificates before 1.5.8",
+        ),
+        _v("_APP_EMAIL_SECURITY", "email", ("1.5.8", "", "appwrite worker-migrations worker-webhooks")),
+        _v(
+            "_APP_EMAIL_CERTIFICATES", "email", ("1.5.8", "", "worker-certificates"),
+            ("1.6", "", "worker-certificates worker-deletes"),
+            note="without it no certificate is issued (appwrite/appwrite#9021)",
+        ),
+        _v(
+            "_APP_USAGE_STATS", "switch", ("1.4", "enabled", "appwrite realtime usage worker-functions"),
+            ("1.5", "enabled", "appwrite realtime worker-functions worker-usage worker-usage-dump"),
+            (
+                "1.6", "enabled",
+                "appwrite realtime task-stats-resources worker-functions "
+                "worker-stats-resources worker-stats-usage",
+            ),
+        ),
+        _v(
+            "_APP_LOGGING_PROVIDER", "text", ("1.4", "", "appwrite realtime usage @workers"),
+            ("1.5", "", "appwrite realtime @workers"), ("1.6", "", ""), ("1.9.5", "", "worker-functions"),
+            use="_APP_LOGGING_CONFIG",
+        ),
+        _v(
+            "_APP_LOGGING_CONFIG", "secret", ("1.4", "", "appwrite realtime usage @workers"),
+            ("1.5", "", "appwrite realtime @workers"), ("1.6", "", "appwrite realtime task-stats-resources @workers"),
+        ),
+        _v("_APP_LOGGING_CONFIG_REALTIME", "secret", ("1.9.5", None, "realtime")),
+        _v(
+            "_APP_EXPERIMENT_LOGGING_PROVIDER", "text", ("1.9.5", None, "appwrite"),
+            unread="1.9.5", use="_APP_EXPERIMENT_LOGGING_CONFIG",
+        ),
+        _v("_APP_EXPERIMENT_LOGGING_CONFIG", "secret", ("1.9.5", None, "appwrite")),
+        _v(
+            "_APP_USAGE_AGGREGATION_INTERVAL", "integer", ("1.4", "30", "usage"),
+            ("1.5", "30", "worker-usage worker-usage-dump"), ("1.6", "30", "worker-stats-usage"),
+            ("1.9.5", "30", "worker-stats-resources worker-stats-usage"),
+        ),
+        _v("_APP_USAGE_TIMESERIES_INTERVAL", "integer", ("1.4", "30", "")),
+        _v("_APP_USAGE_DATABASE_INTERVAL", "integer", ("1.4", "900", "")),
+        _v(
+            "_APP_STATS_RESOURCES_INTERVAL", "integer", ("1.6.2", None, "task-stats-resources worker-stats-resources"),
+            ("1.9.5", None, "task-stats-resources"),
+        ),
+        _v("_APP_WORKER_PER_CORE", "integer", ("1.4", "6", "@all")),
+        _v("_APP_WORKERS_NUM", "integer", ("1.9.5", None, "@workers")),
+        _v("_APP_WORKER_MAX_COROUTINES", "integer", ("1.9.5", None, "@workers")),
+        _v("_APP_QUEUE_NAME", "text", ("1.9.5", None, "worker-databases")),
+        _v("_APP_WEBHOOK_MAX_FAILED_ATTEMPTS", "integer", ("1.9.5", None, "worker-webhooks")),
+        _v(
+            "_APP_CONSOLE_SESSION_ALERTS", "switch", ("1.6", "disabled", "appwrite"),
+            note="mails the user on a new console login",
+        ),
+        _v("_APP_COMPRESSION_ENABLED", "switch", ("1.6.2", "enabled", ""), ("1.9.5", "enabled", "appwrite")),
+        _v("_APP_COMPRESSION_MIN_SIZE_BYTES", "integer", ("1.6.2", "1024", "appwrite")),
+        _v("_APP_TRUSTED_HEADERS", "list", ("1.9", "x-forwarded-for", ""), ("1.9.5", "x-forwarded-for", "appwrite")),
+    )),
+    ("Database", (
+        _v(
+            "_APP_DB_ADAPTER", "choice:mariadb mongodb mysql postgresql", ("1.9", "mongodb", "@all"), sticky=True,
+            note="created the database volume",
+        ),
+        _v(
+            "_APP_DB_HOST", "hostname", ("1.4", "mariadb", "@all -worker-mails -worker-messaging -worker-webhooks"),
+            ("1.5", "mariadb", "@all"), ("1.9", "mongodb", "@all"), sticky=True,
+            note="upgrades overwrite it (appwrite/appwrite#11902)",
+        ),
+        _v(
+            "_APP_DB_PORT", "port", ("1.4", "3306", "@all -worker-mails -worker-messaging -worker-webhooks"),
+            ("1.5", "3306", "@all"), ("1.9", "27017", "@all"), note="upgrades overwrite it (appwrite/appwrite#11902)",
+        ),
+        _v(
+            "_APP_DB_SCHEMA", "dsn", ("1.4", "appwrite", "@all -worker-mails -worker-messaging -worker-webhooks"),
+            ("1.5", "appwrite", "@all"), sticky=True, note="created the database volume",
+        ),
+        _v(
+            "_APP_DB_USER", "dsn", ("1.4", "user", "@all -worker-mails -worker-messaging -worker-webhooks"),
+            ("1.5", "user", "@all"), sticky=True, note="created the database volume",
+        ),
+        _v(
+            "_APP_DB_PASS", "password", ("1.4", "password", "@all -worker-mails -worker-messaging -worker-webhooks"),
+            ("1.5", "password", "@all"), sticky=True, note="created the database volume; goes unencoded through a DSN",
+        ),
+        _v(
+            "_APP_DB_ROOT_PASS", "password", ("1.4", "rootsecretpassword", "$"), sticky=True,
+            note="created the database volume; MongoDB's health check hands it unquoted to a shell",
+        ),
+        _v("_APP_POOL_ADAPTER", "choice:stack swoole", ("1.9.5", None, "@all")),
+        _v("_APP_DATABASE_SHARED_TABLES", "list", ("1.6.2", None, "task-stats-resources"), ("1.9.5", None, "@all")),
+        _v("_APP_DATABASE_SHARED_NAMESPACE", "text", ("1.9.5", None, "appwrite")),
+        _v("_APP_DB_ADAPTER_VECTORSDB", "choice:postgresql", ("1.9.5", None, "@vectors")),
+        _v("_APP_DB_HOST_VECTORSDB", "hostname", ("1.9.5", None, "@vectors")),
+        _v("_APP_DB_PORT_VECTORSDB", "port", ("1.9.5", None, "@vectors")),
+        _v("_APP_DB_SCHEMA_VECTORSDB", "dsn", ("1.9.5", None, "@vectors"), unread="1.9.5", use="_APP_DB_SCHEMA"),
+        _v("_APP_DB_USER_VECTORSDB", "dsn", ("1.9.5", None, "@vectors"), unread="1.9.5", use="_APP_DB_USER"),
+        _v("_APP_DB_PASS_VECTORSDB", "password", ("1.9.5", None, "@vectors"), unread="1.9.5", use="_APP_DB_PASS"),
+    )),
+    ("Redis", (
+        _v("_APP_REDIS_HOST", "hostname", ("1.4", "redis", "@all")),
+        _v("_APP_REDIS_PORT", "port", ("1.4", "6379", "@all")),
+        _v("_APP_REDIS_USER", "dsn", ("1.4", "", "@all")),
+        _v(
+            "_APP_REDIS_PASS", "password", ("1.4", "", "@all"),
+            note="does not give the bundled Redis a password (appwrite/appwrite#3309)",
+        ),
+    )),
+    ("InfluxDB", (
+        _v("_APP_INFLUXDB_HOST", "hostname", ("1.4", "influxdb", "appwrite telegraf usage"), ("1.5", "influxdb", "")),
+        _v("_APP_INFLUXDB_PORT", "port", ("1.4", "8086", "appwrite telegraf usage"), ("1.5", "8086", "")),
+    )),
+    ("StatsD", (
+        _v("_APP_STATSD_HOST", "hostname", ("1.4", "telegraf", "appwrite"), ("1.5", "telegraf", "")),
+        _v("_APP_STATSD_PORT", "port", ("1.4", "8125", "appwrite"), ("1.5", "8125", "")),
+    )),
+    ("SMTP", (
+        _v("_APP_SMTP_HOST", "hostname", ("1.4", "", "appwrite worker-mails")),
+        _v("_APP_SMTP_PORT", "port", ("1.4", "", "appwrite worker-mails")),
+        _v(
+            "_APP_SMTP_SECURE", "choice:tls ssl", ("1.4", "", "appwrite worker-mails"),
+            note="neither tls nor ssl means plaintext, without opportunistic TLS",
+        ),
+        _v("_APP_SMTP_USERNAME", "text", ("1.4", "", "appwrite worker-mails")),
+        _v("_APP_SMTP_PASSWORD", "secret", ("1.4", "", "appwrite worker-mails")),
+    )),
+    ("Phone", (
+        _v("_APP_SMS_PROVIDER", "secret", ("1.4", "", "appwrite worker-messaging")),
+        _v("_APP_SMS_FROM", "text", ("1.4", "", "appwrite worker-messaging")),
+        _v("_APP_SMS_PROJECTS_DENY_LIST", "list", ("1.9.5", None, "worker-messaging")),
+    )),
+    ("Storage", (
+        _v("_APP_STORAGE_LIMIT", "integer", ("1.4", "30000000", "appwrite")),
+        _v("_APP_STORAGE_PREVIEW_LIMIT", "integer", ("1.4", "20000000", "appwrite")),
+        _v(
+            "_APP_STORAGE_ANTIVIRUS", "switch", ("1.4", "disabled", "appwrite"),
+            note="1.9 ships no clamav service; enabled without one fails uploads",
+        ),
+        _v("_APP_STORAGE_ANTIVIRUS_HOST", "hostname", ("1.4", "clamav", "appwrite")),
+        _v("_APP_STORAGE_ANTIVIRUS_PORT", "port", ("1.4", "3310", "appwrite")),
+        _v("_APP_STORAGE_DEVICE", "choice:local s3 dospaces backblaze linode wasabi", ("1.4", "local", "@storage")),
+        _v("_APP_STORAGE_S3_ACCESS_KEY", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_S3_SECRET", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_S3_REGION", "text", ("1.4", "us-east-1", "@storage")),
+        _v("_APP_STORAGE_S3_BUCKET", "text", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_S3_ENDPOINT", "text", ("1.6.2", "", "@storage")),
+        _v("_APP_STORAGE_DO_SPACES_ACCESS_KEY", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_DO_SPACES_SECRET", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_DO_SPACES_REGION", "text", ("1.4", "us-east-1", "@storage")),
+        _v("_APP_STORAGE_DO_SPACES_BUCKET", "text", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_BACKBLAZE_ACCESS_KEY", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_BACKBLAZE_SECRET", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_BACKBLAZE_REGION", "text", ("1.4", "us-west-004", "@storage")),
+        _v("_APP_STORAGE_BACKBLAZE_BUCKET", "text", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_LINODE_ACCESS_KEY", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_LINODE_SECRET", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_LINODE_REGION", "text", ("1.4", "eu-central-1", "@storage")),
+        _v("_APP_STORAGE_LINODE_BUCKET", "text", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_WASABI_ACCESS_KEY", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_WASABI_SECRET", "secret", ("1.4", "", "@storage")),
+        _v("_APP_STORAGE_WASABI_REGION", "text", ("1.4", "eu-central-1", "@storage")),
+        _v("_APP_STORAGE_WASABI_BUCKET", "text", ("1.4", "", "@storage")),
+    )),
+    ("Functions", (
+        _v(
+            "_APP_FUNCTIONS_SIZE_LIMIT", "integer", ("1.4", "30000000", "appwrite worker-builds"),
+            ("1.7", "30000000", ""), use="_APP_COMPUTE_SIZE_LIMIT",
+        ),
+        _v("_APP_COMPUTE_SIZE_LIMIT", "integer", ("1.7", "30000000", "appwrite worker-builds")),
+        _v("_APP_FUNCTIONS_BUILD_SIZE_LIMIT", "integer", ("1.6", "2000000000", "")),
+        _v("_APP_FUNCTIONS_CREATION_ABUSE_LIMIT", "integer", ("1.9.5", None, "appwrite")),
+        _v("_APP_FUNCTIONS_TIMEOUT", "integer", ("1.4", "900", "@functions")),
+        _v(
+            "_APP_FUNCTIONS_BUILD_TIMEOUT", "integer", ("1.4", "900", "@functions"), ("1.7", "900", ""),
+            ("1.9.5", "2700", ""), use="_APP_COMPUTE_BUILD_TIMEOUT",
+        ),
+        _v("_APP_COMPUTE_BUILD_TIMEOUT", "integer", ("1.7", "900", "@functions"), ("1.9.5", "2700", "@functions")),
+        _v("_APP_FUNCTIONS_CONTAINERS", "integer", ("1.4", "10", ""), use="_APP_FUNCTIONS_INACTIVE_THRESHOLD"),
+        _v("_APP_FUNCTIONS_CPUS", "number", ("1.4", "0", "@functions"), ("1.7", "0", ""), use="_APP_COMPUTE_CPUS"),
+        _v("_APP_COMPUTE_CPUS", "number", ("1.7", "0", "@functions")),
+        _v("_APP_FUNCTIONS_MEMORY", "integer", ("1.4", "0", "@functions"), ("1.7", "0", ""), use="_APP_COMPUTE_MEMORY"),
+        _v("_APP_COMPUTE_MEMORY", "integer", ("1.7", "0", "@functions")),
+        _v("_APP_FUNCTIONS_MEMORY_SWAP", "integer", ("1.4", "0", "")),
+        _v("_APP_FUNCTIONS_RUNTIMES", "list", ("1.4", "node-16.0,php-8.0,python-3.9,ruby-3.0", "appwrite")),
+        _v(
+            "_APP_EXECUTOR_SECRET", "secret", ("1.4", "your-secret-key", "@functions worker-deletes"),
+            note="bearer secret of the service that holds the Docker socket",
+        ),
+        _v(
+            "_APP_EXECUTOR_HOST", "url", ("1.4", "http://appwrite-executor/v1", "@functions worker-deletes"),
+            ("1.5", "http://exc1/v1", "@functions worker-deletes"),
+        ),
+        _v(
+            "_APP_BROWSER_HOST", "url", ("1.8.1", "http://appwrite-browser:3000/v1", ""),
+            ("1.9.5", "http://appwrite-browser:3000/v1", "worker-screenshots"),
+        ),
+        _v("_APP_WORKER_SCREENSHOTS_ROUTER", "url", ("1.9.5", None, "worker-screenshots")),
+        _v("_APP_EXECUTOR_RUNTIME_NETWORK", "text", ("1.4", "appwrite_runtimes", ""), use="OPEN_RUNTIMES_NETWORK"),
+        _v(
+            "_APP_FUNCTIONS_ENVS", "list", ("1.4", "node-16.0,php-7.4,python-3.9,ruby-3.0", ""),
+            use="_APP_FUNCTIONS_RUNTIMES",
+        ),
+        _v(
+            "_APP_FUNCTIONS_INACTIVE_THRESHOLD", "integer", ("1.4", "60", "$"), ("1.7", "60", ""),
+            use="_APP_COMPUTE_INACTIVE_THRESHOLD",
+        ),
+        _v("_APP_COMPUTE_INACTIVE_THRESHOLD", "integer", ("1.7", "60", "$")),
+        _v("DOCKERHUB_PULL_USERNAME", "text", ("1.4", "", ""), use="_APP_DOCKER_HUB_USERNAME"),
+        _v("DOCKERHUB_PULL_PASSWORD", "secret", ("1.4", "", ""), use="_APP_DOCKER_HUB_PASSWORD"),
+        _v("DOCKERHUB_PULL_EMAIL", "email", ("1.4", "", "")),
+        _v("OPEN_RUNTIMES_NETWORK", "text", ("1.4", "appwrite_runtimes", ""), use="_APP_FUNCTIONS_RUNTIMES_NETWORK"),
+        _v(
+            "_APP_FUNCTIONS_RUNTIMES_NETWORK", "text", ("1.4", "runtimes", "$"), ("1.7", "runtimes", ""),
+            use="_APP_COMPUTE_RUNTIMES_NETWORK",
+        ),
+        _v("_APP_COMPUTE_RUNTIMES_NETWORK", "text", ("1.7", "runtimes", "$")),
+        _v("_APP_OPEN_RUNTIMES_NFT", "switch", ("1.9.5", "enabled", "worker-builds")),
+        _v("_APP_DOCKER_HUB_USERNAME", "text", ("1.4", "", "worker-functions")),
+        _v("_APP_DOCKER_HUB_PASSWORD", "secret", ("1.4", "", "worker-functions")),
+        _v(
+            "_APP_FUNCTIONS_MAINTENANCE_INTERVAL", "integer", ("1.4", "3600", "$"), ("1.7", "3600", ""),
+            use="_APP_COMPUTE_MAINTENANCE_INTERVAL",
+        ),
+        _v("_APP_COMPUTE_MAINTENANCE_INTERVAL", "integer", ("1.7", "3600", "$")),
+    )),
+    ("Sites", (
+        _v("_APP_SITES_TIMEOUT", "integer", ("1.7", "900", "@functions")),
+        _v("_APP_SITES_RUNTIMES", "list", ("1.7", "static-1,node-22,flutter-3.29", "appwrite")),
+    )),
+    ("VCS (Version Control System)", (
+        _v("_APP_VCS_GITHUB_APP_NAME", "text", ("1.4", "", "appwrite worker-builds")),
+        _v("_APP_VCS_GITHUB_PRIVATE_KEY", "secret", ("1.4", "", "appwrite worker-builds")),
+        _v("_APP_VCS_GITHUB_APP_ID", "text", ("1.4", "", "appwrite worker-builds")),
+        _v("_APP_VCS_GITHUB_CLIENT_ID", "text", ("1.4", "", "appwrite")),
+        _v("_APP_VCS_GITHUB_CLIENT_SECRET", "secret", ("1.4", "", "appwrite")),
+        _v("_APP_VCS_GITHUB_WEBHOOK_SECRET", "secret", ("1.4", "", "appwrite")),
+    )),
+    ("Maintenance", (
+        _v("_APP_MAINTENANCE_INTERVAL", "integer", ("1.4", "86400", "appwrite @maintenance")),
+        _v(
+            "_APP_MAINTENANCE_DELAY", "integer", ("1.5", "0", "appwrite"), ("1.9.5", "0", ""),
+            unread="1.7", use="_APP_MAINTENANCE_START_TIME",
+        ),
+        _v("_APP_MAINTENANCE_START_TIME", "time", ("1.7", "00:00", "appwrite"), ("1.9.5", "00:00", "@maintenance")),
+        _v("_APP_MAINTENANCE_RETENTION_CACHE", "integer", ("1.4", "2592000", "appwrite @maintenance")),
+        _v(
+            "_APP_MAINTENANCE_RETENTION_EXECUTION", "integer", ("1.4", "1209600", "appwrite maintenance"),
+            ("1.5", "1209600", "appwrite @maintenance worker-deletes"), ("1.9.5", "1209600", "appwrite @maintenance"),
+        ),
+        _v(
+            "_APP_MAINTENANCE_RETENTION_AUDIT", "integer", ("1.4", "1209600", "appwrite maintenance"),
+            ("1.5", "1209600", "appwrite @maintenance worker-deletes"),
+            note="audit logs older than this many seconds are deleted",
+        ),
+        _v(
+            "_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE", "integer",
+            ("1.6.2", "15778800", "appwrite @maintenance worker-deletes"),
+            note="console audit logs older than this many seconds are deleted",
+        ),
+        _v(
+            "_APP_MAINTENANCE_RETENTION_ABUSE", "integer", ("1.4", "86400", "appwrite maintenance"),
+            ("1.5", "86400", "appwrite @maintenance worker-deletes"), ("1.9.5", "86400", "appwrite @maintenance"),
+        ),
+        _v("_APP_MAINTENANCE_RETENTION_USAGE_HOURLY", "integer", ("1.4", "8640000", "appwrite @maintenance")),
+        _v("_APP_MAINTENANCE_RETENTION_SCHEDULES", "integer", ("1.4", "86400", "appwrite @maintenance")),
+        _v("_APP_INTERVAL_DOMAIN_VERIFICATION", "integer", ("1.9.5", None, "task-interval")),
+        _v("_APP_INTERVAL_CLEANUP_STALE_EXECUTIONS", "integer", ("1.9.5", None, "task-interval"), unread="1.9.5"),
+    )),
+    ("GraphQL", (
+        _v("_APP_GRAPHQL_INTROSPECTION", "switch", ("1.9", "enabled", "appwrite"), note="enabled discloses the schema"),
+        _v("_APP_GRAPHQL_MAX_BATCH_SIZE", "integer", ("1.4", "10", "appwrite")),
+        _v("_APP_GRAPHQL_MAX_COMPLEXITY", "integer", ("1.4", "250", "appwrite")),
+        _v("_APP_GRAPHQL_MAX_DEPTH", "integer", ("1.4", "3", "appwrite")),
+    )),
+    ("Migrations", (
+        _v("_APP_MIGRATION_HOST", "text", ("1.9.5", "appwrite", "appwrite @schedulers worker-migrations")),
+        _v("_APP_MIGRATIONS_FIREBASE_CLIENT_ID", "text", ("1.4", "", "appwrite worker-migrations"), unread="1.6.2"),
+        _v(
+            "_APP_MIGRATIONS_FIREBASE_CLIENT_SECRET", "secret", ("1.4", "", "appwrite worker-migrations"),
+            unread="1.6.2",
+        ),
+    )),
+    ("Assistant", (
+        _v("_APP_ASSISTANT_OPENAI_API_KEY", "secret", ("1.4", "", "appwrite assistant"), ("1.9", "", "appwrite")),
+    )),
+    ("Compose", (
+        _v("_APP_IMAGE", "text", ("1.9.5", None, "$")),
+        _v("_APP_VERSION", "text", ("1.9.5", None, "$")),
+        _v("_APP_HTTP_PORT", "port", ("1.9.5", None, "$")),
+        _v("_APP_HTTPS_PORT", "port", ("1.9.5", None, "$")),
+        _v("_APP_EXECUTOR_IMAGES", "list", ("1.9.5", None, "$")),
+        _v("_APP_EMBEDDING_MODELS", "list", ("1.9.5", None, "$")),
+    )),
+)
+
+GROUPS: tuple[str, ...] = tuple(group for group, variables in _TABLE)
+_VARIABLES = {v.name: v for group, variables in _TABLE for v in (make(group) for make in variables)}
+_Row = TypeVar("_Row", bound="tuple[Any, ...]")
+
+
+@lru_cache(maxsize=None)
+def _version(release: str) -> tuple[int, ...]:
+    match = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+].*)?", release)
+    if match is None:
+        raise ValueError(f"{release!r} is not a release of Appwrite: give one such as {NEWEST}")
+    major, minor, patch = match.groups()
+    return max((int(major), int(minor), int(patch) if patch else sys.maxsize), _since(_RECORDED[0][0]))
+
+
+@lru_cache(maxsize=None)
+def _since(release: str) -> tuple[int, ...]:
+    return tuple(map(int, release.split(".")))
+
+
+def _until(rows: Sequence[_Row], release: str) -> list[_Row]:
+    """The rows that are not newer than the release, oldest first."""
+    version = _version(release)
+    return [row for row in rows if _since(row[0]) <= version]
+
+
+def _rows(name: str, release: str) -> list[tuple[str, str | None, str]]:
+    variable = get(name)
+    return _until(variable.rows, release) if variable else []
+
+
+@lru_cache(maxsize=None)
+def _expand(services: str, release: str) -> frozenset[str]:
+    found: frozenset[str] = frozenset()
+    for word in services.split():
+        if word.startswith("@"):
+            found |= _expand(_until(_SERVICE_GROUPS[word[1:]], release)[-1][1], release)
+        elif word.startswith("-"):
+            found -= {f"appwrite-{word[1:]}"}
+        elif word in ("appwrite", "telegraf"):
+            found |= {word}
+        elif word != "$":
+            found |= {f"appwrite-{word}"}
+    return found
+
+
+def get(name: str) -> Variable | None:
+    """The variable of that name, None when no release has one."""
+    return _VARIABLES.get(name)
+
+
+def names(release: str | None = None) -> tuple[str, ...]:
+    """All names in catalogue order, that of ``variables.php``; with a release, those that exist in it."""
+    return tuple(name for name in _VARIABLES if release is None or _rows(name, release))
+
+
+def recorded(release: str) -> str:
+    """The recorded release whose services and defaults stand for this one: that of the same minor release, and 1.9.6
+    for 1.9.5 (``_RECORDED``). An older release is taken for the oldest, a newer one for the newest. A minor release
+    such as ``1.9`` means its newest patch release; what follows ``-`` or ``+`` is ignored.
+
+    Raises ValueError when the release is none, such as ``latest``.
+    """
+    return _until(_RECORDED, release)[-1][1]
+
+
+def default(name: str, release: str) -> str | None:
+    """The value that the release's installer writes; None when ``variables.php`` does not name the variable."""
+    rows = _rows(name, release)
+    return rows[-1][1] if rows else None
+
+
+def documented(name: str, release: str) -> bool:
+    """Whether the release's ``variables.php`` names the variable, and so ``vars`` prints it."""
+    return default(name, release) is not None
+
+
+def services(name: str, release: str) -> tuple[str, ...]:
+    """The compose services whose environment lists the variable, sorted."""
+    rows = _rows(name, release)
+    return tuple(sorted(_expand(rows[-1][2], release))) if rows else ()
+
+
+def service_names(release: str) -> tuple[str, ...]:
+    """The compose services that list any variable, sorted."""
+    return tuple(sorted({service for name in _VARIABLES for service in services(name, release)}))
+
+
+def is_read(name: str, release: str) -> bool:
+    """Whether a value in ``.env`` can have any effect: the compose file passes it on and something looks at it."""
+    rows = _rows(name, release)
+    return bool(rows and rows[-1][2]) and not _is_ignored(name, release)
+
+
+def _is_ignored(name: str, release: str) -> bool:
+    unread = _VARIABLES[name].unread
+    return bool(unread) and _since(unread) <= _version(release)
+
+
+def why_unread(name: str, release: str) -> str:
+    """A sentence that says why ``is_read`` is False and what to set instead; empty when it is True."""
+    if is_read(name, release):
+        return ""
+    variable = get(name)
+    if variable is None:
+        return f"Appwrite has no variable {name}."
+    rows = _rows(name, release)
+    if not rows:
+        reason = f"Appwrite {release} does not know {name}, which came with {variable.rows[0][0]}"
+    elif rows[-1][2]:
+        reason = f"Appwrite {release} passes {name} to its services, but nothing reads it"
+    else:
+        reason = f"the compose file of Appwrite {release} passes {name} to no service, so nothing reads it"
+    return f"{reason[0].upper()}{reason[1:]}{_remedy(variable, release)}."
+
+
+def _remedy(variable: Variable, release: str) -> str:
+    older = [other.name for other in _VARIABLES.values() if other.successor == variable.name]
+    newer = []
+    while variable.successor:
+        variable = _VARIABLES[variable.successor]
+        newer.append(variable.name)
+    for name in newer + older:
+        if is_read(name, release):
+            return f"; set {name} instead"
+    return f"; {newer[-1]} takes its place from {variable.rows[0][0]}" if newer else ""
+
+
+def kin(name: str) -> tuple[str, ...]:
+    """The names of the variable's group in catalogue order, itself among them; empty when the name is unknown."""
+    variable = get(name)
+    return tuple(other.name for other in _VARIABLES.values() if variable and other.group == variable.group)
+
+
+def suggest(name: str, release: str) -> str | None:
+    """The nearest name that the release has, None when none is near."""
+    near = difflib.get_close_matches(name.upper(), names(release), 1, 0.8)
+    return near[0] if near else None
+
+
+def problem(name: str, value: str, release: str) -> str | None:
+    """Why the value does not fit the variable's kind, as a sentence with the remedy but never with a secret's value;
+    None when it fits. Empty and ``0`` always fit: Appwrite reads them as unset.
+    """
+    variable = get(name)
+    if variable is None or value in ("", "0"):
+        return None
+    misfit = _misfit(variable.kind, value)
+    if not misfit and name == "_APP_DB_ROOT_PASS" and _since("1.9") <= _version(release) and _SHELL.search(value):
+        misfit = "must be letters and digits alone: the health check of MongoDB hands it unquoted to a shell"
+    return f"the value {misfit}" if misfit else None
+
+
+def _misfit(kind: str, value: str) -> str | None:
+    if kind in _LIST_KINDS:
+        entries = value.split(",")
+        bare = [entry.strip() for entry in entries if entry.strip()]
+        if entries != bare:
+            return f"must have no spaces round its commas and no empty entries: write {','.join(bare) or 'nothing'}"
+        return next(filter(None, (_misfit(_LIST_KINDS[kind], entry) for entry in entries)), None)
+    if kind == "ip":
+        return _ip_misfit(value)
+    if kind in ("dsn", "password"):
+        reason = "must not contain # + , / = ? or %XX, which break its DSN: use letters and digits alone"
+        return reason if _DSN_BREAKERS.search(value) else None
+    if kind.startswith("choice:"):
+        words = kind[len("choice:") :].split()
+        return None if value in words else f"must be one of {', '.join(words)}, not {value!r}"
+    pattern, description = _PATTERNS.get(kind, (r"(?s:.*)", ""))
+    return None if re.fullmatch(pattern, value, re.ASCII) else f"must be {description}, not {value!r}"
+
+
+def _ip_misfit(value: str) -> str | None:
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        remedy = "no CIDR, write out each address" if "/" in value else "such as 203.0.113.7 or 2001:db8::7"
+        return f"must be made of IP addresses, not {value!r}: {remedy}"
+    exact = str(getattr(address, "ipv4_mapped", None) or address)
+    return None if value == exact else f"must have {value!r} in the form that Appwrite compares with: {exact}"
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value must never be shown; True for a name that is unknown."""
+    variable = get(name)
+    return variable is None or variable.secret
+
+
+def is_public_default(name: str, value: str) -> bool:
+    """Whether the value is a default of a secret that the whole world knows."""
+    variable = get(name)
+    return variable is not None and value in variable.public_defaults
