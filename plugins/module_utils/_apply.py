@@ -1,0 +1,300 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""C(docker compose up -d): predicted before, waited for, verified in every container, and undone where it fails."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Mapping, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, Mask
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import document_of, instance_of, secret_values
+
+SETTLED = 2.0
+"""Seconds that a started container must run before it counts as up: one that dies at once must not pass."""
+_POLL = 0.5
+_LOG_LINES = 15
+
+
+APPLY_OPTIONS: dict[str, dict[str, Any]] = {
+    "verify": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 300},
+    "pull": {"type": "str", "choices": ["policy", "always", "missing", "never"], "default": "policy"},
+    "rollback_file": {"type": "path"},
+}
+
+
+class ApplyError(AppwriteError):
+    """The project did not come up or does not run on its file. C(details) goes into the module's result."""
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What C(up -d) would do, by configuration hash, image id and state."""
+
+    recreated: Mapping[str, tuple[str, ...]]
+    """service to the names of the variables that change in it"""
+    started: tuple[str, ...]
+
+    @property
+    def changes(self) -> bool:
+        return bool(self.recreated or self.started)
+
+
+def apply(module: AnsibleModule) -> dict[str, Any]:
+    instance = instance_of(module.params)
+    env_file = EnvFile(instance.env_path)
+    with env_file.locked():
+        env_file.read()
+        document = document_of(env_file, instance)
+        if not env_file.exists:
+            instance.compose_files({})
+            raise AppwriteError("env_file: %s does not exist. Run Appwrite's installer first" % env_file.path)
+        instance.compose.mask = Mask(secret_values(document.values))
+        instance.load(document)
+        if not instance.checked:
+            raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
+        backup_file = None
+        if module.params["rollback_file"] is not None and not module.check_mode:
+            document, backup_file = _put_back(instance, env_file, document, module.params["rollback_file"])
+        return dict(_applied(module, instance, document), backup_file=backup_file)
+
+
+def _applied(module: AnsibleModule, instance: Instance, document: Document) -> dict[str, Any]:
+    timeout, pull = module.params["timeout"], module.params["pull"]
+    before = instance.containers()
+    prediction = predict(instance)
+    _guard_key(instance, prediction)
+    warnings = list(instance.warnings)
+    recreated, started = sorted(prediction.recreated), list(prediction.started)
+    if module.check_mode:
+        drift = [entry for entry in instance.drift(document) if entry["kind"] != "stale"]
+    else:
+        if prediction.changes or pull == "always":
+            warnings += _compose_warnings(_up(instance, timeout, pull))
+            recreated, started = _what_happened(before, instance.containers())
+            _wait(instance, set(recreated) | set(started), timeout)
+        else:
+            warnings += ["the service %s is %s" % (container.service, container.health or container.status)
+                         for container in before if _trouble(container)]
+        drift = instance.drift(document)
+        if module.params["verify"]:
+            _verify(instance, drift)
+    return {
+        "changed": bool(recreated or started), "recreated": recreated, "started": started, "drift": drift, "services": sorted(instance.services),
+        "warnings": warnings, "diff": _diff(before, prediction)}
+
+
+def _up(instance: Instance, timeout: float, pull: str) -> str:
+    try:
+        said = instance.compose.up(timeout, pull)
+    except ComposeError as error:
+        raise _up_failed(instance, error) from None
+    instance.forget_containers()
+    return said
+
+
+def predict(instance: Instance) -> Prediction:
+    hashes, images = _together(
+        instance.compose.hashes,
+        lambda: instance.compose.image_ids(service.get("image", "") for service in instance.config["services"].values()))
+    recreated: dict[str, tuple[str, ...]] = {}
+    started = []
+    for name, service in instance.config["services"].items():
+        present = [container for container in instance.containers() if container.service == name]
+        wanted = int((service.get("deploy") or {}).get("replicas", service.get("scale", 1)))
+        stale = [container for container in present
+                 if container.config_hash != hashes.get(name) or container.image != images.get(service.get("image", ""), container.image)]
+        if stale:
+            expected = instance.services[name]
+            recreated[name] = tuple(sorted(
+                variable for variable, value in expected.items() if any(container.environment.get(variable) != value for container in stale)))
+        elif len(present) != wanted or any(container.status != "running" for container in present):
+            started.append(name)
+    return Prediction(recreated, tuple(sorted(started)))
+
+
+def _together(*questions: Any) -> list[Any]:
+    with ThreadPoolExecutor(len(questions)) as pool:
+        return [future.result() for future in [pool.submit(question) for question in questions]]
+
+
+def _guard_key(instance: Instance, prediction: Prediction) -> None:
+    """Stops a recreate that would put another key on data that was sealed with the one that runs."""
+    for container in instance.containers():
+        running = container.environment.get(_variables.KEY, "")
+        coming = instance.services.get(container.service, {}).get(_variables.KEY)
+        if not running or coming is None or container.service not in prediction.recreated or same_cipher(running, coming):
+            continue
+        evidence = instance.holds_data()
+        if evidence.state == "no":
+            return
+        raise ApplyError(
+            "%s in .env (%s) is not the one that %s runs with (%s), and %s. A recreate would make that data unreadable. "
+            "Put the running key back into .env: remove the line and run selfhost.appwrite.encryption_key, which recovers it"
+            % (_variables.KEY, "fingerprint " + fingerprint(coming) if coming else "empty", container.service,
+               "fingerprint " + fingerprint(running), evidence.reason), service=container.service)
+
+
+def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> tuple[list[str], list[str]]:
+    known = {container.id: container for container in before}
+    services = {container.service for container in before}
+    recreated = {container.service for container in after if container.id not in known and container.service in services}
+    started = {container.service for container in after if container.id not in known and container.service not in services}
+    started |= {container.service for container in after if container.id in known and container.started_at != known[container.id].started_at}
+    return sorted(recreated), sorted(started - recreated)
+
+
+def _wait(instance: Instance, touched: set[str], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        instance.forget_containers()
+        mine = [container for container in instance.containers() if container.service in touched]
+        for container in mine:
+            trouble = _trouble(container)
+            if trouble:
+                raise _did_not_come_up(instance, container, trouble)
+        waiting = [container for container in mine if not _is_up(container)]
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise _did_not_come_up(instance, waiting[0], "is not up after %d seconds" % timeout)
+        time.sleep(_POLL)
+
+
+def _trouble(container: Container) -> str:
+    if container.health == "unhealthy":
+        return "is unhealthy"
+    if container.status == "restarting" or container.restarts:
+        return "keeps restarting (exit code %d)" % container.exit_code
+    if container.status in ("exited", "dead") and container.exit_code:
+        return "exited with code %d" % container.exit_code
+    return ""
+
+
+def _is_up(container: Container) -> bool:
+    if container.status == "exited":
+        return True
+    return container.status == "running" and container.health in (None, "healthy") and _age(container.started_at) >= SETTLED
+
+
+def _age(started_at: str) -> float:
+    moment = datetime.strptime(started_at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    return (datetime.now(timezone.utc) - moment).total_seconds()
+
+
+def _did_not_come_up(instance: Instance, container: Container, trouble: str) -> ApplyError:
+    log = instance.compose.logs(container.id, _LOG_LINES)
+    return ApplyError(
+        "the service %s %s. Its last log lines: %s" % (container.service, trouble, " | ".join(log) or "(none)"),
+        service=container.service, log=log)
+
+
+def _up_failed(instance: Instance, error: ComposeError) -> AppwriteError:
+    """compose names a container in prose; the states say which service it was."""
+    instance.forget_containers()
+    try:
+        for container in instance.containers():
+            trouble = _trouble(container)
+            if trouble:
+                return _did_not_come_up(instance, container, trouble)
+    except ComposeError:
+        pass
+    return error
+
+
+def _verify(instance: Instance, drift: Sequence[Mapping[str, str]]) -> None:
+    stale = [entry for entry in drift if entry["kind"] == "stale"]
+    if stale:
+        raise ApplyError(
+            "containers do not run on what .env says: %s" % "; ".join("%s in %s" % (entry["name"], entry["service"]) for entry in stale),
+            drift=list(drift))
+    running = [container for container in instance.containers() if container.service == "appwrite" and container.status == "running"]
+    if not running:
+        raise ApplyError("the service appwrite is not running, so its variables cannot be verified", service="appwrite")
+    container = running[0]
+    try:
+        printed = printed_variables(instance.compose.execute(container.id, ["vars"]))
+    except ComposeError as error:
+        raise ApplyError("exec appwrite vars failed, so the values in force cannot be verified: %s" % error, service="appwrite") from None
+    wrong = sorted(name for name, value in printed.items() if _default(value) != _default(container.environment.get(name, "")))
+    if wrong or not printed:
+        raise ApplyError(
+            "exec appwrite vars does not agree with the container's environment: %s" % (", ".join(wrong) or "it printed no variable"),
+            service="appwrite")
+
+
+def _default(value: str) -> str:
+    """Unset, empty and 0 are one to Appwrite, and C(vars) prints each as empty."""
+    return "" if value == "0" else value.strip()
+
+
+def printed_variables(text: str) -> dict[str, str]:
+    """What C(vars) printed: lines C(- NAME=value); a value may go on over further lines."""
+    found: dict[str, str] = {}
+    last = None
+    for line in text.splitlines():
+        name, equals, value = line[2:].partition("=") if line.startswith("- ") else ("", "", "")
+        if equals and _variables.get(name) is not None:
+            found[name], last = value, name
+        elif last is not None:
+            found[last] += "\n" + line
+    return found
+
+
+def _compose_warnings(text: str) -> list[str]:
+    """compose's own warnings, once each."""
+    lines = [line.partition('level=warning msg="')[2].rstrip('"').replace('\\"', '"') for line in text.splitlines() if "level=warning" in line]
+    return ["docker compose: %s" % line for line in dict.fromkeys(lines) if line]
+
+
+def _diff(before: Sequence[Container], prediction: Prediction) -> dict[str, str]:
+    present = {container.service: container.status for container in before}
+    old, new = [], []
+    for service in sorted(set(prediction.recreated) | set(prediction.started)):
+        old.append("%s: %s\n" % (service, present.get(service, "absent")))
+        names = prediction.recreated.get(service)
+        new.append("%s: %s\n" % (service, "started" if names is None else "recreated with " + (", ".join(names) or "another image or configuration")))
+    return {"before_header": "containers", "after_header": "containers", "before": "".join(old), "after": "".join(new)}
+
+
+def _put_back(instance: Instance, env_file: EnvFile, document: Document, path: str) -> tuple[Document, str | None]:
+    """Replaces the file by a backup of it. A key that a container has run with is kept: data may be sealed with it."""
+    backup = EnvFile(path)
+    backup.read()
+    if not backup.exists:
+        raise AppwriteError("rollback_file: %s does not exist" % path)
+    old = document_of(backup, instance)
+    data, key = backup.data, document.values.get(_variables.KEY, "")
+    if key and old.values.get(_variables.KEY) != key and _was_run(instance, key):
+        data = encode(old.edit({_variables.KEY: key}, _variables.kin))
+        instance.warnings.append("%s is not rolled back: containers have run with the new key" % _variables.KEY)
+    backup_file = env_file.replace(data, True) if data != env_file.data else None
+    restored = parse(decode(data), instance.compose.environment)
+    instance.load(restored)
+    return restored, backup_file
+
+
+def _was_run(instance: Instance, key: str) -> bool:
+    """Whether any container was created with this key. Where the engine cannot say, it may have been."""
+    try:
+        return any(container.environment.get(_variables.KEY) == key for container in instance.containers())
+    except ComposeError:
+        return True

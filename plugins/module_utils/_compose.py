@@ -1,0 +1,272 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""docker compose as a subprocess. Everything that is decided is decided from its JSON, never from its prose."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from typing import IO, Any, Iterable, Mapping, Sequence
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+HASH_LABEL = "com.docker.compose.config-hash"
+ONEOFF_LABEL = "com.docker.compose.oneoff"
+DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
+OLDEST = (2, 18)
+_LEFTOVER = re.compile(r"_APP_|COMPOSE_|OPEN_RUNTIMES_|DOCKERHUB_PULL_")
+_QUESTION_TIMEOUT = 60.0
+
+
+class ComposeError(AppwriteError):
+    """docker or compose said no. C(kind) is V(missing), V(unreachable), V(denied), V(rejected) or V(failed)."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Container:
+    """What C(docker inspect) says of one container, as far as it matters here."""
+
+    id: str
+    service: str
+    status: str
+    """V(running), V(exited), V(restarting), V(created), …"""
+    health: str | None
+    """V(healthy), V(unhealthy), V(starting), or C(None) where there is no health check"""
+    started_at: str
+    restarts: int
+    exit_code: int
+    config_hash: str
+    image: str
+    """image id"""
+    environment: Mapping[str, str]
+
+
+class Mask:
+    """Replaces every known secret in free text, in each form in which docker or compose might print it."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        forms = set()
+        for secret in secrets:
+            if len(secret) >= 4:
+                forms |= {secret, secret.replace("$", "$$"), json.dumps(secret)[1:-1], secret.strip(),
+                          secret.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")}
+        self._forms = sorted((form for form in forms if len(form) >= 4), key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for form in self._forms:
+            text = text.replace(form, "********")
+        return text
+
+
+class Compose:
+    """One project, named as C(docker compose) itself would name it from C(directory)."""
+
+    def __init__(
+        self,
+        directory: str,
+        env_file: str | None = None,
+        files: Sequence[str] = (),
+        project_name: str | None = None,
+        profiles: Sequence[str] = (),
+        clean_environment: bool = True,
+    ) -> None:
+        self.directory = directory
+        self.mask = Mask()
+        self._env_file = env_file
+        self._options = [part for name in files for part in ("--file", name)]
+        self._options += ["--project-name", project_name] if project_name else []
+        self._options += [part for name in profiles for part in ("--profile", name)]
+        self.environment = {
+            name: value for name, value in os.environ.items()
+            if not (clean_environment and _LEFTOVER.match(name))}
+        self.environment["PWD"] = directory
+
+    @property
+    def installed(self) -> bool:
+        return shutil.which("docker", path=self.environment.get("PATH")) is not None
+
+    def version(self) -> str:
+        """Of compose itself, without a leading v."""
+        return self._compose(["version", "--short"]).stdout.strip().lstrip("v")
+
+    def config(self, candidate: bytes | None = None) -> dict[str, Any]:
+        """The project as compose resolves it, with C(candidate) in place of its C(.env) where given. Needs no engine.
+
+        A candidate goes in by memory: it is on no disk before compose has accepted it.
+        """
+        answer = self._compose(["config", "--format", "json"], candidate)
+        try:
+            return _unescaped(json.loads(answer.stdout))
+        except ValueError:
+            raise ComposeError("failed", "docker compose config printed no JSON; is this docker compose 2.18 or newer?") from None
+
+    def hashes(self) -> dict[str, str]:
+        """Service to configuration hash, which a container created from it carries in a label."""
+        lines = self._compose(["config", "--hash", "*"]).stdout.splitlines()
+        return dict((line.split(None, 1) + [""])[:2] for line in lines if line.strip())
+
+    def up(self, timeout: float, pull: str) -> str:
+        """C(docker compose up -d). Returns compose's warnings, masked. Raises ComposeError when it fails or takes longer than C(timeout) seconds."""
+        policy = [] if pull == "policy" else ["--pull", pull]
+        return self.mask(self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + policy, timeout=timeout).stderr)
+
+    def containers(self, project: str) -> list[Container]:
+        """All containers of the project, stopped ones included, but for those of C(docker compose run)."""
+        ids = self.docker(["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=%s=%s" % (PROJECT_LABEL, project)]).stdout.split()
+        if not ids:
+            return []
+        found = [_container(item) for item in json.loads(self.docker(["inspect", "--type", "container"] + ids, tolerate=True).stdout or "[]")
+                 if item["Config"].get("Labels", {}).get(ONEOFF_LABEL) != "True"]
+        return sorted(found, key=lambda container: (container.service, container.id))
+
+    def neighbours(self) -> dict[str, set[str]]:
+        """Project directory to the names of the compose projects that have containers from there, on this engine."""
+        answer = self.docker(["ps", "--all", "--filter", "label=" + DIRECTORY_LABEL, "--format",
+                              '{{.Label "%s"}}\t{{.Label "%s"}}' % (DIRECTORY_LABEL, PROJECT_LABEL)])
+        found: dict[str, set[str]] = {}
+        for line in answer.stdout.splitlines():
+            directory, unused, name = line.partition("\t")
+            found.setdefault(os.path.realpath(directory), set()).add(name)
+        return found
+
+    def volumes(self) -> set[str]:
+        return set(self.docker(["volume", "ls", "--quiet"]).stdout.split())
+
+    def image_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Image name to id, for those that are here."""
+        wanted = sorted(set(names))
+        if not wanted:
+            return {}
+        ids = self.docker(["image", "inspect", "--format", "{{.Id}}"] + wanted, tolerate=True).stdout.split()
+        if len(ids) == len(wanted):
+            return dict(zip(wanted, ids))
+        return {name: identity for name in wanted for identity in
+                self.docker(["image", "inspect", "--format", "{{.Id}}", name], tolerate=True).stdout.split()[:1]}
+
+    def logs(self, container: str, lines: int) -> list[str]:
+        answer = self.docker(["logs", "--tail", str(lines), container], tolerate=True)
+        return [self.mask(line.rstrip()) for line in (answer.stdout + answer.stderr).splitlines()][-lines:]
+
+    def execute(self, container: str, command: Sequence[str], script: str | None = None, timeout: float = _QUESTION_TIMEOUT) -> str:
+        """Standard output of a command in a container. C(script) goes in by standard input, so that it is no argument."""
+        return self.docker(["exec", "-i", container] + list(command), script=script, timeout=timeout).stdout
+
+    def docker(self, arguments: Sequence[str], script: str | None = None, timeout: float = _QUESTION_TIMEOUT,
+               tolerate: bool = False) -> subprocess.CompletedProcess[str]:
+        return self._run(["docker"] + list(arguments), (script or "").encode(), timeout, tolerate)
+
+    def _compose(self, arguments: Sequence[str], candidate: bytes | None = None, timeout: float = _QUESTION_TIMEOUT) -> subprocess.CompletedProcess[str]:
+        named = self._env_file if candidate is None else "/dev/stdin"
+        command = ["docker", "compose", "--ansi", "never"] + (["--env-file", named] if named else []) + self._options
+        return self._run(command + list(arguments), candidate or b"", timeout, False)
+
+    def _run(self, command: list[str], stdin: bytes, timeout: float, tolerate: bool) -> subprocess.CompletedProcess[str]:
+        try:
+            with _in_memory(stdin) as stream:
+                done = subprocess.run(
+                    command, cwd=self.directory, env=self.environment, stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    timeout=timeout, check=False, encoding="utf-8", errors="surrogateescape")
+        except FileNotFoundError:
+            if not os.path.isdir(self.directory):
+                raise ComposeError("failed", "project_src: %s is gone" % self.directory) from None
+            raise ComposeError(
+                "missing", "docker is not installed on this host, or not on the PATH of the user that the task runs as; "
+                "install Docker Engine with the compose plugin") from None
+        except PermissionError:
+            raise ComposeError("denied", "docker may not be run by this user; use become") from None
+        except subprocess.TimeoutExpired:
+            raise ComposeError("failed", "docker %s did not end within %d seconds" % (_verb(command), timeout)) from None
+        if done.returncode and not tolerate:
+            raise self._error(command, done.stderr)
+        return done
+
+    def _error(self, command: list[str], stderr: str) -> ComposeError:
+        text = _without_decoration(stderr)
+        lower = text.lower()
+        if "permission denied while trying to connect" in lower or "dial unix" in lower and "permission denied" in lower:
+            return ComposeError("denied", "this user may not talk to the Docker Engine; use become, or add the user to the group docker")
+        if "cannot connect to the docker daemon" in lower or "error during connect" in lower or "is the docker daemon running" in lower:
+            return ComposeError("unreachable", "the Docker Engine does not answer; start it (systemctl start docker) and run again")
+        if command[1] == "compose" and ("is not a docker command" in lower or "unknown command: docker compose" in lower or "unknown flag: --ansi" in lower
+                                        or "unknown shorthand flag" in lower):
+            return ComposeError("missing", "docker compose is not installed on this host; install the compose plugin, 2.18 or newer")
+        kind = "rejected" if "config" in command else "failed"
+        said = self.mask(_without_values(text))
+        return ComposeError(kind, "docker %s %s: %s" % (_verb(command), "rejects the project" if kind == "rejected" else "failed", said or "it gave no reason"))
+
+
+def _in_memory(data: bytes) -> IO[bytes]:
+    """A file without a name: unlike a pipe, compose may open it more than once."""
+    stream = os.fdopen(os.memfd_create("stdin"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
+    stream.write(data)
+    stream.flush()
+    stream.seek(0)
+    return stream
+
+
+def is_too_old(version: str) -> bool:
+    numbers = re.findall(r"\d+", version)
+    return len(numbers) > 1 and (int(numbers[0]), int(numbers[1])) < OLDEST
+
+
+def service_environment(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Service to the environment that a container created now would get. A name that is nowhere set is left out."""
+    return {
+        name: {variable: str(value) for variable, value in (service.get("environment") or {}).items() if value is not None}
+        for name, service in (config.get("services") or {}).items()}
+
+
+def _container(item: Mapping[str, Any]) -> Container:
+    labels = item["Config"].get("Labels") or {}
+    state = item["State"]
+    return Container(
+        id=item["Id"], service=labels.get(SERVICE_LABEL, ""), status=state["Status"], health=(state.get("Health") or {}).get("Status"),
+        started_at=state.get("StartedAt", ""), restarts=item.get("RestartCount", 0), exit_code=state.get("ExitCode", 0),
+        config_hash=labels.get(HASH_LABEL, ""), image=item["Image"],
+        environment=dict(entry.partition("=")[::2] for entry in item["Config"].get("Env") or []))
+
+
+def _unescaped(value: Any) -> Any:
+    """compose prints a literal $ as $$ in its JSON."""
+    if isinstance(value, dict):
+        return {name: _unescaped(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_unescaped(inner) for inner in value]
+    return value.replace("$$", "$") if isinstance(value, str) else value
+
+
+def _verb(command: Sequence[str]) -> str:
+    words = [word for word in command[1:] if word in ("compose", "config", "up", "version", "ps", "inspect", "exec", "logs", "volume", "image")]
+    return " ".join(words[:2])
+
+
+def _without_decoration(text: str) -> str:
+    """Messages without compose's progress lines and log fields."""
+    lines = []
+    for line in text.splitlines():
+        logged = re.match(r'time="[^"]*" level=(\w+) msg="(.*)"$', line)
+        if logged and logged.group(1) == "warning":
+            continue
+        line = logged.group(2) if logged else line.strip()
+        if line and not line.startswith("See 'docker"):
+            lines.append(line)
+    return "; ".join(lines[-5:])
+
+
+def _without_values(text: str) -> str:
+    """compose quotes the file's text after words such as C(near); it may be a secret."""
+    return re.sub(r'(\bnear |value |in value:? ?)("(?:[^"\\]|\\.)*"|\'[^\']*\'|\S+)', r"\1(hidden)", text)

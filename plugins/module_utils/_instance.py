@@ -1,0 +1,307 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""One installation: its directory, its release, its services, and whether anyone uses it yet."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import (
+    FILE_NAMES, Compose, ComposeError, Container, service_environment)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Evidence, Published
+
+_IMAGE = re.compile(r"(?:^|/)appwrite:v?(\d+\.\d+\.\d+)(?:[-+@].*)?$")
+_IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_RELEASE = re.compile(r"\d+\.\d+\.\d+")
+
+_SHELL = ["sh", "-s"]
+_SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_name = '_console_users'"
+# The passwords stay in the container's environment: an argument would be seen in the host's process list.
+_ASK_MARIADB = r"""
+set -eu
+export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
+ask() { "$(command -v mariadb || command -v mysql)" --user="${MYSQL_USER:-${MARIADB_USER:-}}" --batch --skip-column-names --execute="$1" </dev/null; }
+ask "%s" > /dev/null
+found=empty
+for schema in $(ask "%s"); do
+    if [ -n "$(ask "SELECT 1 FROM \`$schema\`._console_users LIMIT 1")" ]; then found=users; fi
+done
+echo "console accounts: $found"
+""" % (_SQL_TABLES, _SQL_TABLES)
+_ASK_POSTGRESQL = r"""
+set -eu
+export PGPASSWORD="${POSTGRES_PASSWORD:-}"
+ask() { psql --username="${POSTGRES_USER:-postgres}" --dbname="${POSTGRES_DB:-${POSTGRES_USER:-postgres}}" --no-psqlrc --tuples-only --no-align --command="$1" </dev/null; }
+ask "%s" > /dev/null
+found=empty
+for schema in $(ask "%s"); do
+    if [ -n "$(ask "SELECT 1 FROM \"$schema\"._console_users LIMIT 1")" ]; then found=users; fi
+done
+echo "console accounts: $found"
+""" % (_SQL_TABLES, _SQL_TABLES)
+_ASK_MONGODB = r"""
+const name = process.env.MONGO_INITDB_ROOT_USERNAME, word = process.env.MONGO_INITDB_ROOT_PASSWORD;
+const who = name ? encodeURIComponent(name) + ":" + encodeURIComponent(word) + "@" : "";
+const client = Mongo("mongodb://" + who + "127.0.0.1:27017/?directConnection=true&serverSelectionTimeoutMS=10000" + (name ? "&authSource=admin" : ""));
+let found = "empty";
+for (const each of client.getDB("admin").adminCommand({listDatabases: 1, nameOnly: true}).databases) {
+  const database = client.getDB(each.name);
+  if (database.getCollectionNames().includes("_console_users") && database.getCollection("_console_users").findOne({}) !== null) { found = "users"; }
+}
+print("console accounts: " + found);
+"""
+
+
+class Database:
+    """How one of Appwrite's databases is recognised and asked."""
+
+    def __init__(self, service: str, images: tuple[str, ...], ask: Callable[[Compose, str], str]) -> None:
+        self.service = service
+        self.images = images
+        self.ask = ask
+
+
+DATABASES = (
+    Database("mariadb", ("mariadb", "mysql"), lambda compose, container: compose.execute(container, _SHELL, _ASK_MARIADB)),
+    Database("postgresql", ("postgres", "postgresql"), lambda compose, container: compose.execute(container, _SHELL, _ASK_POSTGRESQL)),
+    Database("mongodb", ("mongo", "mongodb"),
+             lambda compose, container: compose.execute(container, ["mongosh", "--quiet", "--norc", "--nodb", "--eval", _ASK_MONGODB])),
+)
+
+
+class Instance:
+    """What is asked of the project is asked once and kept, since each question costs a process."""
+
+    def __init__(
+        self,
+        project_src: str,
+        env_file: str | None,
+        files: Sequence[str],
+        project_name: str | None,
+        profiles: Sequence[str],
+        appwrite_version: str | None,
+        clean_environment: bool,
+    ) -> None:
+        self.directory = os.path.abspath(project_src)
+        self.env_path = os.path.join(self.directory, env_file or ".env")
+        self.warnings: list[str] = []
+        self._stated_release = appwrite_version
+        self._files = list(files)
+        self._check_directory()
+        self.compose = Compose(
+            self.directory, self.env_path if env_file else None, files, project_name, profiles, clean_environment)
+        if appwrite_version is not None and not _RELEASE.fullmatch(appwrite_version):
+            raise AppwriteError("appwrite_version: %r is not a release; give three numbers such as %s" % (appwrite_version, _variables.NEWEST))
+        self._config: dict[str, Any] | None = None
+        self._containers: list[Container] | None = None
+        self._texts: list[str] | None = None
+
+    def _check_directory(self) -> None:
+        if not os.path.isdir(self.directory):
+            what = "is not a directory" if os.path.exists(self.directory) else "does not exist"
+            raise AppwriteError("project_src: %s %s; name the directory that holds Appwrite's docker-compose.yml" % (self.directory, what))
+        try:
+            os.listdir(self.directory)
+        except OSError as error:
+            raise AppwriteError("project_src: cannot read %s: %s" % (self.directory, reason(error))) from None
+
+    def compose_files(self, values: Mapping[str, str]) -> list[str]:
+        """The project's files. C(COMPOSE_FILE) in C(.env) counts, as it does for compose."""
+        named = self._files or [part for part in values.get("COMPOSE_FILE", "").split(values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep) if part]
+        if named:
+            paths = [os.path.join(self.directory, name) for name in named]
+            for path in paths:
+                if not os.path.isfile(path):
+                    raise AppwriteError("files: %s does not exist" % path)
+            return paths
+        for name in FILE_NAMES:
+            path = os.path.join(self.directory, name)
+            if os.path.isfile(path):
+                stem, ending = os.path.splitext(path)
+                override = [other for other in (stem + ".override" + end for end in (ending, ".yml", ".yaml")) if os.path.isfile(other)]
+                return [path] + override[:1]
+        raise AppwriteError(
+            "project_src: %s is not a compose project (it holds none of %s); name the directory that holds Appwrite's docker-compose.yml"
+            % (self.directory, ", ".join(FILE_NAMES)))
+
+    def load(self, document: Document) -> None:
+        """Reads the project with the C(.env) as it is on disk. Where docker is not installed, only the files' text is known."""
+        self.values = document.values
+        self.files = self.compose_files(document.values)
+        if self.compose.installed:
+            try:
+                self._config = self.compose.config()
+            except ComposeError as error:
+                if error.kind != "missing":
+                    raise
+                self.warnings.append("the project was not checked by compose: %s" % error)
+        self.release = self._find_release()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self._config or {}
+
+    @property
+    def checked(self) -> bool:
+        """Whether compose is here to ask."""
+        return self._config is not None
+
+    @property
+    def project(self) -> str:
+        return self.config.get("name", "")
+
+    @property
+    def services(self) -> dict[str, dict[str, str]]:
+        return service_environment(self.config)
+
+    def texts(self) -> list[str]:
+        """The compose files as they are written."""
+        if self._texts is None:
+            self._texts = [_text(path) for path in self.files]
+        return self._texts
+
+    def passed(self, name: str) -> bool:
+        """Whether the project hands this variable to a service, by its name or inside another value."""
+        if any(name in environment for environment in self.services.values()):
+            return True
+        mention = re.compile(r"\$(?:\{%s[:?+\-}]|%s\b)" % (name, name))
+        return any(mention.search(text) for text in self.texts())
+
+    def _find_release(self) -> str:
+        if self._stated_release:
+            return self._stated_release
+        if self.checked:
+            images = {name: service.get("image", "") for name, service in self.config["services"].items()}
+            ordered = [images.get("appwrite", "")] + list(images.values())
+        else:
+            ordered = [parse("IMAGE=%s\n" % image, self.values).values["IMAGE"] for text in self.texts() for image in _IMAGE_LINE.findall(text)]
+        for image in ordered:
+            found = _IMAGE.search(image)
+            if found:
+                return found.group(1)
+        self.warnings.append(
+            "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version" % _variables.NEWEST)
+        return _variables.NEWEST
+
+    def containers(self) -> list[Container]:
+        if self._containers is None:
+            self._containers = self.compose.containers(self.project) if self.checked else []
+        return self._containers
+
+    def forget_containers(self) -> None:
+        self._containers = None
+
+    def container_keys(self) -> dict[str, tuple[str, ...]]:
+        """Encryption key to the services whose containers were created with it. Empty where the engine does not answer."""
+        try:
+            containers = self.containers()
+        except ComposeError:
+            return {}
+        found: dict[str, list[str]] = {}
+        for container in containers:
+            environment = container.environment
+            if _variables.KEY in environment or _variables.KEY in self.services.get(container.service, {}):
+                found.setdefault(environment.get(_variables.KEY, ""), []).append(container.service)
+        return {key: tuple(services) for key, services in found.items()}
+
+    def drift(self, document: Document) -> list[dict[str, str]]:
+        """Where what runs, or would run, is not what C(.env) says: C(service), C(name), C(kind)."""
+        found = []
+        services = self.services
+        for container in self.containers():
+            for name, value in services.get(container.service, {}).items():
+                if container.environment.get(name) != value:
+                    found.append({"service": container.service, "name": name, "kind": "stale"})
+        for name, value in document.values.items():
+            receivers = [service for service, environment in services.items() if name in environment]
+            found += [{"service": service, "name": name, "kind": "overridden"} for service in receivers if services[service][name] != value]
+            if not receivers and _variables.get(name) is not None and not self.passed(name):
+                found.append({"service": "", "name": name, "kind": "not_passed"})
+        return sorted(found, key=lambda entry: (entry["kind"], entry["service"], entry["name"]))
+
+    def published(self) -> Published | None:
+        proxy = self.config.get("services", {}).get("traefik")
+        if proxy is None:
+            return None
+        ports = {int(port["target"]): int(port["published"]) for port in proxy.get("ports") or [] if str(port.get("published", "")).isdigit()}
+        return Published(ports, tuple(str(word) for word in proxy.get("command") or []))
+
+    def holds_data(self) -> Evidence:
+        """Whether anyone uses the installation: no volume of the database, or no console account in it, means no."""
+        if not self.checked:
+            return Evidence("no", "docker is not installed on this host")
+        host = self.values.get("_APP_DB_HOST") or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
+        service, database = self._database(host)
+        if service is None or database is None:
+            return Evidence(
+                "unknown", "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up" % host)
+        try:
+            return self._ask(service, database)
+        except ComposeError as error:
+            return Evidence("unknown", "it cannot be found out whether the installation holds data: %s" % error)
+
+    def _database(self, host: str) -> tuple[str | None, Database | None]:
+        for name, service in self.config["services"].items():
+            if host in (name, service.get("container_name"), service.get("hostname")):
+                image = service.get("image", "").rsplit("/", 1)[-1].split(":")[0].split("@")[0]
+                for database in DATABASES:
+                    if image in database.images or name == database.service:
+                        return name, database
+        return None, None
+
+    def _ask(self, service: str, database: Database) -> Evidence:
+        elsewhere = self.compose.neighbours().get(os.path.realpath(self.directory), set()) - {self.project}
+        if elsewhere:
+            return Evidence(
+                "unknown", "containers of another project name (%s) were started from this directory, while this run looks at %s; "
+                "set project_name" % (", ".join(sorted(elsewhere)), self.project))
+        if not self._has_storage(service):
+            return Evidence("no", "the database of project %s has no volume yet" % self.project)
+        running = [container for container in self.containers() if container.service == service and container.status == "running"]
+        if not running:
+            return Evidence(
+                "unknown", "the database has a volume but the service %s is not running, so it cannot be asked whether anyone signed up; "
+                "start it (docker compose up -d %s)" % (service, service))
+        answer = database.ask(self.compose, running[0].id)
+        if "console accounts: users" in answer:
+            return Evidence("yes", "a console account exists in the database of project %s" % self.project)
+        if "console accounts: empty" in answer:
+            return Evidence("no", "nobody has signed up to the console of project %s yet" % self.project)
+        return Evidence("unknown", "the database of service %s gave no clear answer whether anyone signed up" % service)
+
+    def _has_storage(self, service: str) -> bool:
+        volumes = self.config.get("volumes") or {}
+        existing = self.compose.volumes()
+        for mount in self.config["services"][service].get("volumes") or []:
+            if mount.get("read_only"):
+                continue
+            source = mount.get("source", "")
+            if mount.get("type") == "volume" and (volumes.get(source) or {}).get("name", source) in existing:
+                return True
+            if mount.get("type") == "bind" and _has_entries(source):
+                return True
+        return any(container.service == service for container in self.containers())
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError as error:
+        raise AppwriteError("files: cannot read %s: %s" % (path, reason(error))) from None
+
+
+def _has_entries(directory: str) -> bool:
+    """Whether a directory holds anything, or may: one that cannot be read counts as full."""
+    try:
+        return os.path.isdir(directory) and bool(os.listdir(directory))
+    except OSError:
+        return True

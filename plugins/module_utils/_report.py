@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""What is known of an installation, for people and playbooks to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, Mask
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import instance_of, open_env, secret_values, shown
+
+
+def describe(module: AnsibleModule) -> dict[str, Any]:
+    instance = instance_of(module.params)
+    env_file, document = open_env(instance)
+    instance.compose.mask = Mask(secret_values(document.values))
+    instance.load(document)
+    if not env_file.exists:
+        instance.warnings.append("env_file: %s does not exist" % env_file.path)
+    evidence = instance.holds_data()
+    drift, services = _observed(instance, document)
+    key = document.values.get(_variables.KEY, "")
+    state = "absent" if not key else "placeholder" if _variables.is_public_default(_variables.KEY, key) else "present"
+    return {
+        "changed": False,
+        "release": instance.release,
+        "project": instance.project,
+        "services": services,
+        "holds_data": evidence.state,
+        "holds_data_reason": evidence.reason,
+        "key": encryption_key.describe(state, key).public(),
+        "drift": drift,
+        "variables": {name: shown(name, value) for name, value in sorted(document.values.items())},
+        "warnings": instance.warnings,
+    }
+
+
+def _observed(instance: Instance, document: Any) -> tuple[list[dict[str, str]], dict[str, str]]:
+    try:
+        containers = {container.service: _state(container) for container in instance.containers()}
+        return instance.drift(document), {name: containers.get(name, "absent") for name in instance.services}
+    except ComposeError as error:
+        instance.warnings.append("containers could not be looked at: %s" % error)
+        return [], {name: "unknown" for name in instance.services}
+
+
+def _state(container: Container) -> str:
+    return container.status + (" (%s)" % container.health if container.health else "")

@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Settings: one file per wish. Each has C(OPTIONS), an argument spec, and C(plan(installation, options)), a pure function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+
+class Refusal(AppwriteError):
+    """The wish cannot be granted safely; the message says what was found, why it stops and what to do."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Whether an installation holds data, and how that is known."""
+
+    state: str
+    """V(yes), V(no) or V(unknown)"""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is said about an encryption key in public."""
+
+    state: str
+    fingerprint: str | None
+    effective_bits: int
+
+    def public(self) -> dict[str, Any]:
+        return {"state": self.state, "fingerprint": self.fingerprint, "effective_bits": self.effective_bits}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the proxy of the project publishes, as far as HTTPS is concerned. C(None) where there is no proxy to look at."""
+
+    ports: Mapping[int, int]
+    """container port to host port"""
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What a setting may know: plain values, and questions that are only asked where the answer matters."""
+
+    release: str
+    values: Mapping[str, str]
+    """what C(.env) says now, as compose reads it"""
+    holds_data: Callable[[], Evidence]
+    container_keys: Callable[[], Mapping[str, tuple[str, ...]]]
+    """encryption key to the services whose containers were created with it; the empty string where they have none"""
+    published: Published | None = None
+
+
+@dataclass
+class Plan:
+    """What a setting wants: the values that must be in force afterwards (C(None) for no such variable)."""
+
+    changes: dict[str, str | None] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    key: Key | None = None
+    content: str | None = None
+    """a whole new file, in which C(changes) are then made"""

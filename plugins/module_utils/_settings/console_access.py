@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Who may sign up to the console, in lists exactly as Appwrite splits and compares them (read at 1.4.14 to 1.9.6)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Mapping
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "root_only": {"type": "bool"},
+    "emails": {"type": "list", "elements": "str"},
+    "ips": {"type": "list", "elements": "str"},
+}
+
+ROOT = "_APP_CONSOLE_WHITELIST_ROOT"
+EMAILS = "_APP_CONSOLE_WHITELIST_EMAILS"
+IPS = "_APP_CONSOLE_WHITELIST_IPS"
+_EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+")
+
+
+def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
+    wanted = Plan()
+    if options["root_only"] is not None:
+        wanted.changes[ROOT] = "enabled" if options["root_only"] else "disabled"
+    if options["emails"] is not None:
+        wanted.changes[EMAILS] = _joined(_email(entry) for entry in options["emails"])
+    if options["ips"] is not None:
+        wanted.changes[IPS] = _joined(_ip(entry) for entry in options["ips"])
+    values = {**installation.values, **{name: value or "" for name, value in wanted.changes.items()}}
+    wanted.warnings += _together(values)
+    return wanted
+
+
+def _joined(entries: Any) -> str:
+    return ",".join(sorted(set(entries)))
+
+
+def _email(entry: str) -> str:
+    address = entry.strip().lower()
+    if address.startswith("@") or address.startswith("*"):
+        raise Refusal("emails: %r is a pattern; Appwrite compares whole addresses and knows no wildcard, so list each address" % entry)
+    if "," in address or not _EMAIL.fullmatch(address):
+        raise Refusal("emails: %r is not an e-mail address; Appwrite compares the text with the address that signs up, so it could never match" % entry)
+    return address
+
+
+def _ip(entry: str) -> str:
+    text = entry.strip()
+    if "/" in text:
+        raise Refusal("ips: %r is a network; Appwrite compares addresses as text and knows no CIDR, so list each address" % entry)
+    if "*" in text:
+        raise Refusal("ips: %r is a pattern; Appwrite compares addresses as text and knows no wildcard, so list each address" % entry)
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise Refusal("ips: %r is not an IP address; Appwrite compares the text with the client's address, so it could never match" % entry) from None
+    mapped = getattr(address, "ipv4_mapped", None)
+    if mapped is not None:
+        raise Refusal("ips: %r is an IPv4 address in IPv6 form; the server sees it as %s, so write that" % (entry, mapped))
+    if getattr(address, "scope_id", None) is not None or (address.version == 4 and str(address) != text):
+        raise Refusal("ips: %r is not in the form that the server sees; write %s" % (entry, str(address).split("%", maxsplit=1)[0]))
+    return str(address)
+
+
+def _together(values: Mapping[str, str]) -> list[str]:
+    root_only = values.get(ROOT, "") in ("", "0", "enabled")
+    lists = [name for name in (EMAILS, IPS) if values.get(name)]
+    warnings = []
+    if lists and root_only:
+        warnings.append(
+            "%s is set, but %s lets only one console account exist, and the conditions are AND-ed: once it exists, none of the listed "
+            "can sign up. Set root_only to false to admit them" % (" and ".join(lists), ROOT))
+    if not lists and not root_only:
+        warnings.append("anyone may sign up to the console: %s is off and neither e-mails nor addresses are listed" % ROOT)
+    open_ways = [way for way, name in (("magic URL and e-mail OTP", "_APP_SMTP_HOST"), ("phone", "_APP_SMS_PROVIDER")) if values.get(name)]
+    if lists and not root_only and open_ways:
+        warnings.append(
+            "%s limit sign-up by password only: with %s configured, sign-up by %s stays open to others"
+            % (" and ".join(lists), " and ".join(name for name in ("_APP_SMTP_HOST", "_APP_SMS_PROVIDER") if values.get(name)),
+               " and ".join(open_ways)))
+    private = [text for text in values.get(IPS, "").split(",") if _is_private(text)]
+    if private:
+        warnings.append(
+            "%s lists private addresses (%s): Appwrite sees the left-most X-Forwarded-For, so behind another proxy every client has that "
+            "proxy's address (appwrite/appwrite#3334), and anyone would match it" % (IPS, ", ".join(private)))
+    return warnings
+
+
+def _is_private(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).is_private
+    except ValueError:
+        return False

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""The encryption key: set when it is absent, never changed when it is there."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import secrets
+import string
+from typing import Any, Mapping
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import quote
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Key, Plan, Refusal
+
+NAME = _variables.KEY
+CIPHER_BYTES = 16
+"""AES-128 takes the first 16 bytes of the key and no more (Appwrite 1.4.14 to 1.9.6)."""
+_ALPHABET = string.ascii_letters + string.digits
+_ROUNDS = 200_000
+_SALT = b"selfhost.appwrite fingerprint, version 1"
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "key": {"type": "str", "no_log": True},
+    "length": {"type": "int", "default": 64, "no_log": False},
+    "placeholder": {"type": "str", "choices": ["replace_if_unused", "keep"], "default": "replace_if_unused"},
+}
+
+FORGERY = (
+    "%s is the public default of Appwrite's installer: anyone who can reach the API can forge an administrator with it "
+    "(appwrite/appwrite#13769)." % NAME)
+UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
+
+
+def fingerprint(value: str) -> str:
+    """16 hex digits that tell values apart and are slow to guess from: PBKDF2-HMAC-SHA256, 200,000 rounds, a fixed salt."""
+    return hashlib.pbkdf2_hmac("sha256", value.encode("utf-8", "surrogateescape"), _SALT, _ROUNDS, 8).hex()
+
+
+def effective_bits(key: str) -> int:
+    """Bits of strength that AES gets: the first 16 bytes, by the alphabet seen in them; 0 for a public default."""
+    used = key.encode("utf-8", "surrogateescape")[:CIPHER_BYTES]
+    if not used or _variables.is_public_default(NAME, key):
+        return 0
+    seen = set(used.decode("latin-1"))
+    if len(seen) == 1:
+        return 0
+    alphabet = 0
+    if seen <= set(string.digits + "abcdef") or seen <= set(string.digits + "ABCDEF"):
+        alphabet = 10 if seen <= set(string.digits) else 16
+    else:
+        for letters in (string.ascii_lowercase, string.ascii_uppercase, string.digits):
+            alphabet += len(letters) if seen & set(letters) else 0
+        alphabet += 32 if seen & set(string.punctuation + " ") else 0
+        alphabet += 128 if any(ord(character) > 126 or ord(character) < 32 for character in seen) else 0
+    return int(len(used) * math.log(alphabet, 2))
+
+
+def describe(state: str, key: str) -> Key:
+    return Key(state, fingerprint(key) if key else None, effective_bits(key))
+
+
+def same_cipher(left: str, right: str) -> bool:
+    """Whether both keys open the same stored values: AES sees only the first 16 bytes, a shorter key is padded with zeros."""
+    return _cipher_key(left) == _cipher_key(right)
+
+
+def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
+    length = options["length"]
+    if not 32 <= length <= 256:
+        raise Refusal("length: %d is outside of 32 to 256 characters" % length)
+    current = installation.values.get(NAME, "")
+    given = options["key"]
+    if current and not _variables.is_public_default(NAME, current):
+        return _present(current, given)
+    if given is not None:
+        _check(given)
+    if current and options["placeholder"] == "keep":
+        if given is not None:
+            raise Refusal("key: placeholder=keep leaves the public default in force, so this key would not be used; drop one of the two")
+        return Plan(warnings=[FORGERY], key=describe("placeholder_kept", current))
+    return _absent(installation, current, given, length)
+
+
+def _present(current: str, given: str | None) -> Plan:
+    if given is not None and given != current:
+        raise Refusal(
+            "key: %s is already set (fingerprint %s) and is not the key that was passed (fingerprint %s). A changed key makes every "
+            "stored password, OAuth secret and API key unreadable, so it stays. Pass the key that is there or none"
+            % (NAME, fingerprint(current), fingerprint(given)))
+    warnings = []
+    key = describe("kept", current)
+    if key.effective_bits < 64:
+        warnings.append(
+            "%s is weak: AES uses its first 16 bytes, which hold about %d bits; it is kept, since changing it loses data"
+            % (NAME, key.effective_bits))
+    return Plan(key=key, warnings=warnings)
+
+
+def _absent(installation: Installation, current: str, given: str | None, length: int) -> Plan:
+    carried = dict(installation.container_keys())
+    unkeyed = carried.pop("", ())
+    real = {key: services for key, services in carried.items() if not _variables.is_public_default(NAME, key)}
+    if not real and not current and carried and installation.holds_data().state != "no":
+        real = carried
+    if len(real) > 1:
+        raise Refusal(
+            "%s is absent from .env and the containers of this project disagree about it: %s. Find out which key opened the data, "
+            "recreate the others or remove them, or pass that key as `key`"
+            % (NAME, "; ".join("fingerprint %s in %s" % (fingerprint(key), ", ".join(services)) for key, services in sorted(real.items()))))
+    if real:
+        return _from_containers(installation, current, given, *real.popitem())
+    evidence = installation.holds_data()
+    if evidence.state == "no":
+        state = "placeholder_replaced" if current else "generated" if given is None else "supplied"
+        return _set(state, _generate(length) if given is None else given)
+    if current:
+        return _placeholder_in_use(current, given, evidence.state, evidence.reason)
+    if given is not None:
+        return _set("supplied", given, [UNKEYED] if unkeyed else [])
+    raise Refusal(
+        "%s is absent, and %s. A new key would make everything stored under the old one unreadable. %s"
+        % (NAME, evidence.reason,
+           "Pass the old key as `key`: look in backups of .env (.env.*.backup), in your password store, on a replica"
+           if evidence.state == "yes" else "Make the database answer (docker compose up -d) and run again, or pass the old key as `key`"))
+
+
+def _from_containers(installation: Installation, current: str, given: str | None, key: str, services: tuple[str, ...]) -> Plan:
+    if given is not None and given != key and installation.holds_data().state != "no":
+        raise Refusal(
+            "key: the containers of this project (%s) run with another key, fingerprint %s, and not with the one passed, "
+            "fingerprint %s. Pass that key or none" % (", ".join(services), fingerprint(key), fingerprint(given)))
+    if given is not None and given != key:
+        return _set("placeholder_replaced" if current else "supplied", given)
+    warnings = [
+        "%s was %s in .env and has been recovered from the containers of this project (%s)"
+        % (NAME, "the public default" if current else "absent", ", ".join(services))]
+    if _variables.is_public_default(NAME, key):
+        warnings.append(FORGERY)
+    return _set("recovered", key, warnings)
+
+
+def _placeholder_in_use(current: str, given: str | None, state: str, reason: str) -> Plan:
+    if state == "unknown":
+        raise Refusal(
+            "%s is the public default, and %s. It is replaced only where the installation provably holds no data. "
+            "Make the database answer (docker compose up -d) and run again, or keep it with placeholder=keep" % (NAME, reason))
+    if given is not None:
+        raise Refusal(
+            "key: %s is the public default and in use: %s. Another key would make that data unreadable. Leave `key` out" % (NAME, reason))
+    return Plan(
+        warnings=["%s It is kept, because %s, and that data can only be read with it." % (FORGERY, reason)],
+        key=describe("placeholder_kept", current))
+
+
+def _set(state: str, key: str, warnings: list[str] | None = None) -> Plan:
+    warnings = list(warnings or [])
+    if quote(key) != key:
+        warnings.append(
+            "%s holds characters that must be quoted in .env; Appwrite's own upgrade (1.9.0 to 1.9.6) escapes quoted values again "
+            "and may change them. Check the key's fingerprint after every upgrade" % NAME)
+    return Plan(changes={NAME: key}, warnings=warnings, key=describe(state, key))
+
+
+def _generate(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _unused in range(length))
+
+
+def _check(key: str) -> None:
+    if not key:
+        raise Refusal("key: is empty; leave it out to have one generated, or pass at least 16 bytes")
+    if _variables.is_public_default(NAME, key):
+        raise Refusal("key: is a public placeholder; leave it out to have one generated")
+    if len(key.encode("utf-8", "surrogateescape")) < CIPHER_BYTES:
+        raise Refusal("key: is shorter than 16 bytes, the length of an AES-128 key; pass a longer one or leave it out to have one generated")
+    try:
+        quote(key)
+    except AppwriteError as error:
+        raise Refusal("key: cannot be written into .env: %s" % error) from None
+
+
+def _cipher_key(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")[:CIPHER_BYTES].ljust(CIPHER_BYTES, b"\0")

@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""HTTPS: forced for the API, the console, functions and sites, in the variables that the release reads."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Mapping
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Published, Refusal
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "force": {"type": "bool", "default": True},
+    "force_router": {"type": "bool"},
+    "certificate_email": {"type": "str"},
+}
+
+API = "_APP_OPTIONS_FORCE_HTTPS"
+ROUTERS = ("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS")
+CERTIFICATE_EMAILS = ("_APP_EMAIL_CERTIFICATES", "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS")
+_HTTPS_PORT = 443
+
+
+def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
+    release = installation.release
+    router = _first_read(ROUTERS, release)
+    email = _first_read(CERTIFICATE_EMAILS, release)
+    force = options["force"]
+    force_router = force if options["force_router"] is None else options["force_router"]
+    wanted = Plan(changes={API: _switch(force), router: _switch(force_router)})
+    if options["certificate_email"] is not None:
+        address = options["certificate_email"]
+        problem = _variables.problem(email, address, release)
+        if problem or not address:
+            raise Refusal("certificate_email: %s" % (problem or "is empty; give the address that the certificate authority may write to"))
+        wanted.changes[email] = address
+    if force or force_router:
+        values = {**installation.values, **{name: value or "" for name, value in wanted.changes.items()}}
+        wanted.warnings += _useless(values, email) + _loop(installation.published)
+    return wanted
+
+
+def _first_read(names: tuple[str, ...], release: str) -> str:
+    return next((name for name in names if _variables.is_read(name, release)), names[0])
+
+
+def _switch(on: bool) -> str:
+    return "enabled" if on else "disabled"
+
+
+def _useless(values: Mapping[str, str], email: str) -> list[str]:
+    warnings = []
+    domain = values.get("_APP_DOMAIN", "")
+    why = _not_public(domain)
+    if why:
+        warnings.append(
+            "_APP_DOMAIN is %s: %s. Forcing HTTPS has no use until it is the public host name of this installation"
+            % (repr(domain) if domain else "empty", why))
+    elif not values.get(email):
+        warnings.append(
+            "%s is empty: no certificate can be issued without the address, and forced HTTPS then ends in a browser warning. "
+            "Set certificate_email" % email)
+    if values.get("_APP_ENV", "") != "production":
+        warnings.append(
+            "_APP_ENV is not 'production': certificates are then only requested as a dry run, and forced HTTPS has none to show")
+    return warnings
+
+
+def _not_public(domain: str) -> str:
+    host = domain.split(":")[0].lower() if domain.count(":") < 2 else domain
+    if not host or host == "localhost" or host.endswith(".localhost"):
+        return "requests for localhost are never redirected and no authority issues a certificate for it"
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return "" if "." in host else "no authority issues a certificate for a name without a dot"
+    return "no certificate is requested for an address"
+
+
+def _loop(published: Published | None) -> list[str]:
+    if published is None:
+        return []
+    port = published.ports.get(_HTTPS_PORT)
+    if port == _HTTPS_PORT:
+        return []
+    if port is not None:
+        return [
+            "HTTPS is published on port %d: Appwrite's redirect drops the port and leads to 443, where this project does not answer "
+            "unless something forwards it" % port]
+    if any("forwardedheaders." in argument.lower() for argument in published.arguments):
+        return []
+    return [
+        "the project publishes no HTTPS port, so TLS seems to end at a proxy in front of it. Traefik overwrites that proxy's "
+        "X-Forwarded-Proto, and forcing HTTPS becomes an endless redirect (coollabsio/coolify#4279): let Traefik trust the proxy with "
+        "--entrypoints.appwrite_web.forwardedHeaders.trustedIPs=<its address>"]

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Any variables, one by one or as a whole rendered file, checked against the catalogue of the release."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "variables": {"type": "dict", "default": {}, "no_log": False},
+    "content": {"type": "str", "no_log": True},
+    "unknown": {"type": "str", "choices": ["fail", "warn", "allow"], "default": "fail"},
+}
+
+
+def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
+    release = installation.release
+    wanted = Plan()
+    named = {name: _text(name, value) for name, value in options["variables"].items()}
+    for name, value in named.items():
+        wanted.warnings += _name_warnings(name, value, release, options["unknown"], "variables")
+        problem = None if value is None else _variables.problem(name, value, release)
+        if problem:
+            raise Refusal("variables: %s: %s" % (name, problem))
+    if options["content"] is None:
+        wanted.changes = named
+        _refuse_sticky(installation, wanted.changes, "variables")
+        return wanted
+    _template(installation, options, named, wanted)
+    return wanted
+
+
+def _template(installation: Installation, options: Mapping[str, Any], named: Mapping[str, str | None], wanted: Plan) -> None:
+    """The rendered file becomes the base; a key and the sticky variables of an installation with data outlive it."""
+    wanted.content = options["content"] if options["content"].endswith("\n") else options["content"] + "\n"
+    rendered = parse(wanted.content).values
+    for name, value in rendered.items():
+        if name in named:
+            continue
+        wanted.warnings += _name_warnings(name, value, installation.release, options["unknown"], "content")
+        problem = _variables.problem(name, value, installation.release)
+        if problem:
+            raise Refusal("content: %s: %s" % (name, problem))
+    wanted.changes = dict(named)
+    for name in _variables.names():
+        entry, current = _variables.get(name), installation.values.get(name, "")
+        if entry is None or not entry.sticky or not current or name in named:
+            continue
+        offered = rendered.get(name, "")
+        if offered == current:
+            continue
+        if not offered or _variables.is_public_default(name, offered):
+            if name == _variables.KEY or installation.holds_data().state != "no":
+                wanted.changes[name] = current
+        else:
+            _refuse_sticky(installation, {name: offered}, "content")
+    _refuse_sticky(installation, named, "variables")
+
+
+def _text(name: str, value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        raise Refusal(
+            "variables: %s is the YAML boolean %s; Appwrite compares words, so quote the one that is meant, such as \"enabled\" or \"disabled\""
+            % (name, str(value).lower()))
+    if isinstance(value, (int, float)):
+        return str(value)
+    raise Refusal("variables: %s is a %s; give text (Appwrite's lists are joined with a comma and no space)" % (name, type(value).__name__))
+
+
+def _name_warnings(name: str, value: str | None, release: str, unknown: str, option: str) -> list[str]:
+    if value is None:
+        return []
+    if _variables.get(name) is None:
+        near = _variables.suggest(name, release)
+        message = "%s: %s is not a variable of Appwrite %s%s" % (option, name, release, "; is %s meant?" % near if near else "")
+        if unknown == "fail":
+            raise Refusal(message + ("" if near else ". Set unknown to warn or allow to write it all the same"))
+        return [message] if unknown == "warn" else []
+    if value and not _variables.is_read(name, release):
+        return ["%s: %s has no effect: %s" % (option, name, _variables.why_unread(name, release))]
+    return []
+
+
+def _refuse_sticky(installation: Installation, changes: Mapping[str, str | None], option: str) -> None:
+    for name, value in changes.items():
+        entry = _variables.get(name)
+        current = installation.values.get(name) or _variables.default(name, installation.release) or ""
+        if entry is None or not entry.sticky or (value or "") in (current, installation.values.get(name, "")):
+            continue
+        if name == _variables.KEY:
+            raise Refusal("%s: %s is not set here; the encryption_key setting sets it when it is absent and never changes it" % (option, name))
+        evidence = installation.holds_data()
+        if evidence.state != "no":
+            raise Refusal(
+                "%s: %s cannot be changed in .env alone, because %s and its database was created with the old value. "
+                "Change it in the database first, then in .env by hand" % (option, name, evidence.reason))

@@ -1,0 +1,221 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""What every writing module does, once: read, plan every change, check the whole, replace the file once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+from typing import Any, Callable, Mapping
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Mask, is_too_old, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse, quote
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
+
+PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
+    "project_src": {"type": "path", "required": True},
+    "env_file": {"type": "path"},
+    "files": {"type": "list", "elements": "path", "default": []},
+    "project_name": {"type": "str"},
+    "profiles": {"type": "list", "elements": "str", "default": []},
+    "appwrite_version": {"type": "str"},
+    "clean_environment": {"type": "bool", "default": True},
+}
+WRITING_OPTIONS: dict[str, dict[str, Any]] = {**PROJECT_OPTIONS, "backup": {"type": "bool", "default": True}}
+
+SETTINGS: dict[str, ModuleType] = {"env": variables, "encryption_key": encryption_key, "https": https, "console_access": console_access}
+"""In the order in which they are planned: the whole file first, then what is set in it."""
+NESTED_OPTIONS: dict[str, dict[str, Any]] = {
+    name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()}
+
+
+def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[str, Any]]) -> None:
+    """A module's life: declare, work, and end in a result or in words. C(no_log) keeps the raw parameters out of syslog."""
+    module = AnsibleModule(argument_spec=dict(specification), supports_check_mode=True, no_log=True)
+    try:
+        result = work(module)
+    except AppwriteError as error:
+        module.fail_json(msg=str(error), invocation=_invocation(module), **getattr(error, "details", {}))
+    except Exception as error:  # the text of an unforeseen exception may hold a secret, so only its kind and place are told
+        trace = sys.exc_info()[2]
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = "%s:%d" % (os.path.basename(trace.tb_frame.f_code.co_filename), trace.tb_lineno) if trace else "unknown place"
+        module.fail_json(msg="internal error (%s at %s); please report it" % (type(error).__name__, place), invocation=_invocation(module))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(invocation=_invocation(module), **result)
+
+
+def instance_of(parameters: Mapping[str, Any]) -> Instance:
+    return Instance(**{name: parameters[name] for name in PROJECT_OPTIONS})
+
+
+def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
+    """The work of a module that is one setting."""
+    return lambda module: _Transaction(module, [(SETTINGS[name], module.params)]).run()
+
+
+def write_all(module: AnsibleModule) -> dict[str, Any]:
+    """The work of C(security): every setting that was given."""
+    return _Transaction(module, [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None]).run()
+
+
+def open_env(instance: Instance) -> tuple[EnvFile, Document]:
+    """The file and what compose reads in it. Raises AppwriteError where compose would reject it, with the line."""
+    env_file = EnvFile(instance.env_path)
+    env_file.read()
+    return env_file, document_of(env_file, instance)
+
+
+def document_of(env_file: EnvFile, instance: Instance) -> Document:
+    try:
+        return parse(decode(env_file.data), instance.compose.environment)
+    except AppwriteError as error:
+        raise AppwriteError("env_file: compose rejects %s: %s" % (env_file.path, error)) from None
+
+
+def secret_values(values: Mapping[str, str]) -> list[str]:
+    return [value for name, value in values.items() if value and _variables.is_secret(name) and not _variables.is_public_default(name, value)]
+
+
+def shown(name: str, value: str | None) -> str | None:
+    """A value as it may be printed."""
+    if not value or not _variables.is_secret(name):
+        return value
+    if _variables.is_public_default(name, value):
+        return "(public default)"
+    return "(secret, fingerprint %s)" % encryption_key.fingerprint(value)
+
+
+class _Transaction:
+    def __init__(self, module: AnsibleModule, wishes: list[tuple[ModuleType, Mapping[str, Any]]]) -> None:
+        self._module = module
+        self._wishes = wishes
+        self._instance = instance_of(module.params)
+        self._warnings = self._instance.warnings
+
+    def run(self) -> dict[str, Any]:
+        env_file = EnvFile(self._instance.env_path)
+        with env_file.locked():
+            env_file.read()
+            before = document_of(env_file, self._instance)
+            self._require_file(env_file)
+            self._instance.compose.mask = Mask(secret_values(before.values))
+            self._instance.load(before)
+            base, requested, key = self._plan(before)
+            after = self._edited(base, requested)
+            self._instance.compose.mask = Mask(secret_values(before.values) + secret_values(after.values))
+            data = encode(after.text)
+            result = self._result(env_file, before, after, key)
+            services = self._services_with(data) if result["changed"] else self._instance.services
+            self._check_reach(requested, services)
+            result["recreates"] = sorted(name for name in services if services[name] != self._instance.services.get(name))
+            if result["changed"] and not self._module.check_mode:
+                result["backup_file"] = env_file.replace(data, self._module.params["backup"])
+        return result
+
+    def _require_file(self, env_file: EnvFile) -> None:
+        if not env_file.exists and not any(options.get("content") for _unused, options in self._wishes):
+            self._instance.compose_files({})
+            raise AppwriteError(
+                "env_file: %s does not exist. Run Appwrite's installer first, or give the whole file as a template (env.content)" % env_file.path)
+
+    def _plan(self, before: Document) -> tuple[Document, dict[str, str | None], Any]:
+        base, requested, key = before, {}, None
+        for setting, options in self._wishes:
+            plan: Plan = setting.plan(self._installation({**base.values, **requested}, before), options)
+            self._warnings += plan.warnings
+            key = plan.key or key
+            if plan.content is not None:
+                base = parse(plan.content, self._instance.compose.environment)
+            for name, value in plan.changes.items():
+                if name in requested and requested[name] != value:
+                    raise Refusal("%s is asked for twice with different values: leave it out of the variables or of the other setting" % name)
+                requested[name] = value
+        return base, requested, key
+
+    def _installation(self, values: Mapping[str, str | None], before: Document) -> Installation:
+        instance = self._instance
+        known = {name: value for name, value in values.items() if value is not None}
+        return Installation(instance.release, known, instance.holds_data, instance.container_keys, instance.published())
+
+    def _edited(self, base: Document, requested: Mapping[str, str | None]) -> Document:
+        for name, value in requested.items():
+            try:
+                quote(value or "")
+            except AppwriteError as error:
+                raise Refusal("%s cannot be written into .env: %s" % (name, error)) from None
+        return parse(base.edit(requested, _variables.kin), self._instance.compose.environment)
+
+    def _services_with(self, data: bytes) -> Mapping[str, Mapping[str, str]]:
+        """What every service would receive from the candidate, by compose's own word. Refuses what compose rejects."""
+        compose = self._instance.compose
+        if not self._instance.checked:
+            return {}
+        version = compose.version()
+        if is_too_old(version):
+            raise AppwriteError("docker compose %s reads .env differently; install 2.18 or newer" % version)
+        return service_environment(compose.config(data))
+
+    def _check_reach(self, requested: Mapping[str, str | None], services: Mapping[str, Mapping[str, str]]) -> None:
+        """A value that no container would receive is refused rather than written and believed."""
+        if not self._instance.checked:
+            return
+        for name, value in requested.items():
+            if not value or _variables.get(name) is None or not _variables.is_read(name, self._instance.release):
+                continue
+            if not self._instance.passed(name):
+                raise Refusal(
+                    "%s would reach no service: the compose file passes it to none. Add `- %s` under `environment:` of %s"
+                    % (name, name, ", ".join(_variables.services(name, self._instance.release)) or "the services that need it"))
+            others = sorted(service for service, environment in services.items() if environment.get(name, value) != value)
+            if others:
+                raise Refusal(
+                    "%s would not reach %s: a literal in the compose file, or a variable of the shell, beats .env there. Remove it"
+                    % (name, ", ".join(others)))
+
+    def _result(self, env_file: EnvFile, before: Document, after: Document, key: Any) -> dict[str, Any]:
+        changes = [
+            {"name": name, "before": shown(name, before.values.get(name)), "after": shown(name, after.values.get(name))}
+            for name in sorted(set(before.values) | set(after.values)) if before.values.get(name) != after.values.get(name)]
+        changed = encode(after.text) != env_file.data or not env_file.exists
+        if env_file.mode is not None and env_file.mode & 0o077:
+            self._warnings.append("%s can be read by others (mode %04o): it holds every secret of the installation. chmod 600 it" % (env_file.path, env_file.mode))
+        for name in sorted(set(after.values) & set(change["name"] for change in changes)):
+            if _variables.is_secret(name) and after.dead_copies(name):
+                self._warnings.append("%s: an older copy of %s stays in a line that is not in force; remove it by hand" % (env_file.path, name))
+        result: dict[str, Any] = {
+            "changed": changed, "env_file": env_file.path, "backup_file": None, "changes": changes, "warnings": self._warnings,
+            "diff": {"before_header": env_file.path, "after_header": env_file.path,
+                     "before": _listing(changes, "before"), "after": _listing(changes, "after")}}
+        if key is not None:
+            result["key"] = key.public()
+        return result
+
+
+def _listing(changes: list[dict[str, Any]], side: str) -> str:
+    return "".join("%s=%s\n" % (change["name"], change[side]) for change in changes if change[side] is not None)
+
+
+def _invocation(module: AnsibleModule) -> dict[str, Any]:
+    """The parameters as they may be shown: what a variable's name makes secret is shown as its fingerprint, a file not at all."""
+    def masked(options: Mapping[str, Any]) -> dict[str, Any]:
+        found = {}
+        for name, value in options.items():
+            if isinstance(value, dict):
+                found[name] = {inner: shown(inner, str(item)) for inner, item in value.items()} if name == "variables" else masked(value)
+            else:
+                found[name] = value
+        return found
+    return {"module_args": masked(module.params)}

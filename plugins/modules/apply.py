@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: apply
+short_description: Apply the .env file of a self-hosted Appwrite and verify it in every container
+version_added: 0.1.0
+author:
+  - selfhost.appwrite contributors (@selfhost)
+description:
+  - Runs C(docker compose up -d) where the configuration hashes, image ids and states say that it would change something, waits until every
+    touched service is up and healthy, and compares the real environment of every container with the C(.env) file.
+  - Also runs C(exec appwrite vars) and checks that what it prints agrees.
+  - Fails with the name of the service and its last log lines where one does not come up.
+  - Refuses to recreate containers with another encryption key than the one they run with, where the installation holds data.
+options:
+  verify:
+    description:
+      - Whether to fail where a container does not run on what the file says, or C(exec appwrite vars) does not agree.
+    type: bool
+    default: true
+  timeout:
+    description:
+      - How long to wait for C(docker compose up -d), and then for the services to be up and healthy, in seconds each.
+    type: int
+    default: 300
+  pull:
+    description:
+      - Which images C(docker compose up -d) pulls, as its own option C(--pull). V(policy) leaves it to the compose file.
+      - V(always) runs it even where nothing seems to change.
+    type: str
+    choices: [policy, always, missing, never]
+    default: policy
+  rollback_file:
+    description:
+      - A backup of the C(.env) file, as RV(selfhost.appwrite.security#module:backup_file), which takes the place of the file before it is
+        applied. The file as it was is kept as a backup of its own, see RV(backup_file).
+      - An encryption key that a container has run with stays in the file, since data may be sealed with it.
+    type: path
+extends_documentation_fragment:
+  - selfhost.appwrite.project
+  - selfhost.appwrite.project.host
+  - selfhost.appwrite.project.action_group
+  - selfhost.appwrite.project.writes
+seealso:
+  - module: selfhost.appwrite.security
+"""
+
+EXAMPLES = r"""
+---
+- name: Recreate exactly what changed and verify it
+  selfhost.appwrite.apply:
+    project_src: /opt/appwrite
+
+- name: Go back to the file of before and apply that
+  selfhost.appwrite.apply:
+    project_src: /opt/appwrite
+    rollback_file: /opt/appwrite/.env.20261124T030000Z.bak
+"""
+
+RETURN = r"""
+---
+recreated:
+  description: Services whose containers were replaced, or would be in check mode.
+  type: list
+  elements: str
+  returned: success
+started:
+  description: Services that had no running container, or too few.
+  type: list
+  elements: str
+  returned: success
+services:
+  description: All services of the project.
+  type: list
+  elements: str
+  returned: success
+drift:
+  description: Where the containers are not, or the compose file does not let them be, what the C(.env) file says.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    service:
+      description: The service; empty where the kind is V(not_passed).
+      type: str
+    name:
+      description: The name of the variable.
+      type: str
+    kind:
+      description:
+        - V(stale), the container is older than the file; V(overridden), a literal in the compose file or the shell beats the file;
+          V(not_passed), the compose file passes the variable to no service.
+      type: str
+  sample:
+    - service: ""
+      name: _APP_USAGE_AGGREGATION_INTERVAL
+      kind: not_passed
+warnings:
+  description: What C(docker compose) warned of, without secrets, and services that were not well before.
+  type: list
+  elements: str
+  returned: when there are any
+service:
+  description: The service that did not come up.
+  type: str
+  returned: failure, where it is one service
+log:
+  description: Its last log lines, without secrets.
+  type: list
+  elements: str
+  returned: failure, where it is one service
+backup_file:
+  description: The copy of the file as it was before O(rollback_file) took its place, or V(none) where nothing was replaced.
+  type: str
+  returned: success
+"""
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import APPLY_OPTIONS, apply
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import PROJECT_OPTIONS, run
+
+
+def main() -> None:
+    run({**PROJECT_OPTIONS, **APPLY_OPTIONS}, apply)
+
+
+if __name__ == "__main__":
+    main()

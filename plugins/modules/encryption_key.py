@@ -1,0 +1,140 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: encryption_key
+short_description: Set the encryption key of a self-hosted Appwrite when it is absent
+version_added: 0.1.0
+author:
+  - selfhost.appwrite contributors (@selfhost)
+description:
+  - Sets C(_APP_OPENSSL_KEY_V1) in the C(.env) file of a self-hosted Appwrite when it is absent, and never changes one that is there.
+    A changed key makes every stored password, OAuth secret and API key unreadable.
+  - Absent is a missing line, a commented line, an empty value, a name alone on its line, and the public placeholder V(your-secret-key)
+    that Appwrite's 1.9 command-line installer leaves.
+  - A new key is made only where the installation provably holds no data. It holds none where docker is not installed, where the database
+    has no volume, or where the database itself, asked in its own container, knows no console account yet.
+  - An absent key that a container of the same project still has is recovered from there.
+options:
+  key:
+    description:
+      - The key to use when none is set, for example the one of another host that shares the database, or a lost one from a safe.
+      - Refused where it is empty, a known placeholder, shorter than 16 bytes, not expressible in a C(.env) file, or not the key that is set.
+    type: str
+  length:
+    description:
+      - The number of characters of a generated key, from V(32) to V(256). They are drawn from C([A-Za-z0-9]).
+      - AES-128 takes the first 16 of them, which hold 95 bits; the signatures of tokens use them all.
+    type: int
+    default: 64
+  placeholder:
+    description:
+      - What to do where the public placeholder is set.
+      - V(replace_if_unused) replaces it where the installation provably holds no data, keeps it with a warning where it holds some,
+        and refuses where that cannot be found out.
+      - V(keep) keeps it with a warning.
+    type: str
+    choices: [replace_if_unused, keep]
+    default: replace_if_unused
+extends_documentation_fragment:
+  - selfhost.appwrite.project
+  - selfhost.appwrite.project.host
+  - selfhost.appwrite.project.action_group
+  - selfhost.appwrite.project.writing
+  - selfhost.appwrite.project.writes
+seealso:
+  - module: selfhost.appwrite.security
+  - module: selfhost.appwrite.apply
+"""
+
+EXAMPLES = r"""
+---
+- name: Set a unique encryption key right after installation
+  selfhost.appwrite.encryption_key:
+    project_src: /opt/appwrite
+
+- name: Give a second host the key of the first
+  selfhost.appwrite.encryption_key:
+    project_src: /opt/appwrite
+    key: "{{ vault_appwrite_encryption_key }}"
+"""
+
+RETURN = r"""
+---
+env_file:
+  description: The file that was looked at, and changed where RV(ignore:changed) is true.
+  type: str
+  returned: success
+  sample: /opt/appwrite/.env
+backup_file:
+  description: The copy of the file as it was before, or V(none) where nothing was changed or no backup was asked for.
+  type: str
+  returned: success
+  sample: /opt/appwrite/.env.20261124T030000Z.bak
+changes:
+  description: Each variable whose effective value changes, as C(docker compose) reads the file. A secret is shown as its fingerprint.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The name of the variable.
+      type: str
+    before:
+      description: The value before, or V(none) where the variable was not set.
+      type: str
+    after:
+      description: The value after, or V(none) where the variable is not set any more.
+      type: str
+  sample:
+    - name: _APP_OPTIONS_FORCE_HTTPS
+      before: disabled
+      after: enabled
+recreates:
+  description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
+  type: list
+  elements: str
+  returned: success, where C(docker compose) is installed
+  sample: [appwrite, appwrite-worker-builds]
+warnings:
+  description: What does not do what it looks like, in words.
+  type: list
+  elements: str
+  returned: when there are any
+key:
+  description: What may be said of the encryption key.
+  type: dict
+  returned: success
+  contains:
+    state:
+      description:
+        - V(kept), it was there and is untouched; V(generated); V(supplied), it was passed; V(recovered), it was absent from the file and
+          taken from the project's own containers; V(placeholder_replaced), the public default was there and nobody had used the
+          installation; V(placeholder_kept), the public default is there and stays.
+      type: str
+    fingerprint:
+      description: 16 hexadecimal digits that are the same for the same key, and slow to guess the key from.
+      type: str
+    effective_bits:
+      description: The strength in bits that AES-128 gets, which takes only the first 16 bytes of the key. 0 for a public default.
+      type: int
+  sample:
+    state: generated
+    fingerprint: 0f1e2d3c4b5a6978
+    effective_bits: 95
+"""
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import SETTINGS, WRITING_OPTIONS, run, write_one
+
+
+def main() -> None:
+    run({**WRITING_OPTIONS, **SETTINGS["encryption_key"].OPTIONS}, write_one("encryption_key"))
+
+
+if __name__ == "__main__":
+    main()

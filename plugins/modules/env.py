@@ -1,0 +1,118 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: env
+short_description: Set any variables of a self-hosted Appwrite, checked against the catalogue of its release
+version_added: 0.1.0
+author:
+  - selfhost.appwrite contributors (@selfhost)
+description:
+  - Sets variables in the C(.env) file one by one, or hands in the whole file as a rendered template, or both.
+  - Each name is checked against the catalogue of the installed release, each value against the kind of its variable.
+  - Only the bytes of the assignments that change are touched, and the values are written so that C(docker compose) reads back exactly them.
+  - What a change in the file alone would break on an installation that holds data is refused. Those are the encryption key and the
+    credentials and the address of the database.
+options:
+  variables:
+    description:
+      - Names and values. V(null) removes a variable.
+    type: dict
+    default: {}
+  content:
+    description:
+      - The whole file, for example a rendered template. O(variables) are set in it.
+      - It never removes or changes the encryption key, nor the credentials of the database of an installation that holds data.
+    type: str
+  unknown:
+    description:
+      - What to do with a name that no release of Appwrite knows.
+    type: str
+    choices: [fail, warn, allow]
+    default: fail
+extends_documentation_fragment:
+  - selfhost.appwrite.project
+  - selfhost.appwrite.project.host
+  - selfhost.appwrite.project.action_group
+  - selfhost.appwrite.project.writing
+  - selfhost.appwrite.project.writes
+seealso:
+  - module: selfhost.appwrite.security
+"""
+
+EXAMPLES = r"""
+---
+- name: Set the public name and the mail server
+  selfhost.appwrite.env:
+    project_src: /opt/appwrite
+    variables:
+      _APP_DOMAIN: appwrite.example.com
+      _APP_SMTP_HOST: mail.example.com
+      _APP_SMTP_PORT: "587"
+      _APP_SMTP_SECURE: tls
+      _APP_SMTP_PASSWORD: "{{ vault_smtp_password }}"
+
+- name: Render the whole file from a template, the encryption key stays
+  selfhost.appwrite.env:
+    project_src: /opt/appwrite
+    content: "{{ lookup('ansible.builtin.template', 'appwrite.env.j2') }}"
+"""
+
+RETURN = r"""
+---
+env_file:
+  description: The file that was looked at, and changed where RV(ignore:changed) is true.
+  type: str
+  returned: success
+  sample: /opt/appwrite/.env
+backup_file:
+  description: The copy of the file as it was before, or V(none) where nothing was changed or no backup was asked for.
+  type: str
+  returned: success
+  sample: /opt/appwrite/.env.20261124T030000Z.bak
+changes:
+  description: Each variable whose effective value changes, as C(docker compose) reads the file. A secret is shown as its fingerprint.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The name of the variable.
+      type: str
+    before:
+      description: The value before, or V(none) where the variable was not set.
+      type: str
+    after:
+      description: The value after, or V(none) where the variable is not set any more.
+      type: str
+  sample:
+    - name: _APP_OPTIONS_FORCE_HTTPS
+      before: disabled
+      after: enabled
+recreates:
+  description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
+  type: list
+  elements: str
+  returned: success, where C(docker compose) is installed
+  sample: [appwrite, appwrite-worker-builds]
+warnings:
+  description: What does not do what it looks like, in words.
+  type: list
+  elements: str
+  returned: when there are any
+"""
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import SETTINGS, WRITING_OPTIONS, run, write_one
+
+
+def main() -> None:
+    run({**WRITING_OPTIONS, **SETTINGS["env"].OPTIONS}, write_one("env"))
+
+
+if __name__ == "__main__":
+    main()

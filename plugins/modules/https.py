@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: https
+short_description: Force HTTPS for a self-hosted Appwrite
+version_added: 0.1.0
+author:
+  - selfhost.appwrite contributors (@selfhost)
+description:
+  - Sets in the C(.env) file that the API, the console, functions and sites are only served over HTTPS, in the variables that the
+    installed release reads.
+  - Warns where the release, the domain or the environment makes forcing useless, or an endless redirect.
+options:
+  force:
+    description:
+      - Whether the API and the console redirect to HTTPS (C(_APP_OPTIONS_FORCE_HTTPS)).
+    type: bool
+    default: true
+  force_router:
+    description:
+      - Whether the domains of functions and sites redirect to HTTPS. This is C(_APP_OPTIONS_ROUTER_FORCE_HTTPS) from Appwrite 1.7.0 on, and
+        C(_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS) before.
+      - Defaults to the value of O(force).
+    type: bool
+  certificate_email:
+    description:
+      - The address that the certificate authority may write to. This is C(_APP_EMAIL_CERTIFICATES) from Appwrite 1.5.1 on, and
+        C(_APP_SYSTEM_SECURITY_EMAIL_ADDRESS) before.
+      - Left as it is where not given.
+    type: str
+extends_documentation_fragment:
+  - selfhost.appwrite.project
+  - selfhost.appwrite.project.host
+  - selfhost.appwrite.project.action_group
+  - selfhost.appwrite.project.writing
+  - selfhost.appwrite.project.writes
+seealso:
+  - module: selfhost.appwrite.security
+"""
+
+EXAMPLES = r"""
+---
+- name: Force HTTPS
+  selfhost.appwrite.https:
+    project_src: /opt/appwrite
+    certificate_email: admin@example.com
+
+- name: Force it for the API and the console only
+  selfhost.appwrite.https:
+    project_src: /opt/appwrite
+    force_router: false
+"""
+
+RETURN = r"""
+---
+env_file:
+  description: The file that was looked at, and changed where RV(ignore:changed) is true.
+  type: str
+  returned: success
+  sample: /opt/appwrite/.env
+backup_file:
+  description: The copy of the file as it was before, or V(none) where nothing was changed or no backup was asked for.
+  type: str
+  returned: success
+  sample: /opt/appwrite/.env.20261124T030000Z.bak
+changes:
+  description: Each variable whose effective value changes, as C(docker compose) reads the file. A secret is shown as its fingerprint.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The name of the variable.
+      type: str
+    before:
+      description: The value before, or V(none) where the variable was not set.
+      type: str
+    after:
+      description: The value after, or V(none) where the variable is not set any more.
+      type: str
+  sample:
+    - name: _APP_OPTIONS_FORCE_HTTPS
+      before: disabled
+      after: enabled
+recreates:
+  description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
+  type: list
+  elements: str
+  returned: success, where C(docker compose) is installed
+  sample: [appwrite, appwrite-worker-builds]
+warnings:
+  description: What does not do what it looks like, in words.
+  type: list
+  elements: str
+  returned: when there are any
+"""
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import SETTINGS, WRITING_OPTIONS, run, write_one
+
+
+def main() -> None:
+    run({**WRITING_OPTIONS, **SETTINGS["https"].OPTIONS}, write_one("https"))
+
+
+if __name__ == "__main__":
+    main()

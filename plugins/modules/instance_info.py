@@ -1,0 +1,103 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: instance_info
+short_description: Tell what is known of a self-hosted Appwrite
+version_added: 0.1.0
+author:
+  - selfhost.appwrite contributors (@selfhost)
+description:
+  - Returns the release, the services, whether the installation holds data, the state of its encryption key, where the containers differ
+    from the C(.env) file, and the variables. Secrets are only returned as fingerprints.
+extends_documentation_fragment:
+  - selfhost.appwrite.project
+  - selfhost.appwrite.project.host
+  - selfhost.appwrite.project.action_group
+  - selfhost.appwrite.project.reads
+seealso:
+  - module: selfhost.appwrite.security
+"""
+
+EXAMPLES = r"""
+---
+- name: Look at the installation
+  selfhost.appwrite.instance_info:
+    project_src: /opt/appwrite
+  register: appwrite
+
+- name: Stop where the encryption key is public
+  ansible.builtin.assert:
+    that: appwrite.key.state not in ['placeholder', 'absent']
+"""
+
+RETURN = r"""
+---
+release:
+  description: The release of Appwrite.
+  type: str
+  returned: success
+  sample: 1.9.6
+project:
+  description: The name of the compose project; empty where C(docker compose) is not installed.
+  type: str
+  returned: success
+services:
+  description: Each service of the project with its containers' state.
+  type: dict
+  returned: success
+  sample: {"appwrite": "running (healthy)", "redis": "absent"}
+holds_data:
+  description: Whether anyone has signed up to the console yet, V(yes), V(no), or V(unknown).
+  type: str
+  returned: success
+holds_data_reason:
+  description: How that is known, or why not.
+  type: str
+  returned: success
+key:
+  description: What may be said of the encryption key in the C(.env) file.
+  type: dict
+  returned: success
+  contains:
+    state:
+      description: V(present), V(placeholder) for the public default, or V(absent).
+      type: str
+    fingerprint:
+      description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint), or V(none) where it is absent.
+      type: str
+    effective_bits:
+      description: As RV(selfhost.appwrite.encryption_key#module:key.effective_bits).
+      type: int
+drift:
+  description: As RV(selfhost.appwrite.apply#module:drift).
+  type: list
+  elements: dict
+  returned: success
+variables:
+  description: Name to effective value of each variable in the C(.env) file, as C(docker compose) reads it. A secret is shown as its fingerprint.
+  type: dict
+  returned: success
+  sample: {"_APP_ENV": "production", "_APP_OPENSSL_KEY_V1": "(secret, fingerprint 0f1e2d3c4b5a6978)"}
+warnings:
+  description: What could not be found out, in words.
+  type: list
+  elements: str
+  returned: when there are any
+"""
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._report import describe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import PROJECT_OPTIONS, run
+
+
+def main() -> None:
+    run(PROJECT_OPTIONS, describe)
+
+
+if __name__ == "__main__":
+    main()
