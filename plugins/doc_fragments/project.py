@@ -58,6 +58,11 @@ options:
       - Keep a copy of the C(.env) file as it was before a change, beside it and with mode 0600. See RV(backup_file).
     type: bool
     default: true
+  mode:
+    description:
+      - The mode of the C(.env) file, in octal and in quotes, for example V('0600').
+      - Left as it is where not given, with a warning where it is open to others than the file's owner. A new file is 0600.
+    type: raw
 """
 
     ACTION_GROUP = r"""

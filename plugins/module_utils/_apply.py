@@ -15,7 +15,7 @@ from typing import Any, Mapping, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, Mask
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, Mask, followers
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -49,8 +49,8 @@ class ApplyError(AppwriteError):
 class Prediction:
     """What C(up -d) would do, by configuration hash, image id and state."""
 
-    recreated: Mapping[str, tuple[str, ...]]
-    """service to the names of the variables that change in it"""
+    recreated: Mapping[str, str]
+    """service to why"""
     started: tuple[str, ...]
 
     @property
@@ -115,7 +115,7 @@ def predict(instance: Instance) -> Prediction:
     hashes, images = _together(
         instance.compose.hashes,
         lambda: instance.compose.image_ids(service.get("image", "") for service in instance.config["services"].values()))
-    recreated: dict[str, tuple[str, ...]] = {}
+    recreated: dict[str, str] = {}
     started = []
     for name, service in instance.config["services"].items():
         present = [container for container in instance.containers() if container.service == name]
@@ -123,12 +123,16 @@ def predict(instance: Instance) -> Prediction:
         stale = [container for container in present
                  if container.config_hash != hashes.get(name) or container.image != images.get(service.get("image", ""), container.image)]
         if stale:
-            expected = instance.services[name]
-            recreated[name] = tuple(sorted(
-                variable for variable, value in expected.items() if any(container.environment.get(variable) != value for container in stale)))
+            names = sorted(variable for variable, value in instance.services[name].items()
+                           if any(container.environment.get(variable) != value for container in stale))
+            recreated[name] = "recreated with %s" % (", ".join(names) or "another image or configuration")
         elif len(present) != wanted or any(container.status != "running" for container in present):
             started.append(name)
-    return Prediction(recreated, tuple(sorted(started)))
+    if recreated:
+        present = {container.service for container in instance.containers()}
+        follow = followers(instance.config["services"], recreated, instance.compose.version()) & present
+        recreated.update({name: "recreated, since a service that it builds on is" for name in follow})
+    return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
 
 
 def _together(*questions: Any) -> list[Any]:
@@ -270,8 +274,7 @@ def _diff(before: Sequence[Container], prediction: Prediction) -> dict[str, str]
     old, new = [], []
     for service in sorted(set(prediction.recreated) | set(prediction.started)):
         old.append("%s: %s\n" % (service, present.get(service, "absent")))
-        names = prediction.recreated.get(service)
-        new.append("%s: %s\n" % (service, "started" if names is None else "recreated with " + (", ".join(names) or "another image or configuration")))
+        new.append("%s: %s\n" % (service, prediction.recreated.get(service, "started")))
     return {"before_header": "containers", "after_header": "containers", "before": "".join(old), "after": "".join(new)}
 
 

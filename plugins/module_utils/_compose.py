@@ -24,6 +24,8 @@ HASH_LABEL = "com.docker.compose.config-hash"
 ONEOFF_LABEL = "com.docker.compose.oneoff"
 DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
 OLDEST = (2, 18)
+"""Older releases of compose read C(.env) differently."""
+_SPARES_DEPENDENTS = (2, 29, 4)
 _LEFTOVER = re.compile(r"_APP_|COMPOSE_|OPEN_RUNTIMES_|DOCKERHUB_PULL_")
 _QUESTION_TIMEOUT = 60.0
 
@@ -99,9 +101,9 @@ class Compose:
     def installed(self) -> bool:
         return shutil.which("docker", path=self.environment.get("PATH")) is not None
 
-    def version(self) -> str:
-        """Of compose itself, without a leading v."""
-        return self._compose(["version", "--short"]).stdout.strip().lstrip("v")
+    def version(self) -> tuple[int, ...]:
+        """Of compose itself."""
+        return tuple(int(number) for number in re.findall(r"\d+", self._compose(["version", "--short"]).stdout)[:3])
 
     def config(self, candidate: bytes | None = None) -> dict[str, Any]:
         """The project as compose resolves it, with C(candidate) in place of its C(.env) where given. Needs no engine.
@@ -218,9 +220,23 @@ def _in_memory(data: bytes) -> IO[bytes]:
     return stream
 
 
-def is_too_old(version: str) -> bool:
-    numbers = re.findall(r"\d+", version)
-    return len(numbers) > 1 and (int(numbers[0]), int(numbers[1])) < OLDEST
+def followers(services: Mapping[str, Any], recreated: Iterable[str], version: tuple[int, ...]) -> set[str]:
+    """The services that C(up) recreates only because another one is.
+
+    Up to compose 2.29.3 those are all that depend on it, directly or through others; later, those that share its namespaces or volumes.
+    """
+    found = set(recreated)
+    while True:
+        more = {name for name, service in services.items() if name not in found and _leads(service, version) & found}
+        if not more:
+            return found - set(recreated)
+        found |= more
+
+
+def _leads(service: Mapping[str, Any], version: tuple[int, ...]) -> set[str]:
+    shared = {str(service.get(field, "")).partition("service:")[2] for field in ("network_mode", "ipc", "pid")}
+    shared |= {str(volume).split(":", 1)[0] for volume in service.get("volumes_from") or []}
+    return shared | (set(service.get("depends_on") or {}) if version < _SPARES_DEPENDENTS else set())
 
 
 def service_environment(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -237,7 +253,7 @@ def _container(item: Mapping[str, Any]) -> Container:
         id=item["Id"], service=labels.get(SERVICE_LABEL, ""), status=state["Status"], health=(state.get("Health") or {}).get("Status"),
         started_at=state.get("StartedAt", ""), restarts=item.get("RestartCount", 0), exit_code=state.get("ExitCode", 0),
         config_hash=labels.get(HASH_LABEL, ""), image=item["Image"],
-        environment=dict(entry.partition("=")[::2] for entry in item["Config"].get("Env") or []))
+        environment=dict(entry.split("=", 1) for entry in item["Config"].get("Env") or [] if "=" in entry))
 
 
 def _unescaped(value: Any) -> Any:

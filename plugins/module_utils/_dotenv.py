@@ -81,7 +81,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Copy:
-    """A value that the file holds and that is not in force: an earlier duplicate, or a comment."""
+    """A value that the text holds and that is not in force: an earlier duplicate, or a comment's, which is not decoded."""
 
     line: int
     value: str = field(repr=False)
@@ -134,13 +134,9 @@ class Document:
             if one.name == name and one.value and one.style != "inherited" and one is not effective
         ]
         for comment, found, rest in self._commented():
-            if found == name:
-                try:
-                    value = parse("X=" + rest).values["X"]
-                except DotenvError:
-                    value = rest.strip()
-                if value:
-                    copies.append(Copy(comment.line, value))
+            value = rest.split(" #", 1)[0].strip(_SPACE + "'\"")
+            if found == name and value:
+                copies.append(Copy(comment.line, value))
         return tuple(sorted(copies, key=lambda copy: copy.line))
 
     def references(self, name: str) -> tuple[str, ...]:

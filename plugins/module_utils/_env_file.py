@@ -108,10 +108,10 @@ class EnvFile:
                 raise AppwriteError("env_file: cannot read %s: %s" % (self.path, reason(error))) from None
         self.status = status
 
-    def replace(self, data: bytes, backup: bool) -> str | None:
+    def replace(self, data: bytes, backup: bool, mode: int | None = None) -> str | None:
         """Replaces the file by C(data) in one step and returns the path of the backup, if one was made.
 
-        Owner, mode, ACL and security label of an existing file are kept; a new file is 0600. Data and directory are on
+        Owner, ACL and security label of an existing file are kept, and its mode unless C(mode) is given; a new file is 0600. Data and directory are on
         disk when this returns. Call it under C(locked), after C(read).
         """
         if self.status is not None and self.status.st_nlink > 1:
@@ -123,8 +123,10 @@ class EnvFile:
         try:
             handle, candidate = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.directory)
             _write(handle, data)
-            backup_file = self._back_up() if backup and self.exists else None
+            backup_file = self._back_up() if backup and self.exists and data != self.data else None
             self._dress(candidate)
+            if mode is not None:
+                os.chmod(candidate, mode)
             self._must_be_unchanged()
             os.rename(candidate, self.real)
             candidate = ""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from types import ModuleType
 from typing import Any, Callable, Mapping
@@ -14,7 +15,7 @@ from typing import Any, Callable, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Mask, is_too_old, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import OLDEST, Mask, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -31,7 +32,7 @@ PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "appwrite_version": {"type": "str"},
     "clean_environment": {"type": "bool", "default": True},
 }
-WRITING_OPTIONS: dict[str, dict[str, Any]] = {**PROJECT_OPTIONS, "backup": {"type": "bool", "default": True}}
+WRITING_OPTIONS: dict[str, dict[str, Any]] = {**PROJECT_OPTIONS, "backup": {"type": "bool", "default": True}, "mode": {"type": "raw"}}
 
 SETTINGS: dict[str, ModuleType] = {"env": variables, "encryption_key": encryption_key, "https": https, "console_access": console_access}
 """In the order in which they are planned: the whole file first, then what is set in it."""
@@ -103,6 +104,7 @@ class _Transaction:
         self._module = module
         self._wishes = wishes
         self._instance = instance_of(module.params)
+        self._mode = _mode(module.params["mode"])
         self._warnings = self._instance.warnings
 
     def run(self) -> dict[str, Any]:
@@ -122,7 +124,7 @@ class _Transaction:
             self._check_reach(requested, services)
             result["recreates"] = sorted(name for name in services if services[name] != self._instance.services.get(name))
             if result["changed"] and not self._module.check_mode:
-                result["backup_file"] = env_file.replace(data, self._module.params["backup"])
+                result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
         return result
 
     def _require_file(self, env_file: EnvFile) -> None:
@@ -164,8 +166,8 @@ class _Transaction:
         if not self._instance.checked:
             return {}
         version = compose.version()
-        if is_too_old(version):
-            raise AppwriteError("docker compose %s reads .env differently; install 2.18 or newer" % version)
+        if version < OLDEST:
+            raise AppwriteError("docker compose %s reads .env differently; install 2.18 or newer" % ".".join(map(str, version)))
         return service_environment(compose.config(data))
 
     def _check_reach(self, requested: Mapping[str, str | None], services: Mapping[str, Mapping[str, str]]) -> None:
@@ -189,23 +191,37 @@ class _Transaction:
         changes = [
             {"name": name, "before": shown(name, before.values.get(name)), "after": shown(name, after.values.get(name))}
             for name in sorted(set(before.values) | set(after.values)) if before.values.get(name) != after.values.get(name)]
-        changed = encode(after.text) != env_file.data or not env_file.exists
-        if env_file.mode is not None and env_file.mode & 0o077:
-            self._warnings.append("%s can be read by others (mode %04o): it holds every secret of the installation. chmod 600 it" % (env_file.path, env_file.mode))
+        changed = encode(after.text) != env_file.data or not env_file.exists or self._mode not in (None, env_file.mode)
+        mode = env_file.mode if self._mode is None else self._mode
+        if mode is not None and mode & 0o077:
+            self._warnings.append(
+                "%s is open to others than its owner (mode %04o), and it holds every secret of the installation. Set mode to '0600'"
+                % (env_file.path, mode))
         for name in sorted(set(after.values) & set(change["name"] for change in changes)):
             if _variables.is_secret(name) and after.dead_copies(name):
                 self._warnings.append("%s: an older copy of %s stays in a line that is not in force; remove it by hand" % (env_file.path, name))
         result: dict[str, Any] = {
             "changed": changed, "env_file": env_file.path, "backup_file": None, "changes": changes, "warnings": self._warnings,
             "diff": {"before_header": env_file.path, "after_header": env_file.path,
-                     "before": _listing(changes, "before"), "after": _listing(changes, "after")}}
+                     "before": _listing(changes, "before", env_file.mode if env_file.mode != mode else None),
+                     "after": _listing(changes, "after", mode if env_file.mode != mode else None)}}
         if key is not None:
             result["key"] = key.public()
         return result
 
 
-def _listing(changes: list[dict[str, Any]], side: str) -> str:
-    return "".join("%s=%s\n" % (change["name"], change[side]) for change in changes if change[side] is not None)
+def _mode(given: Any) -> int | None:
+    """YAML reads an unquoted 0640 as the number 416, which would pass for another mode: only text will do."""
+    if given is None:
+        return None
+    if not isinstance(given, str) or not re.fullmatch("0?[0-7]{3}", given):
+        raise AppwriteError("mode: %r is not an octal mode in quotes; give one such as '0600'" % (given,))
+    return int(given, 8)
+
+
+def _listing(changes: list[dict[str, Any]], side: str, mode: int | None) -> str:
+    lines = ["%s=%s\n" % (change["name"], change[side]) for change in changes if change[side] is not None]
+    return "".join(lines + (["# mode %04o\n" % mode] if mode is not None else []))
 
 
 def _invocation(module: AnsibleModule) -> dict[str, Any]:

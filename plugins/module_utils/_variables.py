@@ -8,7 +8,8 @@ A variable has rows ``(since, default, services)``; the newest row whose release
 counts. ``default`` is the installer's, ``None`` where ``variables.php`` does not name the variable. ``services`` are
 the compose services that list it, less their ``appwrite-`` prefix: ``@name`` is a group of ``_SERVICE_GROUPS``,
 ``-name`` takes one out, ``$`` means that no service lists it but the compose file itself inserts its value.
-``unread`` is the first release whose code no longer looks at a variable, ``use`` the variable that took its place.
+``unread`` is the first release in which services list the variable but ignore ``.env``, because the code no longer
+looks at it or the compose file gives a literal; ``use`` is the variable that took its place.
 
 To add a release: a line in ``_RECORDED``; a row wherever a default or a list changed; new variables at the place that
 ``variables.php`` gives them.
@@ -22,7 +23,7 @@ import re
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Callable, Sequence, TypeVar
+from typing import Any, Callable, Sequence, Tuple, TypeVar
 
 KEY = "_APP_OPENSSL_KEY_V1"
 
@@ -312,8 +313,14 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             ("1.9.5", None, "task-stats-resources"),
         ),
         _v("_APP_WORKER_PER_CORE", "integer", ("1.4", "6", "@all")),
-        _v("_APP_WORKERS_NUM", "integer", ("1.9.5", None, "@workers")),
-        _v("_APP_WORKER_MAX_COROUTINES", "integer", ("1.9.5", None, "@workers")),
+        _v(
+            "_APP_WORKERS_NUM", "integer", ("1.9.5", None, "@workers"), unread="1.9.5",
+            note="the compose file itself gives each worker its number",
+        ),
+        _v(
+            "_APP_WORKER_MAX_COROUTINES", "integer", ("1.9.5", None, "@workers"), unread="1.9.5",
+            note="the compose file itself gives each worker its number",
+        ),
         _v("_APP_QUEUE_NAME", "text", ("1.9.5", None, "worker-databases")),
         _v("_APP_WEBHOOK_MAX_FAILED_ATTEMPTS", "integer", ("1.9.5", None, "worker-webhooks")),
         _v(
@@ -354,7 +361,10 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             "_APP_DB_ROOT_PASS", "password", ("1.4", "rootsecretpassword", "$"), sticky=True,
             note="created the database volume; MongoDB's health check hands it unquoted to a shell",
         ),
-        _v("_APP_POOL_ADAPTER", "choice:stack swoole", ("1.9.5", None, "@all")),
+        _v(
+            "_APP_POOL_ADAPTER", "choice:stack swoole", ("1.9.5", None, "@all"),
+            note="the compose file itself gives realtime swoole",
+        ),
         _v("_APP_DATABASE_SHARED_TABLES", "list", ("1.6.2", None, "task-stats-resources"), ("1.9.5", None, "@all")),
         _v("_APP_DATABASE_SHARED_NAMESPACE", "text", ("1.9.5", None, "appwrite")),
         _v("_APP_DB_ADAPTER_VECTORSDB", "choice:postgresql", ("1.9.5", None, "@vectors")),
@@ -562,7 +572,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
 
 GROUPS: tuple[str, ...] = tuple(group for group, variables in _TABLE)
 _VARIABLES = {v.name: v for group, variables in _TABLE for v in (make(group) for make in variables)}
-_Row = TypeVar("_Row", bound="tuple[Any, ...]")
+_Row = TypeVar("_Row", bound=Tuple[Any, ...])
 
 
 @lru_cache(maxsize=None)
@@ -637,7 +647,7 @@ def documented(name: str, release: str) -> bool:
 
 
 def services(name: str, release: str) -> tuple[str, ...]:
-    """The compose services whose environment lists the variable, sorted."""
+    """The compose services whose environment lists the variable, bare or with a literal, sorted."""
     rows = _rows(name, release)
     return tuple(sorted(_expand(rows[-1][2], release))) if rows else ()
 
@@ -669,7 +679,7 @@ def why_unread(name: str, release: str) -> str:
     if not rows:
         reason = f"Appwrite {release} does not know {name}, which came with {variable.rows[0][0]}"
     elif rows[-1][2]:
-        reason = f"Appwrite {release} passes {name} to its services, but nothing reads it"
+        reason = f"services of Appwrite {release} list {name}, but nothing reads its value from .env"
     else:
         reason = f"the compose file of Appwrite {release} passes {name} to no service, so nothing reads it"
     return f"{reason[0].upper()}{reason[1:]}{_remedy(variable, release)}."
@@ -725,7 +735,7 @@ def _misfit(kind: str, value: str) -> str | None:
         reason = "must not contain # + , / = ? or %XX, which break its DSN: use letters and digits alone"
         return reason if _DSN_BREAKERS.search(value) else None
     if kind.startswith("choice:"):
-        words = kind[len("choice:") :].split()
+        words = kind.partition(":")[2].split()
         return None if value in words else f"must be one of {', '.join(words)}, not {value!r}"
     pattern, description = _PATTERNS.get(kind, (r"(?s:.*)", ""))
     return None if re.fullmatch(pattern, value, re.ASCII) else f"must be {description}, not {value!r}"

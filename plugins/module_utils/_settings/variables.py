@@ -24,7 +24,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     wanted = Plan()
     named = {name: _text(name, value) for name, value in options["variables"].items()}
     for name, value in named.items():
-        wanted.warnings += _name_warnings(name, value, release, options["unknown"], "variables")
+        wanted.warnings += _name_warnings(name, value, installation, options["unknown"], "variables")
         problem = None if value is None else _variables.problem(name, value, release)
         if problem:
             raise Refusal("variables: %s: %s" % (name, problem))
@@ -43,9 +43,9 @@ def _template(installation: Installation, options: Mapping[str, Any], named: Map
     for name, value in rendered.items():
         if name in named:
             continue
-        wanted.warnings += _name_warnings(name, value, installation.release, options["unknown"], "content")
+        wanted.warnings += _name_warnings(name, value, installation, options["unknown"], "content")
         problem = _variables.problem(name, value, installation.release)
-        if problem:
+        if problem and installation.values.get(name) != value:
             raise Refusal("content: %s: %s" % (name, problem))
     wanted.changes = dict(named)
     for name in _variables.names():
@@ -75,7 +75,9 @@ def _text(name: str, value: Any) -> str | None:
     raise Refusal("variables: %s is a %s; give text (Appwrite's lists are joined with a comma and no space)" % (name, type(value).__name__))
 
 
-def _name_warnings(name: str, value: str | None, release: str, unknown: str, option: str) -> list[str]:
+def _name_warnings(name: str, value: str | None, installation: Installation, unknown: str, option: str) -> list[str]:
+    """A name that no release knows is an error; one that has no effect in this release is told of, unless it is only the default."""
+    release = installation.release
     if value is None:
         return []
     if _variables.get(name) is None:
@@ -84,7 +86,7 @@ def _name_warnings(name: str, value: str | None, release: str, unknown: str, opt
         if unknown == "fail":
             raise Refusal(message + ("" if near else ". Set unknown to warn or allow to write it all the same"))
         return [message] if unknown == "warn" else []
-    if value and not _variables.is_read(name, release):
+    if value and value != _variables.default(name, release) and not _variables.is_read(name, release):
         return ["%s: %s has no effect: %s" % (option, name, _variables.why_unread(name, release))]
     return []
 
