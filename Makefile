@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+.DEFAULT_GOAL := help
+WORKERS ?= 2
+PYTEST := .venv/bin/pytest
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/pycache
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+test: setup engine ## Run every test; T=... selects some
+	$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup $(T)
+
+unit: setup ## Run the unit tests; T=path selects some
+	@$(PYTEST) $(or $(T),tests/unit tests/testbed)
+
+integration: setup engine ## Run the integration tests on the testbed; T=... selects some
+	$(PYTEST) $(or $(T),tests/integration)
+
+sanity: setup ## Run ansible-test sanity on every Python found
+	$(PYTEST) tests/sanity/test_sanity.py
+
+lint: setup ## Run ansible-lint, and mypy on the pure rooms
+	$(PYTEST) tests/sanity/test_lint.py
+
+demo: setup engine ## Secure a fresh Appwrite-shaped stack and show before and after
+	tests/demo.sh
+
+bench: setup engine ## Measure the collection against hand-written tasks
+	tests/benchmark/run.sh
+
+setup: .venv/stamp ## Make the virtual environment (.venv)
+
+.venv/stamp: tests/requirements.txt tests/setup.sh
+	@tests/setup.sh
+
+engine: ## See that a Docker Engine and compose answer; install and start them where that is allowed
+	@tests/testbed/engine.sh
+
+clean: ## Remove all that these targets made
+	@if [ -x .venv/bin/python ] && docker info >/dev/null 2>&1; then PYTHONPATH=tests .venv/bin/python -m testbed clean; fi
+	@tests/testbed/engine.sh stop
+	rm -rf .venv .work .ansible tests/output
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help test unit integration sanity lint demo bench setup engine clean
