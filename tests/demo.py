@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start a fresh project, secure it with the installed collection, show before and after, remove it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from testbed import Project
+
+DOMAIN = "appwrite.example.com"
+ANSWERS = {
+    "appwrite_security_certificate_email": "admin@example.com",
+    "appwrite_security_env_mode": "0600",
+    "appwrite_security_variables": {"_APP_DOMAIN": DOMAIN},
+}
+
+
+def _look(project: Project, home: Path) -> dict[str, object]:
+    """What instance_info says of the project."""
+    module = home / "collections" / "ansible_collections" / "selfhost" / "appwrite" / "plugins" / "modules" / "instance_info.py"
+    done = subprocess.run(
+        [sys.executable, module], env={**os.environ, "PYTHONPATH": str(home / "collections")}, check=True, capture_output=True, text=True,
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {"project_src": str(project.directory)}}))
+    return json.loads(done.stdout)
+
+
+def _secure(project: Project) -> int:
+    answers = {"ansible_python_interpreter": sys.executable, "appwrite_security_project_src": str(project.directory), **ANSWERS}
+    return subprocess.run(
+        ["ansible-playbook", "selfhost.appwrite.secure", "--inventory", "localhost,", "--connection", "local", "--diff",
+         "--extra-vars", json.dumps(answers)], check=False).returncode
+
+
+def _rows(project: Project, seen: dict[str, object]) -> list[tuple[str, str, bool]]:
+    """Subject, what is so, and whether it is good."""
+    values, key = seen["variables"], seen["key"]
+    services = {name: project.container_env(name) for name in seen["services"]}
+    carriers = [name for name, environment in services.items() if "_APP_OPENSSL_KEY_V1" in environment]
+    public = [name for name in carriers if services[name]["_APP_OPENSSL_KEY_V1"] == "your-secret-key"]
+    unique = key["state"] == "present"
+    stale = [entry for entry in seen["drift"] if entry["kind"] == "stale"]
+    mode = (project.directory / ".env").stat().st_mode & 0o777
+
+    def forced(name: str) -> tuple[str, bool]:
+        return ("forced" if values[name] == "enabled" else "not forced", values[name] == "enabled")
+
+    return [
+        ("Encryption key", f"unique, {key['effective_bits']} bits" if unique else "public: your-secret-key", unique),
+        ("Anyone can forge an administrator", "no" if unique and not public else "yes", unique and not public),
+        ("Containers that run on a unique key", f"{len(carriers) - len(public)} of {len(carriers)}", not public),
+        ("HTTPS for API and console", *forced("_APP_OPTIONS_FORCE_HTTPS")),
+        ("HTTPS for functions and sites", *forced("_APP_OPTIONS_ROUTER_FORCE_HTTPS")),
+        ("Public name", values["_APP_DOMAIN"], values["_APP_DOMAIN"] == DOMAIN),
+        ("Certificate e-mail", values.get("_APP_EMAIL_CERTIFICATES") or "none", bool(values.get("_APP_EMAIL_CERTIFICATES"))),
+        ("Console sign-up", "first account only" if values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled" else "open",
+         values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled"),
+        ("Containers behind .env", str(len({entry["service"] for entry in stale})), not stale),
+        ("Mode of .env", f"{mode:04o}", not mode & 0o077),
+    ]
+
+
+def _table(before: list[tuple[str, str, bool]], after: list[tuple[str, str, bool]]) -> str:
+    rows = [("", "before", "after"), *((subject, old, new) for (subject, old, _b), (_s, new, _a) in zip(before, after))]
+    marks = [("", ""), *((_mark(old[2]), _mark(new[2])) for old, new in zip(before, after))]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    rule = [(width + (2 if column == 0 else 4)) * "─" for column, width in enumerate(widths)]
+    lines = ["┌" + "┬".join(rule) + "┐"]
+    for number, (row, mark) in enumerate(zip(rows, marks)):
+        cells = [f" {row[0]:<{widths[0]}} "]
+        cells += [f" {mark[column - 1] or ' '} {row[column]:<{widths[column]}} " for column in (1, 2)]
+        lines.append("│" + "│".join(cells) + "│")
+        if not number:
+            lines.append("├" + "┼".join(rule) + "┤")
+    return "\n".join([*lines, "└" + "┴".join(rule) + "┘"])
+
+
+def _mark(good: bool) -> str:
+    if not sys.stdout.isatty():
+        return "✔" if good else "✘"
+    return f"\033[{32 if good else 31}m{'✔' if good else '✘'}\033[0m"
+
+
+def main() -> int:
+    home = Path(sys.argv[1])
+    print("== Start a fresh Appwrite 1.9.6 project as the command-line installer leaves it", flush=True)
+    project = Project.create(home, "1.9.6")
+    started = time.monotonic()
+    try:
+        project.up()
+        project.wait()
+        print(f"{len(project.ps())} services are up after {time.monotonic() - started:.0f} s in {project.directory}", flush=True)
+        before = _rows(project, _look(project, home))
+        print("== ansible-playbook selfhost.appwrite.secure --diff", flush=True)
+        if status := _secure(project):
+            return status
+        after = _rows(project, _look(project, home))
+    finally:
+        project.down()
+    print(_table(before, after))
+    print("The project was removed from the engine; its files and the backup of .env are in", project.directory.relative_to(Path.cwd()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
