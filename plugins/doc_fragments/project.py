@@ -101,6 +101,7 @@ attributes:
 """
 
     HOST = r"""
+options: {}
 requirements:
   - Python 3.8 or newer on the managed host, of which only the standard library is used
   - C(docker compose) 2.18 or newer on the managed host; without it a C(.env) can be prepared, but neither checked by compose nor applied

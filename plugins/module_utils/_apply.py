@@ -20,7 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint, in_force, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import document_of, instance_of, secret_values
 
 SETTLED = 2.0
@@ -98,8 +98,8 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document) -> d
         if module.params["verify"]:
             _verify(instance, drift)
     return {
-        "changed": bool(recreated or started), "recreated": recreated, "started": started, "drift": drift, "services": sorted(instance.services),
-        "warnings": warnings, "diff": _diff(before, prediction)}
+        "changed": bool(recreated or started), "recreated": recreated, "started": started, "drift": drift,
+        "services": sorted(instance.services), "warnings": warnings, "diff": _diff(before, prediction)}
 
 
 def _up(instance: Instance, timeout: float, pull: str) -> str:
@@ -143,9 +143,9 @@ def _together(*questions: Any) -> list[Any]:
 def _guard_key(instance: Instance, prediction: Prediction) -> None:
     """Stops a recreate that would put another key on data that was sealed with the one that runs."""
     for container in instance.containers():
-        running = container.environment.get(_variables.KEY, "")
-        coming = instance.services.get(container.service, {}).get(_variables.KEY)
-        if not running or coming is None or container.service not in prediction.recreated or same_cipher(running, coming):
+        running, coming = in_force(container.environment), in_force(instance.services.get(container.service, {}))
+        listed = _variables.KEY in (instance.config["services"].get(container.service, {}).get("environment") or {})
+        if not running or not listed or container.service not in prediction.recreated or same_cipher(running, coming):
             continue
         evidence = instance.holds_data()
         if evidence.state == "no":

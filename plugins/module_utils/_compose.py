@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ OLDEST = (2, 18)
 _SPARES_DEPENDENTS = (2, 29, 4)
 _LEFTOVER = re.compile(r"_APP_|COMPOSE_|OPEN_RUNTIMES_|DOCKERHUB_PULL_")
 _QUESTION_TIMEOUT = 60.0
+_GRACE = 10.0
+_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin", "/opt/bin")
+"""Where docker may be although the task's short PATH does not name it: to overlook it would be to overlook the data."""
+_NO_PLUGIN = ("is not a docker command", "unknown command: docker compose", "unknown flag: --ansi", "unknown shorthand flag")
+_TRACES = ("/var/run/docker.sock", "/var/lib/docker/volumes")
 
 
 class ComposeError(AppwriteError):
@@ -96,10 +102,19 @@ class Compose:
             name: value for name, value in os.environ.items()
             if not (clean_environment and _LEFTOVER.match(name))}
         self.environment["PWD"] = directory
+        self.environment["PATH"] = os.pathsep.join([part for part in [self.environment.get("PATH", "")] if part] + list(_PLACES))
 
     @property
     def installed(self) -> bool:
-        return shutil.which("docker", path=self.environment.get("PATH")) is not None
+        return shutil.which("docker", path=self.environment["PATH"]) is not None
+
+    def trace(self) -> str | None:
+        """What shows that an engine is, or was, on this host; C(None) where nothing does."""
+        if self.installed:
+            return "the program docker"
+        if self.environment.get("DOCKER_HOST"):
+            return "DOCKER_HOST"
+        return next((path for path in _TRACES if os.path.exists(path)), None)
 
     def version(self) -> tuple[int, ...]:
         """Of compose itself."""
@@ -171,7 +186,9 @@ class Compose:
                tolerate: bool = False) -> subprocess.CompletedProcess[str]:
         return self._run(["docker"] + list(arguments), (script or "").encode(), timeout, tolerate)
 
-    def _compose(self, arguments: Sequence[str], candidate: bytes | None = None, timeout: float = _QUESTION_TIMEOUT) -> subprocess.CompletedProcess[str]:
+    def _compose(
+        self, arguments: Sequence[str], candidate: bytes | None = None, timeout: float = _QUESTION_TIMEOUT
+    ) -> subprocess.CompletedProcess[str]:
         named = self._env_file if candidate is None else "/dev/stdin"
         command = ["docker", "compose", "--ansi", "never"] + (["--env-file", named] if named else []) + self._options
         return self._run(command + list(arguments), candidate or b"", timeout, False)
@@ -179,19 +196,21 @@ class Compose:
     def _run(self, command: list[str], stdin: bytes, timeout: float, tolerate: bool) -> subprocess.CompletedProcess[str]:
         try:
             with _in_memory(stdin) as stream:
-                done = subprocess.run(
+                process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows neither a time limit nor a file as standard input
                     command, cwd=self.directory, env=self.environment, stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                    timeout=timeout, check=False, encoding="utf-8", errors="surrogateescape")
+                    start_new_session=True, encoding="utf-8", errors="surrogateescape")
         except FileNotFoundError:
             if not os.path.isdir(self.directory):
                 raise ComposeError("failed", "project_src: %s is gone" % self.directory) from None
-            raise ComposeError(
-                "missing", "docker is not installed on this host, or not on the PATH of the user that the task runs as; "
-                "install Docker Engine with the compose plugin") from None
+            raise ComposeError("missing", "docker is not installed on this host; install Docker Engine with the compose plugin") from None
         except PermissionError:
             raise ComposeError("denied", "docker may not be run by this user; use become") from None
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
+            _end(process)
             raise ComposeError("failed", "docker %s did not end within %d seconds" % (_verb(command), timeout)) from None
+        done = subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
         if done.returncode and not tolerate:
             raise self._error(command, done.stderr)
         return done
@@ -203,12 +222,12 @@ class Compose:
             return ComposeError("denied", "this user may not talk to the Docker Engine; use become, or add the user to the group docker")
         if "cannot connect to the docker daemon" in lower or "error during connect" in lower or "is the docker daemon running" in lower:
             return ComposeError("unreachable", "the Docker Engine does not answer; start it (systemctl start docker) and run again")
-        if command[1] == "compose" and ("is not a docker command" in lower or "unknown command: docker compose" in lower or "unknown flag: --ansi" in lower
-                                        or "unknown shorthand flag" in lower):
+        if command[1] == "compose" and any(sign in lower for sign in _NO_PLUGIN):
             return ComposeError("missing", "docker compose is not installed on this host; install the compose plugin, 2.18 or newer")
         kind = "rejected" if "config" in command else "failed"
         said = self.mask(_without_values(text))
-        return ComposeError(kind, "docker %s %s: %s" % (_verb(command), "rejects the project" if kind == "rejected" else "failed", said or "it gave no reason"))
+        what = "rejects the project" if kind == "rejected" else "failed"
+        return ComposeError(kind, "docker %s %s: %s" % (_verb(command), what, said or "it gave no reason"))
 
 
 def _in_memory(data: bytes) -> IO[bytes]:
@@ -218,6 +237,17 @@ def _in_memory(data: bytes) -> IO[bytes]:
     stream.flush()
     stream.seek(0)
     return stream
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends docker together with its plugin, which would otherwise go on by itself."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.communicate(timeout=_GRACE)
+            return
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
 
 
 def followers(services: Mapping[str, Any], recreated: Iterable[str], version: tuple[int, ...]) -> set[str]:

@@ -17,6 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Evidence, Published
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import in_force
 
 _IMAGE = re.compile(r"(?:^|/)appwrite:v?(\d+\.\d+\.\d+)(?:[-+@].*)?$")
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
@@ -39,7 +40,8 @@ echo "console accounts: $found"
 _ASK_POSTGRESQL = r"""
 set -eu
 export PGPASSWORD="${POSTGRES_PASSWORD:-}"
-ask() { psql --username="${POSTGRES_USER:-postgres}" --dbname="${POSTGRES_DB:-${POSTGRES_USER:-postgres}}" --no-psqlrc --tuples-only --no-align --command="$1" </dev/null; }
+user="${POSTGRES_USER:-postgres}"
+ask() { psql --username="$user" --dbname="${POSTGRES_DB:-$user}" --no-psqlrc --tuples-only --no-align --command="$1" </dev/null; }
 ask "%s" > /dev/null
 found=empty
 for schema in $(ask "%s"); do
@@ -50,7 +52,8 @@ echo "console accounts: $found"
 _ASK_MONGODB = r"""
 const name = process.env.MONGO_INITDB_ROOT_USERNAME, word = process.env.MONGO_INITDB_ROOT_PASSWORD;
 const who = name ? encodeURIComponent(name) + ":" + encodeURIComponent(word) + "@" : "";
-const client = Mongo("mongodb://" + who + "127.0.0.1:27017/?directConnection=true&serverSelectionTimeoutMS=10000" + (name ? "&authSource=admin" : ""));
+const options = "?directConnection=true&serverSelectionTimeoutMS=10000" + (name ? "&authSource=admin" : "");
+const client = Mongo("mongodb://" + who + "127.0.0.1:27017/" + options);
 let found = "empty";
 for (const each of client.getDB("admin").adminCommand({listDatabases: 1, nameOnly: true}).databases) {
   const database = client.getDB(each.name);
@@ -207,9 +210,8 @@ class Instance:
             return {}
         found: dict[str, list[str]] = {}
         for container in containers:
-            environment = container.environment
-            if _variables.KEY in environment or _variables.KEY in self.services.get(container.service, {}):
-                found.setdefault(environment.get(_variables.KEY, ""), []).append(container.service)
+            if _variables.KEY in container.environment or _variables.KEY in self.services.get(container.service, {}):
+                found.setdefault(in_force(container.environment), []).append(container.service)
         return {key: tuple(services) for key, services in found.items()}
 
     def drift(self, document: Document) -> list[dict[str, str]]:
@@ -237,6 +239,9 @@ class Instance:
     def holds_data(self) -> Evidence:
         """Whether anyone uses the installation: no volume of the database, or no console account in it, means no."""
         if not self.checked:
+            trace = self.compose.trace()
+            if trace:
+                return Evidence("unknown", "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace)
             return Evidence("no", "docker is not installed on this host")
         host = self.values.get("_APP_DB_HOST") or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
         service, database = self._database(host)

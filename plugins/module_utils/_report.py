@@ -26,7 +26,7 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
         instance.warnings.append("env_file: %s does not exist" % env_file.path)
     evidence = instance.holds_data()
     drift, services = _observed(instance, document)
-    key = document.values.get(_variables.KEY, "")
+    key = encryption_key.in_force(document.values)
     state = "absent" if not key else "placeholder" if _variables.is_public_default(_variables.KEY, key) else "present"
     return {
         "changed": False,

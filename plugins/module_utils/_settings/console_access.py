@@ -46,7 +46,7 @@ def _email(entry: str) -> str:
     if address.startswith("@") or address.startswith("*"):
         raise Refusal("emails: %r is a pattern; Appwrite compares whole addresses and knows no wildcard, so list each address" % entry)
     if "," in address or not _EMAIL.fullmatch(address):
-        raise Refusal("emails: %r is not an e-mail address; Appwrite compares the text with the address that signs up, so it could never match" % entry)
+        raise Refusal("emails: %r is not an e-mail address; Appwrite compares it with the address that signs up, so it could never match" % entry)
     return address
 
 

@@ -60,6 +60,12 @@ def effective_bits(key: str) -> int:
     return int(len(used) * math.log(alphabet, 2))
 
 
+def in_force(values: Mapping[str, str]) -> str:
+    """The key that Appwrite takes from these variables; it reads C(0) as unset, as in every variable."""
+    value = values.get(NAME, "")
+    return "" if value == "0" else value
+
+
 def describe(state: str, key: str) -> Key:
     return Key(state, fingerprint(key) if key else None, effective_bits(key))
 
@@ -73,7 +79,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     length = options["length"]
     if not 32 <= length <= 256:
         raise Refusal("length: %d is outside of 32 to 256 characters" % length)
-    current = installation.values.get(NAME, "")
+    current = in_force(installation.values)
     given = options["key"]
     if current and not _variables.is_public_default(NAME, current):
         return _present(current, given)
