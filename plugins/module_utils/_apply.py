@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,18 +16,21 @@ from typing import Any, Mapping, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, Mask, followers
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, followers
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint, in_force, same_cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import document_of, instance_of, secret_values
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import document_of, instance_of
 
 SETTLED = 2.0
 """Seconds that a started container must run before it counts as up: one that dies at once must not pass."""
+_RESTARTS = 3
+"""One or two are usual while the database is not up yet."""
 _POLL = 0.5
 _LOG_LINES = 15
+_PRINTED = re.compile(r"- ([A-Z_][A-Z0-9_]*)=(.*)", re.DOTALL)
 
 
 APPLY_OPTIONS: dict[str, dict[str, Any]] = {
@@ -67,7 +71,6 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
         if not env_file.exists:
             instance.compose_files({})
             raise AppwriteError("env_file: %s does not exist. Run Appwrite's installer first" % env_file.path)
-        instance.compose.mask = Mask(secret_values(document.values))
         instance.load(document)
         if not instance.checked:
             raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
@@ -144,7 +147,7 @@ def _guard_key(instance: Instance, prediction: Prediction) -> None:
     """Stops a recreate that would put another key on data that was sealed with the one that runs."""
     for container in instance.containers():
         running, coming = in_force(container.environment), in_force(instance.services.get(container.service, {}))
-        listed = _variables.KEY in (instance.config["services"].get(container.service, {}).get("environment") or {})
+        listed = _variables.KEY in instance.listed(container.service)
         if not running or not listed or container.service not in prediction.recreated or same_cipher(running, coming):
             continue
         evidence = instance.holds_data()
@@ -186,7 +189,7 @@ def _wait(instance: Instance, touched: set[str], timeout: float) -> None:
 def _trouble(container: Container) -> str:
     if container.health == "unhealthy":
         return "is unhealthy"
-    if container.status == "restarting" or container.restarts:
+    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container.started_at) >= SETTLED):
         return "keeps restarting (exit code %d)" % container.exit_code
     if container.status in ("exited", "dead") and container.exit_code:
         return "exited with code %d" % container.exit_code
@@ -216,7 +219,7 @@ def _up_failed(instance: Instance, error: ComposeError) -> AppwriteError:
     instance.forget_containers()
     try:
         for container in instance.containers():
-            trouble = _trouble(container)
+            trouble = _trouble(container) or ("is restarting" if container.status == "restarting" else "")
             if trouble:
                 return _did_not_come_up(instance, container, trouble)
     except ComposeError:
@@ -254,10 +257,11 @@ def printed_variables(text: str) -> dict[str, str]:
     """What C(vars) printed: lines C(- NAME=value); a value may go on over further lines."""
     found: dict[str, str] = {}
     last = None
-    for line in text.splitlines():
-        name, equals, value = line[2:].partition("=") if line.startswith("- ") else ("", "", "")
-        if equals and _variables.get(name) is not None:
-            found[name], last = value, name
+    for line in text[:-1].split("\n"):
+        printed = _PRINTED.match(line)
+        if printed:
+            last = printed.group(1)
+            found[last] = printed.group(2)
         elif last is not None:
             found[last] += "\n" + line
     return found
@@ -284,7 +288,7 @@ def _put_back(instance: Instance, env_file: EnvFile, document: Document, path: s
     backup.read()
     if not backup.exists:
         raise AppwriteError("rollback_file: %s does not exist" % path)
-    old = document_of(backup, instance)
+    old = document_of(backup, instance, "rollback_file")
     data, key = backup.data, document.values.get(_variables.KEY, "")
     if key and old.values.get(_variables.KEY) != key and _was_run(instance, key):
         data = encode(old.edit({_variables.KEY: key}, _variables.kin))

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from typing import IO, Any, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import IO, Any, Iterable, Mapping, Sequence
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_NAMES = ("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 HASH_LABEL = "com.docker.compose.config-hash"
@@ -30,9 +32,12 @@ _SPARES_DEPENDENTS = (2, 29, 4)
 _LEFTOVER = re.compile(r"_APP_|COMPOSE_|OPEN_RUNTIMES_|DOCKERHUB_PULL_")
 _QUESTION_TIMEOUT = 60.0
 _GRACE = 10.0
+_MASKED = 4
+"""A shorter text is no secret, and to mask it would make every message unreadable."""
 _PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin", "/opt/bin")
 """Where docker may be although the task's short PATH does not name it: to overlook it would be to overlook the data."""
 _NO_PLUGIN = ("is not a docker command", "unknown command: docker compose", "unknown flag: --ansi", "unknown shorthand flag")
+_NO_ENGINE = ("cannot connect to the docker daemon", "error during connect", "failed to connect to the docker api")
 _TRACES = ("/var/run/docker.sock", "/var/lib/docker/volumes")
 
 
@@ -66,13 +71,18 @@ class Container:
 class Mask:
     """Replaces every known secret in free text, in each form in which docker or compose might print it."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = set()
+    def __init__(self) -> None:
+        self._forms: dict[str, None] = {}
+
+    def add(self, secrets: Iterable[str], names: Iterable[str] = ()) -> None:
+        """C(names) are variables that a secret seems to refer to: pieces of it, which compose prints in quotation marks."""
+        forms = {form for name in names for form in ('"%s"' % name, '\\"%s\\"' % name)}
         for secret in secrets:
-            if len(secret) >= 4:
-                forms |= {secret, secret.replace("$", "$$"), json.dumps(secret)[1:-1], secret.strip(),
-                          secret.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")}
-        self._forms = sorted((form for form in forms if len(form) >= 4), key=len, reverse=True)
+            for part in [secret] + secret.splitlines():
+                forms |= {part, part.strip(), part.replace("$", "$$"), json.dumps(part)[1:-1],
+                          part.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")}
+        forms |= set(self._forms)
+        self._forms = dict.fromkeys(sorted((form for form in forms if len(form) >= _MASKED), key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
         for form in self._forms:
@@ -117,8 +127,8 @@ class Compose:
         return next((path for path in _TRACES if os.path.exists(path)), None)
 
     def version(self) -> tuple[int, ...]:
-        """Of compose itself."""
-        return tuple(int(number) for number in re.findall(r"\d+", self._compose(["version", "--short"]).stdout)[:3])
+        """Of compose itself. A development build, which names no number, counts as the newest."""
+        return tuple(int(number) for number in re.findall(r"\d+", self._compose(["version", "--short"]).stdout)[:3]) or (sys.maxsize,)
 
     def config(self, candidate: bytes | None = None) -> dict[str, Any]:
         """The project as compose resolves it, with C(candidate) in place of its C(.env) where given. Needs no engine.
@@ -216,16 +226,15 @@ class Compose:
         return done
 
     def _error(self, command: list[str], stderr: str) -> ComposeError:
-        text = _without_decoration(stderr)
-        lower = text.lower()
+        lower = stderr.lower()
         if "permission denied while trying to connect" in lower or "dial unix" in lower and "permission denied" in lower:
             return ComposeError("denied", "this user may not talk to the Docker Engine; use become, or add the user to the group docker")
-        if "cannot connect to the docker daemon" in lower or "error during connect" in lower or "is the docker daemon running" in lower:
+        if any(sign in lower for sign in _NO_ENGINE):
             return ComposeError("unreachable", "the Docker Engine does not answer; start it (systemctl start docker) and run again")
         if command[1] == "compose" and any(sign in lower for sign in _NO_PLUGIN):
             return ComposeError("missing", "docker compose is not installed on this host; install the compose plugin, 2.18 or newer")
         kind = "rejected" if "config" in command else "failed"
-        said = self.mask(_without_values(text))
+        said = self.mask(_without_values(_without_decoration(stderr)))
         what = "rejects the project" if kind == "rejected" else "failed"
         return ComposeError(kind, "docker %s %s: %s" % (_verb(command), what, said or "it gave no reason"))
 
@@ -315,4 +324,4 @@ def _without_decoration(text: str) -> str:
 
 def _without_values(text: str) -> str:
     """compose quotes the file's text after words such as C(near); it may be a secret."""
-    return re.sub(r'(\bnear |value |in value:? ?)("(?:[^"\\]|\\.)*"|\'[^\']*\'|\S+)', r"\1(hidden)", text)
+    return re.sub(r"""(\bnear |value:? )("(?:[^"\\]|\\.)*"|'[^']*'|["'].*|\S+)""", r"\1(hidden)", text)

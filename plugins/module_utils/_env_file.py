@@ -23,6 +23,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 
 LOCK_TIMEOUT = 300.0
 _TEMPORARY = ".selfhost-appwrite-"
+_ACL = "system.posix_acl_access"
 
 _REASONS = {
     errno.EACCES: "permission denied: run the task as the file's owner or with become",
@@ -98,10 +99,11 @@ class EnvFile:
             return
         except OSError as error:
             raise AppwriteError("env_file: cannot read %s: %s" % (self.path, reason(error))) from None
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(handle)
+            raise AppwriteError("env_file: %s is not a regular file; name the .env file itself" % self.path)
         with os.fdopen(handle, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise AppwriteError("env_file: %s is not a regular file; name the .env file itself" % self.path)
             try:
                 self.data = stream.read()
             except OSError as error:
@@ -111,32 +113,40 @@ class EnvFile:
     def replace(self, data: bytes, backup: bool, mode: int | None = None) -> str | None:
         """Replaces the file by C(data) in one step and returns the path of the backup, if one was made.
 
-        Owner, ACL and security label of an existing file are kept, and its mode unless C(mode) is given; a new file is 0600. Data and directory are on
+        Owner and security label of an existing file are kept, its mode and ACL unless C(mode) is given; a new file is 0600. Data and directory are on
         disk when this returns. Call it under C(locked), after C(read).
         """
+        self.check_replaceable()
+        self._sweep()
+        made: list[str] = []
+        try:
+            handle, candidate = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.directory)
+            made.append(candidate)
+            _write(handle, data)
+            backup_file = self._back_up(made) if backup and self.exists and data != self.data else None
+            self._dress(candidate, mode)
+            self._must_be_unchanged()
+            os.rename(candidate, self.real)
+            made.clear()
+        except OSError as error:
+            raise AppwriteError("env_file: cannot replace %s: %s; the file is as it was" % (self.path, reason(error))) from None
+        finally:
+            for path in made:
+                _remove(path)
+        try:
+            _sync_directory(self.directory)
+        except OSError as error:
+            raise AppwriteError(
+                "env_file: %s was replaced, but it is not certain that this would outlive a power failure: %s" % (self.path, reason(error))
+            ) from None
+        return backup_file
+
+    def check_replaceable(self) -> None:
+        """Raises AppwriteError where a replacement would do more than change the file."""
         if self.status is not None and self.status.st_nlink > 1:
             raise AppwriteError(
                 "env_file: %s has %d hard links; replacing it would part them. Remove the other names or use a symbolic link"
                 % (self.path, self.status.st_nlink))
-        self._sweep()
-        candidate = ""
-        try:
-            handle, candidate = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.directory)
-            _write(handle, data)
-            backup_file = self._back_up() if backup and self.exists and data != self.data else None
-            self._dress(candidate)
-            if mode is not None:
-                os.chmod(candidate, mode)
-            self._must_be_unchanged()
-            os.rename(candidate, self.real)
-            candidate = ""
-            _sync_directory(self.directory)
-        except OSError as error:
-            raise AppwriteError("env_file: cannot replace %s: %s; the file is as it was" % (self.path, reason(error))) from None
-        finally:
-            if candidate:
-                _remove(candidate)
-        return backup_file
 
     def _sweep(self) -> None:
         """Candidates left by a killed run. Nobody else uses them: the lock is held."""
@@ -148,7 +158,7 @@ class EnvFile:
             if name.startswith(_TEMPORARY):
                 _remove(os.path.join(self.directory, name))
 
-    def _back_up(self) -> str:
+    def _back_up(self, made: list[str]) -> str:
         stem = "%s.%s" % (self.real, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
         number = 0
         while True:
@@ -158,22 +168,21 @@ class EnvFile:
                 break
             except FileExistsError:
                 number += 1
-        try:
-            _write(handle, self.data)
-        except OSError:
-            _remove(path)
-            raise
+        made.append(path)
+        _write(handle, self.data)
         return path
 
-    def _dress(self, candidate: str) -> None:
-        if self.status is None:
-            return
-        mine = os.stat(candidate)
-        if (mine.st_uid, mine.st_gid) != (self.status.st_uid, self.status.st_gid):
-            os.chown(candidate, self.status.st_uid, self.status.st_gid)
-        os.chmod(candidate, stat.S_IMODE(self.status.st_mode))
-        for name in _attributes(self.real):
-            os.setxattr(candidate, name, os.getxattr(self.real, name))
+    def _dress(self, candidate: str, mode: int | None) -> None:
+        if self.status is not None:
+            mine = os.stat(candidate)
+            if (mine.st_uid, mine.st_gid) != (self.status.st_uid, self.status.st_gid):
+                os.chown(candidate, self.status.st_uid, self.status.st_gid)
+            for name in _attributes(self.real):
+                if mode is None or name != _ACL:
+                    os.setxattr(candidate, name, os.getxattr(self.real, name))
+        wanted = self.mode if mode is None else mode
+        if wanted is not None:
+            os.chmod(candidate, wanted)
 
     def _must_be_unchanged(self) -> None:
         seen = EnvFile(self.real)

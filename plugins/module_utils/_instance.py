@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import (
-    FILE_NAMES, Compose, ComposeError, Container, service_environment)
+    FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -106,6 +106,7 @@ class Instance:
         self._config: dict[str, Any] | None = None
         self._containers: list[Container] | None = None
         self._texts: list[str] | None = None
+        self._evidence: Evidence | None = None
 
     def _check_directory(self) -> None:
         if not os.path.isdir(self.directory):
@@ -118,30 +119,33 @@ class Instance:
 
     def compose_files(self, values: Mapping[str, str]) -> list[str]:
         """The project's files. C(COMPOSE_FILE) in C(.env) counts, as it does for compose."""
-        named = self._files or [part for part in values.get("COMPOSE_FILE", "").split(values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep) if part]
+        option, named = "files", self._files
+        if not named:
+            option = "COMPOSE_FILE in .env"
+            named = [part for part in values.get("COMPOSE_FILE", "").split(values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep) if part]
         if named:
             paths = [os.path.join(self.directory, name) for name in named]
             for path in paths:
                 if not os.path.isfile(path):
-                    raise AppwriteError("files: %s does not exist" % path)
+                    raise AppwriteError("%s: %s does not exist" % (option, path))
             return paths
         for name in FILE_NAMES:
             path = os.path.join(self.directory, name)
             if os.path.isfile(path):
-                stem, ending = os.path.splitext(path)
-                override = [other for other in (stem + ".override" + end for end in (ending, ".yml", ".yaml")) if os.path.isfile(other)]
-                return [path] + override[:1]
+                overrides = (os.path.join(self.directory, other) for other in OVERRIDE_NAMES)
+                return [path] + [other for other in overrides if os.path.isfile(other)][:1]
         raise AppwriteError(
             "project_src: %s is not a compose project (it holds none of %s); name the directory that holds Appwrite's docker-compose.yml"
             % (self.directory, ", ".join(FILE_NAMES)))
 
-    def load(self, document: Document) -> None:
-        """Reads the project with the C(.env) as it is on disk. Where docker is not installed, only the files' text is known."""
+    def load(self, document: Document, exists: bool = True) -> None:
+        """Reads the project with the C(.env) on disk, or without one. Where docker is not installed, only the files' text is known."""
         self.values = document.values
+        self.compose.mask.add(_variables.secrets_of(document.values), document.unset_references)
         self.files = self.compose_files(document.values)
         if self.compose.installed:
             try:
-                self._config = self.compose.config()
+                self._config = self.compose.config(None if exists else b"")
             except ComposeError as error:
                 if error.kind != "missing":
                     raise
@@ -165,6 +169,10 @@ class Instance:
     def services(self) -> dict[str, dict[str, str]]:
         return service_environment(self.config)
 
+    def listed(self, service: str) -> dict[str, Any]:
+        """What the compose file lists for a service. A name that is nowhere set has C(None)."""
+        return self.config.get("services", {}).get(service, {}).get("environment") or {}
+
     def texts(self) -> list[str]:
         """The compose files as they are written."""
         if self._texts is None:
@@ -173,7 +181,7 @@ class Instance:
 
     def passed(self, name: str) -> bool:
         """Whether the project hands this variable to a service, by its name or inside another value."""
-        if any(name in environment for environment in self.services.values()):
+        if any(name in self.listed(service) for service in self.services):
             return True
         mention = re.compile(r"\$(?:\{%s[:?+\-}]|%s\b)" % (name, name))
         return any(mention.search(text) for text in self.texts())
@@ -185,7 +193,7 @@ class Instance:
             images = {name: service.get("image", "") for name, service in self.config["services"].items()}
             ordered = [images.get("appwrite", "")] + list(images.values())
         else:
-            ordered = [parse("IMAGE=%s\n" % image, self.values).values["IMAGE"] for text in self.texts() for image in _IMAGE_LINE.findall(text)]
+            ordered = [_resolved(image, self.values) for text in self.texts() for image in _IMAGE_LINE.findall(text)]
         for image in ordered:
             found = _IMAGE.search(image)
             if found:
@@ -197,6 +205,9 @@ class Instance:
     def containers(self) -> list[Container]:
         if self._containers is None:
             self._containers = self.compose.containers(self.project) if self.checked else []
+            for container in self._containers:
+                self.compose.mask.add(_variables.secrets_of(
+                    {name: value for name, value in container.environment.items() if _variables.get(name) is not None}))
         return self._containers
 
     def forget_containers(self) -> None:
@@ -210,7 +221,7 @@ class Instance:
             return {}
         found: dict[str, list[str]] = {}
         for container in containers:
-            if _variables.KEY in container.environment or _variables.KEY in self.services.get(container.service, {}):
+            if _variables.KEY in container.environment or _variables.KEY in self.listed(container.service):
                 found.setdefault(in_force(container.environment), []).append(container.service)
         return {key: tuple(services) for key, services in found.items()}
 
@@ -219,8 +230,8 @@ class Instance:
         found = []
         services = self.services
         for container in self.containers():
-            for name, value in services.get(container.service, {}).items():
-                if container.environment.get(name) != value:
+            for name, value in self.listed(container.service).items():
+                if container.environment.get(name) != (None if value is None else str(value)):
                     found.append({"service": container.service, "name": name, "kind": "stale"})
         for name, value in document.values.items():
             receivers = [service for service, environment in services.items() if name in environment]
@@ -238,6 +249,11 @@ class Instance:
 
     def holds_data(self) -> Evidence:
         """Whether anyone uses the installation: no volume of the database, or no console account in it, means no."""
+        if self._evidence is None:
+            self._evidence = self._look_for_data()
+        return self._evidence
+
+    def _look_for_data(self) -> Evidence:
         if not self.checked:
             trace = self.compose.trace()
             if trace:
@@ -294,6 +310,13 @@ class Instance:
             if mount.get("type") == "bind" and _has_entries(source):
                 return True
         return any(container.service == service for container in self.containers())
+
+
+def _resolved(image: str, values: Mapping[str, str]) -> str:
+    try:
+        return parse("IMAGE=%s\n" % image, values).values["IMAGE"]
+    except AppwriteError:
+        return ""
 
 
 def _text(path: str) -> str:

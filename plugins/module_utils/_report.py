@@ -11,17 +11,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, Mask
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import instance_of, open_env, secret_values, shown
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import instance_of, open_env, shown
 
 
 def describe(module: AnsibleModule) -> dict[str, Any]:
     instance = instance_of(module.params)
     env_file, document = open_env(instance)
-    instance.compose.mask = Mask(secret_values(document.values))
-    instance.load(document)
+    instance.load(document, env_file.exists)
     if not env_file.exists:
         instance.warnings.append("env_file: %s does not exist" % env_file.path)
     evidence = instance.holds_data()

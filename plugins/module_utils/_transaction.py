@@ -15,7 +15,7 @@ from typing import Any, Callable, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import OLDEST, Mask, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import OLDEST, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -79,15 +79,11 @@ def open_env(instance: Instance) -> tuple[EnvFile, Document]:
     return env_file, document_of(env_file, instance)
 
 
-def document_of(env_file: EnvFile, instance: Instance) -> Document:
+def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file") -> Document:
     try:
         return parse(decode(env_file.data), instance.compose.environment)
     except AppwriteError as error:
-        raise AppwriteError("env_file: compose rejects %s: %s" % (env_file.path, error)) from None
-
-
-def secret_values(values: Mapping[str, str]) -> list[str]:
-    return [value for name, value in values.items() if value and _variables.is_secret(name) and not _variables.is_public_default(name, value)]
+        raise AppwriteError("%s: compose rejects %s: %s" % (option, env_file.path, error)) from None
 
 
 def shown(name: str, value: str | None) -> str | None:
@@ -113,11 +109,11 @@ class _Transaction:
             env_file.read()
             before = document_of(env_file, self._instance)
             self._require_file(env_file)
-            self._instance.compose.mask = Mask(secret_values(before.values))
-            self._instance.load(before)
+            env_file.check_replaceable()
+            self._instance.load(before, env_file.exists)
             base, requested, key = self._plan(before)
             after = self._edited(base, requested)
-            self._instance.compose.mask = Mask(secret_values(before.values) + secret_values(after.values))
+            self._instance.compose.mask.add(_variables.secrets_of(after.values), after.unset_references)
             data = encode(after.text)
             result = self._result(env_file, before, after, key)
             services = self._services_with(data) if result["changed"] else self._instance.services
@@ -141,6 +137,7 @@ class _Transaction:
             key = plan.key or key
             if plan.content is not None:
                 base = parse(plan.content, self._instance.compose.environment)
+                base = parse(base.edit(plan.kept, _variables.kin), self._instance.compose.environment)
             for name, value in plan.changes.items():
                 if name in requested and requested[name] != value:
                     raise Refusal("%s is asked for twice with different values: leave it out of the variables or of the other setting" % name)
@@ -230,7 +227,7 @@ def _invocation(module: AnsibleModule) -> dict[str, Any]:
         found = {}
         for name, value in options.items():
             if isinstance(value, dict):
-                found[name] = {inner: shown(inner, str(item)) for inner, item in value.items()} if name == "variables" else masked(value)
+                found[name] = {inner: shown(inner, None if item is None else str(item)) for inner, item in value.items()} if name == "variables" else masked(value)
             else:
                 found[name] = value
         return found

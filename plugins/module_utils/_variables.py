@@ -23,7 +23,7 @@ import re
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Callable, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Mapping, Sequence, Tuple, TypeVar
 
 KEY = "_APP_OPENSSL_KEY_V1"
 
@@ -755,6 +755,15 @@ def is_secret(name: str) -> bool:
     """Whether the value must never be shown; True for a name that is unknown."""
     variable = get(name)
     return variable is None or variable.secret
+
+
+def secrets_of(values: Mapping[str, str]) -> list[str]:
+    """The values that must never be shown; compose's own variables and the defaults that the whole world knows are none."""
+    return [
+        value
+        for name, value in values.items()
+        if value and is_secret(name) and not name.startswith("COMPOSE_") and not is_public_default(name, value)
+    ]
 
 
 def is_public_default(name: str, value: str) -> bool:

@@ -30,7 +30,7 @@ options:
     type: bool
   certificate_email:
     description:
-      - The address that the certificate authority may write to. This is C(_APP_EMAIL_CERTIFICATES) from Appwrite 1.5.1 on, and
+      - The address that the certificate authority may write to. This is C(_APP_EMAIL_CERTIFICATES) from Appwrite 1.5.8 on, and
         C(_APP_SYSTEM_SECURITY_EMAIL_ADDRESS) before.
       - Left as it is where not given.
     type: str

@@ -68,3 +68,5 @@ class Plan:
     key: Key | None = None
     content: str | None = None
     """a whole new file, in which C(changes) are then made"""
+    kept: dict[str, str | None] = field(default_factory=dict)
+    """what of the old file outlives C(content); another setting may still change it"""

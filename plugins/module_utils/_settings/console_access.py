@@ -21,6 +21,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 ROOT = "_APP_CONSOLE_WHITELIST_ROOT"
 EMAILS = "_APP_CONSOLE_WHITELIST_EMAILS"
 IPS = "_APP_CONSOLE_WHITELIST_IPS"
+_PRIVATE = tuple(ipaddress.ip_network(text) for text in (
+    "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7", "fe80::/10"))
+"""RFC 1918, RFC 6598, loopback, link-local and RFC 4193: what a proxy or a container network has, and no client from outside."""
 _EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+")
 
 
@@ -94,6 +97,7 @@ def _together(values: Mapping[str, str]) -> list[str]:
 
 def _is_private(text: str) -> bool:
     try:
-        return ipaddress.ip_address(text).is_private
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
+    return any(address in network for network in _PRIVATE)

@@ -21,6 +21,11 @@ NAME = _variables.KEY
 CIPHER_BYTES = 16
 """AES-128 takes the first 16 bytes of the key and no more (Appwrite 1.4.14 to 1.9.6)."""
 _ALPHABET = string.ascii_letters + string.digits
+_ALPHABETS = (
+    string.digits, string.digits + "abcdef", string.digits + "ABCDEF", string.ascii_lowercase, string.ascii_uppercase,
+    string.digits + string.ascii_lowercase, string.digits + string.ascii_uppercase, _ALPHABET, _ALPHABET + "-_", _ALPHABET + "+/=",
+    _ALPHABET + string.punctuation + " ")
+"""From which keys are usually drawn, smallest first."""
 _ROUNDS = 200_000
 _SALT = b"selfhost.appwrite fingerprint, version 1"
 
@@ -49,15 +54,8 @@ def effective_bits(key: str) -> int:
     seen = set(used.decode("latin-1"))
     if len(seen) == 1:
         return 0
-    alphabet = 0
-    if seen <= set(string.digits + "abcdef") or seen <= set(string.digits + "ABCDEF"):
-        alphabet = 10 if seen <= set(string.digits) else 16
-    else:
-        for letters in (string.ascii_lowercase, string.ascii_uppercase, string.digits):
-            alphabet += len(letters) if seen & set(letters) else 0
-        alphabet += 32 if seen & set(string.punctuation + " ") else 0
-        alphabet += 128 if any(ord(character) > 126 or ord(character) < 32 for character in seen) else 0
-    return int(len(used) * math.log(alphabet, 2))
+    alphabet = next((alphabet for alphabet in _ALPHABETS if seen <= set(alphabet)), None)
+    return int(len(used) * math.log(len(alphabet) if alphabet else 256, 2))
 
 
 def in_force(values: Mapping[str, str]) -> str:
@@ -81,6 +79,8 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         raise Refusal("length: %d is outside of 32 to 256 characters" % length)
     current = in_force(installation.values)
     given = options["key"]
+    if given == "":
+        raise Refusal("key: is empty; leave it out to have one generated, or pass at least 16 bytes")
     if current and not _variables.is_public_default(NAME, current):
         return _present(current, given)
     if given is not None:
@@ -113,6 +113,8 @@ def _absent(installation: Installation, current: str, given: str | None, length:
     real = {key: services for key, services in carried.items() if not _variables.is_public_default(NAME, key)}
     if not real and not current and carried and installation.holds_data().state != "no":
         real = carried
+    if len(real) > 1 and given in real:
+        return _set("placeholder_replaced" if current else "supplied", given)
     if len(real) > 1:
         raise Refusal(
             "%s is absent from .env and the containers of this project disagree about it: %s. Find out which key opened the data, "
@@ -177,8 +179,6 @@ def _generate(length: int) -> str:
 
 
 def _check(key: str) -> None:
-    if not key:
-        raise Refusal("key: is empty; leave it out to have one generated, or pass at least 16 bytes")
     if _variables.is_public_default(NAME, key):
         raise Refusal("key: is a public placeholder; leave it out to have one generated")
     if len(key.encode("utf-8", "surrogateescape")) < CIPHER_BYTES:

@@ -26,25 +26,25 @@ _HTTPS_PORT = 443
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     release = installation.release
-    router = _first_read(ROUTERS, release)
-    email = _first_read(CERTIFICATE_EMAILS, release)
+    router = next((name for name in ROUTERS if _variables.is_read(name, release)), None)
+    email = next(name for name in CERTIFICATE_EMAILS if _variables.is_read(name, release))
     force = options["force"]
     force_router = force if options["force_router"] is None else options["force_router"]
-    wanted = Plan(changes={API: _switch(force), router: _switch(force_router)})
+    wanted = Plan(changes={API: _switch(force)})
+    if router is not None:
+        wanted.changes[router] = _switch(force_router)
+    elif force_router:
+        wanted.warnings.append("Appwrite %s cannot force HTTPS for the domains of functions; later releases can" % release)
     if options["certificate_email"] is not None:
         address = options["certificate_email"]
         problem = _variables.problem(email, address, release)
-        if problem or not address:
+        if problem or address in ("", "0"):
             raise Refusal("certificate_email: %s" % (problem or "is empty; give the address that the certificate authority may write to"))
         wanted.changes[email] = address
     if force or force_router:
         values = {**installation.values, **{name: value or "" for name, value in wanted.changes.items()}}
         wanted.warnings += _useless(values, email) + _loop(installation.published)
     return wanted
-
-
-def _first_read(names: tuple[str, ...], release: str) -> str:
-    return next((name for name in names if _variables.is_read(name, release)), names[0])
 
 
 def _switch(on: bool) -> str:

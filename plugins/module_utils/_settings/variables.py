@@ -10,6 +10,7 @@ from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -38,8 +39,14 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
 
 def _template(installation: Installation, options: Mapping[str, Any], named: Mapping[str, str | None], wanted: Plan) -> None:
     """The rendered file becomes the base; a key and the sticky variables of an installation with data outlive it."""
-    wanted.content = options["content"] if options["content"].endswith("\n") else options["content"] + "\n"
-    rendered = parse(wanted.content).values
+    content = options["content"]
+    if not content.strip():
+        raise Refusal("content: is empty; render the whole file, or leave it out")
+    wanted.content = content if content.endswith("\n") else content + "\n"
+    try:
+        rendered = parse(wanted.content).values
+    except AppwriteError as error:
+        raise Refusal("content: compose would reject it: %s" % error) from None
     for name, value in rendered.items():
         if name in named:
             continue
@@ -47,20 +54,16 @@ def _template(installation: Installation, options: Mapping[str, Any], named: Map
         problem = _variables.problem(name, value, installation.release)
         if problem and installation.values.get(name) != value:
             raise Refusal("content: %s: %s" % (name, problem))
+    _refuse_sticky(installation, named, "variables")
     wanted.changes = dict(named)
     for name in _variables.names():
-        entry, current = _variables.get(name), installation.values.get(name, "")
-        if entry is None or not entry.sticky or not current or name in named:
+        entry, current, offered = _variables.get(name), installation.values.get(name, ""), rendered.get(name, "")
+        if entry is None or not entry.sticky or name in named or offered == current:
             continue
-        offered = rendered.get(name, "")
-        if offered == current:
-            continue
-        if not offered or _variables.is_public_default(name, offered):
-            if name == _variables.KEY or installation.holds_data().state != "no":
-                wanted.changes[name] = current
-        else:
+        if offered and not _variables.is_public_default(name, offered):
             _refuse_sticky(installation, {name: offered}, "content")
-    _refuse_sticky(installation, named, "variables")
+        elif name == _variables.KEY or (current and installation.holds_data().state != "no"):
+            wanted.kept[name] = installation.values.get(name)
 
 
 def _text(name: str, value: Any) -> str | None:
@@ -93,12 +96,15 @@ def _name_warnings(name: str, value: str | None, installation: Installation, unk
 
 def _refuse_sticky(installation: Installation, changes: Mapping[str, str | None], option: str) -> None:
     for name, value in changes.items():
-        entry = _variables.get(name)
-        current = installation.values.get(name) or _variables.default(name, installation.release) or ""
-        if entry is None or not entry.sticky or (value or "") in (current, installation.values.get(name, "")):
+        entry, present = _variables.get(name), installation.values.get(name, "")
+        if entry is None or not entry.sticky or (value or "") == present:
             continue
         if name == _variables.KEY:
-            raise Refusal("%s: %s is not set here; the encryption_key setting sets it when it is absent and never changes it" % (option, name))
+            raise Refusal(
+                "%s: %s is not set here; leave it out, and pass a key that you have as the option key of encryption_key, which sets it "
+                "when it is absent and never changes it" % (option, name))
+        if (value or "") == (present or _variables.default(name, installation.release) or ""):
+            continue
         evidence = installation.holds_data()
         if evidence.state != "no":
             raise Refusal(

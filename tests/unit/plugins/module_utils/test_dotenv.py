@@ -460,7 +460,9 @@ def test_edit_moves_no_other_byte(case: Case) -> None:
 def test_assignments_cover_what_they_say() -> None:
     text = "\ufeff\n  export A = 'x' B: \"y\" # c\nC\nD=z # c\r\nE= \r\n"
     assignments = parse(text, {"C": "shell"}).assignments
-    assert [(one.line, one.style, text[one.start:one.end], text[one.value_start:one.value_end], one.value) for one in assignments] == [
+    assert [
+        (one.line, one.style, text[one.start:one.end], text[one.value_start:one.value_end], one.value) for one in assignments
+    ] == [
         (2, "single", "export A = 'x'", "'x'", "x"),
         (2, "double", 'B: "y"', '"y"', "y"),
         (3, "inherited", "C", "", "shell"),
@@ -485,7 +487,8 @@ def test_is_commented() -> None:
 
 def test_dead_copies() -> None:
     document = parse("A=old\n# A='older' # really\nA=\n#A=\n#A='open\nA\nA=new\nB=x\n#A=$C\n", {"A": "shell"})
-    assert [(copy.line, copy.value) for copy in document.dead_copies("A")] == [(1, "old"), (2, "older"), (5, "'open"), (9, "$C")]
+    copies = [(copy.line, copy.value) for copy in document.dead_copies("A")]
+    assert copies == [(1, "old"), (2, "older"), (5, "open"), (9, "$C")]
     assert document.dead_copies("B") == ()
     assert parse("A=1\nA\n").dead_copies("A") == ()
     assert "old" not in repr(document.dead_copies("A") + document.assignments)

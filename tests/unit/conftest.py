@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the unit tests share: an installation of plain values, a small project on disk, and docker as it may be found."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _compose
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Evidence, Installation, encryption_key
+
+COMPOSE_FILE = """\
+services:
+  appwrite:
+    image: appwrite/appwrite:1.9.6
+    environment:
+      - _APP_ENV
+      - _APP_DOMAIN
+      - _APP_OPENSSL_KEY_V1
+      - _APP_OPTIONS_FORCE_HTTPS
+      - _APP_OPTIONS_ROUTER_FORCE_HTTPS
+      - _APP_CONSOLE_WHITELIST_ROOT
+      - _APP_CONSOLE_WHITELIST_EMAILS
+      - _APP_CONSOLE_WHITELIST_IPS
+      - _APP_SMTP_PASSWORD
+  appwrite-worker-certificates:
+    image: appwrite/appwrite:1.9.6
+    environment:
+      - _APP_ENV
+      - _APP_OPENSSL_KEY_V1
+      - _APP_EMAIL_CERTIFICATES
+  mariadb:
+    image: mariadb:10.11
+    environment:
+      - MYSQL_PASSWORD=${_APP_DB_PASS}
+"""
+
+
+@pytest.fixture
+def key() -> Callable[[str], str]:
+    """An encryption key that nobody would take for a real one; another letter makes another key."""
+    return lambda letter="a": (letter * 4 + "-not-a-real-key-") * 3
+
+
+@pytest.fixture
+def installation() -> Callable[..., Installation]:
+    """An installation that notes in C(asked) which of the dear questions were put to it."""
+
+    def make(
+        values: Mapping[str, str] | None = None,
+        release: str = "1.9.6",
+        data: str = "no",
+        keys: Mapping[str, tuple[str, ...]] | None = None,
+        asked: list[str] | None = None,
+        **more: Any,
+    ) -> Installation:
+        def answer(question: str, value: Any) -> Any:
+            if asked is not None:
+                asked.append(question)
+            return value
+
+        return Installation(
+            release, values or {}, lambda: answer("data", Evidence(data, "the evidence is %s" % data)), lambda: answer("keys", keys or {}), **more)
+
+    return make
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project directory with a compose file and a C(.env)."""
+    directory = tmp_path / "appwrite"
+    directory.mkdir()
+    (directory / "docker-compose.yml").write_text(COMPOSE_FILE)
+    (directory / ".env").write_text("# ours\n_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n")
+    (directory / ".env").chmod(0o600)
+    return directory
+
+
+@pytest.fixture
+def without_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host on which there is no docker, nor has been one."""
+    for places in ("_PLACES", "_TRACES"):
+        monkeypatch.setattr(_compose, places, ())
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+@pytest.fixture
+def without_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real docker and compose, which reach no engine: what is tested here must not depend on one, nor touch it."""
+    if shutil.which("docker") is None:
+        pytest.skip("docker is not installed")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
+
+
+@pytest.fixture
+def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a shell script first on PATH under the name of docker. A test that uses it says why the real one cannot be had."""
+
+    def make(script: str) -> None:
+        program = tmp_path / "fake" / "docker"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\n" + script)
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", "%s%s%s" % (program.parent, os.pathsep, os.environ["PATH"]))
+
+    return make
+
+
+@pytest.fixture
+def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path) -> Callable[..., dict[str, Any]]:
+    """Runs a module of the collection as Ansible does, but in this process, and returns what it printed."""
+    monkeypatch.setattr(encryption_key, "_ROUNDS", 1)
+
+    def run(name: str, check: bool = False, **parameters: Any) -> dict[str, Any]:
+        warnings: list[str] = []
+        monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
+        module = importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}")
+        with patch_module_args({"project_src": str(project), "_ansible_check_mode": check, "_ansible_inject_invocation": True, **parameters}):
+            with pytest.raises(SystemExit):
+                module.main()
+        printed, complaints = capsys.readouterr()
+        assert complaints == ""
+        result: dict[str, Any] = json.loads(printed)
+        return {**result, "warnings": warnings}
+
+    return run

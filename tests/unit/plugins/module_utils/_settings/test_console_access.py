@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lists are written as Appwrite splits and compares them; what could never match is refused."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access as setting
+
+ROOT, EMAILS, IPS = setting.ROOT, setting.EMAILS, setting.IPS
+
+
+def plan(installation, **options):
+    return setting.plan(installation, {"root_only": None, "emails": None, "ips": None, **options})
+
+
+def refused(installation, **options):
+    with pytest.raises(Refusal) as caught:
+        plan(installation, **options)
+    return str(caught.value)
+
+
+# --- what is written ---
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        ({}, {}),
+        ({"root_only": True}, {ROOT: "enabled"}),
+        ({"root_only": False}, {ROOT: "disabled"}),
+        ({"emails": []}, {EMAILS: ""}),
+        ({"ips": []}, {IPS: ""}),
+        ({"emails": ["b@x.io", "a@x.io"]}, {EMAILS: "a@x.io,b@x.io"}),
+        ({"emails": ["a@x.io", "b@x.io"]}, {EMAILS: "a@x.io,b@x.io"}),
+        ({"emails": [" Ada@X.io ", "ada@x.io", "ADA@X.IO"]}, {EMAILS: "ada@x.io"}),
+        ({"emails": ["o'neil+tag@sub.example.com"]}, {EMAILS: "o'neil+tag@sub.example.com"}),
+        ({"ips": ["8.8.8.8", " 1.1.1.1", "8.8.8.8"]}, {IPS: "1.1.1.1,8.8.8.8"}),
+        ({"ips": ["2606:4700:4700:0000:0000:0000:0000:1111"]}, {IPS: "2606:4700:4700::1111"}),
+        ({"ips": ["2606:4700:4700::ABCD", "2606:4700:4700::abcd"]}, {IPS: "2606:4700:4700::abcd"}),
+    ],
+)
+def test_written(installation, options, changes):
+    planned = plan(installation(), **options)
+    assert planned.changes == changes
+    assert [_variables.problem(name, value, "1.9.6") for name, value in changes.items()] == [None] * len(changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"emails": ["*@example.com"]}, "no wildcard"),
+        ({"emails": ["@example.com"]}, "no wildcard"),
+        ({"emails": ["ada"]}, "not an e-mail address"),
+        ({"emails": ["ada@localhost"]}, "not an e-mail address"),
+        ({"emails": ["a@x.io,b@x.io"]}, "not an e-mail address"),
+        ({"emails": ["a@x.io b@x.io"]}, "not an e-mail address"),
+        ({"emails": [""]}, "not an e-mail address"),
+        ({"emails": ["ada@example.com\nx"]}, "not an e-mail address"),
+        ({"emails": ["Ada <ada@example.com>"]}, "not an e-mail address"),
+        ({"ips": ["10.0.0.0/8"]}, "no CIDR"),
+        ({"ips": ["2001:db8::/32"]}, "no CIDR"),
+        ({"ips": ["10.0.0.*"]}, "no wildcard"),
+        ({"ips": ["10.0.0"]}, "not an IP address"),
+        ({"ips": ["10.0.0.256"]}, "not an IP address"),
+        ({"ips": ["8.8.8.8,1.1.1.1"]}, "not an IP address"),
+        ({"ips": ["example.com"]}, "not an IP address"),
+        ({"ips": [""]}, "not an IP address"),
+        ({"ips": ["8.8.8.8:443"]}, "not an IP address"),
+        ({"ips": ["[2606:4700:4700::1111]"]}, "not an IP address"),
+        ({"ips": ["::ffff:8.8.8.8"]}, "write that"),
+        ({"ips": ["fe80::1%eth0"]}, "write fe80::1"),
+    ],
+)
+def test_refused_with_the_reason(installation, options, part):
+    ((option, (entry,)),) = options.items()
+    message = refused(installation(), **options)
+    assert message.startswith(f"{option}: {entry!r} ") and part in message
+
+
+def test_one_bad_entry_spoils_the_list(installation):
+    assert "'nobody'" in refused(installation(), emails=["ada@example.com", "nobody"])
+
+
+# --- what the settings do together ---
+
+LISTED = {EMAILS: "ada@example.com"}
+TOGETHER = {
+    "one account": ({}, {"root_only": True}, []),
+    "nothing asked, nothing set": ({}, {}, []),
+    "listed people and one account": ({}, {"root_only": True, "emails": ["ada@example.com"]}, ["Set root_only to false"]),
+    "listed people and the default of one account": ({}, {"emails": ["ada@example.com"]}, ["Set root_only to false"]),
+    "listed people and a 0, which is the default": ({ROOT: "0", **LISTED}, {}, ["Set root_only to false"]),
+    "people listed before": (LISTED, {"root_only": True}, ["Set root_only to false"]),
+    "listed people": ({}, {"root_only": False, "emails": ["ada@example.com"]}, []),
+    "nobody listed": ({}, {"root_only": False}, ["anyone may sign up"]),
+    "list cleared": (LISTED, {"root_only": False, "emails": []}, ["anyone may sign up"]),
+    "list and mail": ({"_APP_SMTP_HOST": "smtp.example.com"}, {"root_only": False, "emails": ["ada@example.com"]}, ["magic URL and e-mail OTP"]),
+    "list and SMS": ({"_APP_SMS_PROVIDER": "mock"}, {"root_only": False, "ips": ["8.8.8.8"]}, ["phone"]),
+    "one account and mail": ({"_APP_SMTP_HOST": "smtp.example.com"}, {"root_only": True}, []),
+    "private address": ({}, {"root_only": False, "ips": ["10.1.2.3"]}, ["private addresses (10.1.2.3)"]),
+    "private address listed before": ({IPS: "fd00::1"}, {"root_only": False}, ["private addresses (fd00::1)"]),
+    "public address": ({}, {"root_only": False, "ips": ["8.8.8.8"]}, []),
+    "both lists and one account": ({}, {"root_only": True, "emails": ["ada@example.com"], "ips": ["8.8.8.8"]}, [f"{EMAILS} and {IPS} is set"]),
+}
+
+
+@pytest.mark.parametrize(("values", "options", "parts"), TOGETHER.values(), ids=TOGETHER)
+def test_together(installation, values, options, parts):
+    warnings = plan(installation(values), **options).warnings
+    assert len(warnings) == len(parts) and all(part in warning for part, warning in zip(parts, warnings)), warnings

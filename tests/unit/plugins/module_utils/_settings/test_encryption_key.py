@@ -1,0 +1,310 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The encryption key is set when it is absent and never changed when it is there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key as setting
+
+NAME = setting.NAME
+PUBLIC = "your-secret-key"
+ABSENT = {
+    "no line": "_APP_ENV=production\n",
+    "commented": f"#{NAME}=not-a-real-key\n",
+    "empty": f"{NAME}=\n",
+    "bare": f"{NAME}\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """What is tested here is which key is chosen; the slowness of the fingerprint has a test of its own."""
+    monkeypatch.setattr(setting, "_ROUNDS", 1)
+
+
+def plan(installation, **options):
+    return setting.plan(installation, {"key": None, "length": 64, "placeholder": "replace_if_unused", **options})
+
+
+def refused(installation, **options):
+    with pytest.raises(Refusal) as caught:
+        plan(installation, **options)
+    return str(caught.value)
+
+
+# --- absent, and nobody has used the installation ---
+
+
+@pytest.mark.parametrize("text", ABSENT.values(), ids=ABSENT)
+def test_absent_is_generated(installation, text):
+    planned = plan(installation(parse(text).values))
+    assert list(planned.changes) == [NAME]
+    assert re.fullmatch("[A-Za-z0-9]{64}", planned.changes[NAME])
+    assert planned.key.state == "generated"
+    assert planned.warnings == []
+
+
+def test_public_placeholder_is_replaced(installation):
+    planned = plan(installation({NAME: PUBLIC}))
+    assert re.fullmatch("[A-Za-z0-9]{64}", planned.changes[NAME])
+    assert planned.key.state == "placeholder_replaced"
+
+
+def test_a_comment_behind_the_sign_is_a_value_and_not_absent(installation):
+    planned = plan(installation(parse(f"{NAME}= # put your key here\n").values))
+    assert (planned.changes, planned.key.state) == ({}, "kept")
+
+
+@pytest.mark.parametrize("length", [32, 33, 256])
+def test_length_of_a_generated_key(installation, length):
+    assert re.fullmatch("[A-Za-z0-9]{%d}" % length, plan(installation(), length=length).changes[NAME])
+
+
+@pytest.mark.parametrize("length", [31, 257, 0, -1])
+@pytest.mark.parametrize("values", [{}, {NAME: "present" * 8}])
+def test_length_out_of_bounds_is_refused(installation, length, values):
+    assert refused(installation(values), length=length).startswith(f"length: {length} is outside of 32 to 256")
+
+
+def test_generated_keys_differ_and_use_the_whole_alphabet(installation):
+    made = [plan(installation(), length=256).changes[NAME] for _unused in range(20)]
+    assert len(set(made)) == 20
+    assert len(set("".join(made))) == 62
+
+
+def test_generated_by_the_systems_generator(installation, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(setting.secrets, "choice", lambda alphabet: drawn.append(alphabet) or alphabet[-1])
+    assert plan(installation()).changes[NAME] == "9" * 64
+    assert set(drawn) == {setting._ALPHABET}
+
+
+# --- present ---
+
+
+@pytest.mark.parametrize("options", [{}, {"placeholder": "keep"}, {"length": 256}])
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+def test_present_is_untouched_and_nothing_is_asked(installation, key, options, data):
+    asked = []
+    planned = plan(installation({NAME: key()}, data=data, keys={key("b"): ("appwrite",)}, asked=asked), **options)
+    assert (planned.changes, planned.key.state, planned.warnings, asked) == ({}, "kept", [], [])
+
+
+def test_the_same_key_passed_is_no_change(installation, key):
+    planned = plan(installation({NAME: key()}), key=key())
+    assert (planned.changes, planned.key.state) == ({}, "kept")
+
+
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+def test_another_key_for_a_present_one_is_refused(installation, key, data):
+    message = refused(installation({NAME: key()}, data=data), key=key("b"))
+    assert message.startswith("key: ")
+    assert setting.fingerprint(key()) in message and setting.fingerprint(key("b")) in message
+    assert key() not in message and key("b") not in message
+
+
+@pytest.mark.parametrize("weak", ["short", "1111222233334444", "0" * 64])
+def test_a_weak_key_is_kept_with_a_warning(installation, weak):
+    planned = plan(installation({NAME: weak}))
+    assert planned.changes == {}
+    assert "weak" in planned.warnings[0] and weak not in planned.warnings[0]
+
+
+def test_the_official_hex_key_is_not_called_weak(installation):
+    planned = plan(installation({NAME: "0123456789abcdef" * 4}))
+    assert (planned.key.effective_bits, planned.warnings) == (64, [])
+
+
+def test_zero_is_what_appwrite_reads_as_unset(installation):
+    """Appwrite reads an environment variable of 0 as unset, so that an installation with it runs with no key."""
+    assert plan(installation({NAME: "0"})).key.state == "generated"
+
+
+# --- supplied ---
+
+
+@pytest.mark.parametrize("text", ABSENT.values(), ids=ABSENT)
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+def test_supplied_for_an_absent_one_is_used_as_it_is(installation, key, text, data):
+    planned = plan(installation(parse(text).values, data=data), key=key())
+    assert (planned.changes, planned.key.state) == ({NAME: key()}, "supplied")
+
+
+@pytest.mark.parametrize("given", ["sixteen-bytes-ok", " not a real key with spaces ", "not-a-real-$key-\\-\"-'", "ключ-не-настоящий"])
+def test_supplied_keys_that_are_allowed(installation, given):
+    planned = plan(installation(), key=given)
+    assert planned.changes == {NAME: given}
+    assert bool(planned.warnings) == (given != "sixteen-bytes-ok"), "a key that needs quotes is warned of, since upgrades change it"
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("", "is empty"),
+        (PUBLIC, "placeholder"),
+        ("x" * 15, "shorter than 16 bytes"),
+        ("é" * 7, "shorter than 16 bytes"),
+        ("not-a-real-key\0with-a-nul", "NUL"),
+        ("not-a-real-key-\udcff-of-bytes", "Unicode"),
+    ],
+    ids=["empty", "placeholder", "15 bytes", "14 bytes", "NUL", "not UTF-8"],
+)
+@pytest.mark.parametrize("values", [{}, {NAME: PUBLIC}], ids=["absent", "placeholder there"])
+def test_supplied_keys_that_are_refused(installation, given, why, values):
+    message = refused(installation(values), key=given)
+    assert message.startswith("key: ") and why in message
+    assert not given or given == PUBLIC or given not in message
+
+
+def test_supplied_replaces_a_placeholder_that_nobody_used(installation, key):
+    planned = plan(installation({NAME: PUBLIC}), key=key())
+    assert (planned.changes, planned.key.state) == ({NAME: key()}, "placeholder_replaced")
+
+
+def test_supplied_where_containers_ran_without_one_is_warned_of(installation, key):
+    planned = plan(installation(data="yes", keys={"": ("appwrite",)}), key=key())
+    assert planned.changes == {NAME: key()}
+    assert planned.warnings == [setting.UNKEYED]
+
+
+# --- the public placeholder ---
+
+
+def test_placeholder_keep(installation):
+    asked = []
+    planned = plan(installation({NAME: PUBLIC}, asked=asked), placeholder="keep")
+    assert (planned.changes, planned.key.state, planned.key.effective_bits, asked) == ({}, "placeholder_kept", 0, [])
+    assert "forge an administrator" in planned.warnings[0]
+
+
+def test_placeholder_keep_does_not_keep_an_absent_key_absent(installation):
+    assert plan(installation(), placeholder="keep").key.state == "generated"
+
+
+def test_placeholder_keep_with_a_key_is_refused(installation, key):
+    assert refused(installation({NAME: PUBLIC}), placeholder="keep", key=key()).startswith("key: placeholder=keep")
+
+
+def test_placeholder_in_use_is_kept_and_warned_of(installation):
+    planned = plan(installation({NAME: PUBLIC}, data="yes", keys={PUBLIC: ("appwrite",)}))
+    assert (planned.changes, planned.key.state) == ({}, "placeholder_kept")
+    assert "anyone who can reach the API can forge an administrator" in planned.warnings[0]
+    assert "the evidence is yes" in planned.warnings[0]
+
+
+def test_placeholder_in_use_and_a_key_is_refused(installation, key):
+    message = refused(installation({NAME: PUBLIC}, data="yes"), key=key())
+    assert message.startswith("key: ") and "the evidence is yes" in message and key() not in message
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_placeholder_and_nobody_knows_is_refused(installation, key, given):
+    message = refused(installation({NAME: PUBLIC}, data="unknown"), key=key() if given else None)
+    assert "the evidence is unknown" in message and "docker compose up -d" in message and "placeholder=keep" in message
+
+
+# --- absent, and there is data ---
+
+
+@pytest.mark.parametrize(("data", "remedy"), [("yes", ".env.*.backup"), ("unknown", "docker compose up -d")])
+@pytest.mark.parametrize("text", ABSENT.values(), ids=ABSENT)
+def test_absent_with_data_is_refused(installation, data, remedy, text):
+    message = refused(installation(parse(text).values, data=data))
+    assert NAME in message and f"the evidence is {data}" in message and remedy in message and "`key`" in message
+
+
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+@pytest.mark.parametrize("values", [{}, {NAME: ""}, {NAME: PUBLIC}])
+def test_recovered_from_containers(installation, key, data, values):
+    planned = plan(installation(values, data=data, keys={key(): ("appwrite", "realtime")}))
+    assert (planned.changes, planned.key.state) == ({NAME: key()}, "recovered")
+    assert "recovered from the containers of this project (appwrite, realtime)" in planned.warnings[0]
+    assert key() not in "".join(planned.warnings)
+
+
+@pytest.mark.parametrize(("data", "state"), [("yes", "recovered"), ("unknown", "recovered"), ("no", "generated")])
+def test_a_public_default_is_recovered_only_where_data_may_hang_on_it(installation, data, state):
+    planned = plan(installation(data=data, keys={PUBLIC: ("appwrite",)}))
+    assert planned.key.state == state
+    assert (setting.FORGERY in planned.warnings) == (state == "recovered")
+
+
+def test_the_key_that_containers_have_may_be_passed(installation, key):
+    planned = plan(installation(data="yes", keys={key(): ("appwrite",)}), key=key())
+    assert (planned.changes, planned.key.state) == ({NAME: key()}, "recovered")
+
+
+@pytest.mark.parametrize("data", ["yes", "unknown"])
+def test_another_key_than_containers_have_is_refused(installation, key, data):
+    message = refused(installation(data=data, keys={key(): ("appwrite",)}), key=key("b"))
+    assert message.startswith("key: ") and "appwrite" in message
+    assert key() not in message and key("b") not in message
+
+
+def test_containers_of_an_unused_installation_bind_nobody(installation, key):
+    planned = plan(installation(keys={key(): ("appwrite",)}), key=key("b"))
+    assert (planned.changes, planned.key.state) == ({NAME: key("b")}, "supplied")
+
+
+def test_containers_that_disagree_are_refused(installation, key):
+    message = refused(installation(data="yes", keys={key(): ("appwrite",), key("b"): ("realtime",)}))
+    assert all(part in message for part in (setting.fingerprint(key()), setting.fingerprint(key("b")), "appwrite", "realtime", "`key`"))
+    assert key() not in message and key("b") not in message
+
+
+def test_containers_that_disagree_and_the_remedy_of_that_message(installation, key):
+    """The refusal tells to pass the key that opened the data; that must then work."""
+    keys = {key(): ("appwrite",), key("b"): ("realtime",)}
+    assert plan(installation(data="yes", keys=keys), key=key()).changes == {NAME: key()}
+
+
+def test_containers_without_a_key_beside_one_with_it(installation, key):
+    assert plan(installation(data="yes", keys={"": ("realtime",), key(): ("appwrite",)})).changes == {NAME: key()}
+
+
+# --- what is said of a key ---
+
+
+@pytest.mark.parametrize(
+    ("value", "bits"),
+    [
+        ("", 0),
+        (PUBLIC, 0),
+        ("a" * 64, 0),
+        ("0123456789abcdef" * 4, 64),
+        ("0123456789ABCDEF", 64),
+        ("0123456789" * 7, 53),
+        ("aB3" * 22, 95),
+        ("aB3-" * 16, 96),
+        ("aB3", 17),
+        ("é" * 32, 128),
+    ],
+)
+def test_effective_bits(value, bits):
+    assert setting.effective_bits(value) == bits
+
+
+def test_only_the_first_sixteen_bytes_count(key):
+    assert setting.same_cipher("0123456789abcdef", "0123456789abcdef-and-a-tail")
+    assert setting.same_cipher("short", "short\0\0")
+    assert not setting.same_cipher("0123456789abcdeF", "0123456789abcdef")
+    assert setting.effective_bits("aB3aB3aB3aB3aB3a" + "----") == setting.effective_bits("aB3aB3aB3aB3aB3a")
+
+
+def test_fingerprint(monkeypatch, key):
+    """Slow to guess from, the same every time, and nothing of the key in it."""
+    monkeypatch.undo()
+    assert setting._ROUNDS == 200_000
+    first = setting.fingerprint(key())
+    assert re.fullmatch("[0-9a-f]{16}", first) and first == setting.fingerprint(key()) != setting.fingerprint(key("b"))
+
+
+def test_public_description(key):
+    assert setting.describe("absent", "").public() == {"state": "absent", "fingerprint": None, "effective_bits": 0}
+    assert set(setting.describe("kept", key()).public()) == {"state", "fingerprint", "effective_bits"}

@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTPS is forced in the variables that the release reads, and one is told where that makes it no safer."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Published, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import https as setting
+
+API, FUNCTIONS, ROUTER = (f"_APP_OPTIONS_{part}FORCE_HTTPS" for part in ("", "FUNCTIONS_", "ROUTER_"))
+OLD_EMAIL, EMAIL = "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS", "_APP_EMAIL_CERTIFICATES"
+FINE = {"_APP_DOMAIN": "appwrite.example.com", "_APP_ENV": "production", EMAIL: "admin@example.com"}
+
+
+def plan(installation, **options):
+    return setting.plan(installation, {"force": True, "force_router": None, "certificate_email": None, **options})
+
+
+@pytest.mark.parametrize(
+    ("release", "router", "email"),
+    [
+        ("1.4.14", FUNCTIONS, OLD_EMAIL),
+        ("1.5.0", FUNCTIONS, OLD_EMAIL),
+        ("1.5.1", FUNCTIONS, OLD_EMAIL),
+        ("1.5.7", FUNCTIONS, OLD_EMAIL),
+        ("1.5.8", FUNCTIONS, EMAIL),
+        ("1.5.11", FUNCTIONS, EMAIL),
+        ("1.6.2", FUNCTIONS, EMAIL),
+        ("1.7.0", ROUTER, EMAIL),
+        ("1.8.1", ROUTER, EMAIL),
+        ("1.9.0", ROUTER, EMAIL),
+        ("1.9.6", ROUTER, EMAIL),
+        ("2.0.0", ROUTER, EMAIL),
+    ],
+)
+def test_variables_of_the_release(installation, release, router, email):
+    """The code of 1.5.1 looks for the newer address first, but no compose file passes it before 1.5.8."""
+    planned = plan(installation(FINE, release), certificate_email="ops@example.com")
+    assert planned.changes == {API: "enabled", router: "enabled", email: "ops@example.com"}
+
+
+@pytest.mark.parametrize("release", ["1.4.0", "1.4.3"])
+def test_release_that_cannot_force_it_for_functions(installation, release):
+    """The variable for functions came with 1.4.4: to write another that nothing reads would look like a success."""
+    planned = plan(installation(FINE, release))
+    assert all(_variables.is_read(name, release) for name in planned.changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "api", "router"),
+    [
+        ({}, "enabled", "enabled"),
+        ({"force": False}, "disabled", "disabled"),
+        ({"force_router": False}, "enabled", "disabled"),
+        ({"force": False, "force_router": True}, "disabled", "enabled"),
+    ],
+)
+def test_switches(installation, options, api, router):
+    planned = plan(installation(FINE), **options)
+    assert (planned.changes, planned.warnings) == ({API: api, ROUTER: router}, [])
+
+
+@pytest.mark.parametrize("address", ["", "0", "admin", "admin@example", "a b@example.com", "admin@example.com\n"])
+def test_certificate_email_that_is_none(installation, address):
+    with pytest.raises(Refusal, match="^certificate_email: "):
+        plan(installation(FINE), certificate_email=address)
+
+
+# --- where forcing is useless ---
+
+
+@pytest.mark.parametrize(
+    ("domain", "part"),
+    [
+        ("", "_APP_DOMAIN is empty"),
+        ("localhost", "localhost"),
+        ("LOCALHOST", "localhost"),
+        ("localhost:8080", "localhost"),
+        ("appwrite.localhost", "localhost"),
+        ("203.0.113.7", "address"),
+        ("203.0.113.7:8443", "address"),
+        ("2001:db8::7", "address"),
+        ("appwrite", "without a dot"),
+    ],
+)
+def test_domain_that_is_not_public(installation, domain, part):
+    (warning,) = plan(installation({**FINE, "_APP_DOMAIN": domain, EMAIL: ""})).warnings
+    assert warning.startswith("_APP_DOMAIN is ") and part in warning
+
+
+@pytest.mark.parametrize("domain", ["appwrite.example.com", "appwrite.example.com:443"])
+def test_domain_that_is_public(installation, domain):
+    assert plan(installation({**FINE, "_APP_DOMAIN": domain})).warnings == []
+
+
+def test_no_certificate_email(installation):
+    (warning,) = plan(installation({**FINE, EMAIL: ""})).warnings
+    assert warning.startswith(EMAIL) and "certificate_email" in warning
+    assert plan(installation({**FINE, EMAIL: ""}), certificate_email="ops@example.com").warnings == []
+
+
+@pytest.mark.parametrize("environment", ["", "development", "Production"])
+def test_not_in_production(installation, environment):
+    (warning,) = plan(installation({**FINE, "_APP_ENV": environment})).warnings
+    assert warning.startswith("_APP_ENV is not 'production'")
+
+
+def test_nothing_to_warn_of_where_nothing_is_forced(installation):
+    assert plan(installation({}, published=Published({}, ())), force=False).warnings == []
+
+
+# --- where forcing is a loop ---
+
+
+@pytest.mark.parametrize(
+    ("published", "part"),
+    [
+        (None, ""),
+        (Published({80: 80, 443: 443}, ()), ""),
+        (Published({80: 8080, 443: 8443}, ()), "published on port 8443"),
+        (Published({80: 8080}, ()), "endless redirect"),
+        (Published({}, ()), "endless redirect"),
+        (Published({80: 8080}, ("--providers.docker=true",)), "endless redirect"),
+        (Published({80: 8080}, ("--entrypoints.appwrite_web.forwardedHeaders.trustedIPs=192.0.2.1",)), ""),
+        (Published({80: 8080}, ("--entryPoints.appwrite_web.forwardedheaders.insecure=true",)), ""),
+    ],
+)
+def test_proxy(installation, published, part):
+    warnings = plan(installation(FINE, published=published)).warnings
+    assert bool(warnings) == bool(part) and part in "".join(warnings)

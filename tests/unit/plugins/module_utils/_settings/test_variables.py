@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Any variables: names and values are checked, and nothing that data hangs on is changed."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import variables as setting
+
+KEY = "_APP_OPENSSL_KEY_V1"
+PUBLIC = "your-secret-key"
+PASSWORD = "notarealpassword"
+
+
+def plan(installation, **options):
+    return setting.plan(installation, {"variables": {}, "content": None, "unknown": "fail", **options})
+
+
+def refused(installation, **options):
+    with pytest.raises(Refusal) as caught:
+        plan(installation, **options)
+    return str(caught.value)
+
+
+# --- names ---
+
+
+def test_known_names(installation):
+    planned = plan(installation(), variables={"_APP_ENV": "production", "_APP_DOMAIN": "appwrite.example.com", "_APP_SMTP_HOST": None})
+    assert planned.changes == {"_APP_ENV": "production", "_APP_DOMAIN": "appwrite.example.com", "_APP_SMTP_HOST": None}
+    assert planned.warnings == [] and planned.content is None
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("_APP_DOMAINS", "_APP_DOMAIN"), ("_app_domain", "_APP_DOMAIN"), ("_APP_SMTP_PASWORD", "_APP_SMTP_PASSWORD"), ("TZ", None)],
+)
+def test_unknown_name(installation, name, near):
+    message = refused(installation(), variables={name: "x"})
+    assert message.startswith(f"variables: {name} is not a variable of Appwrite 1.9.6")
+    assert f"is {near} meant?" in message if near else "Set unknown to warn or allow" in message
+    assert plan(installation(), variables={name: "x"}, unknown="allow").warnings == []
+    (warning,) = plan(installation(), variables={name: "x"}, unknown="warn").warnings
+    assert name in warning
+
+
+def test_unknown_name_may_be_removed(installation):
+    assert plan(installation({"TZ": "UTC"}), variables={"TZ": None}).changes == {"TZ": None}
+
+
+def test_name_that_nothing_reads_in_this_release(installation):
+    (warning,) = plan(installation(), variables={"_APP_CONSOLE_HOSTNAMES": "console.example.com"}).warnings
+    assert "_APP_CONSOLE_HOSTNAMES has no effect" in warning and "_APP_CONSOLE_DOMAIN" in warning
+    assert plan(installation(release="1.8.1"), variables={"_APP_CONSOLE_HOSTNAMES": "console.example.com"}).warnings == []
+
+
+def test_name_of_a_later_release(installation):
+    (warning,) = plan(installation(release="1.6.2"), variables={"_APP_OPTIONS_ROUTER_FORCE_HTTPS": "enabled"}).warnings
+    assert "came with 1.7" in warning and "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS" in warning
+
+
+# --- values ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_APP_OPTIONS_ABUSE", "on"),
+        ("_APP_SMTP_PORT", "smtp"),
+        ("_APP_SMTP_PORT", 70000),
+        ("_APP_CONSOLE_WHITELIST_EMAILS", "a@x.io, b@x.io"),
+        ("_APP_CONSOLE_WHITELIST_IPS", "10.0.0.0/8"),
+        ("_APP_ENV", "staging"),
+        ("_APP_DOMAIN", "https://appwrite.example.com"),
+    ],
+)
+def test_value_of_the_wrong_kind(installation, name, value):
+    assert refused(installation(), variables={name: value}).startswith(f"variables: {name}: the value must ")
+    assert refused(installation(), content=f"{name}={value}\n").startswith(f"content: {name}: the value must ")
+
+
+def test_value_of_a_secret_is_not_in_the_message(installation):
+    message = refused(installation(), variables={"_APP_DB_PASS": PASSWORD + "#"})
+    assert message.startswith("variables: _APP_DB_PASS: ") and PASSWORD not in message
+
+
+@pytest.mark.parametrize(("value", "text"), [(587, "587"), (0, "0"), ("587", "587"), ("", "")])
+def test_numbers_are_text(installation, value, text):
+    assert plan(installation(), variables={"_APP_SMTP_PORT": value}).changes == {"_APP_SMTP_PORT": text}
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_booleans_are_refused(installation, value):
+    message = refused(installation(), variables={"_APP_OPTIONS_ABUSE": value})
+    assert f"_APP_OPTIONS_ABUSE is the YAML boolean {str(value).lower()}" in message and '"enabled"' in message
+
+
+@pytest.mark.parametrize("value", [["a@x.io"], {"a": 1}])
+def test_lists_and_dicts_are_refused(installation, value):
+    message = refused(installation(), variables={"_APP_CONSOLE_WHITELIST_EMAILS": value})
+    assert type(value).__name__ in message and "comma" in message
+
+
+# --- sticky variables ---
+
+STICKY = {"_APP_DB_PASS": PASSWORD, "_APP_DB_HOST": "mariadb"}
+
+
+@pytest.mark.parametrize("data", ["yes", "unknown"])
+@pytest.mark.parametrize("value", ["anotherpassword", None, ""])
+def test_sticky_of_an_installation_with_data(installation, data, value):
+    message = refused(installation(STICKY, data=data), variables={"_APP_DB_PASS": value})
+    assert message.startswith("variables: _APP_DB_PASS cannot be changed in .env alone") and f"the evidence is {data}" in message
+    assert PASSWORD not in message and "anotherpassword" not in message
+
+
+@pytest.mark.parametrize("value", ["anotherpassword", None])
+def test_sticky_of_an_installation_without_data(installation, value):
+    assert plan(installation(STICKY), variables={"_APP_DB_PASS": value}).changes == {"_APP_DB_PASS": value}
+
+
+def test_sticky_that_stays_is_not_asked_about(installation):
+    asked = []
+    assert plan(installation(STICKY, data="yes", asked=asked), variables=STICKY).changes == STICKY
+    assert asked == []
+
+
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+@pytest.mark.parametrize("present", [None, "", PUBLIC, "not-a-real-key-" * 4], ids=["absent", "empty", "placeholder", "present"])
+@pytest.mark.parametrize("value", ["another-unreal-key-" * 4, PUBLIC], ids=["a key", "the placeholder"])
+def test_the_key_is_not_set_here(installation, data, present, value):
+    values = {} if present is None else {KEY: present}
+    if value == present:
+        assert plan(installation(values, data=data), variables={KEY: value}).changes == {KEY: value}
+    else:
+        message = refused(installation(values, data=data), variables={KEY: value})
+        assert message.startswith(f"variables: {KEY} is not set here") and "encryption_key" in message
+
+
+@pytest.mark.parametrize("present", [PUBLIC, "not-a-real-key-" * 4], ids=["placeholder", "present"])
+def test_the_key_is_not_removed_here(installation, present):
+    assert "encryption_key" in refused(installation({KEY: present}), variables={KEY: None})
+
+
+# --- a whole file ---
+
+REAL_KEY = "not-a-real-key-" * 4
+
+
+def test_template_replaces_the_file(installation):
+    planned = plan(installation({"_APP_ENV": "development", "TZ": "UTC"}), content="# ours\n_APP_ENV=production\n", variables={"_APP_DOMAIN": "a.example.com"})
+    assert planned.content == "# ours\n_APP_ENV=production\n"
+    assert planned.changes == {"_APP_DOMAIN": "a.example.com"}
+
+
+def test_template_without_a_newline_gets_one(installation):
+    assert plan(installation(), content="_APP_ENV=production").content == "_APP_ENV=production\n"
+
+
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+@pytest.mark.parametrize("offered", ["", f"{KEY}=\n", f"{KEY}={PUBLIC}\n", f"{KEY}={REAL_KEY}\n"], ids=["no line", "empty", "placeholder", "same"])
+def test_template_never_drops_the_key(installation, data, offered):
+    planned = plan(installation({KEY: REAL_KEY}, data=data), content="_APP_ENV=production\n" + offered)
+    assert planned.kept == ({} if REAL_KEY in offered else {KEY: REAL_KEY})
+
+
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+def test_template_never_changes_the_key(installation, data):
+    message = refused(installation({KEY: REAL_KEY}, data=data), content=f"{KEY}={'another-unreal-key-' * 4}\n")
+    assert message.startswith(f"content: {KEY} is not set here") and "unreal" not in message
+
+
+@pytest.mark.parametrize("data", ["yes", "unknown"])
+def test_template_does_not_set_an_absent_key_past_the_checks(installation, data):
+    """Absent with data is refused or recovered by the key's own setting; a template must not be the way round it."""
+    try:
+        planned = plan(installation({"_APP_ENV": "production"}, data=data, keys={REAL_KEY: ("appwrite",)}), content=f"{KEY}={'another-unreal-key-' * 4}\n")
+    except Refusal as refusal:
+        assert str(refusal).startswith(f"content: {KEY}")
+    else:
+        assert planned.changes.get(KEY, "") != "another-unreal-key-" * 4 and "another-unreal-key-" not in (planned.content or "")
+
+
+@pytest.mark.parametrize("data", ["yes", "unknown"])
+@pytest.mark.parametrize("offered", ["", "_APP_DB_PASS=\n", "_APP_DB_PASS=password\n"], ids=["no line", "empty", "public default"])
+def test_template_keeps_sticky_variables_of_an_installation_with_data(installation, data, offered):
+    planned = plan(installation(STICKY, data=data), content="_APP_ENV=production\n" + offered)
+    assert planned.kept == STICKY
+
+
+def test_template_drops_sticky_variables_of_an_installation_without_data(installation):
+    planned = plan(installation(STICKY), content="_APP_ENV=production\n")
+    assert not planned.changes and not planned.kept
+
+
+def test_template_does_not_change_sticky_variables_of_an_installation_with_data(installation):
+    message = refused(installation(STICKY, data="yes"), content="_APP_DB_PASS=anotherpassword\n")
+    assert message.startswith("content: _APP_DB_PASS cannot be changed") and "anotherpassword" not in message
+
+
+def test_template_with_an_unknown_name(installation):
+    assert refused(installation(), content="_APP_DOMAINS=x\n").startswith("content: _APP_DOMAINS is not a variable")
+    assert plan(installation(), content="TZ=UTC\n", unknown="allow").warnings == []
+
+
+def test_variables_beat_the_template(installation):
+    planned = plan(installation(), content="_APP_SMTP_PORT=smtp\n", variables={"_APP_SMTP_PORT": 587})
+    assert planned.changes == {"_APP_SMTP_PORT": "587"}
+
+
+def test_template_that_compose_rejects(installation):
+    with pytest.raises(AppwriteError, match="^content: .*line 2"):
+        plan(installation(), content="_APP_ENV=production\n_APP_DOMAIN='a.example.com\n")

@@ -1,0 +1,376 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `up -d` would do, what it did, and whether everything runs on the file; without an engine, whose answers are given here."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import Prediction, printed_variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose, ComposeError, Container
+
+KEY = _variables.KEY
+OLD = "2026-11-24T03:00:00.123456789Z"
+SECRET = "not-a-real-secret-0123456789abcdef"
+
+
+def container(service="appwrite", **more):
+    return Container(**{
+        "id": "id-of-" + service, "service": service, "status": "running", "health": None, "started_at": OLD, "restarts": 0, "exit_code": 0,
+        "config_hash": "hash-of-" + service, "image": "image", "environment": {}, **more})
+
+
+# --- what happened ---
+
+HAPPENED = {
+    "nothing": ([container()], [container()], ([], [])),
+    "recreated": ([container()], [container(id="new")], (["appwrite"], [])),
+    "started first": ([], [container()], ([], ["appwrite"])),
+    "started again": ([container(status="exited")], [container(started_at="2026-11-24T04:00:00Z")], ([], ["appwrite"])),
+    "one of two recreated": ([container(), container("redis")], [container(id="new"), container("redis")], (["appwrite"], [])),
+    "scaled": ([container()], [container(), container(id="second")], (["appwrite"], [])),
+    "gone": ([container()], [], ([], [])),
+    "recreated and started": (
+        [container(), container("redis", status="exited")], [container(id="new"), container("redis", started_at="2026-11-24T04:00:00Z")],
+        (["appwrite"], ["redis"])),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), HAPPENED.values(), ids=HAPPENED)
+def test_what_happened(before, after, expected):
+    assert _apply._what_happened(before, after) == expected
+
+
+# --- well or not ---
+
+STATES = {
+    "running": ({}, "", True),
+    "healthy": ({"health": "healthy"}, "", True),
+    "starting": ({"health": "starting"}, "", False),
+    "unhealthy": ({"health": "unhealthy"}, "is unhealthy", None),
+    "created": ({"status": "created", "started_at": "0001-01-01T00:00:00Z"}, "", False),
+    "done": ({"status": "exited"}, "", True),
+    "failed": ({"status": "exited", "exit_code": 3}, "exited with code 3", None),
+    "dead": ({"status": "dead", "exit_code": 137}, "exited with code 137", None),
+    "restarting": ({"status": "restarting", "restarts": 4, "exit_code": 1}, "keeps restarting (exit code 1)", None),
+}
+
+
+@pytest.mark.parametrize(("state", "trouble", "up"), STATES.values(), ids=STATES)
+def test_states(state, trouble, up):
+    assert _apply._trouble(container(**state)) == trouble
+    assert up is None or _apply._is_up(container(**state)) == up
+
+
+def test_one_restart_before_the_database_answered_is_no_trouble():
+    """Workers end where the database is not up yet, and the engine starts them again: what counts is that this one now stays up."""
+    assert _apply._trouble(container(restarts=1, health="healthy")) == ""
+
+
+def test_just_started_is_not_up_yet(monkeypatch):
+    ages = iter([_apply.SETTLED - 0.1, _apply.SETTLED])
+    monkeypatch.setattr(_apply, "_age", lambda _unused: next(ages))
+    assert [_apply._is_up(container()) for _unused in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize("started_at", [OLD, "2026-11-24T03:00:00Z", "0001-01-01T00:00:00Z", "2026-11-24T03:00:00.1+00:00"])
+def test_age(started_at):
+    assert _apply._age(started_at) > 0
+
+
+# --- what vars prints ---
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", {}),
+        ("no variable\n", {}),
+        ("- _APP_ENV=production\n- _APP_LOCALE=\n", {"_APP_ENV": "production", "_APP_LOCALE": ""}),
+        ("- _APP_SMTP_PASSWORD=a=b==\n", {"_APP_SMTP_PASSWORD": "a=b=="}),
+        ("- _APP_SMTP_PASSWORD=one\ntwo\n- three=3\n- _APP_ENV=production\n", {"_APP_SMTP_PASSWORD": "one\ntwo\n- three=3", "_APP_ENV": "production"}),
+        ("- _APP_LOCALE=a\u2028b\x0cc\n", {"_APP_LOCALE": "a\u2028b\x0cc"}),
+    ],
+    ids=["nothing", "other text", "two", "equals signs", "lines", "what only Python takes for a line's end"],
+)
+def test_printed_variables(text, found):
+    assert printed_variables(text) == found
+
+
+def test_printed_variable_of_a_release_that_is_newer_than_the_catalogue():
+    assert printed_variables("- _APP_ENV=production\n- _APP_NOT_INVENTED_YET=1\n- _APP_LOCALE=en\n")["_APP_ENV"] == "production"
+
+
+@pytest.mark.parametrize(("left", "right"), [("", "0"), (" a", "a"), ("a\n", "a")])
+def test_what_vars_cannot_tell_apart(left, right):
+    assert _apply._default(left) == _apply._default(right)
+
+
+# --- words ---
+
+
+def test_compose_warnings():
+    """Recorded from compose 2.26.1 on 2026-11-24."""
+    line = 'time="2026-11-24T06:37:09Z" level=warning msg="The \\"NAME\\" variable is not set. Defaulting to a blank string."\n'
+    assert _apply._compose_warnings(line * 3 + " Container appwrite  Started\n") == [
+        'docker compose: The "NAME" variable is not set. Defaulting to a blank string.']
+    assert _apply._compose_warnings("") == []
+
+
+def test_diff():
+    prediction = Prediction({"appwrite": "recreated with _APP_ENV"}, ("redis",))
+    diff = _apply._diff([container(), container("mariadb")], prediction)
+    assert (diff["before"], diff["after"]) == ("appwrite: running\nredis: absent\n", "appwrite: recreated with _APP_ENV\nredis: started\n")
+    nothing = _apply._diff([container()], Prediction({}, ()))
+    assert nothing["before"] == nothing["after"] == ""
+
+
+# --- the whole, on answers of an engine ---
+
+
+READ = {}
+"""What the real compose made of each `.env` that was read so far: the project is always the same one."""
+
+
+class Engine:
+    """Stands where Compose would ask an engine; the project itself is read by the real compose."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.then, self.calls, self.said, self.log = [], None, [], "", "it broke"
+        self.printed, self.evidence, self.volumes = "- _APP_ENV=production\n", "", set()
+        real = {name: getattr(Compose, name) for name in ("config", "version")}
+        for name, answer in {
+            "config": lambda compose, *rest: self._once(real["config"], compose, *rest),
+            "version": lambda compose: self._once(real["version"], compose),
+            "containers": lambda *_unused: list(self.now),
+            "neighbours": lambda *_unused: {},
+            "volumes": lambda *_unused: self.volumes,
+            "hashes": lambda *_unused: {name: "hash-of-" + name for name in ("appwrite", "appwrite-worker-certificates", "mariadb")},
+            "image_ids": lambda *_unused: {},
+            "up": lambda *arguments: self._up(*arguments),
+            "logs": lambda compose, *_unused: [compose.mask(self.log)],
+            "execute": lambda *arguments: self._execute(*arguments),
+        }.items():
+            monkeypatch.setattr(Compose, name, answer)
+        monkeypatch.setattr(_apply, "_POLL", 0)
+
+    def _once(self, ask, compose, *candidate):
+        question = (ask, (Path(compose.directory) / ".env").read_bytes(), candidate)
+        if question not in READ:
+            READ[question] = ask(compose, *candidate)
+        return READ[question]
+
+    def _up(self, compose, timeout, pull):
+        self.calls.append("up")
+        if isinstance(self.then, Exception):
+            raise self.then
+        self.now = self.then
+        return compose.mask(self.said)
+
+    def _execute(self, _compose, _id, command, *_rest):
+        return self.printed if command == ["vars"] else self.evidence
+
+
+ENVIRONMENT = {"_APP_ENV": "production", "_APP_DOMAIN": "appwrite.example.com", KEY: SECRET}
+NAMES = ("_APP_ENV", "_APP_DOMAIN", KEY)
+
+
+@pytest.fixture
+def engine(monkeypatch, without_engine, project):
+    (project / ".env").write_text("".join(f"{name}={ENVIRONMENT[name]}\n" for name in NAMES))
+    engine = Engine(monkeypatch)
+    engine.now = [
+        container(environment=ENVIRONMENT),
+        container("appwrite-worker-certificates", environment={name: ENVIRONMENT[name] for name in ("_APP_ENV", KEY)}),
+        container("mariadb", environment={"MYSQL_PASSWORD": ""}),
+    ]
+    engine.then = [replace(one, id="new-" + one.id, started_at="2026-11-24T04:00:00Z") for one in engine.now]
+    return engine
+
+
+def outdate(engine, **environment):
+    engine.now[0] = replace(engine.now[0], config_hash="other", environment={**ENVIRONMENT, **environment})
+    engine.then = [engine.then[0], *engine.now[1:]]
+
+
+def test_nothing_to_do(run_module, engine):
+    result = run_module("apply")
+    assert (result["changed"], result["recreated"], result["started"], result["drift"], engine.calls) == (False, [], [], [], [])
+    assert result["services"] == ["appwrite", "appwrite-worker-certificates", "mariadb"]
+    assert result["warnings"] == []
+
+
+def test_recreated_as_predicted(run_module, engine):
+    outdate(engine, _APP_ENV="development")
+    engine.now.pop()
+    predicted = run_module("apply", check=True)
+    assert engine.calls == []
+    engine.then = [*engine.then[:2], container("mariadb", environment={"MYSQL_PASSWORD": ""})]
+    done = run_module("apply")
+    assert engine.calls == ["up"]
+    for result in (predicted, done):
+        assert (result["changed"], result["recreated"], result["started"], result["drift"]) == (True, ["appwrite"], ["mariadb"], [])
+    assert predicted["diff"] == done["diff"] and "_APP_ENV" in done["diff"]["after"]
+    assert run_module("apply")["changed"] is False or engine.now[0].config_hash == "other"
+
+
+def test_stopped_is_started(run_module, engine):
+    engine.now[0] = replace(engine.now[0], status="exited", exit_code=137)
+    engine.then = [replace(engine.now[0], status="running", exit_code=0, started_at="2026-11-24T04:00:00Z"), *engine.now[1:]]
+    assert run_module("apply", check=True)["started"] == ["appwrite"]
+    assert run_module("apply")["started"] == ["appwrite"]
+
+
+def test_stale_after_up_is_a_failure(run_module, engine):
+    outdate(engine)
+    engine.then[0] = replace(engine.then[0], environment={**ENVIRONMENT, "_APP_DOMAIN": "old.example.com"})
+    result = run_module("apply")
+    assert result["failed"] and "_APP_DOMAIN in appwrite" in result["msg"]
+    assert result["drift"] == [{"service": "appwrite", "name": "_APP_DOMAIN", "kind": "stale"}]
+    assert not run_module("apply", verify=False).get("failed")
+
+
+@pytest.mark.parametrize(
+    ("printed", "part"),
+    [
+        ("- _APP_ENV=development\n", "does not agree with the container's environment: _APP_ENV"),
+        ("- _APP_LOCALE=de\n", "_APP_LOCALE"),
+        ("", "printed no variable"),
+    ],
+)
+def test_vars_that_do_not_agree(run_module, engine, printed, part):
+    engine.printed = printed
+    assert part in run_module("apply")["msg"]
+    assert "msg" not in run_module("apply", verify=False)
+
+
+@pytest.mark.parametrize("state", [{"health": "unhealthy"}, {"status": "exited", "exit_code": 1}, {"status": "restarting", "restarts": 3}])
+def test_service_that_does_not_come_up(run_module, engine, state):
+    outdate(engine)
+    engine.then[0] = replace(engine.then[0], **state)
+    result = run_module("apply")
+    assert result["failed"] and (result["service"], result["log"]) == ("appwrite", ["it broke"])
+    assert result["msg"].startswith("the service appwrite ") and result["msg"].endswith("Its last log lines: it broke")
+
+
+def test_service_that_is_not_up_in_time(run_module, engine):
+    outdate(engine)
+    engine.then[0] = replace(engine.then[0], health="starting")
+    assert "is not up after 0 seconds" in run_module("apply", timeout=0)["msg"]
+
+
+def test_up_that_fails(run_module, engine):
+    outdate(engine)
+    engine.then = ComposeError("failed", "docker compose up failed: port is already allocated")
+    assert run_module("apply")["msg"] == "docker compose up failed: port is already allocated"
+
+
+def test_up_that_fails_beside_a_service_that_restarted_once(run_module, engine):
+    """A port that is taken is not the fault of a service that runs well."""
+    outdate(engine)
+    engine.now[1] = replace(engine.now[1], restarts=1, health="healthy")
+    engine.then = ComposeError("failed", "docker compose up failed: port is already allocated")
+    assert "port is already allocated" in run_module("apply")["msg"]
+
+
+def test_service_that_was_unwell_before(run_module, engine):
+    engine.now[1] = replace(engine.now[1], health="unhealthy")
+    assert run_module("apply")["warnings"] == ["the service appwrite-worker-certificates is unhealthy"]
+
+
+def test_warnings_hold_no_piece_of_a_secret(run_module, engine, project):
+    """compose warns of a name that is not set, and in `pa$word` that name is the half of a password. Recorded from 2.26.1, 2026-11-24."""
+    (project / ".env").write_text("".join(f"{name}={ENVIRONMENT[name]}\n" for name in NAMES) + "_APP_SMTP_PASSWORD=not-a-real-$tTailOfASecret\n")
+    outdate(engine)
+    engine.then[0] = replace(engine.then[0], environment={**ENVIRONMENT, "_APP_SMTP_PASSWORD": "not-a-real-"})
+    engine.said = 'time="2026-11-24T06:37:09Z" level=warning msg="The \\"tTailOfASecret\\" variable is not set. Defaulting to a blank string."\n'
+    result = run_module("apply")
+    assert engine.calls == ["up"] and "tTailOfASecret" not in json.dumps(result)
+
+
+@pytest.mark.parametrize("where", ["in the file that is put back", "in the containers that run"])
+def test_secrets_of_before_are_masked_too(run_module, engine, project, where):
+    """A service that logs the password it cannot use logs the one that it was started with."""
+    old = "not-a-real-old-password"
+    outdate(engine, **({} if "file" in where else {"_APP_SMTP_PASSWORD": old}))
+    (project / "old.bak").write_text((project / ".env").read_text() + f"_APP_SMTP_PASSWORD={old}\n")
+    engine.then = ComposeError("failed", "docker compose up failed")
+    engine.now[1] = replace(engine.now[1], health="unhealthy")
+    engine.log = "cannot log in with " + old
+    result = run_module("apply", **({"rollback_file": str(project / "old.bak")} if "file" in where else {}))
+    assert result["failed"] and "cannot log in" in result["msg"] and old not in json.dumps(result)
+
+
+# --- the key ---
+
+
+@pytest.mark.parametrize("line", [f"{KEY}=another-unreal-key-0123456789\n", f"{KEY}=\n", ""], ids=["another", "empty", "no line"])
+@pytest.mark.parametrize("check", [True, False])
+def test_another_key_is_not_applied_to_data(run_module, engine, project, line, check):
+    (project / ".env").write_text("_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n" + line)
+    engine.now[0] = replace(engine.now[0], config_hash="other")
+    engine.evidence = "console accounts: users\n"
+    result = run_module("apply", check=check)
+    assert result.get("failed") and KEY in result["msg"] and "selfhost.appwrite.encryption_key" in result["msg"] and engine.calls == []
+    assert SECRET not in json.dumps(result) and "unreal" not in json.dumps(result)
+
+
+def test_another_key_is_applied_where_there_is_no_data(run_module, engine, project):
+    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}=another-unreal-key-0123456789\n")
+    engine.now[0] = replace(engine.now[0], config_hash="other")
+    engine.evidence = "console accounts: empty\n"
+    assert run_module("apply", check=True)["recreated"] == ["appwrite"]
+
+
+def test_another_tail_opens_the_same_data(run_module, engine, project):
+    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}={SECRET[:16]}-and-another-tail\n")
+    engine.now[0] = replace(engine.now[0], config_hash="other")
+    engine.evidence = "console accounts: users\n"
+    assert run_module("apply", check=True)["recreated"] == ["appwrite"]
+
+
+# --- back ---
+
+
+def test_rollback(run_module, engine, project):
+    current = (project / ".env").read_bytes()
+    (project / "old.bak").write_text(f"_APP_ENV=development\n{KEY}={SECRET}\n")
+    outdate(engine)
+    engine.then[0] = replace(engine.then[0], environment={"_APP_ENV": "development", KEY: SECRET})
+    engine.now[1] = replace(engine.now[1], environment={"_APP_ENV": "development", KEY: SECRET})
+    engine.printed = "- _APP_ENV=development\n"
+    engine.then[1] = engine.now[1]
+    result = run_module("apply", rollback_file=str(project / "old.bak"))
+    assert result.get("msg") is None and (project / ".env").read_bytes() == (project / "old.bak").read_bytes()
+    with open(result["backup_file"], "rb") as stream:
+        assert stream.read() == current
+
+
+@pytest.mark.parametrize("line", ["", f"{KEY}=your-secret-key\n"], ids=["no line", "placeholder"])
+def test_rollback_keeps_a_key_that_has_run(run_module, engine, project, line):
+    (project / "old.bak").write_text("_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n" + line)
+    result = run_module("apply", rollback_file=str(project / "old.bak"))
+    assert f"{KEY}={SECRET}\n" in (project / ".env").read_text()
+    assert any("not rolled back" in warning for warning in result["warnings"])
+
+
+def test_rollback_in_check_mode(run_module, engine, project):
+    before = (project / ".env").read_bytes()
+    (project / "old.bak").write_text("_APP_ENV=development\n")
+    assert run_module("apply", check=True, rollback_file=str(project / "old.bak")).get("msg") is None
+    assert (project / ".env").read_bytes() == before
+
+
+@pytest.mark.parametrize(("content", "part"), [(None, "rollback_file: .* does not exist"), ("A='\n", "rollback_file: .*line 1")])
+def test_rollback_file_that_is_none(run_module, engine, project, content, part):
+    before = (project / ".env").read_bytes()
+    if content:
+        (project / "old.bak").write_text(content)
+    result = run_module("apply", rollback_file=str(project / "old.bak"))
+    assert result["failed"] and re.match(part, result["msg"]) and (project / ".env").read_bytes() == before

@@ -1,0 +1,392 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The file is locked, replaced whole or not at all, and backed up: on real files, by real processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+BEFORE, AFTER = b"# ours\r\n_APP_ENV=production\r\n\xff\n", b"_APP_ENV=development\n"
+BACKUP = re.compile(r"\.env\.\d{8}T\d{6}Z(-\d+)?\.bak")
+NOBODY = 65534
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "project" / ".env"
+    found.parent.mkdir()
+    found.write_bytes(BEFORE)
+    found.chmod(0o640)
+    return found
+
+
+def replace(path, data=AFTER, backup=True):
+    env_file = EnvFile(str(path))
+    with env_file.locked():
+        env_file.read()
+        return env_file.replace(data, backup)
+
+
+def refused(path, part):
+    """What is there stays there, byte for byte, and nothing comes beside it."""
+    before = {entry.name: (entry.lstat(), entry.is_file() and entry.read_bytes()) for entry in path.parent.iterdir()}
+    with pytest.raises(AppwriteError) as caught:
+        replace(path)
+    assert str(caught.value).startswith("env_file: ") and part in str(caught.value)
+    after = {entry.name: (entry.lstat(), entry.is_file() and entry.read_bytes()) for entry in path.parent.iterdir()}
+    assert {name: data for name, (_status, data) in after.items()} == {name: data for name, (_status, data) in before.items()}
+    assert all(after[name][0].st_ino == status.st_ino for name, (status, _data) in before.items())
+
+
+# --- replaced ---
+
+
+def test_replaced_with_a_backup(path):
+    backup = replace(path)
+    assert path.read_bytes() == AFTER
+    assert BACKUP.fullmatch(os.path.basename(backup)) and os.path.dirname(backup) == str(path.parent)
+    with open(backup, "rb") as stream:
+        assert stream.read() == BEFORE
+    assert stat.S_IMODE(os.stat(backup).st_mode) == 0o600
+    assert sorted(os.listdir(path.parent)) == sorted([".env", os.path.basename(backup)])
+
+
+def test_replaced_without_a_backup(path):
+    assert replace(path, backup=False) is None
+    assert os.listdir(path.parent) == [".env"]
+
+
+def test_backups_of_one_second_do_not_meet(path, monkeypatch):
+    monkeypatch.setattr(_env_file.time, "strftime", lambda *_unused: "20261124T030000Z")
+    made = [os.path.basename(replace(path, b"_APP_LOCALE=%d\n" % number)) for number in range(3)]
+    assert made == [".env.20261124T030000Z.bak", ".env.20261124T030000Z-1.bak", ".env.20261124T030000Z-2.bak"]
+    assert (path.parent / made[0]).read_bytes() == BEFORE and (path.parent / made[2]).read_bytes() == b"_APP_LOCALE=1\n"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
+def test_mode_is_kept_and_no_wider_one_is_ever_there(path, mode):
+    path.chmod(mode)
+    replace(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_narrower_mode_is_never_wider_on_its_way(path, monkeypatch):
+    path.chmod(0o644)
+    seen, real = [], os.chmod
+    monkeypatch.setattr(_env_file.os, "chmod", lambda name, mode: seen.append(mode) or real(name, mode))
+    env_file = EnvFile(str(path))
+    with env_file.locked():
+        env_file.read()
+        env_file.replace(AFTER, False, 0o600)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not any(mode & 0o077 for mode in seen)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_owner_is_kept(path):
+    os.chown(path, NOBODY, 12345)
+    replace(path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, 12345)
+
+
+def test_extended_attributes_are_kept(path):
+    try:
+        os.setxattr(path, "user.note", b"ours")
+    except OSError as error:
+        assert error.errno == errno.ENOTSUP  # this file system has none, and then there is nothing to keep
+        return
+    replace(path)
+    assert os.getxattr(path, "user.note") == b"ours"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_new_file_is_for_its_owner_alone(path, umask):
+    path.unlink()
+    old = os.umask(umask)
+    try:
+        assert replace(path) is None
+    finally:
+        os.umask(old)
+    assert path.read_bytes() == AFTER and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(path.parent) == [".env"]
+
+
+def test_symbolic_link_stays_a_link(path, tmp_path):
+    real = tmp_path / "secrets" / "appwrite.env"
+    real.parent.mkdir()
+    path.rename(real)
+    path.symlink_to("../secrets/appwrite.env")
+    backup = replace(path)
+    assert path.is_symlink() and os.readlink(path) == "../secrets/appwrite.env" and real.read_bytes() == AFTER
+    assert os.path.dirname(backup) == str(real.parent) and os.listdir(path.parent) == [".env"]
+
+
+def test_symbolic_link_to_nothing_makes_its_target(path):
+    path.unlink()
+    path.symlink_to("other.env")
+    replace(path)
+    assert path.is_symlink() and (path.parent / "other.env").read_bytes() == AFTER
+
+
+def test_another_file_and_not_another_content(path):
+    """A reader that has the old file open reads the old file to its end."""
+    with open(path, "rb") as reader:
+        replace(path)
+        assert reader.read() == BEFORE
+
+
+def test_leftovers_of_a_killed_run_are_swept(path):
+    (path.parent / ".selfhost-appwrite-abc123").write_bytes(b"half")
+    (path.parent / "theirs").write_bytes(b"stays")
+    replace(path, backup=False)
+    assert sorted(os.listdir(path.parent)) == [".env", "theirs"]
+
+
+# --- refused ---
+
+
+def test_hard_link(path):
+    os.link(path, path.parent / "other")
+    refused(path, "2 hard links")
+
+
+def test_directory(path):
+    path.unlink()
+    path.mkdir()
+    refused(path, "not a regular file")
+
+
+def test_fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+    refused(path, "not a regular file")
+
+
+def test_circle_of_links(path):
+    path.unlink()
+    path.symlink_to(".env")
+    refused(path, "circle")
+
+
+def test_missing_directory(tmp_path):
+    with pytest.raises(AppwriteError, match="^env_file: cannot open the directory .*the directory is gone"):
+        replace(tmp_path / "nowhere" / ".env")
+
+
+def test_file_as_directory(path):
+    with pytest.raises(AppwriteError, match="^env_file: cannot open the directory .*not a directory"):
+        replace(path / ".env")
+
+
+def test_changed_by_somebody_else_meanwhile(path, monkeypatch):
+    theirs = b"_APP_ENV=theirs\n"
+    monkeypatch.setattr(EnvFile, "_dress", lambda *_unused: path.write_bytes(theirs))
+    with pytest.raises(AppwriteError, match="^env_file: somebody else changed .*nothing was written"):
+        replace(path)
+    assert path.read_bytes() == theirs
+    assert os.listdir(path.parent) == [".env"], "nothing was written, so no backup either"
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_appeared_or_removed_meanwhile(path, monkeypatch, removed):
+    if not removed:
+        path.unlink()
+    monkeypatch.setattr(EnvFile, "_dress", lambda *_unused: path.unlink() if removed else path.write_bytes(b""))
+    with pytest.raises(AppwriteError, match="somebody else changed"):
+        replace(path, backup=False)
+    assert os.listdir(path.parent) == ([] if removed else [".env"])
+
+
+@pytest.mark.parametrize("call", ["fsync", "chmod", "rename"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EPERM, errno.EBUSY])
+def test_the_system_says_no(path, monkeypatch, call, number):
+    """A full or broken disk cannot be had in a unit test, so the one call that would report it does."""
+
+    def fail(*_unused):
+        raise OSError(number, "text of the system that holds /a/path")
+
+    monkeypatch.setattr(_env_file.os, call, fail)
+    with pytest.raises(AppwriteError) as caught:
+        replace(path, backup=False)
+    assert str(caught.value) == f"env_file: cannot replace {path}: {_env_file._REASONS[number]}; the file is as it was"
+    assert path.read_bytes() == BEFORE and os.listdir(path.parent) == [".env"]
+
+
+def test_no_backup_stays_of_a_replacement_that_failed(path, monkeypatch):
+    def fail(*_unused):
+        raise OSError(errno.EIO, "")
+
+    monkeypatch.setattr(_env_file.os, "rename", fail)
+    with pytest.raises(AppwriteError):
+        replace(path)
+    assert os.listdir(path.parent) == [".env"]
+
+
+def test_what_fails_after_the_replacement_is_not_called_a_failed_replacement(path, monkeypatch):
+    """The file is the new one by then; only whether it would outlive a power cut is open."""
+    real = os.fsync
+
+    def fail(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, "")
+        real(handle)
+
+    monkeypatch.setattr(_env_file.os, "fsync", fail)
+    try:
+        replace(path)
+    except AppwriteError as error:
+        assert "as it was" not in str(error)
+    assert path.read_bytes() == AFTER
+
+
+# --- another user ---
+
+
+def as_nobody(work):
+    """The answer of C(work) run in a child process that has given up root; None for success, else the message."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(reader)
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            work()
+        except AppwriteError as error:
+            os.write(writer, str(error).encode())
+        except BaseException as error:
+            os.write(writer, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        said = stream.read()
+    os.waitpid(child, 0)
+    return said or None
+
+
+@pytest.fixture
+def open_path(path):
+    """A path that a stranger can walk to; pytest makes its directories for their owner alone."""
+    for directory in [path.parent, *path.parents]:
+        if directory.stat().st_uid != os.geteuid() or str(directory) == "/tmp":
+            break
+        if "pytest" in str(directory):
+            directory.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_file_that_the_user_may_not_read(open_path):
+    open_path.chmod(0o600)
+    message = as_nobody(lambda: EnvFile(str(open_path)).read())
+    assert message == f"env_file: cannot read {open_path}: permission denied: run the task as the file's owner or with become"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_directory_that_the_user_may_not_write(open_path):
+    open_path.chmod(0o644)
+    message = as_nobody(lambda: replace(open_path))
+    assert message.startswith(f"env_file: cannot replace {open_path}: permission denied") and message.endswith("the file is as it was")
+    assert open_path.read_bytes() == BEFORE and os.listdir(open_path.parent) == [".env"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_directory_that_the_user_may_not_open(open_path):
+    open_path.parent.chmod(0o700)
+    assert "cannot open the directory" in as_nobody(lambda: replace(open_path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_file_of_another_owner_in_a_directory_that_is_writable(open_path):
+    """A user who may write the directory but cannot give the file its owner back must not take it over."""
+    open_path.chmod(0o644)
+    open_path.parent.chmod(0o777)
+    assert "cannot replace" in as_nobody(lambda: replace(open_path, backup=False))
+    assert open_path.stat().st_uid == 0 and open_path.read_bytes() == BEFORE and os.listdir(open_path.parent) == [".env"]
+
+
+# --- the lock ---
+
+HOLDER = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def holder(path):
+    """Another process that holds the lock until it ends."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", HOLDER, str(path.parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_lock_held_by_another_run(path, holder, monkeypatch):
+    monkeypatch.setattr(_env_file, "LOCK_TIMEOUT", 0.1)
+    refused(path, "another run has held the lock")
+
+
+def test_lock_is_waited_for(path, holder, monkeypatch):
+    monkeypatch.setattr(_env_file.time, "sleep", lambda _unused: holder.communicate())
+    replace(path)
+    assert path.read_bytes() == AFTER
+
+
+def test_a_holder_that_is_killed_lets_go(path, holder):
+    holder.kill()
+    holder.wait()
+    replace(path)
+    assert path.read_bytes() == AFTER
+
+
+def test_lock_is_let_go_after_a_failure(path):
+    for _unused in range(2):
+        with pytest.raises(ZeroDivisionError), EnvFile(str(path)).locked():
+            raise ZeroDivisionError
+    assert os.listdir(path.parent) == [".env"]
+
+
+def test_lock_is_not_inherited_by_a_process_that_outlives_the_run(path, monkeypatch):
+    monkeypatch.setattr(_env_file, "LOCK_TIMEOUT", 0.1)
+    env_file = EnvFile(str(path))
+    with env_file.locked():
+        child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        with EnvFile(str(path)).locked():
+            pass
+    finally:
+        child.kill()
+        child.wait()
+
+
+# --- read ---
+
+
+def test_read_nothing(path):
+    path.unlink()
+    env_file = EnvFile(str(path))
+    env_file.read()
+    assert (env_file.data, env_file.exists, env_file.mode) == (b"", False, None)
+
+
+def test_read_bytes_as_they_are(path):
+    env_file = EnvFile(str(path))
+    env_file.read()
+    assert (env_file.data, env_file.exists, env_file.mode) == (BEFORE, True, 0o640)
+
+
+def test_reasons_hold_no_path():
+    assert _env_file.reason(OSError(errno.ENOTEMPTY, "text", "/a/path")) == "Directory not empty"
+    assert _env_file.reason(OSError("text without a number")) == "OSError"
