@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where things are kept, and running a command."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+WORK = CHECKOUT / ".work" / "testbed"
+
+
+class Failed(Exception):
+    """A command that must succeed did not. The message holds the command and the end of what it printed."""
+
+
+def clean_environ() -> dict[str, str]:
+    """This process's environment without what would change how compose reads a project."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("_APP_", "COMPOSE_"))}
+
+
+def run(
+    *command: str | Path, input: str | None = None, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+) -> str:
+    """Runs a command and returns what it printed. Raises Failed where it exits with another status than 0."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        input=input,
+        stdin=subprocess.DEVNULL if input is None else None,
+        cwd=cwd,
+        env=clean_environ() if environ is None else environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stderr or done.stdout).splitlines()[-20:])
+        raise Failed(f"{' '.join(str(word) for word in command[:6])} exited with status {done.returncode}:\n{tail}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One process at a time, over all test workers of this checkout."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    with (WORK / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def catalogue():  # type: ignore[no-untyped-def]  # the module is only importable once its parent directory is on the path
+    """The collection's catalogue of variables, imported under the collection's own name."""
+    parent = CHECKOUT / ".work" / "import"
+    link = parent / "ansible_collections" / "selfhost" / "appwrite"
+    with locked("import"):
+        if not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to("../../../..")
+    if str(parent) not in sys.path:
+        sys.path.insert(0, str(parent))
+    from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+
+    return _variables

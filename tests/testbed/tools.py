@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is built with Go or fetched with npm, once, into .work/testbed/."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ._base import WORK, Failed, clean_environ, locked, run
+
+COMPOSE = "github.com/docker/compose/v5"
+FERRETDB = "github.com/FerretDB/FerretDB v1.24.2"
+MONGOSH = "mongosh@2.12.0"
+
+
+def ferretdb() -> Path:
+    """The FerretDB server, a static program."""
+    module, version = FERRETDB.split()
+    target = WORK / "ferretdb" / version / "ferretdb"
+    with locked("go"):
+        if not target.exists():
+            build = _module(target.parent, f"{module}/cmd/ferretdb@{version}")
+            # Its start-up code demands a file that is made when a release is built, and is not in the published module.
+            source = build / "source"
+            shutil.copytree(_go(build, "list", "-m", "-f", "{{.Dir}}", module).strip(), source, dirs_exist_ok=True)
+            (source / "build" / "version" / "version.txt").write_text(version)
+            _go(build, "mod", "edit", "-replace", f"{module}=./source")
+            _go(build, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), f"{module}/cmd/ferretdb")
+            shutil.rmtree(build)
+    return target
+
+
+def mongosh() -> Path:
+    """The node_modules directory that holds MongoDB's client."""
+    target = WORK / "mongosh" / MONGOSH / "node_modules"
+    with locked("npm"):
+        if not target.exists():
+            prefix = target.parent.with_name("installing")
+            shutil.rmtree(prefix, ignore_errors=True)
+            prefix.mkdir(parents=True)
+            run("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", prefix, MONGOSH)
+            for pattern in ("*.map", "*.d.ts"):
+                for file in prefix.rglob(pattern):
+                    file.unlink()
+            prefix.rename(target.parent)
+    return target
+
+
+def newest_compose() -> Path | None:
+    """A directory to set DOCKER_CONFIG to, so that `docker compose` is the newest release that this machine's Go can build.
+
+    None where there is no Go. The name of the directory is the release.
+    """
+    if not shutil.which("go"):
+        return None
+    directory = WORK.parent / "compose"
+    with locked("go"):
+        if found := sorted(directory.glob("*/cli-plugins/docker-compose")):
+            return found[-1].parents[1]
+        probe = _module(directory / "probe")
+        versions = _go(probe, "list", "-m", "-versions", COMPOSE).split()[1:]
+        shutil.rmtree(probe.parent)
+        for version in reversed(versions):
+            if "-" in version:
+                continue
+            target = directory / version / "cli-plugins" / "docker-compose"
+            try:
+                build = _module(target.parent, f"{COMPOSE}/cmd@{version}")
+            except Failed:  # this release wants a newer Go
+                shutil.rmtree(target.parents[1])
+                continue
+            flags = f"-s -w -X {COMPOSE}/internal.Version={version}"
+            _go(build, "build", "-trimpath", "-ldflags", flags, "-o", str(target), f"{COMPOSE}/cmd")
+            shutil.rmtree(build)
+            return target.parents[1]
+    return None
+
+
+def _module(directory: Path, *packages: str) -> Path:
+    """An empty Go module in a new directory there, with the packages added."""
+    build = directory / "build"
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir(parents=True)
+    (build / "go.mod").write_text("module testbed\n\ngo 1.22\n")
+    for package in packages:
+        _go(build, "get", package)
+    return build
+
+
+def _go(cwd: Path, *arguments: str) -> str:
+    environ = {
+        **clean_environ(),
+        "GOMODCACHE": str(WORK / "go" / "modules"),
+        "GOCACHE": str(WORK / "go" / "cache"),
+        "GOFLAGS": "-mod=mod -modcacherw -buildvcs=false -p=1",
+        "CGO_ENABLED": "0",
+    }
+    return run("nice", "go", *arguments, cwd=cwd, environ=environ)
