@@ -63,6 +63,8 @@ class Prediction:
 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:
+    if module.params["timeout"] <= 0:
+        raise AppwriteError("timeout: %d is no time to wait; give a number of seconds above 0" % module.params["timeout"])
     instance = instance_of(module.params)
     env_file = EnvFile(instance.env_path)
     with env_file.locked():

@@ -7,6 +7,7 @@
 
 Pure: no files, no processes. No message of this file contains a value, or a name that might be a piece of one.
 """
+
 from __future__ import annotations
 
 import re
@@ -197,7 +198,8 @@ def parse(text: str, environ: t.Mapping[str, str] | None = None) -> Document:
     """Read a text as compose does with ``environ`` as its shell's environment (default: an empty one).
 
     Raises :class:`DotenvError` where compose rejects it. Where releases of compose differ, a text that one of them
-    rejects is rejected: before compose-go 2.10.1 the unused half of ``${name:-default}`` was evaluated too.
+    rejects is rejected: before compose-go 2.10.1 the unused half of ``${name:-default}`` is evaluated too; a value
+    with a NUL or without a name (as a bare name at the very end is read) is an error for 2.26.1 and not for 5.6.0.
     """
     return Document(text, environ or {})
 

@@ -21,6 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryp
 
 _IMAGE = re.compile(r"(?:^|/)appwrite:v?(\d+\.\d+\.\d+)(?:[-+@].*)?$")
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
 
 _SHELL = ["sh", "-s"]
@@ -103,6 +104,10 @@ class Instance:
             self.directory, self.env_path if env_file else None, files, project_name, profiles, clean_environment)
         if appwrite_version is not None and not _RELEASE.fullmatch(appwrite_version):
             raise AppwriteError("appwrite_version: %r is not a release; give three numbers such as %s" % (appwrite_version, _variables.NEWEST))
+        if project_name is not None and not _PROJECT.fullmatch(project_name):
+            raise AppwriteError(
+                "project_name: %r is no name of a compose project; use lower-case letters, digits, - and _, a letter or digit first"
+                % project_name)
         self._config: dict[str, Any] | None = None
         self._containers: list[Container] | None = None
         self._texts: list[str] | None = None

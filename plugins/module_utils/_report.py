@@ -12,6 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import instance_of, open_env, shown
@@ -20,9 +21,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction imp
 def describe(module: AnsibleModule) -> dict[str, Any]:
     instance = instance_of(module.params)
     env_file, document = open_env(instance)
-    instance.load(document, env_file.exists)
     if not env_file.exists:
+        if module.params["env_file"] is not None:
+            raise AppwriteError("env_file: %s does not exist" % env_file.path)
         instance.warnings.append("env_file: %s does not exist" % env_file.path)
+    instance.load(document, env_file.exists)
     evidence = instance.holds_data()
     drift, services = _observed(instance, document)
     key = encryption_key.in_force(document.values)

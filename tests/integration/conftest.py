@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Projects to test on: running ones, each started once and left as it was found, and files alone."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+
+import pytest
+from testbed.project import leftovers
+
+from integration.support import SMALL, Kind, Stack
+
+_NEEDS = {"mongodb": "FerretDB, the MongoDB project's server, and npm's mongosh are needed"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of one running project follow each other, so that it is started once."""
+    def group(item: pytest.Item) -> str:
+        mark = item.get_closest_marker("xdist_group") if "stack" in getattr(item, "fixturenames", ()) else None
+        return mark.args[0] if mark else ""
+    items.sort(key=group)
+
+
+def _require(kind: Kind) -> None:
+    if kind.database == "mongodb":
+        for program, reason in (("go", "Go is not at hand"), ("npm", "npm is not at hand"), ("node", "npm is not at hand")):
+            if not shutil.which(program):
+                pytest.skip(f"{reason}: {_NEEDS['mongodb']}")
+
+
+@pytest.fixture(scope="session")
+def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    kind = request.param
+    _require(kind)
+    project = kind.create(tmp_path_factory.mktemp("stack"))
+    try:
+        project.up()
+        project.wait()
+        yield Stack(kind, project)
+    finally:
+        project.down()
+
+
+@pytest.fixture
+def stack(_running: Stack):
+    """A running project as the installer leaves it. Whatever a test does to it is undone."""
+    with _running.kept():
+        yield _running
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory):
+    name = f"files-{secrets.token_hex(4)}"
+    yield SMALL.create(tmp_path_factory.mktemp("template"), name).directory
+    for started in leftovers():  # by a test that failed
+        if name in started.name:
+            started.down()
+
+
+@pytest.fixture
+def directory(_template: Path, tmp_path: Path) -> Path:
+    """A project directory as the installer leaves it, of which nothing was ever started."""
+    return shutil.copytree(_template, tmp_path / f"{_template.name}-{secrets.token_hex(4)}")

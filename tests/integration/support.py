@@ -1,0 +1,311 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running a module, a playbook and a stack, and looking at what they left."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import decode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from testbed import Project
+from testbed._base import clean_environ, run
+
+CHECKOUT = Path(__file__).parents[2]
+WORK = CHECKOUT / ".work"
+KEY = "_APP_OPENSSL_KEY_V1"
+HTTPS = "_APP_OPTIONS_FORCE_HTTPS"
+ROOT_ONLY = "_APP_CONSOLE_WHITELIST_ROOT"
+NOT_A_KEY = "not-a-real-key-" + "0123456789abcdef" * 3
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A project to test on: generated, or one of Appwrite's own files. Each kind is one project for all of its tests."""
+
+    release: str = "1.9.6"
+    database: str = "mariadb"
+    file: Path | None = None
+    services: tuple[str, ...] = ()
+    """of a generated project, only these; all where empty"""
+    room: str = ""
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.release, self.database, "official" if self.file else "", self.room)))
+
+    def create(self, parent: Path, name: str = "") -> Project:
+        project = Project.create(parent, self.release, self.database, compose_file=self.file, name=name)
+        if self.services:
+            path = project.directory / "docker-compose.yml"
+            content = yaml.safe_load(path.read_text())
+            content["services"] = {name: content["services"][name] for name in self.services}
+            path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return project
+
+
+GENERATED = (Kind("1.6.2"), Kind("1.8.1"), Kind("1.9.6"), Kind("1.9.6", "postgresql"), Kind("1.9.6", "mongodb"))
+SMALL = Kind(services=("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis", "mariadb"), room="small")
+
+
+@functools.cache
+def official() -> list[Kind]:
+    """One for each of Appwrite's own compose files, named RELEASE[-DATABASE].yml."""
+    directory = os.environ.get("APPWRITE_COMPOSE_DIR")
+    found = sorted(Path(directory).glob("[0-9]*.yml")) if directory else []
+    return [Kind(release, database or "mariadb", file) for file in found for release, _dash, database in [file.stem.partition("-")]]
+
+
+def on(*kinds: Kind) -> pytest.MarkDecorator:
+    """Runs a test on running projects. All tests of a project are one worker's."""
+    return pytest.mark.parametrize(
+        "_running", [pytest.param(kind, id=str(kind), marks=pytest.mark.xdist_group(str(kind))) for kind in kinds], indirect=True)
+
+
+@functools.cache  # the same object, by which pytest knows the same project
+def small(room: str) -> pytest.MarkDecorator:
+    """Runs a test on a running project of five services, of a name of its own so that rooms can be tested side by side."""
+    return on(replace(SMALL, room=room))
+
+
+def tree(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Every name below a directory with its mode, and its bytes or where it leads."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(directory))] = path.lstat().st_mode, content
+    return found
+
+
+def plant(directory: Path, wanted: Mapping[str, tuple[int, bytes]]) -> None:
+    """Makes the files below a directory those of an earlier tree()."""
+    present = tree(directory)
+    for name in present.keys() - wanted.keys():
+        (directory / name).unlink()
+    for name, (mode, content) in wanted.items():
+        if present.get(name) != (mode, content):
+            (directory / name).write_bytes(content)
+            (directory / name).chmod(mode & 0o7777)
+
+
+def read_env(directory: Path, name: str = ".env") -> dict[str, str]:
+    """Name to effective value."""
+    return dict(parse(decode((directory / name).read_bytes())).values)
+
+
+def set_env(directory: Path, **values: str | None) -> None:
+    """A user's own edit of .env."""
+    path = directory / ".env"
+    path.write_bytes(parse(path.read_bytes().decode()).edit(values, _variables.kin).encode())
+
+
+def without(directory: Path, name: str, instead: str = "") -> None:
+    """Removes a variable's line from .env, or puts other text in its place."""
+    path = directory / ".env"
+    path.write_text(re.sub(rf"^{name}=.*\n", instead, path.read_text(), flags=re.MULTILINE))
+
+
+def forms(secret: str) -> set[str]:
+    """How a program might print a secret."""
+    escaped = secret.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return {secret, escaped, secret.replace("$", "$$"), json.dumps(secret)[1:-1], json.dumps(escaped)[1:-1], shlex.quote(secret), repr(secret)[1:-1]}
+
+
+def assert_no_leak(output: str, secrets: Iterable[str]) -> None:
+    for secret in secrets:
+        assert not any(form in output for form in forms(secret)), f"the output holds a secret of {len(secret)} characters"
+
+
+def _secrets_in(directory: Path) -> set[str]:
+    """The values of all secret variables in a directory's .env and its backups, but for the public defaults."""
+    found = set()
+    for path in directory.glob(".env*") if directory.is_dir() else ():
+        with contextlib.suppress(AppwriteError, OSError):
+            found |= {value for name, value in read_env(directory, path.name).items()
+                      if len(value) >= 8 and _variables.is_secret(name) and not _variables.is_public_default(name, value)}
+    return found
+
+
+def module(
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    check: bool = False,
+    diff: bool = False,
+    python: str | Path = sys.executable,
+    path: Sequence[Path] = (),
+    environ: Mapping[str, str] | None = None,
+    secrets: Iterable[str] = (),
+    prefix: Sequence[str | Path] = (),
+) -> dict[str, Any]:
+    """Runs a module's file as Ansible would and returns its result, with C(rc). No traceback and no secret may be in what it prints.
+
+    path: directories before those that the module's imports come from.
+    secrets: more of them than those of the project's .env and its backups.
+    prefix: a program that runs the command that follows it.
+    """
+    directory = Path(str(arguments.get("project_src", "/nonexistent")))
+    hidden = _secrets_in(directory) | set(secrets)
+    done = subprocess.run(
+        [*prefix, python, CHECKOUT / "plugins" / "modules" / f"{name}.py"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}}),
+        env={**(clean_environ() if environ is None else environ), "PYTHONPATH": os.pathsep.join(map(str, [*path, WORK / "import"])),
+             "PYTHONPYCACHEPREFIX": str(WORK / "pycache")},
+        capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert "Traceback" not in output, output
+    assert_no_leak(output, hidden | _secrets_in(directory))
+    result = json.loads(done.stdout)
+    assert bool(result.get("failed")) == bool(done.returncode), output
+    assert "internal error" not in result.get("msg", ""), output
+    warnings = [warning if isinstance(warning, str) else warning["event"]["msg"] for warning in result.get("warnings", ())]
+    return {**result, "warnings": warnings, "rc": done.returncode}
+
+
+def succeed(name: str, arguments: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    result = module(name, arguments, **options)
+    assert not result["rc"], result["msg"]
+    return result
+
+
+def refuse(name: str, arguments: Mapping[str, Any], **options: Any) -> str:
+    """The message of a failure, which must leave the project's directory as it was."""
+    directory = Path(str(arguments.get("project_src", "/nonexistent")))
+    before = tree(directory)
+    result = module(name, arguments, **options)
+    assert result["rc"], result
+    assert tree(directory) == before
+    return result["msg"]
+
+
+@dataclass
+class Play:
+    """What ansible-playbook printed."""
+
+    rc: int
+    output: str
+    recap: dict[str, int] = field(default_factory=dict)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """task name, less its role, to result"""
+    states: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, rc: int, output: str) -> Play:
+        play = cls(rc, output)
+        for part in re.split(r"^TASK \[", output, flags=re.MULTILINE)[1:]:
+            name = part.partition("]")[0].rpartition(" : ")[2]
+            found = re.search(r"^(\w+): \[[^]]*\](?:: FAILED!)? => ", part, re.MULTILINE)
+            if found:
+                play.states[name] = found[1]
+                play.results[name] = json.JSONDecoder().raw_decode(part, found.end())[0]
+        recap = output.partition("PLAY RECAP")[2]
+        play.recap = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", recap)}
+        return play
+
+    def result(self, words: str) -> dict[str, Any]:
+        """The result of the task whose name begins with these words."""
+        return next(result for name, result in self.results.items() if name.startswith(words))
+
+
+def playbook(
+    source: str | Path, variables: Mapping[str, Any], *flags: str, environ: Mapping[str, str] | None = None, secrets: Iterable[str] = (),
+    program: Path = CHECKOUT / ".venv" / "bin" / "ansible-playbook", python: str | Path = sys.executable, verbosity: str = "-v",
+) -> Play:
+    """Runs a playbook on this machine: its text where it has several lines, else its name or path."""
+    with tempfile.TemporaryDirectory(prefix="appwrite-play-") as scratch:
+        file = Path(scratch) / "play.yml"
+        if "\n" in str(source):
+            file.write_text(str(source))
+            source = file
+        extra = Path(scratch) / "variables.json"
+        extra.touch(mode=0o600)
+        extra.write_text(json.dumps({"ansible_python_interpreter": str(python), **variables}))
+        (Path(scratch) / "ansible.cfg").touch()
+        settings = {
+            "ANSIBLE_CONFIG": f"{scratch}/ansible.cfg", "ANSIBLE_HOME": str(WORK / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
+            "ANSIBLE_NOCOLOR": "true", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_RETRY_FILES_ENABLED": "false",
+            "PYTHONPYCACHEPREFIX": str(WORK / "pycache")}
+        done = subprocess.run(
+            [program, "--inventory", "localhost,", "--connection", "local", "--extra-vars", f"@{extra}", verbosity, *flags, source],
+            env={**(clean_environ() if environ is None else environ), **settings}, cwd=scratch,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert "Traceback" not in done.stdout, done.stdout
+    source_directory = Path(str(variables.get("appwrite_security_project_src", "/nonexistent")))
+    assert_no_leak(done.stdout, {*secrets, *_secrets_in(source_directory)})
+    return Play.read(done.returncode, done.stdout)
+
+
+class Stack:
+    """A running project, and the way back to how it was."""
+
+    def __init__(self, kind: Kind, project: Project) -> None:
+        self.kind = kind
+        self.project = project
+        self.directory = project.directory
+        self.arguments = {"project_src": str(project.directory)}
+        self._files = tree(self.directory)
+        self._ids = self.ids()
+
+    def ids(self) -> dict[str, str]:
+        """Service to the id of its container."""
+        label = "com.docker.compose"
+        lines = run("docker", "ps", "--all", "--no-trunc", "--filter", f"label={label}.project={self.project.name}",
+                    "--format", f'{{{{.Label "{label}.service"}}}} {{{{.ID}}}}').splitlines()
+        return dict(line.split() for line in lines)
+
+    def env(self) -> dict[str, str]:
+        return read_env(self.directory)
+
+    def secure(self, *flags: str, **variables: Any) -> Play:
+        """The collection's playbook, as a user runs it."""
+        extra = {f"appwrite_security_{name}": value for name, value in {"project_src": str(self.directory), **variables}.items()}
+        return playbook("selfhost.appwrite.secure", extra, *flags)
+
+    def override(self, service: str, **parts: Any) -> None:
+        """A user's own compose file beside Appwrite's."""
+        (self.directory / "docker-compose.override.yml").write_text(json.dumps({"services": {service: parts}}))
+
+    def assert_in_force(self) -> None:
+        """Every container was made with what the file says now, by the engine's own word."""
+        values = self.env()
+        config = self.project.config()["services"]
+        for service, options in config.items():
+            made_with = self.project.container_env(service)
+            for name in values.keys() & (options.get("environment") or {}).keys():
+                wanted = values[name] if options["environment"][name] != "1" else "1"
+                assert made_with[name] == wanted, (service, name)
+        printed = self.project.compose("exec", "-T", "appwrite", "vars").splitlines()
+        for name in (KEY, HTTPS, ROOT_ONLY):
+            assert f"- {name}={values[name]}" in printed
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[Stack]:
+        """Whatever happens inside, files, console table and containers are as before in the end."""
+        try:
+            yield self
+        finally:
+            for service in {path.parent.name for switch in ("fail", "unhealthy") for path in self.directory.glob(f".testbed/*/{switch}")}:
+                self.project.heal(service)
+            plant(self.directory, self._files)
+            states = self.project.ps()
+            if self.ids() != self._ids or set(states.values()) - {"running", "healthy"}:
+                self.project.up()
+                self.project.wait()
+                self._ids = self.ids()
+            with contextlib.suppress(Exception):
+                self.project.empty_console()

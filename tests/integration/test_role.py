@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role: used in a playbook of one's own, with a template, and going back where it fails."""
+
+from __future__ import annotations
+
+from integration.support import HTTPS, KEY, ROOT_ONLY, playbook, read_env, small, succeed, tree
+
+APPLY, WRITE, FAIL = "Recreate what changed", "Secure the .env", "Fail with the reason"
+WORKER = "appwrite-worker-mails"
+
+OWN_PLAYBOOK = """\
+- hosts: all
+  gather_facts: false
+  module_defaults:
+    group/selfhost.appwrite.appwrite:
+      files: [stack.yml]
+      appwrite_version: 1.6.2
+  roles:
+    - role: selfhost.appwrite.appwrite_security
+"""
+SINGLE_MODULE = """\
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Limit sign-up
+      selfhost.appwrite.console_access:
+        project_src: "{{ appwrite_security_project_src }}"
+        root_only: true
+"""
+TEMPLATE = """\
+# rendered for {{ inventory_hostname }}
+_APP_ENV=production
+_APP_DOMAIN={{ domain }}
+_APP_OPENSSL_KEY_V1=your-secret-key
+_APP_DB_HOST=mariadb
+_APP_DB_PORT=3306
+_APP_DB_SCHEMA=appwrite
+_APP_DB_USER=user
+_APP_REDIS_HOST=redis
+_APP_REDIS_PORT=6379
+"""
+
+
+def test_module_defaults(directory):
+    """The group of all modules takes the options that say where the project is."""
+    (directory / "docker-compose.yml").rename(directory / "stack.yml")
+    variables = {"appwrite_security_project_src": str(directory), "appwrite_security_apply": False}
+    play = playbook(OWN_PLAYBOOK, variables)
+    assert play.rc == 0, play.output
+    written = {change["name"] for change in play.result(WRITE)["changes"]}
+    assert "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS" in written, "the variable of the release that was stated"
+    assert playbook(OWN_PLAYBOOK, variables).recap["changed"] == 0
+
+
+def test_single_module(directory):
+    variables = {"appwrite_security_project_src": str(directory)}
+    assert [playbook(SINGLE_MODULE, variables).recap["changed"] for _run in range(2)] == [1, 0]
+    assert read_env(directory)[ROOT_ONLY] == "enabled"
+
+
+def test_required_option():
+    play = playbook("selfhost.appwrite.secure", {})
+    assert play.rc and "appwrite_security_project_src" in play.output
+
+
+@small("role")
+def test_template(stack, tmp_path):
+    """A placeholder in the template neither replaces the real key nor the passwords of a database that holds data."""
+    assert stack.secure().rc == 0
+    stack.project.sign_up("ada@example.com")
+    before = stack.env()
+    template = tmp_path / "env.j2"
+    template.write_text(TEMPLATE + "".join(f'{name}="{before[name]}"\n' for name in ("_APP_IMAGE", "_APP_VERSION")))
+    variables = {"appwrite_security_project_src": str(stack.directory), "appwrite_security_env_template": str(template),
+                 "domain": "appwrite.example.com"}
+    play = playbook("selfhost.appwrite.secure", variables, "--diff")
+    assert play.rc == 0, play.output
+    after = stack.env()
+    assert after["_APP_DOMAIN"] == "appwrite.example.com"
+    for name in (KEY, "_APP_DB_PASS", "_APP_DB_ROOT_PASS"):
+        assert after[name] == before[name]
+    assert after[HTTPS] == after[ROOT_ONLY] == "enabled"
+    assert (stack.directory / ".env").read_text().startswith("# rendered for localhost\n")
+    assert "_APP_SMTP_HOST" not in after
+    assert playbook("selfhost.appwrite.secure", variables).recap["changed"] == 0
+
+
+def _dislikes_https(stack) -> None:
+    """From now on the service appwrite is only healthy as long as HTTPS is not forced."""
+    stack.override("appwrite", healthcheck={
+        "test": ["CMD-SHELL", f'[ "$${HTTPS}" != enabled ]'], "interval": "1s", "timeout": "2s", "retries": 1})
+    succeed("apply", stack.arguments)
+
+
+@small("role")
+def test_rollback(stack):
+    """The old file is back byte for byte, the old values run, and the play fails with the reason."""
+    succeed("encryption_key", stack.arguments)
+    _dislikes_https(stack)
+    old = (stack.directory / ".env").read_bytes()
+    play = stack.secure("--diff")
+    assert play.rc == 2
+    assert (stack.directory / ".env").read_bytes() == old
+    reason = play.result(FAIL)["msg"]
+    assert "the service appwrite is unhealthy" in reason and "was put back and applied" in reason
+    assert stack.project.container_env("appwrite")[HTTPS] != "enabled"
+    assert set(stack.project.ps().values()) <= {"running", "healthy"}
+    assert succeed("apply", stack.arguments)["changed"] is False
+
+
+@small("role")
+def test_rollback_keeps_a_key_that_ran(stack):
+    """Containers ran with the new key, and data may be sealed with it."""
+    _dislikes_https(stack)
+    old = stack.env()
+    play = stack.secure()
+    assert play.rc == 2, play.output
+    new = stack.env()
+    assert new[KEY] != old[KEY] and {**new, KEY: ""} == {**old, KEY: ""}
+    assert stack.project.container_env("appwrite")[KEY] == new[KEY]
+
+
+@small("role")
+def test_rollback_that_fails_too(stack):
+    stack.project.fail(WORKER, "Fatal error: no way\n")
+    play = stack.secure()
+    assert play.rc == 2
+    reason = play.result(FAIL)["msg"]
+    assert WORKER in reason and "Fatal error: no way" in reason and "could not be applied" in reason
+
+
+@small("role")
+def test_no_rollback(stack):
+    stack.project.fail(WORKER)
+    play = stack.secure(rollback=False)
+    assert play.rc == 2 and "was not rolled back" in play.result(FAIL)["msg"]
+    assert stack.env()[HTTPS] == "enabled"
+
+
+@small("role")
+def test_failure_without_change_of_the_file(stack):
+    """There is nothing to roll back where the file was as wished before."""
+    assert stack.secure(apply=False).rc == 0
+    files = tree(stack.directory)
+    stack.project.fail(WORKER)
+    play = stack.secure()
+    assert play.rc == 2 and WORKER in play.result(FAIL)["msg"]
+    assert {name for name in tree(stack.directory)} - {f".testbed/{WORKER}/fail"} == set(files)
+
+
+@small("role")
+def test_refusal_touches_nothing(stack):
+    """A refusal is an ordinary failure: nothing is rolled back, no container is touched."""
+    files, ids = tree(stack.directory), stack.ids()
+    play = stack.secure(console_ips=["10.0.0.0/8"])
+    assert play.rc == 2 and play.recap["rescued"] == 0 and "CIDR" in play.output
+    assert (tree(stack.directory), stack.ids()) == (files, ids)
