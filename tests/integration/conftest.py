@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from testbed import newest_compose
 from testbed.project import leftovers
 
 from integration.support import SMALL, Kind, Stack
@@ -26,7 +27,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=group)
 
 
-def _require(kind: Kind) -> None:
+def _require(kind: Kind, environment: pytest.MonkeyPatch) -> None:
+    if kind.newest_compose:
+        if not (directory := newest_compose()):
+            pytest.skip("Go is not at hand: it builds the newest compose")
+        environment.setenv("DOCKER_CONFIG", str(directory))
     if kind.database == "mongodb":
         for program, reason in (("go", "Go is not at hand"), ("npm", "npm is not at hand"), ("node", "npm is not at hand")):
             if not shutil.which(program):
@@ -36,14 +41,15 @@ def _require(kind: Kind) -> None:
 @pytest.fixture(scope="session")
 def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     kind = request.param
-    _require(kind)
-    project = kind.create(tmp_path_factory.mktemp("stack"))
-    try:
-        project.up()
-        project.wait()
-        yield Stack(kind, project)
-    finally:
-        project.down()
+    with pytest.MonkeyPatch.context() as environment:
+        _require(kind, environment)
+        project = kind.create(tmp_path_factory.mktemp("stack"))
+        try:
+            project.up()
+            project.wait()
+            yield Stack(kind, project)
+        finally:
+            project.down()
 
 
 @pytest.fixture

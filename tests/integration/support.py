@@ -45,6 +45,7 @@ class Kind:
     services: tuple[str, ...] = ()
     """of a generated project, only these; all where empty"""
     room: str = ""
+    newest_compose: bool = False
 
     def __str__(self) -> str:
         return "-".join(filter(None, (self.release, self.database, "official" if self.file else "", self.room)))
@@ -59,6 +60,7 @@ class Kind:
         return project
 
 
+NEWEST_COMPOSE = Kind(room="newest-compose", newest_compose=True)
 GENERATED = (Kind("1.6.2"), Kind("1.8.1"), Kind("1.9.6"), Kind("1.9.6", "postgresql"), Kind("1.9.6", "mongodb"))
 SMALL = Kind(services=("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis", "mariadb"), room="small")
 

@@ -34,10 +34,10 @@ def test_changed_key_is_refused(stack):
 @small("apply")
 def test_stopped_service_is_started(stack):
     stack.project.compose("stop", WORKER)
-    stack.project.compose("rm", "--force", "appwrite-worker-builds", "--stop")
+    stack.project.compose("rm", "--force", "appwrite-worker-certificates", "--stop")
     for check in (True, False):
         result = succeed("apply", stack.arguments, check=check)
-        assert (result["recreated"], result["started"]) == ([], ["appwrite-worker-builds", WORKER])
+        assert (result["recreated"], result["started"]) == ([], ["appwrite-worker-certificates", WORKER])
     assert stack.project.ps()[WORKER] == "running"
 
 
@@ -141,5 +141,5 @@ def test_nothing_runs_yet(directory):
 
 
 def test_passed_to_no_service(directory):
-    message = refuse("https", {"project_src": str(directory), "certificate_email": "admin@example.com"})
-    assert "_APP_EMAIL_CERTIFICATES would reach no service" in message and "appwrite-worker-certificates" in message
+    message = refuse("env", {"project_src": str(directory), "variables": {"_APP_MAINTENANCE_INTERVAL": "3600"}})
+    assert "_APP_MAINTENANCE_INTERVAL would reach no service" in message and "appwrite-task-maintenance" in message

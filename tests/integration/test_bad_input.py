@@ -198,6 +198,12 @@ WRONG = {
 TESTED_ABOVE = {"project_src", "appwrite_version"}
 
 
+def test_looking_at_a_missing_file(directory):
+    (directory / ".env").unlink()
+    told = succeed("instance_info", {"project_src": str(directory)})
+    assert any(warning.startswith("env_file: ") for warning in told["warnings"])
+
+
 def _options(name: str) -> dict[str, Any]:
     """What the module documents, with what it shares with the others."""
     documentation = yaml.safe_load(import_module(f"{PLUGINS}.modules.{name}").DOCUMENTATION)

@@ -30,7 +30,7 @@ def test_absent(directory, line, state):
     assert re.fullmatch("[A-Za-z0-9]{64}", after[KEY])
     assert {**after, KEY: before.get(KEY)} == {**before, KEY: before.get(KEY)}
     assert [change["name"] for change in result["changes"]] == [KEY]
-    assert sorted(result["recreates"]) == ["appwrite", "appwrite-worker-builds", "appwrite-worker-mails"]
+    assert sorted(result["recreates"]) == ["appwrite", "appwrite-worker-certificates", "appwrite-worker-mails"]
     kept = succeed("encryption_key", {"project_src": str(directory)})
     assert (kept["changed"], kept["key"]["state"], kept["key"]["fingerprint"]) == (False, "kept", result["key"]["fingerprint"])
 
@@ -127,7 +127,7 @@ def test_absent_with_data(stack):
     without(stack.directory, KEY)
     assert "another key" in refuse("encryption_key", {**stack.arguments, "key": NOT_A_KEY}, secrets=[key, NOT_A_KEY])
 
-    stack.project.compose("rm", "--stop", "--force", "appwrite", "appwrite-worker-mails", "appwrite-worker-builds")
+    stack.project.compose("rm", "--stop", "--force", "appwrite", "appwrite-worker-mails", "appwrite-worker-certificates")
     message = refuse("encryption_key", stack.arguments, secrets=[key])
     assert "is absent" in message and "a console account exists" in message and "`key`" in message
     assert succeed("encryption_key", {**stack.arguments, "key": key}, secrets=[key])["key"]["state"] == "supplied"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WORK = CHECKOUT / ".work" / "testbed"
@@ -55,7 +56,7 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
-def catalogue():  # type: ignore[no-untyped-def]  # the module is only importable once its parent directory is on the path
+def catalogue() -> Any:
     """The collection's catalogue of variables, imported under the collection's own name."""
     parent = CHECKOUT / ".work" / "import"
     link = parent / "ansible_collections" / "selfhost" / "appwrite"

@@ -78,7 +78,7 @@ install_compose() {
 fetch_compose() {
     local root=$state/apt codename
     local -a options
-    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     rm -rf "$root"
     mkdir -p "$root/lists/partial" "$root/archives/partial" "$root/out"
     # Debian's own sources as apt knows them, with the suite replaced.
@@ -102,7 +102,7 @@ fetch_compose() {
 
 # Where systemd runs, the engine is the system's service; elsewhere dockerd runs in the background in a session of its own.
 start_engine() {
-    [[ $EUID -eq 0 ]] || missing "No Docker Engine answers ($(docker info 2>&1 >/dev/null | tail -n 1))" \
+    [[ $EUID -eq 0 ]] || missing "No Docker Engine answers ($(docker version 2>&1 >/dev/null | head -n 1))" \
         "Start the engine, or give this user access to its socket (group docker), or run this as root."
     command -v dockerd >/dev/null || install_engine
     engine_answers && return # the package may have started it

@@ -225,7 +225,8 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
         text += f"  {name}:\n" + "".join(f"    {key}: {_flow(value)}\n" for key, value in parts.items())
         targets = [port["target"] for port in service.get("ports", []) if not isinstance(port, str)]
         if targets:
-            text += f"    ports: !override {_flow([f'{host}:{target}' for host, target in zip(ports, targets, strict=True)])}\n"
+            published = [f"{host}:{target}" for host, target in zip(ports, targets, strict=True)]
+            text += f"    ports: !override {_flow(published)}\n"
     text += "networks:\n"
     for name in config.get("networks", {}):
         text += f"  {name}:\n    name: {project}_{name}\n"

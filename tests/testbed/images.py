@@ -93,9 +93,9 @@ def postgresql() -> str:
 
 def mongodb() -> str:
     """FerretDB, which speaks MongoDB's protocol, and MongoDB's own client. Needs go, npm and node on this machine."""
-    for tool, program, purpose in (("Go", "go", "its server, FerretDB"), ("npm", "npm", "its client"), ("npm", "node", "its client")):
+    for tool, program in (("Go", "go"), ("npm", "npm"), ("npm", "node")):
         if not shutil.which(program):
-            raise Unavailable(f"{tool} is not at hand: the MongoDB project needs {program} for {purpose}")
+            raise Unavailable(f"{tool} is not at hand: the MongoDB project's FerretDB and mongosh are made with go, npm and node")
 
     def fill(root: Path) -> None:
         _write(root / "etc/mongosh.conf", "mongosh:\n  enableTelemetry: false\n")
@@ -207,7 +207,7 @@ def _build(
     shutil.rmtree(root, ignore_errors=True)
     _unpack(packages, root)
     for applet in run(root / "bin/busybox", "--list").split():
-        if not any((root / directory / applet).is_symlink() or (root / directory / applet).exists() for directory in ("bin", "sbin")):
+        if not any(os.path.lexists(root / directory / applet) for directory in ("bin", "sbin")):
             (root / "bin" / applet).symlink_to("/bin/busybox")
     for file in files:
         directory = root / "usr/local" / ("bin" if os.access(file, os.X_OK) else "share/testbed")
@@ -222,12 +222,14 @@ def _build(
     changes = [word for setting in settings for word in ("--change", setting)]
     imported = _import(root, [] if seed else [*changes, image])
     if seed:
-        container = run("docker", "create", imported, "seed").strip()
+        container = run("docker", "create", "--network", "none", imported, "seed").strip()
         try:
             run("docker", "start", "--attach", container)
             run("docker", "commit", *changes, container, image)
         finally:
             run("docker", "rm", "--force", "--volumes", container)
+            with contextlib.suppress(Failed):  # refused where the image was made from it
+                run("docker", "image", "rm", imported)
     shutil.rmtree(root)
 
 
@@ -246,7 +248,7 @@ def _import(root: Path, arguments: list[str]) -> str:
 def _unpack(packages: list[str], root: Path) -> None:
     """Debian's packages and all that they depend on, unpacked into a directory without installing any."""
     if not shutil.which("apt-get"):
-        raise Unavailable(f"The testbed's images are made from Debian's packages ({', '.join(packages)}), and this machine has no apt-get.")
+        raise Unavailable("The testbed's images are made from Debian's packages, and this machine has no apt-get.")
     apt = WORK / "apt"
     for directory in ("lists/partial", "archives/partial"):
         (apt / directory).mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,13 @@ class Project:
 
     @classmethod
     def create(
-        cls, parent: Path | str, release: str, database: str = "mariadb", *, compose_file: Path | str | None = None, name: str = ""
+        cls,
+        parent: Path | str,
+        release: str,
+        database: str = "mariadb",
+        *,
+        compose_file: Path | str | None = None,
+        name: str = "",
     ) -> Project:
         """Writes the files of a new project into a new directory below parent. Starts nothing.
 
@@ -55,7 +61,8 @@ class Project:
         compose_file: one of Appwrite's own files to run instead of a generated one, copied as it is, with an override beside it.
         name: the directory's name less its prefix "appwrite-tb-", by default eight random hexadecimal digits.
 
-        With TESTBED_IMAGES=official in the environment the images are Appwrite's and nothing is overridden.
+        With TESTBED_IMAGES=official in the environment the images are Appwrite's and nothing is overridden: one such project at a
+        time, on a host that may give its engine's socket away.
         """
         project = cls(Path(parent).resolve() / f"{NAME_PREFIX}{name or secrets.token_hex(4)}")
         official = os.environ.get("TESTBED_IMAGES") == "official"
@@ -73,9 +80,10 @@ class Project:
             if made:
                 config = json.loads(project.compose("config", "--no-interpolate", "--format", "json"))
                 project._write("docker-compose.override.yml", generate.override(config, project.name, ports, prefix))
-        if database == "mongodb" and made:
+        if database == "mongodb":
             for file, text in generate.MONGO_FILES.items():
-                project._write(file, text)
+                own = ("docker", "run", "--rm", "--entrypoint", "cat", f"appwrite/appwrite:{release}", f"/usr/src/code/{file}")
+                project._write(file, text if made else run(*own))
         services = project.config()["services"]
         for service in services:
             (project.directory / ".testbed" / service).mkdir(parents=True)
@@ -89,7 +97,8 @@ class Project:
 
     def config(self) -> dict[str, Any]:
         """The project as compose understands it."""
-        return json.loads(self.compose("config", "--format", "json"))
+        config: dict[str, Any] = json.loads(self.compose("config", "--format", "json"))
+        return config
 
     def up(self, *services: str) -> None:
         """docker compose up -d."""

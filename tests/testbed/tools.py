@@ -94,7 +94,7 @@ def _go(cwd: Path, *arguments: str) -> str:
         **clean_environ(),
         "GOMODCACHE": str(WORK / "go" / "modules"),
         "GOCACHE": str(WORK / "go" / "cache"),
-        "GOFLAGS": "-mod=mod -modcacherw -buildvcs=false -p=1",
+        "GOFLAGS": "-mod=mod -modcacherw -buildvcs=false",
         "CGO_ENABLED": "0",
     }
     return run("nice", "go", *arguments, cwd=cwd, environ=environ)

@@ -8,7 +8,9 @@ set -eu
 testbed-switch fail || exit 1
 data=/var/lib/postgresql/18/data
 
-as_postgres() { su -m -s /bin/sh -- postgres -c 'exec "$0" "$@"' "$@"; }
+# shellcheck disable=SC2016  # the shell that su starts expands it
+words='exec "$0" "$@"'
+as_postgres() { su -m -s /bin/sh -- postgres -c "$words" "$@"; }
 identifier() { printf '"%s"' "$(printf %s "$1" | sed 's/"/""/g')"; }
 literal() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }
 
@@ -33,4 +35,4 @@ if [ ! -e "$data/PG_VERSION" ]; then
 fi
 program=$1
 shift
-exec su -m -s /bin/sh -- postgres -c 'exec "$0" "$@"' "/usr/local/bin/$program" -D "$data" "$@"
+exec su -m -s /bin/sh -- postgres -c "$words" "/usr/local/bin/$program" -D "$data" "$@"
