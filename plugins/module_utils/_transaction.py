@@ -226,9 +226,9 @@ def _invocation(module: AnsibleModule) -> dict[str, Any]:
     def masked(options: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for name, value in options.items():
-            if isinstance(value, dict):
-                found[name] = {inner: shown(inner, None if item is None else str(item)) for inner, item in value.items()} if name == "variables" else masked(value)
+            if name == "variables" and isinstance(value, dict):
+                found[name] = {inner: shown(inner, None if item is None else str(item)) for inner, item in value.items()}
             else:
-                found[name] = value
+                found[name] = masked(value) if isinstance(value, dict) else value
         return found
     return {"module_args": masked(module.params)}

@@ -83,7 +83,9 @@ def test_unknown_service(directory, name):
 
 def _without(*paths: str) -> tuple[str, ...]:
     """Runs a command on this machine as it were without these files and directories."""
-    hide = 'for each; do shift; [ "$each" != -- ] || break; [ ! -d "$each" ] || mount -t tmpfs none "$each"; [ ! -f "$each" ] || mount --bind /dev/null "$each"; done'
+    hide = (
+        'for each; do shift; [ "$each" != -- ] || break; [ ! -d "$each" ] || mount -t tmpfs none "$each"; '
+        '[ ! -f "$each" ] || mount --bind /dev/null "$each"; done')
     own = () if os.geteuid() == 0 else ("--map-root-user",)
     return ("unshare", *own, "--mount", "sh", "-ec", f'{hide}; exec "$@"', "sh", *paths, "--")
 

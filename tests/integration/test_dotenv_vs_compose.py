@@ -78,7 +78,7 @@ class Compose:
         ours = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_CONFIG") if name in os.environ}
         done = subprocess.run(
             [self._program, "--file", "compose.json", *options, "config", "--format", "json"],
-            cwd=self._directory, env={**ours, **environ}, capture_output=True, timeout=300,
+            cwd=self._directory, env={**ours, **environ}, capture_output=True, check=False, timeout=300,
         )
         if done.returncode:
             return Rejected(done.stderr.decode("utf-8", "replace"))

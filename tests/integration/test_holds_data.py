@@ -12,7 +12,7 @@ import testbed
 import yaml
 from testbed._base import run
 
-from integration.support import GENERATED, Kind, Stack, on, small, succeed
+from integration.support import GENERATED, Stack, on, small, succeed
 
 DATABASES = tuple(kind for kind in GENERATED if kind.release == "1.9.6")
 PROGRAMS = Path(testbed.__file__).parent / "programs"

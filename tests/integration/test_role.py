@@ -147,7 +147,7 @@ def test_failure_without_change_of_the_file(stack):
     stack.project.fail(WORKER)
     play = stack.secure()
     assert play.rc == 2 and WORKER in play.result(FAIL)["msg"]
-    assert {name for name in tree(stack.directory)} - {f".testbed/{WORKER}/fail"} == set(files)
+    assert set(tree(stack.directory)) - {f".testbed/{WORKER}/fail"} == set(files)
 
 
 @small("role")

@@ -42,7 +42,7 @@ def test_like_appwrites_own_files():
     if not directory:
         pytest.skip("APPWRITE_COMPOSE_DIR is not set: nothing of Appwrite's to compare with")
     for file in sorted(Path(directory).glob("*.yml")):
-        release, _, database = file.stem.partition("-")
+        release, _dash, database = file.stem.partition("-")
         ours = generate.compose(release, database or "mariadb", 20080, 20443, PREFIX)
         assert environments(ours) == environments(file.read_text("utf-8")), file.name
 
@@ -131,5 +131,3 @@ def test_entrypoint(service, program):
 @pytest.mark.parametrize(("value", "written"), [("", ""), ("a b", '"a b"'), ('a"$`\\', '"a\\"\\$\\`\\\\"')])
 def test_quoted_as_the_installer_does(value, written):
     assert generate._quoted(value) == written
-
-

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import replace
@@ -153,9 +154,9 @@ class Engine:
             "volumes": lambda *_unused: self.volumes,
             "hashes": lambda *_unused: {name: "hash-of-" + name for name in ("appwrite", "appwrite-worker-certificates", "mariadb")},
             "image_ids": lambda *_unused: {},
-            "up": lambda *arguments: self._up(*arguments),
+            "up": functools.partialmethod(_up, self),
             "logs": lambda compose, *_unused: [compose.mask(self.log)],
-            "execute": lambda *arguments: self._execute(*arguments),
+            "execute": functools.partialmethod(_execute, self),
         }.items():
             monkeypatch.setattr(Compose, name, answer)
         monkeypatch.setattr(_apply, "_POLL", 0)
@@ -166,15 +167,17 @@ class Engine:
             READ[question] = ask(compose, *candidate)
         return READ[question]
 
-    def _up(self, compose, timeout, pull):
-        self.calls.append("up")
-        if isinstance(self.then, Exception):
-            raise self.then
-        self.now = self.then
-        return compose.mask(self.said)
 
-    def _execute(self, _compose, _id, command, *_rest):
-        return self.printed if command == ["vars"] else self.evidence
+def _up(compose, engine, timeout, pull):
+    engine.calls.append("up")
+    if isinstance(engine.then, Exception):
+        raise engine.then
+    engine.now = engine.then
+    return compose.mask(engine.said)
+
+
+def _execute(_compose, engine, _container, command, *_rest):
+    return engine.printed if command == ["vars"] else engine.evidence
 
 
 ENVIRONMENT = {"_APP_ENV": "production", "_APP_DOMAIN": "appwrite.example.com", KEY: SECRET}

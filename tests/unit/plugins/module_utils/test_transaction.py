@@ -392,7 +392,7 @@ def test_role(role):
     assert {name: option["default"] for name, option in told.items() if "default" in option} == defaults
     assert set(told) == set(re.findall(rf"\b{role}_\w+", text))
     tasks = "".join(path.read_text() for path in (directory / "tasks").iterdir())
-    assert {name for name in re.findall(rf"\b(?<!_){role}_\w+", tasks)} == set(told)
+    assert set(re.findall(rf"\b(?<!_){role}_\w+", tasks)) == set(told)
     readme = directory / "README.md"
     if readme.exists():
         assert set(told) == set(re.findall(rf"`({role}_\w+)`", readme.read_text()))
