@@ -141,5 +141,5 @@ def test_nothing_runs_yet(directory):
 
 
 def test_passed_to_no_service(directory):
-    message = refuse("env", {"project_src": str(directory), "variables": {"_APP_MAINTENANCE_INTERVAL": "3600"}})
-    assert "_APP_MAINTENANCE_INTERVAL would reach no service" in message and "appwrite-task-maintenance" in message
+    message = refuse("env", {"project_src": str(directory), "variables": {"_APP_INTERVAL_DOMAIN_VERIFICATION": "120"}})
+    assert "_APP_INTERVAL_DOMAIN_VERIFICATION would reach no service" in message and "appwrite-task-interval" in message

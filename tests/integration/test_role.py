@@ -27,7 +27,7 @@ SINGLE_MODULE = """\
     - name: Limit sign-up
       selfhost.appwrite.console_access:
         project_src: "{{ appwrite_security_project_src }}"
-        root_only: true
+        root_only: false
 """
 TEMPLATE = """\
 # rendered for {{ inventory_hostname }}
@@ -45,7 +45,9 @@ _APP_REDIS_PORT=6379
 
 def test_module_defaults(directory):
     """The group of all modules takes the options that say where the project is."""
-    (directory / "docker-compose.yml").rename(directory / "stack.yml")
+    text = (directory / "docker-compose.yml").read_text().replace("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS")
+    (directory / "docker-compose.yml").unlink()
+    (directory / "stack.yml").write_text(text)
     variables = {"appwrite_security_project_src": str(directory), "appwrite_security_apply": False}
     play = playbook(OWN_PLAYBOOK, variables)
     assert play.rc == 0, play.output
@@ -57,7 +59,7 @@ def test_module_defaults(directory):
 def test_single_module(directory):
     variables = {"appwrite_security_project_src": str(directory)}
     assert [playbook(SINGLE_MODULE, variables).recap["changed"] for _run in range(2)] == [1, 0]
-    assert read_env(directory)[ROOT_ONLY] == "enabled"
+    assert read_env(directory)[ROOT_ONLY] == "disabled"
 
 
 def test_required_option():

@@ -265,7 +265,7 @@ def test_service_that_does_not_come_up(run_module, engine, state):
 def test_service_that_is_not_up_in_time(run_module, engine):
     outdate(engine)
     engine.then[0] = replace(engine.then[0], health="starting")
-    assert "is not up after 0 seconds" in run_module("apply", timeout=0)["msg"]
+    assert "is not up after 1 seconds" in run_module("apply", timeout=1)["msg"]
 
 
 def test_up_that_fails(run_module, engine):
