@@ -132,7 +132,7 @@ class _Transaction:
     def _plan(self, before: Document) -> tuple[Document, dict[str, str | None], Any]:
         base, requested, key = before, {}, None
         for setting, options in self._wishes:
-            plan: Plan = setting.plan(self._installation({**base.values, **requested}, before), options)
+            plan: Plan = setting.plan(self._installation({**base.values, **requested}), options)
             self._warnings += plan.warnings
             key = plan.key or key
             if plan.content is not None:
@@ -144,7 +144,7 @@ class _Transaction:
                 requested[name] = value
         return base, requested, key
 
-    def _installation(self, values: Mapping[str, str | None], before: Document) -> Installation:
+    def _installation(self, values: Mapping[str, str | None]) -> Installation:
         instance = self._instance
         known = {name: value for name, value in values.items() if value is not None}
         return Installation(instance.release, known, instance.holds_data, instance.container_keys, instance.published())
