@@ -21,8 +21,8 @@ from testbed import Project
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-UNCHANGED_ROUNDS = 7
-FRESH_ROUNDS = 3
+UNCHANGED_ROUNDS = 5
+FRESH_ROUNDS = 2
 KEY = "not-a-real-key-" * 4
 ANSWERS = {
     "appwrite_security_certificate_email": "admin@example.com",
