@@ -40,7 +40,7 @@ MISSING = [
     (
         "docker 20.10.24", ["compose", "--ansi", "never", "config"],
         "unknown flag: --ansi\nSee 'docker --help'.\n\nUsage:  docker [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n\nOptions:\n"
-        '      --config string      Location of client config files (default\n                           "/root/.docker")\n',
+        '      --config string      Location of client config files (default\n                           "/home/user/.docker")\n',
     ),
 ]
 # all compose 2.26.1
