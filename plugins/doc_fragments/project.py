@@ -58,6 +58,12 @@ options:
       - Keep a copy of the C(.env) file as it was before a change, beside it and with mode 0600. See RV(backup_file).
     type: bool
     default: true
+  backup_keep:
+    description:
+      - How many backups of the C(.env) file stay; the oldest beyond that number are removed after a new one was made. At least 1.
+      - A backup that holds another encryption key than the file, or that cannot be read, is never removed.
+    type: int
+    default: 10
   mode:
     description:
       - The mode of the C(.env) file, in octal and in quotes, for example V('0600').

@@ -22,7 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint, in_force, same_cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, document_of, instance_of, prune_backups
 
 SETTLED = 2.0
 """Seconds that a started container must run before it counts as up: one that dies at once must not pass."""
@@ -38,6 +38,7 @@ APPLY_OPTIONS: dict[str, dict[str, Any]] = {
     "timeout": {"type": "int", "default": 300},
     "pull": {"type": "str", "choices": ["policy", "always", "missing", "never"], "default": "policy"},
     "rollback_file": {"type": "path"},
+    "backup_keep": BACKUP_KEEP,
 }
 
 
@@ -65,9 +66,12 @@ class Prediction:
 def apply(module: AnsibleModule) -> dict[str, Any]:
     if module.params["timeout"] <= 0:
         raise AppwriteError("timeout: %d is no time to wait; give a number of seconds above 0" % module.params["timeout"])
+    keep = backup_keep(module)
     instance = instance_of(module.params)
     env_file = EnvFile(instance.env_path)
     with env_file.locked():
+        if not module.check_mode:
+            env_file.sweep()
         env_file.read()
         document = document_of(env_file, instance)
         if not env_file.exists:
@@ -79,6 +83,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
         backup_file = None
         if module.params["rollback_file"] is not None and not module.check_mode:
             document, backup_file = _put_back(instance, env_file, document, module.params["rollback_file"])
+            prune_backups(env_file, document, keep)
         return dict(_applied(module, instance, document), backup_file=backup_file)
 
 

@@ -10,20 +10,27 @@ write permission and a holder that dies lets go by itself.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
+import re
+import shutil
 import stat
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Callable, Iterator
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 LOCK_TIMEOUT = 300.0
 _TEMPORARY = ".selfhost-appwrite-"
+_BACKUP = re.compile(r"\.(\d{8}T\d{6}Z)(?:-(\d+))?\.bak")
 _ACL = "system.posix_acl_access"
+_EXCHANGE, _NOREPLACE = 2, 1
+_HERE = -100
+"""The flags of C(renameat2) and its C(AT_FDCWD), linux/fs.h and linux/fcntl.h."""
 
 _REASONS = {
     errno.EACCES: "permission denied: run the task as the file's owner or with become",
@@ -113,32 +120,30 @@ class EnvFile:
     def replace(self, data: bytes, backup: bool, mode: int | None = None) -> str | None:
         """Replaces the file by C(data) in one step and returns the path of the backup, if one was made.
 
-        Owner and security label of an existing file are kept, its mode and ACL unless C(mode) is given; a new file is 0600. Data and directory are on
-        disk when this returns. Call it under C(locked), after C(read).
+        Owner and security label of an existing file are kept, its mode and ACL unless C(mode) is given; a new file is 0600.
+        Data and directory are on disk when this returns. Call it under C(locked), after C(read).
         """
         self.check_replaceable()
-        self._sweep()
-        made: list[str] = []
+        scratch = backup_file = None
+        switched = False
         try:
-            handle, candidate = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.directory)
-            made.append(candidate)
-            _write(handle, data)
-            backup_file = self._back_up(made) if backup and self.exists and data != self.data else None
-            self._dress(candidate, mode)
-            self._must_be_unchanged()
-            os.rename(candidate, self.real)
-            made.clear()
-        except OSError as error:
-            raise AppwriteError("env_file: cannot replace %s: %s; the file is as it was" % (self.path, reason(error))) from None
-        finally:
-            for path in made:
-                _remove(path)
-        try:
+            scratch = tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.directory)
+            if backup and self.exists and data != self.data:
+                backup_file = self._back_up(os.path.join(scratch, "backup"))
+            candidate = os.path.join(scratch, "candidate")
+            _write(candidate, data, lambda: self._dress(candidate, mode))
+            self._switch(candidate)
+            switched = True
             _sync_directory(self.directory)
         except OSError as error:
-            raise AppwriteError(
-                "env_file: %s was replaced, but it is not certain that this would outlive a power failure: %s" % (self.path, reason(error))
-            ) from None
+            raise AppwriteError((
+                "env_file: %s was replaced, but it is not certain that this would outlive a power failure: %s" if switched
+                else "env_file: cannot replace %s: %s; the file is as it was") % (self.path, reason(error))) from None
+        finally:
+            if backup_file is not None and not switched:
+                _remove(backup_file)
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
         return backup_file
 
     def check_replaceable(self) -> None:
@@ -148,28 +153,40 @@ class EnvFile:
                 "env_file: %s has %d hard links; replacing it would part them. Remove the other names or use a symbolic link"
                 % (self.path, self.status.st_nlink))
 
-    def _sweep(self) -> None:
-        """Candidates left by a killed run. Nobody else uses them: the lock is held."""
-        try:
-            names = os.listdir(self.directory)
-        except OSError:
-            return
-        for name in names:
-            if name.startswith(_TEMPORARY):
-                _remove(os.path.join(self.directory, name))
+    def sweep(self) -> None:
+        """Removes what a killed run left beside the file. Call it under C(locked): then nobody uses it."""
+        for name in self._beside(_TEMPORARY):
+            shutil.rmtree(os.path.join(self.directory, name), ignore_errors=True)
 
-    def _back_up(self, made: list[str]) -> str:
-        stem = "%s.%s" % (self.real, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
-        number = 0
-        while True:
-            path = "%s%s.bak" % (stem, "-%d" % number if number else "")
+    def prune(self, keep: int, needed: Callable[[bytes], bool]) -> None:
+        """Removes the oldest backups beyond C(keep), except those of whose content C(needed) is true or that cannot be read."""
+        name = os.path.basename(self.real)
+        found = [(match.group(1), int(match.group(2) or 0), entry) for entry in self._beside(name) for match in [_BACKUP.fullmatch(entry[len(name):])] if match]
+        for _time, _number, entry in sorted(found)[:-keep]:
+            backup = EnvFile(os.path.join(self.directory, entry))
             try:
-                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                break
-            except FileExistsError:
-                number += 1
-        made.append(path)
-        _write(handle, self.data)
+                backup.read()
+            except AppwriteError:
+                continue
+            if not needed(backup.data):
+                _remove(backup.path)
+
+    def _beside(self, prefix: str) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.directory) if name.startswith(prefix)]
+        except OSError:
+            return []
+
+    def _back_up(self, draft: str) -> str:
+        """The backup gets its name when it is whole, so that a killed run leaves no half of one."""
+        _write(draft, self.data)
+        stem = "%s.%s" % (self.real, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+        path, number = stem + ".bak", 0
+        while os.path.lexists(path):
+            number += 1
+            path = "%s-%d.bak" % (stem, number)
+        os.rename(draft, path)
+        _sync_directory(self.directory)
         return path
 
     def _dress(self, candidate: str, mode: int | None) -> None:
@@ -184,12 +201,50 @@ class EnvFile:
         if wanted is not None:
             os.chmod(candidate, wanted)
 
-    def _must_be_unchanged(self) -> None:
-        seen = EnvFile(self.real)
+    def _switch(self, candidate: str) -> None:
+        """Puts the candidate in the file's place. What was there is looked at afterwards, when nobody can change it any more."""
+        try:
+            switched = _rename(candidate, self.real, _EXCHANGE if self.exists else _NOREPLACE)
+        except (FileExistsError, FileNotFoundError):
+            raise self._changed_meanwhile() from None
+        if switched and self.exists and not self._is_unchanged(candidate):
+            _rename(candidate, self.real, _EXCHANGE)
+            raise self._changed_meanwhile()
+        if not switched:
+            if not self._is_unchanged(self.real):
+                raise self._changed_meanwhile()
+            os.rename(candidate, self.real)
+
+    def _is_unchanged(self, path: str) -> bool:
+        if os.path.islink(path):
+            return False
+        seen = EnvFile(path)
         seen.read()
-        if seen.data != self.data or seen.exists != self.exists:
-            raise AppwriteError(
-                "env_file: somebody else changed %s while this run was working; nothing was written. Run it again" % self.path)
+        if seen.status is None or self.status is None:
+            return seen.status is self.status
+        return seen.data == self.data and _dress_of(seen.status) == _dress_of(self.status)
+
+    def _changed_meanwhile(self) -> AppwriteError:
+        return AppwriteError(
+            "env_file: somebody else changed %s while this run was working; nothing was written. Run it again" % self.path)
+
+
+def _dress_of(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mode, status.st_uid, status.st_gid
+
+
+def _rename(source: str, target: str, flag: int) -> bool:
+    """C(renameat2) of Linux 3.15 and glibc 2.28 or newer; false where the system or the file system does not have it."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    if not renameat2(_HERE, os.fsencode(source), _HERE, os.fsencode(target), flag):
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number))
 
 
 def _attributes(path: str) -> list[str]:
@@ -202,10 +257,12 @@ def _attributes(path: str) -> list[str]:
         raise
 
 
-def _write(handle: int, data: bytes) -> None:
-    with os.fdopen(handle, "wb") as stream:
+def _write(path: str, data: bytes, finish: Callable[[], None] = lambda: None) -> None:
+    """A new file for its owner alone, on disk when this returns."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
         stream.write(data)
         stream.flush()
+        finish()
         os.fsync(stream.fileno())
 
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _upgrade, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import OLDEST, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
@@ -32,7 +32,9 @@ PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "appwrite_version": {"type": "str"},
     "clean_environment": {"type": "bool", "default": True},
 }
-WRITING_OPTIONS: dict[str, dict[str, Any]] = {**PROJECT_OPTIONS, "backup": {"type": "bool", "default": True}, "mode": {"type": "raw"}}
+BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
+WRITING_OPTIONS: dict[str, dict[str, Any]] = {
+    **PROJECT_OPTIONS, "backup": {"type": "bool", "default": True}, "backup_keep": BACKUP_KEEP, "mode": {"type": "raw"}}
 
 SETTINGS: dict[str, ModuleType] = {"env": variables, "encryption_key": encryption_key, "https": https, "console_access": console_access}
 """In the order in which they are planned: the whole file first, then what is set in it."""
@@ -86,6 +88,23 @@ def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file")
         raise AppwriteError("%s: compose rejects %s: %s" % (option, env_file.path, error)) from None
 
 
+def backup_keep(module: AnsibleModule) -> int:
+    if module.params["backup_keep"] < 1:
+        raise AppwriteError("backup_keep: %d keeps no way back; give 1 or more" % module.params["backup_keep"])
+    return int(module.params["backup_keep"])
+
+
+def prune_backups(env_file: EnvFile, document: Document, keep: int) -> None:
+    """A backup that holds another encryption key than the file may be the only copy of it, and stays whatever its age."""
+    def holds_another_key(data: bytes) -> bool:
+        try:
+            key = encryption_key.in_force(parse(decode(data)).values)
+        except AppwriteError:
+            return True
+        return bool(key) and key != document.values.get(_variables.KEY) and not _variables.is_public_default(_variables.KEY, key)
+    env_file.prune(keep, holds_another_key)
+
+
 def shown(name: str, value: str | None) -> str | None:
     """A value as it may be printed."""
     if not value or not _variables.is_secret(name):
@@ -101,11 +120,14 @@ class _Transaction:
         self._wishes = wishes
         self._instance = instance_of(module.params)
         self._mode = _mode(module.params["mode"])
+        self._backup_keep = backup_keep(module)
         self._warnings = self._instance.warnings
 
     def run(self) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
         with env_file.locked():
+            if not self._module.check_mode:
+                env_file.sweep()
             env_file.read()
             before = document_of(env_file, self._instance)
             self._require_file(env_file)
@@ -121,6 +143,7 @@ class _Transaction:
             result["recreates"] = sorted(name for name in services if services[name] != self._instance.services.get(name))
             if result["changed"] and not self._module.check_mode:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
+                prune_backups(env_file, after, self._backup_keep)
         return result
 
     def _require_file(self, env_file: EnvFile) -> None:
@@ -197,6 +220,8 @@ class _Transaction:
         for name in sorted(set(after.values) & set(change["name"] for change in changes)):
             if _variables.is_secret(name) and after.dead_copies(name):
                 self._warnings.append("%s: an older copy of %s stays in a line that is not in force; remove it by hand" % (env_file.path, name))
+        written = {change["name"]: after.values[change["name"]] for change in changes if change["name"] in after.values}
+        self._warnings += _upgrade.warnings(written, after.text, self._instance.release)
         result: dict[str, Any] = {
             "changed": changed, "env_file": env_file.path, "backup_file": None, "changes": changes, "warnings": self._warnings,
             "diff": {"before_header": env_file.path, "after_header": env_file.path,

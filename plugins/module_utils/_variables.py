@@ -635,6 +635,11 @@ def recorded(release: str) -> str:
     return _until(_RECORDED, release)[-1][1]
 
 
+def is_older(release: str, version: tuple[int, ...]) -> bool:
+    """Whether the release came before this version."""
+    return _version(release) < version
+
+
 def default(name: str, release: str) -> str | None:
     """The value that the release's installer writes; None when ``variables.php`` does not name the variable."""
     rows = _rows(name, release)

@@ -42,6 +42,12 @@ options:
         applied. The file as it was is kept as a backup of its own, see RV(backup_file).
       - An encryption key that a container has run with stays in the file, since data may be sealed with it.
     type: path
+  backup_keep:
+    description:
+      - How many backups of the C(.env) file stay where O(rollback_file) makes one more. At least 1.
+      - A backup that holds another encryption key than the file is never removed.
+    type: int
+    default: 10
 extends_documentation_fragment:
   - selfhost.appwrite.project
   - selfhost.appwrite.project.host

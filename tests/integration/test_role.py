@@ -92,7 +92,7 @@ def test_template(stack, tmp_path):
 def _dislikes_https(stack) -> None:
     """From now on the service appwrite is only healthy as long as HTTPS is not forced."""
     stack.override("appwrite", healthcheck={
-        "test": ["CMD-SHELL", f'[ "$${HTTPS}" != enabled ]'], "interval": "1s", "timeout": "2s", "retries": 1})
+        "test": ["CMD-SHELL", f'[ "$${HTTPS}" != enabled ]'], "interval": "1s", "timeout": "2s", "retries": 1, "start_period": "0s"})
     succeed("apply", stack.arguments)
 
 

@@ -166,12 +166,7 @@ def _placeholder_in_use(current: str, given: str | None, state: str, reason: str
 
 
 def _set(state: str, key: str, warnings: list[str] | None = None) -> Plan:
-    warnings = list(warnings or [])
-    if quote(key) != key:
-        warnings.append(
-            "%s holds characters that must be quoted in .env; Appwrite's own upgrade (1.9.0 to 1.9.6) escapes quoted values again "
-            "and may change them. Check the key's fingerprint after every upgrade" % NAME)
-    return Plan(changes={NAME: key}, warnings=warnings, key=describe(state, key))
+    return Plan(changes={NAME: key}, warnings=list(warnings or []), key=describe(state, key))
 
 
 def _generate(length: int) -> str:

@@ -147,9 +147,12 @@ def test_another_file_and_not_another_content(path):
 
 
 def test_leftovers_of_a_killed_run_are_swept(path):
-    (path.parent / ".selfhost-appwrite-abc123").write_bytes(b"half")
+    (path.parent / ".selfhost-appwrite-abc123").mkdir()
+    (path.parent / ".selfhost-appwrite-abc123" / "candidate").write_bytes(b"half")
     (path.parent / "theirs").write_bytes(b"stays")
-    replace(path, backup=False)
+    env_file = EnvFile(str(path))
+    with env_file.locked():
+        env_file.sweep()
     assert sorted(os.listdir(path.parent)) == [".env", "theirs"]
 
 
@@ -198,6 +201,87 @@ def test_changed_by_somebody_else_meanwhile(path, monkeypatch):
     assert os.listdir(path.parent) == [".env"], "nothing was written, so no backup either"
 
 
+def _meanwhile(monkeypatch, meddle, supported=True):
+    """Lets somebody else in at the last moment, between the look at the file and the step that replaces it."""
+    real, late = _env_file._rename, [meddle]
+
+    def rename(*arguments):
+        if late:
+            late.pop()()
+        return supported and real(*arguments)
+
+    monkeypatch.setattr(_env_file, "_rename", rename)
+
+
+@pytest.mark.parametrize("meddle", [
+    lambda path: path.write_bytes(b"_APP_ENV=theirs\n"),
+    lambda path: path.with_name("new").write_bytes(b"_APP_ENV=theirs\n") and path.with_name("new").rename(path),
+    lambda path: path.chmod(0o644),
+    lambda path: path.unlink() or path.symlink_to("elsewhere"),
+    lambda path: path.unlink(),
+], ids=["written", "replaced", "mode", "link", "removed"])
+def test_changed_in_the_last_moment(path, monkeypatch, meddle):
+    _meanwhile(monkeypatch, lambda: meddle(path))
+    with pytest.raises(AppwriteError, match="somebody else changed .*nothing was written"):
+        replace(path)
+    assert not path.exists() or path.read_bytes() in (BEFORE, b"_APP_ENV=theirs\n")
+    assert os.listdir(path.parent) in ([".env"], []), "theirs alone, without a backup"
+
+
+def test_appeared_in_the_last_moment(path, monkeypatch):
+    path.unlink()
+    _meanwhile(monkeypatch, lambda: path.write_bytes(BEFORE))
+    with pytest.raises(AppwriteError, match="somebody else changed"):
+        replace(path)
+    assert path.read_bytes() == BEFORE
+
+
+def test_without_an_exchange_in_one_step(path, monkeypatch):
+    """Some file systems cannot exchange two files: there the last look comes before the replacement."""
+    _meanwhile(monkeypatch, lambda: None, supported=False)
+    replace(path)
+    assert path.read_bytes() == AFTER
+    _meanwhile(monkeypatch, lambda: path.write_bytes(BEFORE), supported=False)
+    with pytest.raises(AppwriteError, match="somebody else changed"):
+        replace(path)
+    assert path.read_bytes() == BEFORE
+
+
+# --- pruned ---
+
+
+def prune(path, keep, needed=lambda _data: False):
+    env_file = EnvFile(str(path))
+    with env_file.locked():
+        env_file.prune(keep, needed)
+    return sorted(entry.name for entry in path.parent.iterdir() if entry != path)
+
+
+@pytest.fixture
+def backups(path):
+    names = [".env.20261124T030000Z.bak", ".env.20261124T030000Z-2.bak", ".env.20261124T030000Z-10.bak", ".env.20270101T000000Z.bak"]
+    for number, name in enumerate(names):
+        (path.parent / name).write_bytes(b"%d" % number)
+    return names
+
+
+@pytest.mark.parametrize("keep", [1, 2, 4, 9])
+def test_oldest_backups_go(path, backups, keep):
+    assert prune(path, keep) == sorted(backups[-keep:])
+
+
+def test_needed_backups_stay(path, backups):
+    assert prune(path, 1, lambda data: data == b"1") == sorted([backups[1], backups[3]])
+
+
+def test_files_that_are_not_ours_stay(path, backups):
+    others = [".env.backup", ".env.1700000000.backup", ".env.20261124T030000Z.bak.old", "x.env.20261124T030000Z.bak", ".env.20261124.bak"]
+    for name in others:
+        (path.parent / name).touch()
+    (path.parent / ".env.20200101T000000Z.bak").mkdir()
+    assert prune(path, 1) == sorted([*others, ".env.20200101T000000Z.bak", backups[-1]])
+
+
 @pytest.mark.parametrize("removed", [True, False])
 def test_appeared_or_removed_meanwhile(path, monkeypatch, removed):
     if not removed:
@@ -216,7 +300,7 @@ def test_the_system_says_no(path, monkeypatch, call, number):
     def fail(*_unused):
         raise OSError(number, "text of the system that holds /a/path")
 
-    monkeypatch.setattr(_env_file.os, call, fail)
+    monkeypatch.setattr(*((_env_file, "_rename") if call == "rename" else (_env_file.os, call)), fail)
     with pytest.raises(AppwriteError) as caught:
         replace(path, backup=False)
     assert str(caught.value) == f"env_file: cannot replace {path}: {_env_file._REASONS[number]}; the file is as it was"
@@ -238,16 +322,14 @@ def test_what_fails_after_the_replacement_is_not_called_a_failed_replacement(pat
     real = os.fsync
 
     def fail(handle):
-        if stat.S_ISDIR(os.fstat(handle).st_mode):
+        if path.read_bytes() == AFTER:
             raise OSError(errno.EIO, "")
         real(handle)
 
     monkeypatch.setattr(_env_file.os, "fsync", fail)
-    try:
+    with pytest.raises(AppwriteError, match="was replaced, but it is not certain"):
         replace(path)
-    except AppwriteError as error:
-        assert "as it was" not in str(error)
-    assert path.read_bytes() == AFTER
+    assert path.read_bytes() == AFTER and [name for name in os.listdir(path.parent) if BACKUP.fullmatch(name)]
 
 
 # --- another user ---

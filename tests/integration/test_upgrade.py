@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values that were written here outlive Appwrite's own upgrade, three times over, or are warned of."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _upgrade, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import encode, parse
+
+from integration.installer import BUNDLED, OVERWRITTEN, Installer
+from integration.support import KEY, read_env, succeed
+from integration.test_dotenv_vs_compose import Compose
+
+SAFE = string.ascii_letters + string.digits + "_./:@%+,=-"
+ODD = SAFE + " #'&;!()[]{}~*?<>|^\tä🔑"
+BREAKING = ODD + '"\\$`\n\r'
+FILES = 4
+SHAPES = ("%s=", "%s = ", "export %s=", "%s: ", "%s=first\n%s=", "#%s=\n%s=")
+
+
+def _values(generator: random.Random, names) -> dict[str, str]:
+    def value() -> str:
+        alphabet = generator.choices((SAFE, ODD, BREAKING), (4, 3, 2))[0]
+        return "".join(generator.choices(alphabet, k=generator.choice((0, 1, 2, 3, 20, 64))))
+    found = {name: value() for name in names}
+    return {**found, "_APP_DB_ADAPTER": generator.choice(list(BUNDLED))}
+
+
+def _file(generator: random.Random, names, plain: bool) -> str:
+    def line(name: str) -> str:
+        shape = SHAPES[0] if plain else generator.choice(SHAPES)
+        return shape.replace("%s", name) + "old\n"
+    return "".join(map(line, names))
+
+
+def _readings(text: str, names, release: str, compose: Compose) -> list[dict[str, str | None]]:
+    """What compose gives the containers, in the installer's own shell and later in the operator's, after each of three upgrades.
+
+    Empty where it rejects the file: up to 1.8.1 the first line of a value of several spoils the whole.
+    """
+    found = []
+    for _round in range(3):
+        text, shell = Installer(release).upgrade(text)
+        for environ in (shell, {}):
+            answer = compose.ask(text, names, environ)
+            found.append(answer if isinstance(answer, dict) else {})
+    return found
+
+
+@pytest.mark.parametrize("release", ["1.6.2", "1.8.1", "1.9.0", "1.9.6"])
+def test_kept_or_told(release, tmp_path):
+    """No value is lost in silence, and no warning is idle. A file of 1.8.1 or earlier may meet both kinds of installer."""
+    compose = Compose(tmp_path)
+    names = [name for name in _variables.names(release) if _variables.documented(name, release)]
+    told = kept = 0
+    for number in range(FILES):
+        generator = random.Random(f"{release} {number}")
+        values = _values(generator, names)
+        document = parse(parse(_file(generator, names, plain=number % 2 == 0)).edit(values, _variables.kin))
+        installers = [release] if _variables._version(release) >= (1, 9) else [release, "1.9.6"]
+        readings = [reading for installer in installers for reading in _readings(document.text, names, installer, compose)]
+        assert all(readings) or any("\n" in value for value in values.values())
+        for name in names:
+            reason = _upgrade.loss(name, values[name], document.text, release)
+            wanted = encode(values[name]).decode()
+            changed = [reading.get(name) for reading in readings if (reading or reason) and (reading.get(name) or "") != wanted]
+            if name in OVERWRITTEN | {"_APP_DB_HOST", "_APP_DB_PORT"}:
+                continue
+            assert bool(changed) == bool(reason), (name, values[name], changed[:2], reason)
+            told, kept = told + bool(reason), kept + (not reason)
+    assert told > 100 and kept > 100
+
+
+@pytest.mark.parametrize("name, value, release", [
+    ("_APP_EXECUTOR_HOST", "http://mine/v1", "1.8.1"), ("_APP_DB_HOST", "db.example.com", "1.9.6"), ("_APP_CONSOLE_DOMAIN", "c.example.com", "1.9.6"),
+    ("MINE", "1", "1.9.6")])
+def test_names_that_the_upgrade_sets_or_drops(name, value, release):
+    text = f"{name}={value}\n"
+    assert Installer(release).upgrade(text)[1].get(name) != value
+    assert _upgrade.loss(name, value, text, release)
+
+
+@pytest.mark.parametrize("host, port", BUNDLED.values())
+def test_the_bundled_database_is_nothing_to_tell_of(host, port):
+    text = f"_APP_DB_HOST={host}\n_APP_DB_PORT={port}\n"
+    assert not list(_upgrade.warnings({"_APP_DB_HOST": host, "_APP_DB_PORT": port}, text, "1.9.6"))
+
+
+def test_module_warns(directory):
+    """What is written is told of once, by name; a value that stays as it was is not."""
+    options = {"project_src": str(directory), "variables": {"_APP_SMTP_PASSWORD": "not-a-real$password", "_APP_LOCALE": "de"}}
+    told = [one for one in succeed("env", options)["warnings"] if "upgrade" in one]
+    assert len(told) == 1 and "_APP_SMTP_PASSWORD" in told[0] and "_APP_LOCALE" not in told[0] and "$password" not in told[0]
+    assert not [one for one in succeed("env", options)["warnings"] if "upgrade" in one]
+
+
+def test_what_is_generated_outlives_every_upgrade(directory):
+    """The key, and all that the modules write of themselves."""
+    arguments = {"project_src": str(directory), "encryption_key": {}, "https": {"force": True, "certificate_email": "ops@example.com"},
+                 "console_access": {"root_only": False, "emails": ["ada@example.com", "bob@example.com"], "ips": ["10.1.2.3", "::1"]}}
+    result = succeed("security", arguments)
+    assert not [one for one in result["warnings"] if "upgrade" in one]
+    before, text = read_env(directory), (directory / ".env").read_text()
+    for _round in range(3):
+        text, shell = Installer("1.9.6").upgrade(text)
+        for change in result["changes"]:
+            assert parse(text).values[change["name"]] == shell[change["name"]] == before[change["name"]]
+    assert KEY in {change["name"] for change in result["changes"]}
