@@ -10,7 +10,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/pycache
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
-test: setup engine ## Run every test; T=... selects some
+test: setup engine tools ## Run every test; T=... selects some
 	$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup $(T)
 
 unit: setup ## Run the unit tests; T=path selects some
@@ -42,10 +42,13 @@ setup: .venv/stamp ## Make the virtual environment (.venv)
 engine: ## See that a Docker Engine and compose answer; install and start them where that is allowed
 	@tests/testbed/engine.sh
 
+tools: ## See that the programs with which the tests make faults are here
+	@tests/faults/tools.sh
+
 clean: ## Remove all that these targets made
 	@if [ -x .venv/bin/python ] && docker info >/dev/null 2>&1; then PYTHONPATH=tests .venv/bin/python -m testbed clean; fi
 	@tests/testbed/engine.sh stop
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration fuzz sanity lint demo bench setup engine clean
+.PHONY: help test unit integration fuzz sanity lint demo bench setup engine tools clean

@@ -80,11 +80,16 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
         instance.load(document)
         if not instance.checked:
             raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
-        backup_file = None
-        if module.params["rollback_file"] is not None and not module.check_mode:
-            document, backup_file = _put_back(instance, env_file, document, module.params["rollback_file"])
-            prune_backups(env_file, document, keep)
-        return dict(_applied(module, instance, document), backup_file=backup_file)
+        if module.params["rollback_file"] is None or module.check_mode:
+            return dict(_applied(module, instance, document), backup_file=None)
+        document, backup_file, kept = _put_back(instance, env_file, document, module.params["rollback_file"])
+        prune_backups(env_file, document, keep)
+        try:
+            return dict(_applied(module, instance, document), backup_file=backup_file)
+        except AppwriteError as error:
+            raise ApplyError(
+                "%s was put back%s, but could not be applied: %s" % (module.params["rollback_file"], kept and "; " + kept, error),
+                **getattr(error, "details", {})) from None
 
 
 def _applied(module: AnsibleModule, instance: Instance, document: Document) -> dict[str, Any]:
@@ -97,13 +102,17 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document) -> d
     if module.check_mode:
         drift = [entry for entry in instance.drift(document) if entry["kind"] != "stale"]
     else:
+        # A run that was killed while it waited is ended by the next one.
+        awaited = {container.service for container in before if container.status == "running" and not (_trouble(container) or _is_up(container))}
         if prediction.changes or pull == "always":
             warnings += _compose_warnings(_up(instance, timeout, pull))
             recreated, started = _what_happened(before, instance.containers())
-            _wait(instance, set(recreated) | set(started), timeout)
+            awaited |= set(recreated) | set(started)
         else:
             warnings += ["the service %s is %s" % (container.service, container.health or container.status)
                          for container in before if _trouble(container)]
+        if awaited:
+            _wait(instance, awaited, timeout)
         drift = instance.drift(document)
         if module.params["verify"]:
             _verify(instance, drift)
@@ -162,9 +171,10 @@ def _guard_key(instance: Instance, prediction: Prediction) -> None:
             return
         raise ApplyError(
             "%s in .env (%s) is not the one that %s runs with (%s), and %s. A recreate would make that data unreadable. "
-            "Put the running key back into .env: remove the line and run selfhost.appwrite.encryption_key, which recovers it"
+            "%sut the running key back into .env: remove the line and run selfhost.appwrite.encryption_key, which recovers it"
             % (_variables.KEY, "fingerprint " + fingerprint(coming) if coming else "empty", container.service,
-               "fingerprint " + fingerprint(running), evidence.reason), service=container.service)
+               "fingerprint " + fingerprint(running), evidence.reason,
+               "Run again when the database answers, or p" if evidence.state == "unknown" else "P"), service=container.service)
 
 
 def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> tuple[list[str], list[str]]:
@@ -289,26 +299,35 @@ def _diff(before: Sequence[Container], prediction: Prediction) -> dict[str, str]
     return {"before_header": "containers", "after_header": "containers", "before": "".join(old), "after": "".join(new)}
 
 
-def _put_back(instance: Instance, env_file: EnvFile, document: Document, path: str) -> tuple[Document, str | None]:
-    """Replaces the file by a backup of it. A key that a container has run with is kept: data may be sealed with it."""
+def _put_back(instance: Instance, env_file: EnvFile, document: Document, path: str) -> tuple[Document, str | None, str]:
+    """Replaces the file by a backup of it. A key that a container may have run with is kept, and why: data may be sealed with it."""
     backup = EnvFile(path)
     backup.read()
     if not backup.exists:
         raise AppwriteError("rollback_file: %s does not exist" % path)
     old = document_of(backup, instance, "rollback_file")
-    data, key = backup.data, document.values.get(_variables.KEY, "")
-    if key and old.values.get(_variables.KEY) != key and _was_run(instance, key):
+    data, key, kept = backup.data, document.values.get(_variables.KEY, ""), ""
+    if key and old.values.get(_variables.KEY) != key:
+        kept = _why_kept(instance, key)
+    if kept:
         data = encode(old.edit({_variables.KEY: key}, _variables.kin))
-        instance.warnings.append("%s is not rolled back: containers have run with the new key" % _variables.KEY)
+        instance.warnings.append(kept)
     backup_file = env_file.replace(data, True) if data != env_file.data else None
     restored = parse(decode(data), instance.compose.environment)
     instance.load(restored)
-    return restored, backup_file
+    return restored, backup_file, kept
 
 
-def _was_run(instance: Instance, key: str) -> bool:
-    """Whether any container was created with this key. Where the engine cannot say, it may have been."""
+def _why_kept(instance: Instance, key: str) -> str:
+    """Why this key must stay; empty only where every service that takes a key still has a container, and none was made with this one."""
     try:
-        return any(container.environment.get(_variables.KEY) == key for container in instance.containers())
+        containers = instance.containers()
     except ComposeError:
-        return True
+        ran, may_have_run = False, True
+    else:
+        ran = any(container.environment.get(_variables.KEY) == key for container in containers)
+        takers = {service for service in instance.services if _variables.KEY in instance.listed(service)}
+        may_have_run = bool(takers - {container.service for container in containers})
+    if not ran and not may_have_run:
+        return ""
+    return "%s is not rolled back: containers %s run with the new key" % (_variables.KEY, "have" if ran else "may have")

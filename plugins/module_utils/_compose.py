@@ -14,8 +14,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import IO, Any, Iterable, Mapping, Sequence
+from urllib.parse import quote, quote_plus
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
@@ -34,6 +36,8 @@ _QUESTION_TIMEOUT = 60.0
 _GRACE = 10.0
 _MASKED = 4
 """A shorter text is no secret, and to mask it would make every message unreadable."""
+_PIECE = 8
+"""So many characters of a secret are one, too."""
 _PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin", "/opt/bin")
 """Where docker may be although the task's short PATH does not name it: to overlook it would be to overlook the data."""
 _NO_PLUGIN = ("is not a docker command", "unknown command: docker compose", "unknown flag: --ansi", "unknown shorthand flag")
@@ -69,25 +73,53 @@ class Container:
 
 
 class Mask:
-    """Replaces every known secret in free text, in each form in which docker or compose might print it."""
+    """Replaces every known secret in free text, and every piece of one: programs shorten and wrap what they print."""
 
     def __init__(self) -> None:
-        self._forms: dict[str, None] = {}
+        self._secrets: set[str] = set()
+        self._names: set[str] = set()
+        self._starts: dict[str, set[str]] | None = None
 
     def add(self, secrets: Iterable[str], names: Iterable[str] = ()) -> None:
         """C(names) are variables that a secret seems to refer to: pieces of it, which compose prints in quotation marks."""
-        forms = {form for name in names for form in ('"%s"' % name, '\\"%s\\"' % name)}
-        for secret in secrets:
-            for part in [secret] + secret.splitlines():
-                forms |= {part, part.strip(), part.replace("$", "$$"), json.dumps(part)[1:-1],
-                          part.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")}
-        forms |= set(self._forms)
-        self._forms = dict.fromkeys(sorted((form for form in forms if len(form) >= _MASKED), key=len, reverse=True))
+        self._names |= {form for name in names for form in ('"%s"' % name, '\\"%s\\"' % name)}
+        self._secrets |= {part for secret in secrets for part in [secret, secret.strip()] + secret.splitlines()}
+        self._starts = None
 
     def __call__(self, text: str) -> str:
-        for form in self._forms:
-            text = text.replace(form, "********")
-        return text
+        if self._starts is None:
+            self._starts = {}
+            for piece in self._names.union(*map(_pieces, self._secrets)):
+                if len(piece) >= _MASKED:
+                    self._starts.setdefault(piece[:_MASKED], set()).add(piece)
+        shown, end = [], 0
+        for start, character in enumerate(text):
+            found = [len(piece) for piece in self._starts.get(text[start:start + _MASKED], ()) if text.startswith(piece, start)]
+            if start >= end:
+                shown.append("********" if found else character)
+            end = max([end] + [start + length for length in found])
+        return "".join(shown)
+
+
+def _pieces(text: str) -> set[str]:
+    found: set[str] = set()
+    for start in range(max(1, len(text) - _PIECE + 1)):
+        found |= _spellings(text[start:start + _PIECE])
+    return found
+
+
+def _spellings(text: str) -> set[str]:
+    """A text as compose, the engine and what runs in containers may print it."""
+    data = text.encode("utf-8", "surrogateescape")
+    written = text.replace("\\", "\\\\").replace('"', '\\"')
+    found = {text, text.replace("$", "$$"), written.replace("$", "\\$"), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1],
+             json.dumps(written.replace("$", "\\$"))[1:-1], text.replace("\\", "\\\\").replace("'", "\\'"),
+             quote(data), quote(data, safe=""), quote_plus(data)}
+    if len(text) >= _PIECE:
+        for before in range(3):
+            first, last = -(-8 * before // 6), 8 * (before + len(data)) // 6
+            found |= {encode(bytes(before) + data).decode("ascii")[first:last] for encode in (b64encode, urlsafe_b64encode)}
+    return found
 
 
 class Compose:
@@ -234,7 +266,7 @@ class Compose:
         if command[1] == "compose" and any(sign in lower for sign in _NO_PLUGIN):
             return ComposeError("missing", "docker compose is not installed on this host; install the compose plugin, 2.18 or newer")
         kind = "rejected" if "config" in command else "failed"
-        said = self.mask(_without_values(_without_decoration(stderr)))
+        said = "; ".join(self.mask(_without_values(_without_decoration(stderr))).splitlines()[-5:])
         what = "rejects the project" if kind == "rejected" else "failed"
         return ComposeError(kind, "docker %s %s: %s" % (_verb(command), what, said or "it gave no reason"))
 
@@ -316,12 +348,14 @@ def _without_decoration(text: str) -> str:
         logged = re.match(r'time="[^"]*" level=(\w+) msg="(.*)"$', line)
         if logged and logged.group(1) == "warning":
             continue
-        line = logged.group(2) if logged else line.strip()
+        line = logged.group(2).replace("\\n", "\n").replace('\\"', '"') if logged else line.strip()
         if line and not line.startswith("See 'docker"):
             lines.append(line)
-    return "; ".join(lines[-5:])
+    return "\n".join(lines)
 
 
 def _without_values(text: str) -> str:
-    """compose quotes the file's text after words such as C(near); it may be a secret."""
-    return re.sub(r"""(\bnear |value:? )("(?:[^"\\]|\\.)*"|'[^']*'|["'].*|\S+)""", r"\1(hidden)", text)
+    """compose quotes the text of its files after words such as C(near); it may be a secret."""
+    text = re.sub(r"(invalid interpolation format for .*\nYou may need to escape .*\n)[\s\S]*", r"\1(hidden)", text)
+    return re.sub(
+        r"""(\bnear |value:? |variable name |template: |unknown anchor )("(?:[^"\\]|\\.)*"|'[^']*'|["'].*|(?!near )\S+)""", r"\1(hidden)", text)

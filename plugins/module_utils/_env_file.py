@@ -35,14 +35,14 @@ _HERE = -100
 _REASONS = {
     errno.EACCES: "permission denied: run the task as the file's owner or with become",
     errno.EPERM: "the operation is not permitted: the file may be immutable (lsattr) or the task needs become",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only: mount it writable",
+    errno.ENOSPC: "the disk is full: free some space or some inodes (df, df -i) and run again",
+    errno.EDQUOT: "the disk quota is used up: raise it or free some space, and run again",
     errno.EBUSY: "it is a mount point of its own (a bind-mounted file), which cannot be replaced in one step: edit the mounted source",
     errno.ENOENT: "the directory is gone",
     errno.ENOTDIR: "a part of the path is not a directory",
     errno.ELOOP: "the symbolic links lead in a circle",
-    errno.EIO: "the device reports an input/output error",
+    errno.EIO: "the device reports an input/output error: look at the kernel's log (dmesg)",
 }
 
 
@@ -89,6 +89,10 @@ class EnvFile:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except OSError as error:
+                if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                    raise AppwriteError(
+                        "env_file: the file system of %s has no working locks (flock), without which two runs could undo each other; "
+                        "mount it with locks, or move the project" % self.directory) from None
                 if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
                     raise AppwriteError("env_file: cannot lock the directory %s: %s" % (self.directory, reason(error))) from None
             if time.monotonic() > deadline:
@@ -136,6 +140,8 @@ class EnvFile:
             switched = True
             _sync_directory(self.directory)
         except OSError as error:
+            if error.errno == errno.ENOENT and not switched and os.path.isdir(self.directory):
+                raise self._changed_meanwhile() from None
             raise AppwriteError((
                 "env_file: %s was replaced, but it is not certain that this would outlive a power failure: %s" if switched
                 else "env_file: cannot replace %s: %s; the file is as it was") % (self.path, reason(error))) from None
@@ -152,6 +158,8 @@ class EnvFile:
             raise AppwriteError(
                 "env_file: %s has %d hard links; replacing it would part them. Remove the other names or use a symbolic link"
                 % (self.path, self.status.st_nlink))
+        if self.status is not None and _mount_of(self.real) != _mount_of(self.directory):
+            raise AppwriteError("env_file: cannot replace %s: %s" % (self.path, _REASONS[errno.EBUSY]))
 
     def sweep(self) -> None:
         """Removes what a killed run left beside the file. Call it under C(locked): then nobody uses it."""
@@ -186,17 +194,24 @@ class EnvFile:
             number += 1
             path = "%s-%d.bak" % (stem, number)
         os.rename(draft, path)
-        _sync_directory(self.directory)
+        try:
+            _sync_directory(self.directory)
+        except OSError:
+            _remove(path)
+            raise
         return path
 
     def _dress(self, candidate: str, mode: int | None) -> None:
+        attributes: list[str] = []
         if self.status is not None:
             mine = os.stat(candidate)
             if (mine.st_uid, mine.st_gid) != (self.status.st_uid, self.status.st_gid):
                 os.chown(candidate, self.status.st_uid, self.status.st_gid)
-            for name in _attributes(self.real):
-                if mode is None or name != _ACL:
-                    os.setxattr(candidate, name, os.getxattr(self.real, name))
+            attributes = [name for name in _attributes(self.real) if mode is None or name != _ACL]
+        for name in attributes:
+            os.setxattr(candidate, name, os.getxattr(self.real, name))
+        if _ACL not in attributes and _ACL in _attributes(candidate):
+            os.removexattr(candidate, _ACL)  # the directory's default ACL, which the chmod that follows would put into force
         wanted = self.mode if mode is None else mode
         if wanted is not None:
             os.chmod(candidate, wanted)
@@ -245,6 +260,21 @@ def _rename(source: str, target: str, flag: int) -> bool:
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
         return False
     raise OSError(number, os.strerror(number))
+
+
+def _mount_of(path: str) -> str | None:
+    """The number of the mount that a file or directory is on; C(None) where the system does not tell."""
+    try:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with open("/proc/self/fdinfo/%d" % handle, encoding="ascii") as stream:
+            return next((line for line in stream if line.startswith("mnt_id:")), None)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
 
 
 def _attributes(path: str) -> list[str]:

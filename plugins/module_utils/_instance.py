@@ -207,6 +207,11 @@ class Instance:
             "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version" % _variables.NEWEST)
         return _variables.NEWEST
 
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """The services of the project that are one of Appwrite's databases."""
+        return tuple(database.service for database in DATABASES if database.service in self.services)
+
     def containers(self) -> list[Container]:
         if self._containers is None:
             self._containers = self.compose.containers(self.project) if self.checked else []
@@ -263,7 +268,7 @@ class Instance:
             trace = self.compose.trace()
             if trace:
                 return Evidence("unknown", "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace)
-            return Evidence("no", "docker is not installed on this host")
+            return Evidence("no", "docker is not installed on this host", never_started=True)
         host = self.values.get("_APP_DB_HOST") or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
         service, database = self._database(host)
         if service is None or database is None:
@@ -290,7 +295,7 @@ class Instance:
                 "unknown", "containers of another project name (%s) were started from this directory, while this run looks at %s; "
                 "set project_name" % (", ".join(sorted(elsewhere)), self.project))
         if not self._has_storage(service):
-            return Evidence("no", "the database of project %s has no volume yet" % self.project)
+            return Evidence("no", "the database of project %s has no volume yet" % self.project, never_started=True)
         running = [container for container in self.containers() if container.service == service and container.status == "running"]
         if not running:
             return Evidence(

@@ -15,7 +15,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import instance_of, open_env, shown
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import instance_of, open_env, shown, shown_name
 
 
 def describe(module: AnsibleModule) -> dict[str, Any]:
@@ -38,8 +38,9 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
         "holds_data": evidence.state,
         "holds_data_reason": evidence.reason,
         "key": encryption_key.describe(state, key).public(),
+        "container_keys": _container_keys(instance),
         "drift": drift,
-        "variables": {name: shown(name, value) for name, value in sorted(document.values.items())},
+        "variables": {shown_name(name): shown(name, value) for name, value in sorted(document.values.items())},
         "warnings": instance.warnings,
     }
 
@@ -51,6 +52,13 @@ def _observed(instance: Instance, document: Any) -> tuple[list[dict[str, str]], 
     except ComposeError as error:
         instance.warnings.append("containers could not be looked at: %s" % error)
         return [], {name: "unknown" for name in instance.services}
+
+
+def _container_keys(instance: Instance) -> dict[str, list[str]]:
+    try:
+        return {encryption_key.fingerprint(key): sorted(services) for key, services in instance.container_keys().items() if key}
+    except ComposeError:
+        return {}
 
 
 def _state(container: Container) -> str:

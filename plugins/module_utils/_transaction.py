@@ -41,14 +41,24 @@ SETTINGS: dict[str, ModuleType] = {"env": variables, "encryption_key": encryptio
 NESTED_OPTIONS: dict[str, dict[str, Any]] = {
     name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()}
 
+_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}|[a-z][a-z_]{0,63}|.{0,7}")
+_ODD = "(a name that may be a secret)"
+
+
+class _Unlogged(AnsibleModule):
+    """Ansible writes the raw parameters to the host's log. C(no_log=True) would not stop it: the task's own C(no_log), false, takes its place."""
+
+    def log(self, msg: str, log_args: Any = None) -> None:
+        pass
+
 
 def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[str, Any]]) -> None:
-    """A module's life: declare, work, and end in a result or in words. C(no_log) keeps the raw parameters out of syslog."""
-    module = AnsibleModule(argument_spec=dict(specification), supports_check_mode=True, no_log=True)
+    """A module's life: declare, work, and end in a result or in words."""
+    module = _Unlogged(argument_spec=dict(specification), supports_check_mode=True)
     try:
         result = work(module)
     except AppwriteError as error:
-        module.fail_json(msg=str(error), invocation=_invocation(module), **getattr(error, "details", {}))
+        module.fail_json(msg=_without_odd_names(str(error), module), invocation=_invocation(module), **getattr(error, "details", {}))
     except Exception as error:  # the text of an unforeseen exception may hold a secret, so only its kind and place are told
         trace = sys.exc_info()[2]
         while trace is not None and trace.tb_next is not None:
@@ -56,7 +66,7 @@ def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[s
         place = "%s:%d" % (os.path.basename(trace.tb_frame.f_code.co_filename), trace.tb_lineno) if trace else "unknown place"
         module.fail_json(msg="internal error (%s at %s); please report it" % (type(error).__name__, place), invocation=_invocation(module))
     for warning in result.pop("warnings"):
-        module.warn(warning)
+        module.warn(_without_odd_names(warning, module))
     module.exit_json(invocation=_invocation(module), **result)
 
 
@@ -114,6 +124,24 @@ def shown(name: str, value: str | None) -> str | None:
     return "(secret, fingerprint %s)" % encryption_key.fingerprint(value)
 
 
+def shown_name(name: str) -> str:
+    """A variable's name as it may be printed: a key that was wrapped, or put where a name belongs, passes for one."""
+    return name if _variables.get(name) is not None or _NAME.fullmatch(name) else _ODD
+
+
+def _without_odd_names(text: str, module: AnsibleModule) -> str:
+    names = {name for options in [module.params, module.params.get("env") or {}] for name in options.get("variables") or {}}
+    for options in (module.params, module.params.get("env") or {}):
+        try:
+            names |= set(parse(options.get("content") or "").values)
+        except AppwriteError:
+            pass
+    for name in names:
+        if shown_name(name) == _ODD:
+            text = text.replace(repr(name), _ODD).replace(name, _ODD)
+    return text
+
+
 class _Transaction:
     def __init__(self, module: AnsibleModule, wishes: list[tuple[ModuleType, Mapping[str, Any]]]) -> None:
         self._module = module
@@ -130,6 +158,7 @@ class _Transaction:
                 env_file.sweep()
             env_file.read()
             before = document_of(env_file, self._instance)
+            self._exists = env_file.exists
             self._require_file(env_file)
             env_file.check_replaceable()
             self._instance.load(before, env_file.exists)
@@ -147,10 +176,11 @@ class _Transaction:
         return result
 
     def _require_file(self, env_file: EnvFile) -> None:
-        if not env_file.exists and not any(options.get("content") for _unused, options in self._wishes):
+        if not env_file.exists and not any(options.get("content") or options.get("create") for _unused, options in self._wishes):
             self._instance.compose_files({})
             raise AppwriteError(
-                "env_file: %s does not exist. Run Appwrite's installer first, or give the whole file as a template (env.content)" % env_file.path)
+                "env_file: %s does not exist. Run Appwrite's installer first, have it created (env.create), or give the whole file as a "
+                "template (env.content)" % env_file.path)
 
     def _plan(self, before: Document) -> tuple[Document, dict[str, str | None], Any]:
         base, requested, key = before, {}, None
@@ -170,7 +200,8 @@ class _Transaction:
     def _installation(self, values: Mapping[str, str | None]) -> Installation:
         instance = self._instance
         known = {name: value for name, value in values.items() if value is not None}
-        return Installation(instance.release, known, instance.holds_data, instance.container_keys, instance.published())
+        return Installation(
+            instance.release, known, instance.holds_data, instance.container_keys, instance.published(), self._exists, instance.databases)
 
     def _edited(self, base: Document, requested: Mapping[str, str | None]) -> Document:
         for name, value in requested.items():
@@ -209,7 +240,7 @@ class _Transaction:
 
     def _result(self, env_file: EnvFile, before: Document, after: Document, key: Any) -> dict[str, Any]:
         changes = [
-            {"name": name, "before": shown(name, before.values.get(name)), "after": shown(name, after.values.get(name))}
+            {"name": shown_name(name), "before": shown(name, before.values.get(name)), "after": shown(name, after.values.get(name))}
             for name in sorted(set(before.values) | set(after.values)) if before.values.get(name) != after.values.get(name)]
         changed = encode(after.text) != env_file.data or not env_file.exists or self._mode not in (None, env_file.mode)
         mode = env_file.mode if self._mode is None else self._mode
@@ -224,6 +255,7 @@ class _Transaction:
         self._warnings += _upgrade.warnings(written, after.text, self._instance.release)
         result: dict[str, Any] = {
             "changed": changed, "env_file": env_file.path, "backup_file": None, "changes": changes, "warnings": self._warnings,
+            "project": self._instance.project, "release": self._instance.release,
             "diff": {"before_header": env_file.path, "after_header": env_file.path,
                      "before": _listing(changes, "before", env_file.mode if env_file.mode != mode else None),
                      "after": _listing(changes, "after", mode if env_file.mode != mode else None)}}
@@ -252,7 +284,7 @@ def _invocation(module: AnsibleModule) -> dict[str, Any]:
         found = {}
         for name, value in options.items():
             if name == "variables" and isinstance(value, dict):
-                found[name] = {inner: shown(inner, None if item is None else str(item)) for inner, item in value.items()}
+                found[name] = {shown_name(inner): shown(inner, None if item is None else str(item)) for inner, item in value.items()}
             else:
                 found[name] = masked(value) if isinstance(value, dict) else value
         return found

@@ -23,7 +23,7 @@ _PHP_SPACE = " \t\n\r\0\x0b"
 _UNQUOTES_SINCE = (1, 9)
 _RESET = ("_APP_EXECUTOR_HOST", "_APP_BROWSER_HOST", "_APP_FUNCTIONS_MAINTENANCE_INTERVAL", "_APP_COMPUTE_MAINTENANCE_INTERVAL")
 """C('overwrite' => true) in C(variables.php)."""
-_FORCED = {"_APP_DB_HOST": ("mariadb", "mongodb", "postgresql"), "_APP_DB_PORT": ("3306", "27017", "5432")}
+_FORCED = {"_APP_DB_HOST": tuple(_variables.DATABASE_PORTS), "_APP_DB_PORT": tuple(_variables.DATABASE_PORTS.values())}
 """Set from the adapter since 1.9.0 (appwrite/appwrite#11902)."""
 
 

@@ -99,6 +99,9 @@ _SERVICE_GROUPS = {
     "vectors": (("1.4", "appwrite realtime worker-databases"),),
 }
 
+DATABASE_PORTS = {"mariadb": "3306", "mongodb": "27017", "postgresql": "5432"}
+"""The bundled database services and their ports, which the installer sets from the adapter since 1.9.0."""
+
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _LOWER_CASE_EMAIL = r"[a-z0-9.!#$%&'+/=?^_`{|}~-]+@([a-z0-9-]+\.)+[a-z0-9-]{2,}"
 # What a value of each kind looks like. Kinds that are not here: "text" and "secret" take anything, "choice:a b" takes

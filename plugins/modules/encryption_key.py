@@ -41,6 +41,16 @@ options:
     type: str
     choices: [replace_if_unused, keep]
     default: replace_if_unused
+  escrowed:
+    description:
+      - The key that was saved for this installation, as M(selfhost.appwrite.key_escrow) does. It is put back where the key is absent.
+      - Refused where another key is set, or where containers that hold data have run with another one.
+    type: str
+  seal:
+    description:
+      - A random password of at least 32 characters, used for this task alone, with which the key is returned in RV(key.sealed).
+        P(selfhost.appwrite.unseal#filter) opens it, so that the key can be saved elsewhere without being printed or logged.
+    type: str
 extends_documentation_fragment:
   - selfhost.appwrite.project
   - selfhost.appwrite.project.host
@@ -95,6 +105,15 @@ changes:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
+project:
+  description: The name of the compose project; empty where C(docker compose) is not installed.
+  type: str
+  returned: success
+release:
+  description: The release of Appwrite.
+  type: str
+  returned: success
+  sample: 1.9.6
 recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list
@@ -114,8 +133,8 @@ key:
     state:
       description:
         - V(kept), it was there and is untouched; V(generated); V(supplied), it was passed; V(recovered), it was absent from the file and
-          taken from the project's own containers; V(placeholder_replaced), the public default was there and nobody had used the
-          installation; V(placeholder_kept), the public default is there and stays.
+          taken from the project's own containers; V(restored), it was absent and put back from the escrow; V(placeholder_replaced), the
+          public default was there and nobody had used the installation; V(placeholder_kept), the public default is there and stays.
       type: str
     fingerprint:
       description: 16 hexadecimal digits that are the same for the same key, and slow to guess the key from.
@@ -123,6 +142,10 @@ key:
     effective_bits:
       description: The strength in bits that AES-128 gets, which takes only the first 16 bytes of the key. 0 for a public default.
       type: int
+    sealed:
+      description: The key itself, sealed with the password that was passed.
+      type: str
+      returned: where seal was passed
   sample:
     state: generated
     fingerprint: 0f1e2d3c4b5a6978

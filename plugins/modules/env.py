@@ -35,6 +35,19 @@ options:
     type: str
     choices: [fail, warn, allow]
     default: fail
+  create:
+    description:
+      - Whether to write a whole file where there is none, with every variable of the release, its default, and secrets of its own instead
+        of the public defaults. The encryption key is left to M(selfhost.appwrite.encryption_key).
+      - Refused where the installation was started before, since a new file would not fit its database.
+    type: bool
+    default: false
+  replace_default_secrets:
+    description:
+      - Whether to replace the public defaults of secrets that may be changed, such as C(_APP_EXECUTOR_SECRET), by random ones of
+        32 characters. Those of the database are only replaced before it was first started.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - selfhost.appwrite.project
   - selfhost.appwrite.project.host
@@ -94,6 +107,15 @@ changes:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
+project:
+  description: The name of the compose project; empty where C(docker compose) is not installed.
+  type: str
+  returned: success
+release:
+  description: The release of Appwrite.
+  type: str
+  returned: success
+  sample: 1.9.6
 recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list

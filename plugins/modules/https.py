@@ -88,6 +88,15 @@ changes:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
+project:
+  description: The name of the compose project; empty where C(docker compose) is not installed.
+  type: str
+  returned: success
+release:
+  description: The release of Appwrite.
+  type: str
+  returned: success
+  sample: 1.9.6
 recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list

@@ -74,6 +74,11 @@ key:
     effective_bits:
       description: As RV(selfhost.appwrite.encryption_key#module:key.effective_bits).
       type: int
+container_keys:
+  description: The fingerprint of each encryption key that containers of the project were created with, and their services.
+  type: dict
+  returned: success
+  sample: {"0f1e2d3c4b5a6978": ["appwrite", "appwrite-worker-builds"]}
 drift:
   description: As RV(selfhost.appwrite.apply#module:drift).
   type: list

@@ -35,6 +35,12 @@ options:
         type: str
         choices: [replace_if_unused, keep]
         default: replace_if_unused
+      escrowed:
+        description: See O(selfhost.appwrite.encryption_key#module:escrowed).
+        type: str
+      seal:
+        description: See O(selfhost.appwrite.encryption_key#module:seal).
+        type: str
   https:
     description:
       - The options of M(selfhost.appwrite.https). V({}) uses its defaults; left alone where not given.
@@ -83,6 +89,14 @@ options:
         type: str
         choices: [fail, warn, allow]
         default: fail
+      create:
+        description: See O(selfhost.appwrite.env#module:create).
+        type: bool
+        default: false
+      replace_default_secrets:
+        description: See O(selfhost.appwrite.env#module:replace_default_secrets).
+        type: bool
+        default: false
 extends_documentation_fragment:
   - selfhost.appwrite.project
   - selfhost.appwrite.project.host
@@ -143,6 +157,15 @@ changes:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
+project:
+  description: The name of the compose project; empty where C(docker compose) is not installed.
+  type: str
+  returned: success
+release:
+  description: The release of Appwrite.
+  type: str
+  returned: success
+  sample: 1.9.6
 recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list
@@ -162,8 +185,8 @@ key:
     state:
       description:
         - V(kept), it was there and is untouched; V(generated); V(supplied), it was passed; V(recovered), it was absent from the file and
-          taken from the project's own containers; V(placeholder_replaced), the public default was there and nobody had used the
-          installation; V(placeholder_kept), the public default is there and stays.
+          taken from the project's own containers; V(restored), it was absent and put back from the escrow; V(placeholder_replaced), the
+          public default was there and nobody had used the installation; V(placeholder_kept), the public default is there and stays.
       type: str
     fingerprint:
       description: 16 hexadecimal digits that are the same for the same key, and slow to guess the key from.
@@ -171,6 +194,10 @@ key:
     effective_bits:
       description: The strength in bits that AES-128 gets, which takes only the first 16 bytes of the key. 0 for a public default.
       type: int
+    sealed:
+      description: The key itself, sealed with the password that was passed.
+      type: str
+      returned: where seal was passed
   sample:
     state: generated
     fingerprint: 0f1e2d3c4b5a6978

@@ -62,6 +62,7 @@ def installation() -> Callable[..., Installation]:
         data: str = "no",
         keys: Mapping[str, tuple[str, ...]] | None = None,
         asked: list[str] | None = None,
+        never_started: bool = False,
         **more: Any,
     ) -> Installation:
         def answer(question: str, value: Any) -> Any:
@@ -70,7 +71,7 @@ def installation() -> Callable[..., Installation]:
             return value
 
         return Installation(
-            release, values or {}, lambda: answer("data", Evidence(data, "the evidence is %s" % data)), lambda: answer("keys", keys or {}), **more)
+            release, values or {}, lambda: answer("data", Evidence(data, "the evidence is %s" % data, never_started)), lambda: answer("keys", keys or {}), **more)
 
     return make
 

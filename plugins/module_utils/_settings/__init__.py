@@ -6,10 +6,21 @@
 
 from __future__ import annotations
 
+import secrets
+import string
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+
+ALPHABET = string.ascii_letters + string.digits
+"""Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""
+
+
+def generate(length: int) -> str:
+    """From the system's cryptographic generator."""
+    return "".join(secrets.choice(ALPHABET) for _unused in range(length))
 
 
 class Refusal(AppwriteError):
@@ -23,6 +34,8 @@ class Evidence:
     state: str
     """V(yes), V(no) or V(unknown)"""
     reason: str
+    never_started: bool = False
+    """not even the database has been created, so its own credentials are free too"""
 
 
 @dataclass(frozen=True)
@@ -32,9 +45,12 @@ class Key:
     state: str
     fingerprint: str | None
     effective_bits: int
+    sealed: str | None = None
+    """the key itself, for the one who asked for it with a password"""
 
     def public(self) -> dict[str, Any]:
-        return {"state": self.state, "fingerprint": self.fingerprint, "effective_bits": self.effective_bits}
+        sealed = {} if self.sealed is None else {"sealed": self.sealed}
+        return {"state": self.state, "fingerprint": self.fingerprint, "effective_bits": self.effective_bits, **sealed}
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,10 @@ class Installation:
     container_keys: Callable[[], Mapping[str, tuple[str, ...]]]
     """encryption key to the services whose containers were created with it; the empty string where they have none"""
     published: Published | None = None
+    exists: bool = True
+    """whether there is a C(.env) at all"""
+    databases: tuple[str, ...] = ()
+    """the database services of the project"""
 
 
 @dataclass

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import math
-import secrets
 import string
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Key, Plan, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import ALPHABET, Installation, Key, Plan, Refusal, generate
 
 NAME = _variables.KEY
 CIPHER_BYTES = 16
 """AES-128 takes the first 16 bytes of the key and no more (Appwrite 1.4.14 to 1.9.6)."""
-_ALPHABET = string.ascii_letters + string.digits
 _ALPHABETS = (
     string.digits, string.digits + "abcdef", string.digits + "ABCDEF", string.ascii_lowercase, string.ascii_uppercase,
-    string.digits + string.ascii_lowercase, string.digits + string.ascii_uppercase, _ALPHABET, _ALPHABET + "-_", _ALPHABET + "+/=",
-    _ALPHABET + string.punctuation + " ")
+    string.digits + string.ascii_lowercase, string.digits + string.ascii_uppercase, ALPHABET, ALPHABET + "-_", ALPHABET + "+/=",
+    ALPHABET + string.punctuation + " ")
 """From which keys are usually drawn, smallest first."""
+WEAK = 64
+"""Bits below which a key is warned of."""
 _ROUNDS = 200_000
 _SALT = b"selfhost.appwrite fingerprint, version 1"
 
@@ -33,6 +36,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "key": {"type": "str", "no_log": True},
     "length": {"type": "int", "default": 64, "no_log": False},
     "placeholder": {"type": "str", "choices": ["replace_if_unused", "keep"], "default": "replace_if_unused"},
+    "escrowed": {"type": "str", "no_log": True},
+    "seal": {"type": "str", "no_log": True},
 }
 
 FORGERY = (
@@ -41,6 +46,7 @@ FORGERY = (
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
 
+@lru_cache(maxsize=None)
 def fingerprint(value: str) -> str:
     """16 hex digits that tell values apart and are slow to guess from: PBKDF2-HMAC-SHA256, 200,000 rounds, a fixed salt."""
     return hashlib.pbkdf2_hmac("sha256", value.encode("utf-8", "surrogateescape"), _SALT, _ROUNDS, 8).hex()
@@ -74,15 +80,36 @@ def same_cipher(left: str, right: str) -> bool:
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
+    planned = _plan(installation, options)
+    key = planned.changes.get(NAME) or in_force(installation.values)
+    assert planned.key is not None
+    if planned.key.effective_bits < WEAK and not _variables.is_public_default(NAME, key):
+        planned.warnings.append(
+            "%s is weak: AES uses its first 16 bytes, which hold about %d bits%s"
+            % (NAME, planned.key.effective_bits, "; it is kept, since changing it loses data" if planned.key.state == "kept" else ""))
+    if options["seal"] is not None:
+        planned.key = replace(planned.key, sealed=seal(key, options["seal"]))
+    return planned
+
+
+def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     length = options["length"]
     if not 32 <= length <= 256:
         raise Refusal("length: %d is outside of 32 to 256 characters" % length)
     current = in_force(installation.values)
-    given = options["key"]
+    given, escrowed = options["key"], options["escrowed"]
     if given == "":
         raise Refusal("key: is empty; leave it out to have one generated, or pass at least 16 bytes")
+    if escrowed is not None and given not in (None, escrowed):
+        raise Refusal(
+            "key: is not the one in the escrow (fingerprint %s, there %s). Leave it out, or move the escrow file away if it belongs to "
+            "another installation" % (fingerprint(given), fingerprint(escrowed)))
     if current and not _variables.is_public_default(NAME, current):
+        if escrowed not in (None, current):
+            raise _disagree(escrowed, ".env", current)
         return _present(current, given)
+    if escrowed is not None:
+        return _restored(installation, current, escrowed)
     if given is not None:
         _check(given)
     if current and options["placeholder"] == "keep":
@@ -92,19 +119,32 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     return _absent(installation, current, given, length)
 
 
+def _restored(installation: Installation, current: str, escrowed: str) -> Plan:
+    """The escrow is the memory of this installation. Only containers that have sealed data with another key weigh more."""
+    carried = {key: services for key, services in installation.container_keys().items() if key and key != escrowed}
+    for key, services in carried.items():
+        public = _variables.is_public_default(NAME, key)
+        if (current or not public) and installation.holds_data().state != "no":
+            raise _disagree(escrowed, "the containers of this project (%s)" % ", ".join(services), key)
+    return _set("restored", escrowed)
+
+
+def _disagree(escrowed: str, where: str, key: str) -> Refusal:
+    here = "the public default" if _variables.is_public_default(NAME, key) else "fingerprint %s" % fingerprint(key)
+    return Refusal(
+        "%s: the escrow (fingerprint %s) and %s (%s) disagree, and nothing was changed. Data opens with the key that sealed it and no other. "
+        "If the escrow is right, remove the line from .env%s and run again: the escrowed key is put back. If the other one is right, "
+        "pass it as `key` (appwrite_security_encryption_key of the role): it goes into the escrow, which keeps its older key as history"
+        % (NAME, fingerprint(escrowed), where, here, "" if where == ".env" else " and the containers (docker compose down, never with -v)"))
+
+
 def _present(current: str, given: str | None) -> Plan:
     if given is not None and given != current:
         raise Refusal(
             "key: %s is already set (fingerprint %s) and is not the key that was passed (fingerprint %s). A changed key makes every "
             "stored password, OAuth secret and API key unreadable, so it stays. Pass the key that is there or none"
             % (NAME, fingerprint(current), fingerprint(given)))
-    warnings = []
-    key = describe("kept", current)
-    if key.effective_bits < 64:
-        warnings.append(
-            "%s is weak: AES uses its first 16 bytes, which hold about %d bits; it is kept, since changing it loses data"
-            % (NAME, key.effective_bits))
-    return Plan(key=key, warnings=warnings)
+    return Plan(key=describe("kept", current))
 
 
 def _absent(installation: Installation, current: str, given: str | None, length: int) -> Plan:
@@ -125,7 +165,7 @@ def _absent(installation: Installation, current: str, given: str | None, length:
     evidence = installation.holds_data()
     if evidence.state == "no":
         state = "placeholder_replaced" if current else "generated" if given is None else "supplied"
-        return _set(state, _generate(length) if given is None else given)
+        return _set(state, generate(length) if given is None else given)
     if current:
         return _placeholder_in_use(current, given, evidence.state, evidence.reason)
     if given is not None:
@@ -167,10 +207,6 @@ def _placeholder_in_use(current: str, given: str | None, state: str, reason: str
 
 def _set(state: str, key: str, warnings: list[str] | None = None) -> Plan:
     return Plan(changes={NAME: key}, warnings=list(warnings or []), key=describe(state, key))
-
-
-def _generate(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _unused in range(length))
 
 
 def _check(key: str) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal, generate
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "variables": {"type": "dict", "default": {}, "no_log": False},
     "content": {"type": "str", "no_log": True},
     "unknown": {"type": "str", "choices": ["fail", "warn", "allow"], "default": "fail"},
+    "create": {"type": "bool", "default": False},
+    "replace_default_secrets": {"type": "bool", "default": False, "no_log": False},
 }
+_SECRET_LENGTH = 32
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
@@ -29,12 +32,62 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         problem = None if value is None else _variables.problem(name, value, release)
         if problem:
             raise Refusal("variables: %s: %s" % (name, problem))
-    if options["content"] is None:
-        wanted.changes = named
-        _refuse_sticky(installation, wanted.changes, "variables")
-        return wanted
-    _template(installation, options, named, wanted)
+    if options["content"] is not None:
+        _template(installation, options, named, wanted)
+    else:
+        if options["create"] and not installation.exists:
+            wanted.content = _complete(installation)
+        _refuse_sticky(installation, named, "variables")
+        wanted.changes = dict(named)
+    if options["replace_default_secrets"]:
+        _replace_default_secrets(installation, wanted)
     return wanted
+
+
+def _complete(installation: Installation) -> str:
+    """Every variable of the release with its default, for the database that the project has. The encryption key has a setting of its own."""
+    evidence = installation.holds_data()
+    if not evidence.never_started:
+        raise Refusal(
+            "create: there is no .env, but this installation was started before: %s. A new file would not fit its database. "
+            "Put a backup of the old file back" % evidence.reason)
+    if len(installation.databases) != 1:
+        raise Refusal(
+            "create: the project has %s, so it cannot be told which database the file should name; run Appwrite's installer, or give content"
+            % ("the database services %s" % ", ".join(installation.databases) if installation.databases else "no database service that is known"))
+    database, release = installation.databases[0], installation.release
+    special = {
+        _variables.KEY: "", "_APP_DB_ADAPTER": database, "_APP_DB_HOST": database, "_APP_DB_PORT": _variables.DATABASE_PORTS[database],
+        "_APP_IMAGE": "appwrite/appwrite", "_APP_VERSION": release, "_APP_HTTP_PORT": "80", "_APP_HTTPS_PORT": "443"}
+    lines: list[str] = []
+    group = ""
+    for name in _variables.names(release):
+        entry, value = _variables.get(name), special.get(name, _variables.default(name, release))
+        if entry is None or value is None:
+            continue
+        if entry.group != group:
+            group = entry.group
+            lines += ["", "# %s" % group] if lines else ["# %s" % group]
+        if entry.public_defaults and value in entry.public_defaults:
+            value = generate(_SECRET_LENGTH)
+        lines.append("%s=%s" % (name, quote(value)))
+    return "\n".join(lines) + "\n"
+
+
+def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
+    """Those of the database only where it was never created; the encryption key has a setting of its own."""
+    offered = parse(wanted.content).values if wanted.content is not None else installation.values
+    for name in _variables.names(installation.release):
+        entry = _variables.get(name)
+        if entry is None or name == _variables.KEY or name in wanted.changes or name in wanted.kept:
+            continue
+        if not _variables.is_public_default(name, offered.get(name, "")):
+            continue
+        current = installation.values.get(name, "")
+        if current and not _variables.is_public_default(name, current):
+            wanted.kept[name] = current
+        elif not entry.sticky or installation.holds_data().never_started:
+            wanted.changes[name] = generate(_SECRET_LENGTH)
 
 
 def _template(installation: Installation, options: Mapping[str, Any], named: Mapping[str, str | None], wanted: Plan) -> None:
@@ -63,7 +116,7 @@ def _template(installation: Installation, options: Mapping[str, Any], named: Map
         if offered and not _variables.is_public_default(name, offered):
             _refuse_sticky(installation, {name: offered}, "content")
         elif name == _variables.KEY or (current and installation.holds_data().state != "no"):
-            wanted.kept[name] = installation.values.get(name)
+            wanted.kept[name] = current
 
 
 def _text(name: str, value: Any) -> str | None:

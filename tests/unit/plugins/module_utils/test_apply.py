@@ -282,6 +282,13 @@ def test_up_that_fails_beside_a_service_that_restarted_once(run_module, engine):
     assert "port is already allocated" in run_module("apply")["msg"]
 
 
+def test_service_that_an_interrupted_run_started(run_module, engine):
+    """It is waited for although there is nothing left to change: it may not come up."""
+    engine.now[0] = replace(engine.now[0], health="starting")
+    assert "the service appwrite is not up after 1 seconds" in run_module("apply", timeout=1)["msg"]
+    assert engine.calls == []
+
+
 def test_service_that_was_unwell_before(run_module, engine):
     engine.now[1] = replace(engine.now[1], health="unhealthy")
     assert run_module("apply")["warnings"] == ["the service appwrite-worker-certificates is unhealthy"]
@@ -361,6 +368,32 @@ def test_rollback_keeps_a_key_that_has_run(run_module, engine, project, line):
     result = run_module("apply", rollback_file=str(project / "old.bak"))
     assert f"{KEY}={SECRET}\n" in (project / ".env").read_text()
     assert any("not rolled back" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_rollback_of_a_key_that_no_container_has(run_module, engine, project, gone):
+    """A container that is gone may have run with it."""
+    old = {**ENVIRONMENT, KEY: "your-secret-key"}
+    (project / "old.bak").write_text("".join(f"{name}={value}\n" for name, value in old.items()))
+    engine.now = [replace(one, environment={name: old[name] for name in one.environment if name in old}) for one in engine.now]
+    del engine.now[1:1 + gone]
+    run_module("apply", rollback_file=str(project / "old.bak"))
+    assert (f"{KEY}={SECRET}\n" in (project / ".env").read_text()) == gone
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_rollback_that_cannot_be_applied(run_module, engine, project, monkeypatch, known):
+    """The message says what became of the file, and of the key."""
+    (project / "old.bak").write_text("_APP_ENV=development\n")
+    if known:
+        outdate(engine)
+        engine.then = ComposeError("failed", "docker compose up failed: no way")
+    else:
+        monkeypatch.setattr(Compose, "containers", lambda *_unused: (_ for _ in ()).throw(ComposeError("unreachable", "no way")))
+    message = run_module("apply", rollback_file=str(project / "old.bak"))["msg"]
+    assert "old.bak was put back" in message and f"containers {'have' if known else 'may have'} run" in message
+    assert "could not be applied" in message and "no way" in message
+    assert (project / ".env").read_text() == f"_APP_ENV=development\n{KEY}={SECRET}\n"
 
 
 def test_rollback_in_check_mode(run_module, engine, project):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from base64 import b64encode
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _compose
@@ -272,8 +274,11 @@ def test_containers_without_those_of_run(project, fake_docker, tmp_path):
         json.dumps(SECRET),
         '"not-a-real-secret-\\$x\\"y\\\\z"',
         "DSN=redis://:%s@redis" % SECRET,
+        "DSN=redis://:%s@redis" % quote(SECRET, safe=""),
+        "PDO->__construct('%s...')" % SECRET[:15],
+        "Authorization: Basic %s" % b64encode(b"not-a-real-user:" + SECRET.encode()).decode(),
     ],
-    ids=["as it is", "doubled dollar", "JSON", "as written in .env", "inside"],
+    ids=["as it is", "doubled dollar", "JSON", "as written in .env", "inside", "in a URL", "the beginning, as PHP prints it", "Base64"],
 )
 def test_mask(printed):
     masked = masking([SECRET])("before %s after" % printed)
@@ -299,6 +304,11 @@ def test_without_values():
     hidden = _compose._without_values
     assert hidden('unexpected character "+" in variable name near "not-a-real-secret\\nA=b"') == 'unexpected character "+" in variable name near (hidden)'
     assert hidden("bad value 'not-a-real-secret' here") == "bad value (hidden) here"
+    assert hidden('line 2: unexpected character "!" in variable name "not-a-real!secret"') == 'line 2: unexpected character "!" in variable name (hidden)'
+    assert hidden('Invalid template: "not-a-real-${secret"') == "Invalid template: (hidden)"
+    assert hidden("yaml: unknown anchor 'not-a-real-secret' referenced") == "yaml: unknown anchor (hidden) referenced"
+    text = "invalid interpolation format for services.a.environment.[].\nYou may need to escape any $ with another $.\n"
+    assert hidden(text + "A=not-a-real${ secret\nof two lines") == text + "(hidden)"
     assert hidden("no such service: near") == "no such service: near"
 
 
@@ -308,8 +318,13 @@ def test_without_decoration():
         'time="2026-11-24T06:37:09Z" level=error msg="it broke"\n'
         "\n Container appwrite  Error \n"
         "See 'docker --help'.\n")
-    assert _compose._without_decoration(text) == "it broke; Container appwrite  Error"
-    assert _compose._without_decoration("\n".join("line %d" % number for number in range(9))).startswith("line 4; ")
+    assert _compose._without_decoration(text) == "it broke\nContainer appwrite  Error"
+
+
+def test_end_of_a_long_error(project, fake_docker):
+    fake_docker("seq -f 'line %g' 9 >&2; exit 1\n")
+    with pytest.raises(ComposeError, match="rejects the project: line 5; line 6; line 7; line 8; line 9$"):
+        Compose(str(project)).config()
 
 
 # --- what is read out of the configuration ---

@@ -372,6 +372,8 @@ def test_modules_hold_no_logic(name):
     allowed = (ast.ImportFrom, ast.Assign, ast.FunctionDef, ast.If)
     assert all(isinstance(node, allowed) for node in tree.body)
     assert [node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)] == ["DOCUMENTATION", "EXAMPLES", "RETURN"]
+    if (ROOT / "plugins" / "action" / f"{name}.py").exists():
+        return
     (main,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     assert main.name == "main" and main.end_lineno - main.lineno <= 5
 
@@ -392,7 +394,8 @@ def test_role(role):
     assert {name: option["default"] for name, option in told.items() if "default" in option} == defaults
     assert set(told) == set(re.findall(rf"\b{role}_\w+", text))
     tasks = "".join(path.read_text() for path in (directory / "tasks").iterdir())
-    assert set(re.findall(rf"\b(?<!_){role}_\w+", tasks)) == set(told)
+    handed_out = {"appwrite_security_key_to_save"}
+    assert set(re.findall(rf"\b(?<!_){role}_\w+", tasks)) - handed_out == set(told)
     readme = directory / "README.md"
     if readme.exists():
-        assert set(told) == set(re.findall(rf"`({role}_\w+)`", readme.read_text()))
+        assert set(told) | handed_out == set(re.findall(rf"`({role}_\w+)`", readme.read_text()))

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import secrets
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Refusal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key as setting
 
@@ -29,7 +31,7 @@ def quick(monkeypatch):
 
 
 def plan(installation, **options):
-    return setting.plan(installation, {"key": None, "length": 64, "placeholder": "replace_if_unused", **options})
+    return setting.plan(installation, {"key": None, "length": 64, "placeholder": "replace_if_unused", "escrowed": None, "seal": None, **options})
 
 
 def refused(installation, **options):
@@ -80,9 +82,9 @@ def test_generated_keys_differ_and_use_the_whole_alphabet(installation):
 
 def test_generated_by_the_systems_generator(installation, monkeypatch):
     drawn = []
-    monkeypatch.setattr(setting.secrets, "choice", lambda alphabet: drawn.append(alphabet) or alphabet[-1])
+    monkeypatch.setattr(secrets, "choice", lambda alphabet: drawn.append(alphabet) or alphabet[-1])
     assert plan(installation()).changes[NAME] == "9" * 64
-    assert set(drawn) == {setting._ALPHABET}
+    assert set(drawn) == {setting.ALPHABET}
 
 
 # --- present ---
@@ -307,3 +309,64 @@ def test_fingerprint(monkeypatch, key):
 def test_public_description(key):
     assert setting.describe("absent", "").public() == {"state": "absent", "fingerprint": None, "effective_bits": 0}
     assert set(setting.describe("kept", key()).public()) == {"state", "fingerprint", "effective_bits"}
+
+
+# --- from the escrow ---
+
+ESCROWED = "not-a-real-escrowed-key-0123456789"
+
+
+@pytest.mark.parametrize("values", [{}, {NAME: ""}, {NAME: "0"}, {NAME: PUBLIC}])
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+@pytest.mark.parametrize("keys", [{}, {ESCROWED: ("appwrite",)}, {"": ("appwrite",)}])
+def test_escrowed_key_is_put_back(installation, values, data, keys):
+    planned = plan(installation(values, data=data, keys=keys), escrowed=ESCROWED)
+    assert planned.changes == {NAME: ESCROWED} and planned.key.state == "restored"
+
+
+def test_escrowed_key_that_is_there(installation):
+    planned = plan(installation({NAME: ESCROWED}), escrowed=ESCROWED)
+    assert (planned.changes, planned.key.state) == ({}, "kept")
+
+
+def test_escrow_and_file_disagree(installation):
+    said = refused(installation({NAME: "not-a-real-key-of-the-file"}), escrowed=ESCROWED)
+    assert setting.fingerprint(ESCROWED) in said and setting.fingerprint("not-a-real-key-of-the-file") in said
+    assert "remove the line from .env and run again" in said and "pass it as `key`" in said
+
+
+@pytest.mark.parametrize("values", [{}, {NAME: PUBLIC}])
+@pytest.mark.parametrize("data", ["yes", "unknown"])
+def test_escrow_and_containers_disagree(installation, values, data):
+    """Where containers have sealed data with another key, it is not for a program to say which of them opens it."""
+    said = refused(installation(values, data=data, keys={"not-a-real-key-of-containers": ("appwrite",)}), escrowed=ESCROWED)
+    assert "the containers of this project (appwrite)" in said and "never with -v" in said
+
+
+def test_installation_that_runs_on_the_placeholder(installation):
+    """Data may be sealed with the public default by now. Who takes the line out has decided."""
+    running = {PUBLIC: ("appwrite",)}
+    said = refused(installation({NAME: PUBLIC}, data="yes", keys=running), escrowed=ESCROWED)
+    assert "the public default" in said
+    assert plan(installation({}, data="yes", keys=running), escrowed=ESCROWED).key.state == "restored"
+    assert plan(installation({NAME: PUBLIC}, data="no", keys=running), escrowed=ESCROWED).key.state == "restored"
+
+
+def test_another_key_than_the_escrowed_is_refused(installation):
+    assert refused(installation(), escrowed=ESCROWED, key="not-a-real-key-of-the-user").startswith("key: is not the one in the escrow")
+
+
+# --- sealed ---
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "not-a-real-key-of-the-user"}, {"escrowed": ESCROWED}])
+def test_sealed_for_the_one_who_asks(installation, options):
+    planned = plan(installation(), seal="password", **options)
+    assert unseal(planned.key.public()["sealed"], "password") == planned.changes[NAME]
+    assert "sealed" not in plan(installation()).key.public()
+
+
+@pytest.mark.parametrize("options", [{"key": "1234567890123456"}, {"escrowed": "1234567890123456"}])
+def test_a_weak_key_that_is_set_is_warned_of(installation, options):
+    planned = plan(installation(), **options)
+    assert "weak" in planned.warnings[0] and "about 53 bits" in planned.warnings[0] and "it is kept" not in planned.warnings[0]

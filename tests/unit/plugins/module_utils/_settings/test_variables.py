@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Refusal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import variables as setting
@@ -16,7 +20,7 @@ PASSWORD = "notarealpassword"
 
 
 def plan(installation, **options):
-    return setting.plan(installation, {"variables": {}, "content": None, "unknown": "fail", **options})
+    return setting.plan(installation, {"variables": {}, "content": None, "unknown": "fail", "create": False, "replace_default_secrets": False, **options})
 
 
 def refused(installation, **options):
@@ -214,3 +218,83 @@ def test_variables_beat_the_template(installation):
 def test_template_that_compose_rejects(installation):
     with pytest.raises(AppwriteError, match="^content: .*line 2"):
         plan(installation(), content="_APP_ENV=production\n_APP_DOMAIN='a.example.com\n")
+
+
+# --- a whole file of its own ---
+
+RELEASES = ["1.4.14", "1.6.2", "1.8.1", "1.9.0", "1.9.6"]
+SECRETS = ["_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET"]
+
+
+def created(installation, **what):
+    wanted = plan(installation({}, exists=False, never_started=True, **what), create=True)
+    return parse(wanted.content).values
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_created_file_is_complete(installation, release):
+    """Every documented variable with its default, but for the secrets that the whole world knows."""
+    values = created(installation, release=release, databases=("mariadb",))
+    for name in _variables.names(release):
+        if _variables.documented(name, release) and not name.startswith("_APP_DB_") and name not in SECRETS + [_variables.KEY]:
+            assert values[name] == _variables.default(name, release), name
+    assert values[_variables.KEY] == "", "left to the setting that knows when it may be made"
+    for name in set(SECRETS) & set(_variables.names(release)):
+        assert re.fullmatch("[A-Za-z0-9]{32}", values[name])
+    assert len({values[name] for name in SECRETS}) == 3
+    assert not [name for name, value in values.items() if _variables.is_public_default(name, value)]
+
+
+@pytest.mark.parametrize("database, port", _variables.DATABASE_PORTS.items())
+def test_created_file_names_the_database_of_the_project(installation, database, port):
+    values = created(installation, release="1.9.6", databases=(database,))
+    assert [values[f"_APP_DB_{name}"] for name in ("ADAPTER", "HOST", "PORT")] == [database, database, port]
+    assert values["_APP_VERSION"] == "1.9.6" and values["_APP_IMAGE"] == "appwrite/appwrite"
+
+
+def test_nothing_is_created_over_a_file(installation):
+    assert plan(installation({"_APP_ENV": "production"}), create=True).content is None
+
+
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+def test_nothing_is_created_for_a_database_that_exists(installation, data):
+    said = refused(installation({}, exists=False, data=data), create=True)
+    assert said.startswith("create: there is no .env, but this installation was started before") and "backup" in said
+
+
+@pytest.mark.parametrize("databases", [(), ("mariadb", "mongodb")])
+def test_nothing_is_created_where_the_database_is_not_clear(installation, databases):
+    assert "which database" in refused(installation({}, exists=False, never_started=True, databases=databases), create=True)
+
+
+# --- public defaults ---
+
+DEFAULTS = {"_APP_DB_PASS": "password", "_APP_DB_ROOT_PASS": "rootsecretpassword", "_APP_EXECUTOR_SECRET": "your-secret-key", "_APP_SMTP_PASSWORD": ""}
+
+
+@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+def test_default_secrets_of_a_running_installation(installation, data):
+    """The database was created with its own; they are not free any more."""
+    wanted = plan(installation(DEFAULTS, data=data), replace_default_secrets=True)
+    assert list(wanted.changes) == ["_APP_EXECUTOR_SECRET"] and re.fullmatch("[A-Za-z0-9]{32}", wanted.changes["_APP_EXECUTOR_SECRET"])
+    assert not plan(installation({**DEFAULTS, **wanted.changes}, data=data), replace_default_secrets=True).changes
+
+
+def test_default_secrets_before_the_first_start(installation):
+    wanted = plan(installation(DEFAULTS, never_started=True), replace_default_secrets=True)
+    assert sorted(wanted.changes) == SECRETS and len(set(wanted.changes.values())) == 3
+
+
+def test_default_secrets_stay_where_nobody_asked(installation):
+    assert not plan(installation(DEFAULTS, never_started=True)).changes
+
+
+def test_a_secret_that_was_asked_for_is_not_replaced(installation):
+    variables = {"_APP_EXECUTOR_SECRET": "not-a-real-secret"}
+    assert plan(installation(DEFAULTS), variables=variables, replace_default_secrets=True).changes == variables
+
+
+def test_a_template_with_a_default_does_not_bring_it_back(installation):
+    wanted = plan(installation({"_APP_EXECUTOR_SECRET": "not-a-real-secret"}), content="_APP_EXECUTOR_SECRET=your-secret-key\n",
+                  replace_default_secrets=True)
+    assert wanted.kept == {"_APP_EXECUTOR_SECRET": "not-a-real-secret"} and not wanted.changes

@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the module C(security) and keeps the encryption key in an escrow file on the controller. See C(plugins/modules/key_escrow.py)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from ansible import constants as C
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "escrow": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"},
+    "escrow_file": {"type": "path"},
+    "cluster": {"type": "str"},
+}
+HOW = "start Ansible with --vault-password-file, --vault-id or --ask-vault-pass"
+
+
+class ActionModule(ActionBase):
+    """One task on the managed host where the escrow has the key already; two, of which the first changes nothing, where it has not."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        self._task_vars = task_vars or {}
+        self._arguments = {name: value for name, value in self._task.args.items() if name not in OPTIONS}
+        checked = ArgumentSpecValidator(OPTIONS).validate({name: value for name, value in self._task.args.items() if name in OPTIONS})
+        if checked.error_messages:
+            raise AnsibleActionFail("; ".join(checked.error_messages))
+        self._own = checked.validated_parameters
+        if self._own["escrow"] == "off":
+            return self._secure()
+        if not self._own["escrow_file"]:
+            raise AnsibleActionFail("escrow_file: is missing; name a file on the controller, or set escrow to off")
+        escrow = Escrow(self._own["escrow_file"], self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY)
+        return self._with(escrow) if escrow.usable or escrow.exists else self._without(escrow)
+
+    @property
+    def _given(self) -> str | None:
+        return (self._arguments.get("encryption_key") or {}).get("key")
+
+    def _without(self, escrow: Escrow) -> dict[str, Any]:
+        missing = "the encryption key cannot be kept in %s, since Ansible was given no vault secret: %s" % (escrow.path, HOW)
+        if self._own["escrow"] == "required":
+            raise AnsibleActionFail("escrow: %s. Nothing was changed" % missing)
+        if self._own["cluster"] and self._given is None:
+            raise AnsibleActionFail("cluster: its hosts need one key, and %s; or pass the key. Nothing was changed" % missing)
+        result = self._secure()
+        if _has_own_key(result):
+            result.setdefault("warnings", []).append("%s%s. Until then, losing .env loses the data" % (missing[:1].upper(), missing[1:]))
+        return dict(result, escrow={"state": "none", "file": escrow.path})
+
+    def _with(self, escrow: Escrow) -> dict[str, Any]:
+        escrow.read()
+        if escrow.key is not None and self._given in (None, escrow.key):
+            return self._from(escrow)
+        if self._task.check_mode:
+            result = self._secure()
+            state = "written" if _has_own_key(result) else "none"
+            return dict(result, changed=result.get("changed") or state == "written", escrow={"state": state, "file": escrow.path})
+        with escrow.locked():
+            escrow.read()  # another fork may have been here first
+            if escrow.key is not None and self._given in (None, escrow.key):
+                return self._from(escrow)
+            escrow.check_writable()
+            return self._into(escrow)
+
+    def _from(self, escrow: Escrow) -> dict[str, Any]:
+        return dict(self._secure(escrowed=escrow.key), escrow={"state": "kept", "file": escrow.path})
+
+    def _into(self, escrow: Escrow) -> dict[str, Any]:
+        """Learns in check mode which key the host has or would get, saves that, and only then has it written."""
+        password = new_password()
+        with self._checking():
+            foreseen = self._secure(seal=password)
+        if foreseen.get("failed") or not _has_own_key(foreseen):
+            return foreseen if foreseen.get("failed") else dict(self._secure(), escrow={"state": "none", "file": escrow.path})
+        key, state = unseal(foreseen["key"]["sealed"], password), foreseen["key"]["state"]
+        if escrow.key is not None and state != "kept":
+            raise AnsibleActionFail(
+                "key: the escrow %s holds another key (fingerprint %s) than the one that was passed (fingerprint %s), and the host has neither. "
+                "Leave `key` out, or move the escrow file away if it belongs to another installation. Nothing was changed"
+                % (escrow.path, fingerprint(escrow.key), fingerprint(key)))
+        escrow.add(key, self._origin(foreseen))
+        result = self._secure(key=key) if state == "kept" else self._secure(escrowed=key, key=key)
+        if not result.get("failed"):
+            result["key"]["state"] = state
+            result["changed"] = True
+        for warning in foreseen.get("warnings") or []:
+            if warning not in (result.get("warnings") or []):
+                result.setdefault("warnings", []).append(warning)
+        return dict(result, escrow={"state": "written", "file": escrow.path})
+
+    def _secure(self, **key_options: Any) -> dict[str, Any]:
+        arguments = dict(self._arguments)
+        arguments["encryption_key"] = {**(arguments.get("encryption_key") or {}), **key_options}
+        result: dict[str, Any] = self._execute_module(
+            module_name="selfhost.appwrite.security", module_args=arguments, task_vars=self._task_vars)
+        return result
+
+    @contextlib.contextmanager
+    def _checking(self) -> Iterator[None]:
+        self._task.check_mode = True
+        try:
+            yield
+        finally:
+            self._task.check_mode = False
+
+    def _origin(self, foreseen: dict[str, Any]) -> dict[str, Any]:
+        origin = {"host": self._task_vars.get("inventory_hostname"), "cluster": self._own["cluster"],
+                  "project_src": self._arguments.get("project_src"), "project": foreseen.get("project"), "release": foreseen.get("release")}
+        return {name: str(value) for name, value in origin.items() if value}
+
+
+def _has_own_key(result: dict[str, Any]) -> bool:
+    key = result.get("key") or {}
+    return not result.get("failed") and key.get("state") not in (None, "placeholder_kept")
