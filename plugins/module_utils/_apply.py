@@ -105,7 +105,7 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document) -> d
         # A run that was killed while it waited is ended by the next one.
         awaited = {container.service for container in before if container.status == "running" and not (_trouble(container) or _is_up(container))}
         if prediction.changes or pull == "always":
-            warnings += _compose_warnings(_up(instance, timeout, pull))
+            warnings += _compose_warnings(_up(instance, before, timeout, pull))
             recreated, started = _what_happened(before, instance.containers())
             awaited |= set(recreated) | set(started)
         else:
@@ -121,11 +121,16 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document) -> d
         "services": sorted(instance.services), "warnings": warnings, "diff": _diff(before, prediction)}
 
 
-def _up(instance: Instance, timeout: float, pull: str) -> str:
+def _up(instance: Instance, before: Sequence[Container], timeout: float, pull: str) -> str:
+    started = {container.service for container in before if container.status != "created"}
+    for container in before:
+        # A compose that was killed left it to take another's place. The next one would fail on its name, once for each service.
+        if container.status == "created" and container.service in started:
+            instance.compose.docker(["rm", container.id], tolerate=True)
     try:
         said = instance.compose.up(timeout, pull)
     except ComposeError as error:
-        raise _up_failed(instance, error) from None
+        raise _up_failed(instance, before, error) from None
     instance.forget_containers()
     return said
 
@@ -204,7 +209,7 @@ def _wait(instance: Instance, touched: set[str], timeout: float) -> None:
 
 
 def _trouble(container: Container) -> str:
-    if container.health == "unhealthy":
+    if container.health == "unhealthy" and container.status == "running":  # the engine says it of what was stopped, too
         return "is unhealthy"
     if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container.started_at) >= SETTLED):
         return "keeps restarting (exit code %d)" % container.exit_code
@@ -231,13 +236,13 @@ def _did_not_come_up(instance: Instance, container: Container, trouble: str) -> 
         service=container.service, log=log)
 
 
-def _up_failed(instance: Instance, error: ComposeError) -> AppwriteError:
-    """compose names a container in prose; the states say which service it was."""
+def _up_failed(instance: Instance, before: Sequence[Container], error: ComposeError) -> AppwriteError:
+    """compose names a container in prose; the states say which service it was. One that stands still since before is not the reason."""
     instance.forget_containers()
     try:
         for container in instance.containers():
             trouble = _trouble(container) or ("is restarting" if container.status == "restarting" else "")
-            if trouble:
+            if trouble and (container.status == "running" or container not in before):
                 return _did_not_come_up(instance, container, trouble)
     except ComposeError:
         pass

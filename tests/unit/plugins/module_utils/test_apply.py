@@ -55,6 +55,7 @@ STATES = {
     "healthy": ({"health": "healthy"}, "", True),
     "starting": ({"health": "starting"}, "", False),
     "unhealthy": ({"health": "unhealthy"}, "is unhealthy", None),
+    "stopped, which the engine calls unhealthy": ({"status": "exited", "health": "unhealthy"}, "", True),
     "created": ({"status": "created", "started_at": "0001-01-01T00:00:00Z"}, "", False),
     "done": ({"status": "exited"}, "", True),
     "failed": ({"status": "exited", "exit_code": 3}, "exited with code 3", None),
@@ -280,6 +281,24 @@ def test_up_that_fails_beside_a_service_that_restarted_once(run_module, engine):
     engine.now[1] = replace(engine.now[1], restarts=1, health="healthy")
     engine.then = ComposeError("failed", "docker compose up failed: port is already allocated")
     assert "port is already allocated" in run_module("apply")["msg"]
+
+
+def test_up_that_fails_beside_a_service_that_stood_still(run_module, engine):
+    outdate(engine)
+    engine.now[1] = replace(engine.now[1], status="exited", exit_code=137)
+    engine.then = ComposeError("failed", "docker compose up failed: port is already allocated")
+    assert "port is already allocated" in run_module("apply")["msg"]
+    assert engine.calls == ["up"]
+
+
+def test_what_an_interrupted_up_left_is_removed(run_module, engine, monkeypatch):
+    """Only what never ran, and only beside another container of its service."""
+    outdate(engine)
+    never = {"status": "created", "started_at": "0001-01-01T00:00:00Z"}
+    engine.now += [container(id="temporary", **never), container("redis", **never)]
+    monkeypatch.setattr(Compose, "docker", lambda _compose, arguments, **_unused: engine.calls.append(arguments))
+    run_module("apply")
+    assert engine.calls == [["rm", "temporary"], "up"]
 
 
 def test_service_that_an_interrupted_run_started(run_module, engine):

@@ -1,0 +1,218 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The file is written, and something dies before its containers run on it: the play goes back, or the next one ends what this one began."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from testbed._base import run
+
+from integration.support import HTTPS, KEY, Play, Stack, read_env, small, succeed
+
+FAIL = "Fail with the reason"
+
+
+# --- what dies ---
+
+
+def _parents() -> dict[int, int]:
+    """Every process with its parent."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            found[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def _runs(process: int, *words: str) -> bool:
+    with contextlib.suppress(OSError):
+        command = Path(f"/proc/{process}/cmdline").read_text()
+        return all(word in command for word in words)
+    return False
+
+
+def everything(_stack: Stack) -> set[int]:
+    """ansible-playbook, started by this process, and all that it started."""
+    parents = _parents()
+    found = {process for process, parent in parents.items() if parent == os.getpid() and _runs(process, "ansible-playbook")}
+    while more := {process for process, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def compose(stack: Stack) -> set[int]:
+    """docker compose up, which is docker and its plugin."""
+    return {process for process in everything(stack) if _runs(process, "compose", "\0up\0")}
+
+
+def module(stack: Stack) -> set[int]:
+    return {process for process in everything(stack) if _runs(process, "AnsiballZ_apply")}
+
+
+def all_but_compose(stack: Stack) -> set[int]:
+    return everything(stack) - compose(stack)
+
+
+# --- when ---
+
+
+def written(stack: Stack) -> Callable[[], bool]:
+    """The file has changed, and no container has."""
+    old = (stack.directory / ".env").read_bytes()
+    return lambda: (stack.directory / ".env").read_bytes() != old
+
+
+def in_up(stack: Stack) -> Callable[[], bool]:
+    """compose has made a new container."""
+    old = _ids(stack)
+    return lambda: not _ids(stack) <= old
+
+
+def in_wait(stack: Stack) -> Callable[[], bool]:
+    """compose is done, and its containers are not up yet."""
+    begun = in_up(stack)
+    return lambda: begun() and not compose(stack)
+
+
+# --- what happens, and what is left ---
+
+
+def _ids(stack: Stack) -> set[str]:
+    """Of every container; in the middle of things a service has two."""
+    return set(run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stack.project.name}").split())
+
+
+def interrupted(stack: Stack, moment: Callable[[], bool], blow: Callable[[], object]) -> tuple[Play, str]:
+    """A play that is dealt a blow at a moment, and the key that it had generated."""
+    with ThreadPoolExecutor() as pool:
+        playing = pool.submit(stack.secure)
+        while not moment():
+            assert not playing.done(), playing.result().output
+            time.sleep(0.02)
+        key = stack.env()[KEY]
+        blow()
+        return playing.result(), key
+
+
+def assert_old_but_for_the_key(stack: Stack, old: Mapping[str, str], key: str) -> None:
+    assert stack.env() == {**old, KEY: key}
+    assert set(stack.project.ps().values()) <= {"running", "healthy"}
+    assert len(_ids(stack)) == len(stack.project.ps())
+    stack.assert_in_force()
+
+
+def kill(stack: Stack, victims: Callable[[Stack], set[int]]) -> None:
+    found = victims(stack)
+    assert found
+    for process in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def assert_converges(stack: Stack, key: str) -> None:
+    """The next run ends what was begun, with the key of then, and leaves nothing to do."""
+    play = stack.secure()
+    assert play.rc == 0, play.output
+    assert stack.env()[KEY] == key
+    assert stack.env()[HTTPS] == "enabled"
+    assert set(stack.project.ps().values()) <= {"running", "healthy"}
+    assert len(_ids(stack)) == len(stack.project.ps())
+    stack.assert_in_force()
+    assert succeed("apply", stack.arguments)["changed"] is False
+
+
+@small("interrupted")
+@pytest.mark.parametrize("victims", [compose, module])
+def test_play_goes_on(stack, victims):
+    """The old file is put back but for the key, and the old values run again."""
+    old = stack.env()
+    play, key = interrupted(stack, in_up(stack), lambda: kill(stack, victims))
+    assert play.rc == 2, play.output
+    reason = play.result(FAIL)["msg"]
+    print(reason)
+    assert "was put back and applied" in reason
+    assert_old_but_for_the_key(stack, old, key)
+
+
+@small("interrupted")
+def test_backup_is_gone(stack):
+    """Nothing is said to have been put back that was not."""
+    stack.project.fail("appwrite-worker-mails")
+    play, _key = interrupted(stack, in_up(stack), lambda: [path.unlink() for path in stack.directory.glob(".env.*.bak")])
+    assert play.rc == 2, play.output
+    reason = play.result(FAIL)["msg"]
+    assert "the service appwrite-worker-mails" in reason and "Going back failed too: rollback_file: " in reason and "was put back" not in reason
+    assert stack.env()[HTTPS] == "enabled"
+
+
+MOMENTS = {"between write and apply": (written, everything), "in up, compose goes on": (in_up, all_but_compose), "in the wait": (in_wait, everything)}
+
+
+@small("interrupted")
+@pytest.mark.parametrize(("moment", "victims"), MOMENTS.values(), ids=MOMENTS)
+def test_play_dies(stack, moment, victims):
+    play, key = interrupted(stack, moment(stack), lambda: kill(stack, victims))
+    assert play.rc == -signal.SIGKILL
+    assert_converges(stack, key)
+
+
+@small("interrupted")
+def test_play_dies_and_the_project_is_taken_down(stack):
+    """No container shows any more that the key has run."""
+    _play, key = interrupted(stack, in_up(stack), lambda: kill(stack, everything))
+    stack.project.compose("down")
+    assert_converges(stack, key)
+
+
+@small("interrupted")
+def test_containers_that_ran_are_gone(stack):
+    """What they stored is sealed with a key that no container shows any more."""
+    backup = Path(succeed("security", {**stack.arguments, "encryption_key": {}})["backup_file"]).name
+    key = stack.env()[KEY]
+    stack.project.up("appwrite")
+    stack.project.compose("rm", "--stop", "--force", "appwrite")
+    result = succeed("apply", {**stack.arguments, "rollback_file": str(stack.directory / backup)})
+    assert f"{KEY} is not rolled back: containers may have run" in "".join(result["warnings"])
+    assert_old_but_for_the_key(stack, read_env(stack.directory, backup), key)
+
+
+# --- the engine and the host ---
+
+
+@pytest.mark.xdist_group("machine")
+def test_engine_dies(machine):
+    """The old file is back though nothing can be applied, and the key that may have run stays."""
+    engine, stack = machine
+    old = stack.env()
+    play, key = interrupted(stack, in_up(stack), engine.kill)
+    assert play.rc == 2, play.output
+    reason = play.result(FAIL)["msg"]
+    assert reason.count("the Docker Engine does not answer") == 2
+    assert "was put back" in reason and "could not be applied" in reason and "may have run with the new key" in reason
+    assert stack.env() == {**old, KEY: key}
+    engine.start()
+    assert_converges(stack, key)
+
+
+@pytest.mark.xdist_group("machine")
+@pytest.mark.parametrize("moment", [written, in_up])
+def test_host_reboots(machine, moment):
+    engine, stack = machine
+
+    def power_off() -> None:
+        kill(stack, everything)
+        engine.power_off()
+
+    play, key = interrupted(stack, moment(stack), power_off)
+    assert play.rc == -signal.SIGKILL
+    engine.start()
+    assert_converges(stack, key)

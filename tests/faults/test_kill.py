@@ -1,0 +1,369 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run that is killed at any system call leaves the old file or the new one, and the next run ends what it began.
+
+A point is the moment before one call: its name, its number among the calls of that name, and the scenario. C(KILL_POINTS=all) kills before
+every system call that a module makes once it is loaded, whatever it is about.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from testbed._base import clean_environ
+
+from integration.support import CHECKOUT, KEY, NOT_A_KEY, WORK, module, read_env, set_env, succeed, tree, without
+from integration.test_bad_input import NO_DOCKER
+
+ALL = os.environ.get("KILL_POINTS") == "all"
+# A module's imports take most of its time and touch nothing of the project, so they are done once, and then each run is a fork. Docker is left
+# out for the same reason: test_with_compose has it. The fingerprint of a key is slow on purpose, and touches no file.
+_FORKS = """
+import json, os, runpy, signal, subprocess, sys, time
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
+from ansible_collections.selfhost.appwrite.plugins.modules import security
+encryption_key._ROUNDS = 1
+for line in sys.stdin:
+    file, given, answer, strace = json.loads(line)
+    child = os.fork()
+    if not child:
+        sys.stdin = open(given)
+        os.dup2(os.open(answer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
+        if strace:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        runpy.run_path(file, run_name="__main__")
+    if strace:
+        os.waitpid(child, os.WUNTRACED)
+        tracer = subprocess.Popen([*strace, "-p", str(child)])
+        while "TracerPid:\\t0\\n" in open(f"/proc/{child}/status").read() and tracer.poll() is None:
+            time.sleep(0.001)
+        os.kill(child, signal.SIGCONT)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if strace:
+        tracer.wait()
+    print(status, flush=True)
+"""
+_SIGKILLED = -9
+_CALL = re.compile(r"(\w+)\((.*)")
+_CHANGES = {"mkdir", "write", "fsync", "chown", "chmod", "setxattr", "removexattr", "rename", "renameat2", "unlink", "unlinkat", "rmdir"}
+_LOOKS = {"openat", "read"}
+_BACKUP = ".env.2026010%dT000000Z.bak"
+
+
+class Call(NamedTuple):
+    name: str
+    ordinal: int
+    """among the calls of this name, from 1"""
+    arguments: str
+
+    @property
+    def changes(self) -> bool:
+        return self.name in _CHANGES or self.name == "openat" and "O_CREAT" in self.arguments
+
+
+class Forks:
+    """Runs the module in forks of one process, where there is no docker."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._given, self.answer = scratch / "given", str(scratch / "answer")
+        self._process = subprocess.Popen(
+            [*NO_DOCKER, sys.executable, "-c", _FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            env={**clean_environ(), "PYTHONPATH": str(WORK / "import"), "PYTHONPYCACHEPREFIX": str(WORK / "pycache")})
+
+    def run(self, arguments: Mapping[str, Any], *strace: str) -> int:
+        self._given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        request = [str(CHECKOUT / "plugins" / "modules" / "security.py"), str(self._given), self.answer, strace]
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(request) + "\n")
+        return int(self._process.stdout.readline())
+
+    def succeed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        assert self.run(arguments) == 0, Path(self.answer).read_text()
+        result: dict[str, Any] = json.loads(Path(self.answer).read_text())
+        return result
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+class Whole:
+    """Runs the module as Ansible does, with docker compose."""
+
+    answer = "1<pipe:"
+
+    def run(self, arguments: Mapping[str, Any], *strace: str) -> int:
+        try:
+            return int(module("security", arguments, prefix=strace)["rc"])
+        except json.JSONDecodeError:  # no answer
+            return _SIGKILLED
+
+    def succeed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return succeed("security", arguments)
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    found = Forks(tmp_path_factory.mktemp("forks"))
+    yield found
+    found.end()
+
+
+# --- what a run finds ---
+
+
+@dataclass(frozen=True)
+class Scenario:
+    options: Mapping[str, Any]
+    prepare: Callable[[Path], object]
+    strace: tuple[str, ...] = ()
+    """a fault besides the kill"""
+
+
+def _no_key(directory: Path) -> None:
+    without(directory, KEY)
+    (directory / ".env").chmod(0o644)
+
+
+def _odd(directory: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root may give a file away")
+    set_env(directory, **{KEY: NOT_A_KEY})
+    os.chown(directory / ".env", 12345, 54321)
+    (directory / ".env").chmod(0o440)
+    subprocess.run(["setfacl", "-m", "u:23456:r", directory / ".env"], check=True)
+    os.setxattr(directory / ".env", "trusted.note", b"ours")
+
+
+def _open_to_all(directory: Path) -> None:
+    set_env(directory, **{KEY: NOT_A_KEY})
+    (directory / ".env").chmod(0o644)
+
+
+def _many_backups(directory: Path) -> None:
+    """The oldest has another key, and so has to stay."""
+    set_env(directory, **{KEY: NOT_A_KEY[::-1]})
+    for number in range(1, 5):
+        shutil.copyfile(directory / ".env", directory / (_BACKUP % number))
+        (directory / (_BACKUP % number)).chmod(0o600)
+        set_env(directory, **{KEY: NOT_A_KEY})
+
+
+def _link(directory: Path) -> None:
+    _no_key(directory)
+    (directory / "secrets").mkdir()
+    (directory / ".env").rename(directory / "secrets" / "appwrite.env")
+    (directory / ".env").symlink_to("secrets/appwrite.env")
+
+
+def _killed_before(directory: Path) -> None:
+    _no_key(directory)
+    left = directory / ".selfhost-appwrite-abcdefgh"
+    left.mkdir(0o700)
+    for name in ("candidate", "backup"):
+        shutil.copyfile(directory / ".env", left / name)
+
+
+def _no_file(directory: Path) -> None:
+    (directory / ".env").unlink()
+
+
+_SECURE = {"encryption_key": {}, "https": {}, "console_access": {"root_only": True}}
+_FILE = {"encryption_key": {}, "env": {"content": "_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n"}}
+_NO_EXCHANGE = ("-e", "inject=renameat2:error=EINVAL")
+SCENARIOS = {
+    "no key": Scenario(_SECURE, _no_key),
+    "odd owner, mode and ACL": Scenario(_SECURE, _odd),
+    "no file": Scenario(_FILE, _no_file),
+    "narrower mode": Scenario({**_SECURE, "mode": "0600"}, _open_to_all),
+    "backups to prune": Scenario({**_SECURE, "backup_keep": 2}, _many_backups),
+    "symbolic link": Scenario(_SECURE, _link),
+    "killed before": Scenario(_SECURE, _killed_before),
+    "no exchange": Scenario(_SECURE, _no_key, _NO_EXCHANGE),
+    "no exchange, no file": Scenario(_FILE, _no_file, _NO_EXCHANGE),
+}
+
+
+# --- what is left ---
+
+
+class State(NamedTuple):
+    text: bytes
+    mode: int
+    owner: tuple[int, int]
+    attributes: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, path: Path) -> State | None:
+        if not path.exists():
+            return None
+        status = path.stat()
+        return cls(path.read_bytes(), status.st_mode, (status.st_uid, status.st_gid), {name: os.getxattr(path, name) for name in os.listxattr(path)})
+
+
+def _key(state: State | None) -> bytes | None:
+    found = state and re.search(rb"^_APP_OPENSSL_KEY_V1=(.+)", state.text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _exposed(directory: Path) -> Iterator[Path]:
+    """What others may read."""
+    for path in directory.iterdir():
+        mode = path.lstat().st_mode
+        if path.is_dir() and not path.is_symlink():
+            if mode & 0o011:
+                yield from _exposed(path)
+        elif mode & 0o044:
+            yield path
+
+
+class Victim:
+    """A scenario, with what an undisturbed run makes of it."""
+
+    def __init__(self, scenario: Scenario, template: Path, scratch: Path, runner: Forks | Whole) -> None:
+        self._scenario, self._scratch, self._runner = scenario, scratch, runner
+        self._number, self._found = 0, scratch / "found"
+        self._found.mkdir()
+        for name in (".env", "docker-compose.yml"):
+            shutil.copyfile(template / name, self._found / name)
+        scenario.prepare(self._found)
+        self.directory = self._fresh()
+        self._old = State.of(self.directory / ".env")
+        self._exposed = {path.name for path in _exposed(self.directory)}
+        log = scratch / "log"
+        assert runner.run(self._arguments(self.directory), "strace", *scenario.strace, "-qq", "-y", "-o", str(log)) == 0
+        self._new = self._comparable(State.of(self.directory / ".env"))
+        assert self._new not in (None, self._old)
+        seen: Counter[str] = Counter()
+        self.calls = []
+        for line in log.read_text().splitlines():
+            found = _CALL.match(line)
+            if found:
+                seen[found[1]] += 1
+                self.calls.append(Call(found[1], seen[found[1]], found[2]))
+
+    def concerned(self) -> list[Call]:
+        """The calls that change, open or read something of the project, from the first change to the answer: outside there is nothing to undo."""
+        mine = [call for call in self.calls if str(self.directory) in call.arguments or self._runner.answer in call.arguments]
+        first = next(number for number, call in enumerate(mine) if call.changes)
+        last = next(number for number, call in enumerate(mine) if call.name == "write" and self._runner.answer in call.arguments)
+        return [call for call in mine[first:last + 1] if call.name in _CHANGES | _LOOKS]
+
+    def kill(self, call: Call) -> bool:
+        """Whether the run was killed; if so, looks at what is left and runs again."""
+        directory = self._fresh()
+        before = tree(directory)
+        inject = f"inject={call.name}:signal=SIGKILL:when={call.ordinal}"
+        fault = self._scenario.strace if call.name != "renameat2" else ()
+        trace = f"trace={call.name}{',renameat2' if fault else ''}"
+        status = self._runner.run(self._arguments(directory), "strace", "-qq", "-o", "/dev/null", "-e", trace, *fault, "-e", inject)
+        if status == _SIGKILLED:
+            self._check_left(directory, before)
+            self._check_next(directory)
+        shutil.rmtree(directory)
+        return status == _SIGKILLED
+
+    def _fresh(self) -> Path:
+        self._number += 1
+        directory = self._scratch / f"project{self._number}"
+        subprocess.run(["cp", "--archive", self._found, directory], check=True)
+        return directory
+
+    def _arguments(self, directory: Path) -> dict[str, Any]:
+        return {"project_src": str(directory), **self._scenario.options}
+
+    def _comparable(self, state: State | None) -> State | None:
+        """A generated key is another one each time."""
+        if state is None or _key(self._old):
+            return state
+        return state._replace(text=re.sub(rb"^(_APP_OPENSSL_KEY_V1=)[\w-]{64}$", rb"\1generated", state.text, flags=re.MULTILINE))
+
+    def _check_left(self, directory: Path, before: Mapping[str, tuple[int, bytes]]) -> None:
+        assert self._comparable(State.of(directory / ".env")) in (self._old, self._new)
+        assert {path.name for path in _exposed(directory)} <= self._exposed
+        for path in directory.rglob("*.bak"):
+            assert path.stat().st_mode & 0o7777 == 0o600
+            assert path.read_bytes() == (before[path.name][1] if path.name in before else self._old and self._old.text)
+        handle = os.open((directory / ".env").resolve().parent, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(handle)
+
+    def _check_next(self, directory: Path) -> None:
+        left = State.of(directory / ".env")
+        assert self._runner.succeed(self._arguments(directory))["changed"] == (self._comparable(left) != self._new)
+        assert self._comparable(State.of(directory / ".env")) == self._new
+        assert (directory / ".env").read_text().count(f"{KEY}=") == 1
+        assert (_key(left) or b"").decode() in ("", read_env(directory)[KEY]), "a key that is there is never replaced"
+        assert not list(directory.rglob(".selfhost-appwrite-*"))
+        if self._scenario.prepare is _many_backups:
+            assert (directory / (_BACKUP % 1)).exists(), "it holds the only copy of another key"
+        if isinstance(self._runner, Whole):  # it takes a second
+            return
+        files = tree(directory)
+        assert not self._runner.succeed(self._arguments(directory))["changed"]
+        assert tree(directory) == files
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+def test_killed(scenario, _template, tmp_path, forks):
+    victim = Victim(scenario, _template, tmp_path, forks)
+    points = victim.calls if ALL else victim.concerned()
+    reached = [call for call in points if victim.kill(call)]
+    print(f"killed at {len(reached)} points, {sum(call.changes for call in points)} of them before a change of the disk")
+    assert len(reached) == len(points) or ALL, "memory is asked for at other moments each time, files are not"
+
+
+def test_with_compose(_template, tmp_path):
+    """Killed as a user's run would be, from its start; also while it waits for compose, which outlives it and must not keep the lock."""
+    victim = Victim(SCENARIOS["no key"], _template, tmp_path, Whole())
+    points = [Call("poll", 1, ""), *(call for call in victim.concerned() if call.name in _CHANGES)]
+    assert all([victim.kill(call) for call in points])
+    print(f"killed at {len(points)} points with compose")
+
+
+@pytest.mark.parametrize("point", ["rename:signal=SIGKILL:when=1", "renameat2:signal=SIGKILL:when=1", "fsync:signal=SIGKILL:when=4"])
+def test_rollback(directory, tmp_path, point):
+    """Without an engine nothing can be applied, so the next run puts the file back and then fails."""
+    path, backup = directory / ".env", tmp_path / "backup"
+    shutil.copyfile(path, backup)
+    set_env(directory, _APP_DOMAIN="appwrite.example.com")
+    texts = path.read_bytes(), backup.read_bytes()
+    options = {"environ": {**clean_environ(), "DOCKER_HOST": "unix:///nonexistent"}}
+    arguments = {"project_src": str(directory), "rollback_file": str(backup)}
+    with pytest.raises(json.JSONDecodeError):  # no answer
+        module("apply", arguments, prefix=("strace", "-qq", "-o", "/dev/null", "-e", f"trace={point.partition(':')[0]}", "-e", f"inject={point}"), **options)
+    assert path.read_bytes() in texts
+    assert "the Docker Engine does not answer" in module("apply", arguments, **options)["msg"]
+    assert path.read_bytes() == texts[1] and not list(directory.glob(".selfhost-appwrite-*"))
+
+
+@pytest.mark.parametrize("name", ["odd owner, mode and ACL", "no exchange"])
+def test_on_disk_before_it_is_told(name, _template, tmp_path, forks):
+    victim = Victim(SCENARIOS[name], _template, tmp_path, forks)
+
+    def moments(call: str, argument: str) -> list[int]:
+        return [number for number, found in enumerate(victim.calls) if found.name == call and argument in found.arguments]
+
+    whole_backup, = moments("fsync", "/backup>")
+    named_backup, = moments("rename", '/backup", ')
+    whole_candidate, = moments("fsync", "/candidate>")
+    switch = moments("rename" if name == "no exchange" else "renameat2", '/candidate", ')[-1]
+    told = moments("write", forks.answer)[0]
+    recorded = moments("fsync", f"<{victim.directory}>")
+    assert whole_backup < named_backup < recorded[0] < switch and whole_candidate < switch < recorded[-1] < told
+    dressed = [number for call in ("write", "chown", "setxattr", "chmod") for number in moments(call, "/candidate")]
+    assert len(dressed) >= 2 and max(dressed) < whole_candidate
