@@ -25,7 +25,7 @@ options:
     description:
       - The key to use when none is set, for example the one of another host that shares the database, or a lost one from a safe.
       - Refused where it is empty, a known placeholder, shorter than 16 bytes, not expressible in a C(.env) file, or not the key that is set.
-    type: str
+    type: raw
   length:
     description:
       - The number of characters of a generated key, from V(32) to V(256). They are drawn from C([A-Za-z0-9]).

@@ -93,6 +93,10 @@ escrow:
   sample:
     state: written
     file: /home/ada/servers/.appwrite-escrow/appwrite.example.com.yml
+backup_file:
+  description: See RV(selfhost.appwrite.security#module:backup_file).
+  type: str
+  returned: success
 key:
   description: See RV(selfhost.appwrite.security#module:key).
   type: dict

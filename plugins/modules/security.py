@@ -25,7 +25,7 @@ options:
     suboptions:
       key:
         description: See O(selfhost.appwrite.encryption_key#module:key).
-        type: str
+        type: raw
       length:
         description: See O(selfhost.appwrite.encryption_key#module:length).
         type: int

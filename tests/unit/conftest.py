@@ -70,8 +70,8 @@ def installation() -> Callable[..., Installation]:
                 asked.append(question)
             return value
 
-        return Installation(
-            release, values or {}, lambda: answer("data", Evidence(data, "the evidence is %s" % data, never_started)), lambda: answer("keys", keys or {}), **more)
+        evidence = Evidence(data, "the evidence is %s" % data, never_started)
+        return Installation(release, values or {}, lambda: answer("data", evidence), lambda: answer("keys", keys or {}), **more)
 
     return make
 

@@ -27,13 +27,14 @@ _ALPHABETS = (
     string.digits + string.ascii_lowercase, string.digits + string.ascii_uppercase, ALPHABET, ALPHABET + "-_", ALPHABET + "+/=",
     ALPHABET + string.punctuation + " ")
 """From which keys are usually drawn, smallest first."""
+_SHORTEST_SEAL = 32
 WEAK = 64
 """Bits below which a key is warned of."""
 _ROUNDS = 200_000
 _SALT = b"selfhost.appwrite fingerprint, version 1"
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "key": {"type": "str", "no_log": True},
+    "key": {"type": "raw", "no_log": True},
     "length": {"type": "int", "default": 64, "no_log": False},
     "placeholder": {"type": "str", "choices": ["replace_if_unused", "keep"], "default": "replace_if_unused"},
     "escrowed": {"type": "str", "no_log": True},
@@ -80,9 +81,12 @@ def same_cipher(left: str, right: str) -> bool:
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
+    if options["seal"] is not None and len(options["seal"]) < _SHORTEST_SEAL:
+        raise Refusal("seal: is shorter than %d characters; give a random password of that length, made for this task" % _SHORTEST_SEAL)
     planned = _plan(installation, options)
     key = planned.changes.get(NAME) or in_force(installation.values)
-    assert planned.key is not None
+    if planned.key is None:
+        return planned
     if planned.key.effective_bits < WEAK and not _variables.is_public_default(NAME, key):
         planned.warnings.append(
             "%s is weak: AES uses its first 16 bytes, which hold about %d bits%s"
@@ -98,6 +102,8 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         raise Refusal("length: %d is outside of 32 to 256 characters" % length)
     current = in_force(installation.values)
     given, escrowed = options["key"], options["escrowed"]
+    if given is not None and not isinstance(given, str):
+        raise Refusal("key: is not text; put it in quotes")
     if given == "":
         raise Refusal("key: is empty; leave it out to have one generated, or pass at least 16 bytes")
     if escrowed is not None and given not in (None, escrowed):
@@ -109,9 +115,10 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
             raise _disagree(escrowed, ".env", current)
         return _present(current, given)
     if escrowed is not None:
+        _check(escrowed, "escrowed")
         return _restored(installation, current, escrowed)
     if given is not None:
-        _check(given)
+        _check(given, "key")
     if current and options["placeholder"] == "keep":
         if given is not None:
             raise Refusal("key: placeholder=keep leaves the public default in force, so this key would not be used; drop one of the two")
@@ -209,15 +216,16 @@ def _set(state: str, key: str, warnings: list[str] | None = None) -> Plan:
     return Plan(changes={NAME: key}, warnings=list(warnings or []), key=describe(state, key))
 
 
-def _check(key: str) -> None:
+def _check(key: str, option: str) -> None:
     if _variables.is_public_default(NAME, key):
-        raise Refusal("key: is a public placeholder; leave it out to have one generated")
+        raise Refusal("%s: is a public placeholder; leave it out to have one generated" % option)
     if len(key.encode("utf-8", "surrogateescape")) < CIPHER_BYTES:
-        raise Refusal("key: is shorter than 16 bytes, the length of an AES-128 key; pass a longer one or leave it out to have one generated")
+        raise Refusal(
+            "%s: is shorter than 16 bytes, the length of an AES-128 key; pass a longer one or leave it out to have one generated" % option)
     try:
         quote(key)
     except AppwriteError as error:
-        raise Refusal("key: cannot be written into .env: %s" % error) from None
+        raise Refusal("%s: cannot be written into .env: %s" % (option, error)) from None
 
 
 def _cipher_key(key: str) -> bytes:

@@ -42,8 +42,8 @@ def escrow(tmp_path):
     return found
 
 
-def opened(path, secrets=SECRETS):
-    again = Escrow(str(path), secrets)
+def opened(path, secrets=None):
+    again = Escrow(str(path), SECRETS if secrets is None else secrets)
     again.read()
     return again
 

@@ -361,8 +361,8 @@ def test_another_key_than_the_escrowed_is_refused(installation):
 
 @pytest.mark.parametrize("options", [{}, {"key": "not-a-real-key-of-the-user"}, {"escrowed": ESCROWED}])
 def test_sealed_for_the_one_who_asks(installation, options):
-    planned = plan(installation(), seal="password", **options)
-    assert unseal(planned.key.public()["sealed"], "password") == planned.changes[NAME]
+    planned = plan(installation(), seal="p" * 32, **options)
+    assert unseal(planned.key.public()["sealed"], "p" * 32) == planned.changes[NAME]
     assert "sealed" not in plan(installation()).key.public()
 
 
@@ -370,3 +370,12 @@ def test_sealed_for_the_one_who_asks(installation, options):
 def test_a_weak_key_that_is_set_is_warned_of(installation, options):
     planned = plan(installation(), **options)
     assert "weak" in planned.warnings[0] and "about 53 bits" in planned.warnings[0] and "it is kept" not in planned.warnings[0]
+
+
+def test_password_that_could_be_guessed(installation):
+    assert refused(installation(), seal="p" * 31).startswith("seal: is shorter than 32")
+
+
+@pytest.mark.parametrize("given", [["not-a-real-key-in-a-list"], {"key": "not-a-real-key"}, 12345678901234567890, True])
+def test_key_that_is_no_text(installation, given):
+    assert refused(installation(), key=given) == "key: is not text; put it in quotes"
