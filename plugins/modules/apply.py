@@ -16,6 +16,7 @@ description:
   - Runs C(docker compose up -d) where the configuration hashes, image ids and states say that it would change something, waits until every
     touched service is up and healthy, and compares the real environment of every container with the C(.env) file.
   - Also runs C(exec appwrite vars) and checks that what it prints agrees.
+  - Services that an earlier run left starting are waited for too.
   - Fails with the name of the service and its last log lines where one does not come up.
   - Refuses to recreate containers with another encryption key than the one they run with, where the installation holds data.
 options:
@@ -40,7 +41,7 @@ options:
     description:
       - A backup of the C(.env) file, as RV(selfhost.appwrite.security#module:backup_file), which takes the place of the file before it is
         applied. The file as it was is kept as a backup of its own, see RV(backup_file).
-      - An encryption key that a container has run with stays in the file, since data may be sealed with it.
+      - An encryption key that a container has, or may have, run with stays in the file, since data may be sealed with it.
     type: path
   backup_keep:
     description:

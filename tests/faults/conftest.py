@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,7 @@ def _machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine,
         yield engine, found
     finally:
         engine.power_off()
+        shutil.rmtree(engine.directory)
         project.down()
 
 

@@ -29,7 +29,7 @@ class Engine:
     """Starts with start(). Its containers' files are below the directory, its processes in namespaces of their own."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._machine: subprocess.Popen[str] | None = None
         self._dockerd: subprocess.Popen[bytes] | None = None
         self.host = f"unix://{directory}/docker.sock"
@@ -38,13 +38,14 @@ class Engine:
         """Boots the machine, unless it is up, and starts the engine. Returns when it answers."""
         if self._machine is None:
             self._machine = subprocess.Popen(
-                ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec", _MACHINE], stdout=subprocess.PIPE, text=True)
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec", _MACHINE],
+                stdout=subprocess.PIPE, text=True)
             assert self._machine.stdout and self._machine.stdout.readline() == "up\n"
         inside = self._children(self._machine.pid)[0]
-        log = self._directory / "dockerd.log"
+        log = self.directory / "dockerd.log"
         with log.open("ab") as output:
             self._dockerd = subprocess.Popen(
-                ["nsenter", "--target", str(inside), "--net", "--mount", "--pid", "dockerd", "--data-root", self._directory / "data", "--host", self.host],
+                ["nsenter", "--target", str(inside), "--net", "--mount", "--pid", "dockerd", "--data-root", self.directory / "data", "--host", self.host],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         environ = {**clean_environ(), "DOCKER_HOST": self.host}
         for _attempt in range(600):

@@ -73,6 +73,12 @@ def official() -> list[Kind]:
     return [Kind(release, database or "mariadb", file) for file in found for release, _dash, database in [file.stem.partition("-")]]
 
 
+def every_kind() -> list[Kind]:
+    """Appwrite's own files, and what is generated where there is none of them for a release and database."""
+    found = {(kind.release, kind.database): kind for kind in (*GENERATED, *official())}
+    return [*found.values(), NEWEST_COMPOSE]
+
+
 def on(*kinds: Kind) -> pytest.MarkDecorator:
     """Runs a test on running projects. All tests of a project are one worker's."""
     return pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from integration.support import GENERATED, HTTPS, KEY, NEWEST_COMPOSE, ROOT_ONLY, Stack, official, on, succeed, tree
+from integration.support import HTTPS, KEY, ROOT_ONLY, Stack, every_kind, official, on, succeed, tree
 
 WRITE, APPLY = "Secure the .env", "Recreate what changed"
 
@@ -69,12 +69,12 @@ def check_prediction(stack: Stack) -> None:
     assert succeed("apply", stack.arguments)["changed"] is False
 
 
-@on(*GENERATED, *official(), NEWEST_COMPOSE)
+@on(*every_kind())
 def test_secure(stack):
     check_flow(stack)
 
 
-@on(*GENERATED, *official(), NEWEST_COMPOSE)
+@on(*every_kind())
 def test_apply_prediction(stack):
     check_prediction(stack)
 
