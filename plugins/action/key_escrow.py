@@ -63,22 +63,22 @@ class ActionModule(ActionBase):
         return dict(result, escrow={"state": "none", "file": escrow.path})
 
     def _with(self, escrow: Escrow) -> dict[str, Any]:
-        escrow.read()
-        if escrow.key is not None and self._given in (None, escrow.key):
-            return self._from(escrow)
-        if self._task.check_mode:
+        settled = self._is_settled(escrow)
+        if not settled and self._task.check_mode:
             result = self._secure()
             state = "written" if _has_own_key(result) else "none"
             return dict(result, changed=result.get("changed") or state == "written", escrow={"state": state, "file": escrow.path})
-        with escrow.locked():
-            escrow.read()  # another fork may have been here first
-            if escrow.key is not None and self._given in (None, escrow.key):
-                return self._from(escrow)
-            escrow.check_writable()
-            return self._into(escrow)
-
-    def _from(self, escrow: Escrow) -> dict[str, Any]:
+        if not settled:
+            with escrow.locked():
+                if not self._is_settled(escrow):  # another fork may have been here first
+                    escrow.check_writable()
+                    return self._into(escrow)
         return dict(self._secure(escrowed=escrow.key), escrow={"state": "kept", "file": escrow.path})
+
+    def _is_settled(self, escrow: Escrow) -> bool:
+        """Reads the escrow: whether the key that is to be in force is there."""
+        escrow.read()
+        return escrow.key is not None and self._given in (None, escrow.key)
 
     def _into(self, escrow: Escrow) -> dict[str, Any]:
         """Learns in check mode which key the host has or would get, saves that, and only then has it written."""

@@ -29,6 +29,7 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
     evidence = instance.holds_data()
     drift, services = _observed(instance, document)
     key = encryption_key.in_force(document.values)
+    instance.warnings += filter(None, [encryption_key.weakness(key)])
     state = "absent" if not key else "placeholder" if _variables.is_public_default(_variables.KEY, key) else "present"
     return {
         "changed": False,

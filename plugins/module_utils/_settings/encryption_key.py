@@ -28,7 +28,7 @@ _ALPHABETS = (
     ALPHABET + string.punctuation + " ")
 """From which keys are usually drawn, smallest first."""
 _SHORTEST_SEAL = 32
-WEAK = 64
+_WEAK = 64
 """Bits below which a key is warned of."""
 _ROUNDS = 200_000
 _SALT = b"selfhost.appwrite fingerprint, version 1"
@@ -65,6 +65,14 @@ def effective_bits(key: str) -> int:
     return int(len(used) * math.log(len(alphabet) if alphabet else 256, 2))
 
 
+def weakness(key: str) -> str | None:
+    """A sentence where the key is there, is not public, and is weak."""
+    bits = effective_bits(key)
+    if not key or bits >= _WEAK or _variables.is_public_default(NAME, key):
+        return None
+    return "%s is weak: AES uses its first 16 bytes, which hold about %d bits" % (NAME, bits)
+
+
 def in_force(values: Mapping[str, str]) -> str:
     """The key that Appwrite takes from these variables; it reads C(0) as unset, as in every variable."""
     value = values.get(NAME, "")
@@ -87,10 +95,9 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     key = planned.changes.get(NAME) or in_force(installation.values)
     if planned.key is None:
         return planned
-    if planned.key.effective_bits < WEAK and not _variables.is_public_default(NAME, key):
-        planned.warnings.append(
-            "%s is weak: AES uses its first 16 bytes, which hold about %d bits%s"
-            % (NAME, planned.key.effective_bits, "; it is kept, since changing it loses data" if planned.key.state == "kept" else ""))
+    weak = weakness(key)
+    if weak:
+        planned.warnings.append(weak + ("; it is kept, since changing it loses data" if planned.key.state == "kept" else ""))
     if options["seal"] is not None:
         planned.key = replace(planned.key, sealed=seal(key, options["seal"]))
     return planned

@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An installation that was never started gets secrets of its own before it is; one that holds data gets those that are free."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from testbed import Project
+
+from integration.support import KEY, SMALL, Stack, read_env, refuse, set_env, succeed
+
+PUBLIC = {"_APP_OPENSSL_KEY_V1": "your-secret-key", "_APP_DB_PASS": "password", "_APP_DB_ROOT_PASS": "rootsecretpassword",
+          "_APP_EXECUTOR_SECRET": "your-secret-key"}
+
+
+@pytest.mark.parametrize("file", ["none", "the installer's"])
+def test_from_the_start(directory, file):
+    """The database itself is created with the new passwords, and everything runs."""
+    if file == "none":
+        (directory / ".env").unlink()
+    else:
+        set_env(directory, **PUBLIC)
+    stack = Stack(SMALL, Project(directory))
+    try:
+        play = stack.secure()
+        assert play.rc == 0, play.output
+        values = read_env(directory)
+        assert not [name for name in PUBLIC if values[name] == PUBLIC[name]] and len({values[name] for name in PUBLIC}) == 4
+        documented = {name for name in _variables.names("1.9.6") if _variables.documented(name, "1.9.6")}
+        assert file != "none" or documented <= set(values)
+        stack.assert_in_force()
+        stack.project.sign_up("ada@example.com")
+        assert stack.secure().recap["changed"] == 0
+        set_env(directory, _APP_EXECUTOR_SECRET="your-secret-key")
+        play = stack.secure()
+        assert [change["name"] for change in play.result("Secure the .env")["changes"]] == ["_APP_EXECUTOR_SECRET"]
+        assert {**read_env(directory), "_APP_EXECUTOR_SECRET": ""} == {**values, "_APP_EXECUTOR_SECRET": ""}
+        assert succeed("apply", stack.arguments)["changed"] is False
+    finally:
+        stack.project.down()
+
+
+def test_file_of_a_database_that_exists(directory):
+    """A lost .env is not made up again: it would not fit the database."""
+    stack = Stack(SMALL, Project(directory))
+    try:
+        stack.project.up("mariadb")
+        (directory / ".env").unlink()
+        assert "there is no .env, but this installation was started before" in refuse("security", {
+            **stack.arguments, "encryption_key": {}, "env": {"create": True}})
+        assert not (directory / ".env").exists()
+    finally:
+        stack.project.down()
+
+
+def test_without_replacing(directory):
+    set_env(directory, **PUBLIC)
+    play = Stack(SMALL, Project(directory)).secure(apply=False, replace_default_secrets=False)
+    assert play.rc == 0, play.output
+    assert read_env(directory)[KEY] != PUBLIC[KEY] and read_env(directory)["_APP_DB_PASS"] == PUBLIC["_APP_DB_PASS"]
