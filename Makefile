@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 .DEFAULT_GOAL := help
-WORKERS ?= 2
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST := .venv/bin/pytest
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/pycache
 

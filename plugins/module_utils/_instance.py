@@ -269,7 +269,8 @@ class Instance:
             if trace:
                 return Evidence("unknown", "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace)
             return Evidence("no", "docker is not installed on this host", never_started=True)
-        host = self.values.get("_APP_DB_HOST") or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
+        only = self.databases[0] if len(self.databases) == 1 else None
+        host = self.values.get("_APP_DB_HOST") or only or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
         service, database = self._database(host)
         if service is None or database is None:
             return Evidence(

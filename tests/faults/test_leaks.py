@@ -194,7 +194,7 @@ def test_refused(world, _template, tmp_path):
 
     refused("another setting", "CIDR", encryption_key={"key": KEYS[0]}, console_access={"ips": ["10.0.0.0/8"]})
     refused("a list for a variable", "is a list", encryption_key={"key": KEYS[0]}, env={"variables": {"_APP_SMTP_PASSWORD": [KEYS[1]]}})
-    refused("a list for a key", "CIDR", encryption_key={"key": [KEYS[0]]}, console_access={"ips": ["10.0.0.0/8"]})
+    refused("a list for a key", "is not text", encryption_key={"key": [KEYS[0]]}, console_access={"ips": ["10.0.0.0/8"]})
     refused("no such option", "Unsupported parameters", encryption_key={"key": KEYS[0], "no_such": KEYS[1]})
     refused("text for options", "dict", encryption_key=KEYS[0])
     refused("a list for options", "dict", encryption_key=[KEYS[0]])

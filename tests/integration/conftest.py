@@ -41,20 +41,23 @@ def _require(kind: Kind, environment: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     kind = request.param
-    with pytest.MonkeyPatch.context() as environment:
-        _require(kind, environment)
-        project = kind.create(tmp_path_factory.mktemp("stack"))
-        try:
+    project = None
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            _require(kind, environment)
+            project = kind.create(tmp_path_factory.mktemp("stack"))
             project.up()
             project.wait()
-            yield Stack(kind, project)
-        finally:
+        yield Stack(kind, project)
+    finally:
+        if project:
             project.down()
 
 
 @pytest.fixture
-def stack(_running: Stack):
+def stack(_running: Stack, monkeypatch: pytest.MonkeyPatch):
     """A running project as the installer leaves it. Whatever a test does to it is undone."""
+    _require(_running.kind, monkeypatch)
     with _running.kept():
         yield _running
 

@@ -274,27 +274,27 @@ def _fleet(directory: Path, tmp_path: Path, count: int, **variables: str) -> Con
 
 
 def test_fleet(directory, tmp_path):
-    """Twenty hosts, ten at a time: one file and one key each. Nothing more is sent to a host that is as wished than without escrow."""
-    fleet = _fleet(directory, tmp_path, 20)
-    play = fleet.run("--forks=10")
+    """One file and one key for each host. Nothing more is sent to a host that is as wished than without escrow."""
+    fleet = _fleet(directory, tmp_path, 5)
+    play = fleet.run("--forks=5")
     assert play.rc == 0, play.output
     for name, path in fleet.hosts.items():
         assert [entry["key"] for entry in fleet.entries(fleet.file(name))] == [read_env(path)[KEY]]
-    assert len(set(fleet.keys_on_hosts())) == 20
+    assert len(set(fleet.keys_on_hosts())) == 5
     sent = [fleet.run("--limit=host00", verbosity="-vvv", escrow=escrow).output.count("Using module file") for escrow in ("auto", "off")]
     assert sent[0] == sent[1] == 1
 
 
 def test_cluster(directory, tmp_path):
     """Ten forks on twenty hosts that share a database generate exactly one key; a host that comes later gets it, one with another is refused."""
-    cluster = _fleet(directory, tmp_path, 20, appwrite_security_cluster="shop")
-    first, *_others, stranger, late = cluster.hosts.values()
-    play = cluster.run("--forks=10", "--limit=all,!host18,!host19")
+    cluster = _fleet(directory, tmp_path, 22, appwrite_security_cluster="shop")
+    *_others, stranger, late = cluster.hosts.values()
+    play = cluster.run("--forks=10", "--limit=all,!host20,!host21")
     assert play.rc == 0, play.output
     [entry] = cluster.entries(cluster.file("shop"))
     assert set(cluster.keys_on_hosts()) == {entry["key"]} and entry["cluster"] == "shop"
     set_env(stranger, **{KEY: OWN_KEY})
-    play = cluster.run("--limit=host18,host19")
+    play = cluster.run("--limit=host20,host21")
     assert play.rc == 2 and read_env(stranger)[KEY] == OWN_KEY and read_env(late)[KEY] == entry["key"]
     assert "disagree" in play.output and cluster.entries(cluster.file("shop")) == [entry]
 

@@ -19,7 +19,7 @@ from integration.test_dotenv_vs_compose import Compose
 SAFE = string.ascii_letters + string.digits + "_./:@%+,=-"
 ODD = SAFE + " #'&;!()[]{}~*?<>|^\tä🔑"
 BREAKING = ODD + '"\\$`\n\r'
-FILES = 4
+FILES = 2
 SHAPES = ("%s=", "%s = ", "export %s=", "%s: ", "%s=first\n%s=", "#%s=\n%s=")
 
 
@@ -73,7 +73,7 @@ def test_kept_or_told(release, tmp_path):
                 continue
             assert bool(changed) == bool(reason), (name, values[name], changed[:2], reason)
             told, kept = told + bool(reason), kept + (not reason)
-    assert told > 100 and kept > 100
+    assert told > 50 and kept > 50
 
 
 @pytest.mark.parametrize("name, value, release", [

@@ -408,7 +408,10 @@ def test_rollback_that_cannot_be_applied(run_module, engine, project, monkeypatc
         outdate(engine)
         engine.then = ComposeError("failed", "docker compose up failed: no way")
     else:
-        monkeypatch.setattr(Compose, "containers", lambda *_unused: (_ for _ in ()).throw(ComposeError("unreachable", "no way")))
+        def fail(*_unused):
+            raise ComposeError("unreachable", "no way")
+
+        monkeypatch.setattr(Compose, "containers", fail)
     message = run_module("apply", rollback_file=str(project / "old.bak"))["msg"]
     assert "old.bak was put back" in message and f"containers {'have' if known else 'may have'} run" in message
     assert "could not be applied" in message and "no way" in message
