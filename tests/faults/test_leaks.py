@@ -265,7 +265,7 @@ def test_written_and_broken_off(world, _template, tmp_path, _engine):
     _check(world, play, ALL, ["prefix"])
 
 
-@small("leaks")
+@small("key")
 def test_applied(world, stack):
     """The role on a running project, and a service that prints every secret before it fails."""
     set_env(stack.directory, **{name: value for name, value in SECRETS.items() if "DB" not in name})
