@@ -39,6 +39,8 @@ class ActionModule(ActionBase):
         checked = ArgumentSpecValidator(OPTIONS).validate({name: value for name, value in self._task.args.items() if name in OPTIONS})
         if checked.error_messages:
             raise AnsibleActionFail("; ".join(checked.error_messages))
+        if not isinstance(self._arguments.get("encryption_key") or {}, dict):
+            raise AnsibleActionFail("encryption_key: is not a dictionary; give the options of selfhost.appwrite.encryption_key")
         self._own = checked.validated_parameters
         if self._own["escrow"] == "off":
             return self._secure()

@@ -21,7 +21,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
 from testbed._base import clean_environ
 
-from integration.support import CHECKOUT, KEY, WORK, Play, assert_no_leak, read_env, set_env, small, succeed, tree, without
+from integration.support import CHECKOUT, KEY, WORK, Play, assert_no_leak, playbook, read_env, set_env, small, succeed, tree, without
 
 PLACEHOLDER = "your-secret-key"
 PASSWORD = "zq7vx-9Kd3-Tw5uP8-vault"
@@ -260,6 +260,16 @@ def test_two_at_once(controller, directory):
     assert [play.rc for play in plays] == [0, 0], "\n".join(play.output for play in plays)
     assert [entry["key"] for entry in controller.entries()] == [read_env(directory)[KEY]]
     assert sorted(path.name for path in controller.escrows.iterdir()) == ["one.yml"]
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"encryption_key": OWN_KEY, "escrow": "off"}, "encryption_key: is not a dictionary"), ({}, "escrow_file: is missing"),
+    ({"escrow": "perhaps"}, "value of escrow must be one of")], ids=["text", "no file", "choice"])
+def test_wrong_value(directory, options, said):
+    before = tree(directory)
+    task = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: Try\n      selfhost.appwrite.key_escrow: '{{ options }}'\n"
+    play = playbook(task, {"options": {"project_src": str(directory), **options}}, secrets=[OWN_KEY], verbosity="-vvv")
+    assert play.rc == 2 and said in play.result("Try")["msg"] and tree(directory) == before
 
 
 # --- many hosts ---
