@@ -213,6 +213,15 @@ def _meanwhile(monkeypatch, meddle, supported=True):
     monkeypatch.setattr(_env_file, "_rename", rename)
 
 
+@pytest.mark.parametrize("supported", [True, False])
+def test_replaced_by_what_cannot_be_read(path, monkeypatch, supported):
+    """It is theirs all the same: it is put back, and not thrown away with the private directory."""
+    _meanwhile(monkeypatch, lambda: path.unlink() or os.mkfifo(path), supported)
+    with pytest.raises(AppwriteError, match="somebody else changed .*nothing was written"):
+        replace(path)
+    assert stat.S_ISFIFO(path.stat().st_mode) and os.listdir(path.parent) == [".env"]
+
+
 @pytest.mark.parametrize("meddle", [
     lambda path: path.write_bytes(b"_APP_ENV=theirs\n"),
     lambda path: path.with_name("new").write_bytes(b"_APP_ENV=theirs\n") and path.with_name("new").rename(path),
