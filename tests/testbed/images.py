@@ -29,7 +29,7 @@ _REGISTRY = "testbed.invalid/"
 _LABEL = "selfhost.appwrite.testbed"
 
 _PROGRAMS = Path(__file__).parent / "programs"
-# What the packages of a database depend on and its server does without: most of its size.
+# What the packages of a server depend on and its server does without: most of its size.
 _LEFT_OUT = ("perl", "libperl", "libllvm", "libz3", "locales", "libc-l10n", "adduser", "debconf", "dpkg", "passwd", "usrmerge")
 
 _SMALL_MARIADB = """\
@@ -63,8 +63,17 @@ def stand_in(release: str | None = None) -> str:
         _write(root / "usr/local/share/appwrite/variables", names)
         for program in {entrypoint(service) for known in variables.RELEASES for service in variables.service_names(known)}:
             _link(root, program, "idle")
+        # Appwrite's own image is Alpine, whose nc knows -z. Debian's busybox has one without, and its shell takes no other.
+        _link(root, "nc", "/bin/nc.openbsd")
+        _link(root, "sh", "/bin/dash")
 
-    return _image(f"appwrite-{release}", ["stand-in"], fill, ["busybox-static"], names, *settings)
+    return _image(f"appwrite-{release}", ["stand-in"], fill, ["busybox-static", "dash", "netcat-openbsd"], names, *settings)
+
+
+def redis() -> str:
+    """Redis, whose default configuration lets everybody on the network in, as the official image does."""
+    settings = ('ENTRYPOINT ["docker-entrypoint.sh"]', 'CMD ["redis-server"]')
+    return _image("redis", ["redis"], lambda root: None, ["busybox-static", "redis-server"], "", *settings)
 
 
 def mariadb() -> str:
@@ -129,13 +138,14 @@ class Images:
     """The images of one release on one database."""
 
     appwrite: str
+    redis: str
     other: str
     database: str
 
     @classmethod
     def build(cls, release: str, database: str) -> Images:
         """Builds what the engine lacks. Raises Unavailable where it can't."""
-        return cls(stand_in(release), stand_in(), DATABASES[database]())
+        return cls(stand_in(release), redis(), stand_in(), DATABASES[database]())
 
     @property
     def prefix(self) -> str:
@@ -148,6 +158,8 @@ class Images:
             short = name.removeprefix(self.prefix)
             if short.startswith("appwrite/appwrite:"):
                 image = self.appwrite
+            elif short.startswith("redis:"):
+                image = self.redis
             elif short.startswith(("mariadb:", "mongo:", "appwrite/postgres:")):
                 image = self.database
             else:
