@@ -70,6 +70,13 @@ class Container:
     image: str
     """image id"""
     environment: Mapping[str, str]
+    name: str = ""
+    image_name: str = ""
+    restart: str = ""
+    ports: tuple[tuple[str, int, int], ...] = ()
+    """published: address and port of the host, port of the container"""
+    mounts: tuple[tuple[str, str, bool], ...] = ()
+    """source on the host or name of the volume, path in the container, whether it may be written"""
 
 
 class Mask:
@@ -324,7 +331,19 @@ def _container(item: Mapping[str, Any]) -> Container:
         id=item["Id"], service=labels.get(SERVICE_LABEL, ""), status=state["Status"], health=(state.get("Health") or {}).get("Status"),
         started_at=state.get("StartedAt", ""), restarts=item.get("RestartCount", 0), exit_code=state.get("ExitCode", 0),
         config_hash=labels.get(HASH_LABEL, ""), image=item["Image"],
-        environment=dict(entry.split("=", 1) for entry in item["Config"].get("Env") or [] if "=" in entry))
+        environment=dict(entry.split("=", 1) for entry in item["Config"].get("Env") or [] if "=" in entry),
+        name=item.get("Name", "").lstrip("/"), image_name=item["Config"].get("Image", ""),
+        restart=((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no", ports=_ports(item),
+        mounts=tuple(sorted((mount.get("Name") or mount.get("Source", ""), mount["Destination"], bool(mount.get("RW")))
+                            for mount in item.get("Mounts") or [])))
+
+
+def _ports(item: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
+    """What the container publishes, or would while it runs."""
+    bound = (item.get("HostConfig") or {}).get("PortBindings") or {}
+    return tuple(sorted(
+        (entry.get("HostIp") or "0.0.0.0", int(entry["HostPort"]), int(inner.split("/")[0]))
+        for inner, entries in bound.items() for entry in entries or [] if str(entry.get("HostPort", "")).isdigit()))
 
 
 def _unescaped(value: Any) -> Any:

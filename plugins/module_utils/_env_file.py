@@ -46,6 +46,11 @@ _REASONS = {
 }
 
 
+def is_backup(path: str, of: str) -> bool:
+    """Whether the name of one file is what a backup of the other one gets."""
+    return path.startswith(of) and _BACKUP.fullmatch(path[len(of):]) is not None
+
+
 def reason(error: OSError) -> str:
     """An operating system error in words and without a path, which may be long and is named by the caller."""
     return _REASONS.get(error.errno or 0, os.strerror(error.errno) if error.errno else type(error).__name__)

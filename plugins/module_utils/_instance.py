@@ -13,11 +13,21 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import (
     FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Evidence, Published
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, in_force
+
+PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
+    "project_src": {"type": "path", "required": True},
+    "env_file": {"type": "path"},
+    "files": {"type": "list", "elements": "path", "default": []},
+    "project_name": {"type": "str"},
+    "profiles": {"type": "list", "elements": "str", "default": []},
+    "appwrite_version": {"type": "str"},
+    "clean_environment": {"type": "bool", "default": True},
+}
 
 _IMAGE = re.compile(r"(?:^|/)appwrite:v?(\d+\.\d+\.\d+)(?:[-+@].*)?$")
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
@@ -97,6 +107,10 @@ class Instance:
         self.directory = os.path.abspath(project_src)
         self.env_path = os.path.join(self.directory, env_file or ".env")
         self.warnings: list[str] = []
+        self.values: Mapping[str, str] = {}
+        self.files: list[str] = []
+        self.release = ""
+        self.release_is_known = True
         self._stated_release = appwrite_version
         self._files = list(files)
         self._check_directory()
@@ -143,19 +157,24 @@ class Instance:
             "project_src: %s is not a compose project (it holds none of %s); name the directory that holds Appwrite's docker-compose.yml"
             % (self.directory, ", ".join(FILE_NAMES)))
 
-    def load(self, document: Document, exists: bool = True) -> None:
-        """Reads the project with the C(.env) on disk, or without one. Where docker is not installed, only the files' text is known."""
+    def load(self, document: Document, instead: bytes | None = None) -> None:
+        """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known."""
         self.values = document.values
         self.compose.mask.add(_variables.secrets_of(document.values), document.unset_references)
-        self.files = self.compose_files(document.values)
-        if self.compose.installed:
-            try:
-                self._config = self.compose.config(None if exists else b"")
-            except ComposeError as error:
-                if error.kind != "missing":
-                    raise
-                self.warnings.append("the project was not checked by compose: %s" % error)
-        self.release = self._find_release()
+        try:
+            self.files = self.compose_files(document.values)
+            if self.compose.installed:
+                self._ask_compose(instead)
+        finally:
+            self.release = self._find_release()
+
+    def _ask_compose(self, instead: bytes | None) -> None:
+        try:
+            self._config = self.compose.config(instead)
+        except ComposeError as error:
+            if error.kind != "missing":
+                raise
+            self.warnings.append("the project was not checked by compose: %s" % error)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -203,6 +222,7 @@ class Instance:
             found = _IMAGE.search(image)
             if found:
                 return found.group(1)
+        self.release_is_known = False
         self.warnings.append(
             "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version" % _variables.NEWEST)
         return _variables.NEWEST
@@ -321,6 +341,28 @@ class Instance:
             if mount.get("type") == "bind" and _has_entries(source):
                 return True
         return any(container.service == service for container in self.containers())
+
+
+def instance_of(parameters: Mapping[str, Any]) -> Instance:
+    return Instance(**{name: parameters[name] for name in PROJECT_OPTIONS})
+
+
+def open_env(instance: Instance) -> tuple[EnvFile, Document]:
+    """The file and what compose reads in it. Raises AppwriteError where compose would reject it, with the line."""
+    env_file = EnvFile(instance.env_path)
+    env_file.read()
+    return env_file, document_of(env_file, instance)
+
+
+def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file") -> Document:
+    try:
+        return parse(decode(env_file.data), instance.compose.environment)
+    except AppwriteError as error:
+        if GUARD.encode() in env_file.data:
+            raise AppwriteError(
+                "%s: a rotation of the encryption key of %s is unfinished; run ansible-playbook selfhost.appwrite.rotate again"
+                % (option, env_file.path)) from None
+        raise AppwriteError("%s: compose rejects %s: %s" % (option, env_file.path, error)) from None
 
 
 def _resolved(image: str, values: Mapping[str, str]) -> str:

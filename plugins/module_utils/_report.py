@@ -13,9 +13,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import instance_of, open_env, shown, shown_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import shown, shown_name
 
 
 def describe(module: AnsibleModule) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
         if module.params["env_file"] is not None:
             raise AppwriteError("env_file: %s does not exist" % env_file.path)
         instance.warnings.append("env_file: %s does not exist" % env_file.path)
-    instance.load(document, env_file.exists)
+    instance.load(document, None if env_file.exists else b"")
     evidence = instance.holds_data()
     drift, services = _observed(instance, document)
     key = encryption_key.in_force(document.values)

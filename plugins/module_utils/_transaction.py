@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from types import ModuleType
 from typing import Any, Callable, Mapping
 
@@ -18,20 +16,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _upgrade,
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import OLDEST, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
 
-PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
-    "project_src": {"type": "path", "required": True},
-    "env_file": {"type": "path"},
-    "files": {"type": "list", "elements": "path", "default": []},
-    "project_name": {"type": "str"},
-    "profiles": {"type": "list", "elements": "str", "default": []},
-    "appwrite_version": {"type": "str"},
-    "clean_environment": {"type": "bool", "default": True},
-}
 BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS, "backup": {"type": "bool", "default": True}, "backup_keep": BACKUP_KEEP, "mode": {"type": "raw"}}
@@ -59,19 +48,11 @@ def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[s
         result = work(module)
     except AppwriteError as error:
         module.fail_json(msg=_without_odd_names(str(error), module), invocation=_invocation(module), **getattr(error, "details", {}))
-    except Exception as error:  # the text of an unforeseen exception may hold a secret, so only its kind and place are told
-        trace = sys.exc_info()[2]
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = "%s:%d" % (os.path.basename(trace.tb_frame.f_code.co_filename), trace.tb_lineno) if trace else "unknown place"
-        module.fail_json(msg="internal error (%s at %s); please report it" % (type(error).__name__, place), invocation=_invocation(module))
+    except Exception as error:
+        module.fail_json(msg=unforeseen(error), invocation=_invocation(module))
     for warning in result.pop("warnings"):
         module.warn(_without_odd_names(warning, module))
     module.exit_json(invocation=_invocation(module), **result)
-
-
-def instance_of(parameters: Mapping[str, Any]) -> Instance:
-    return Instance(**{name: parameters[name] for name in PROJECT_OPTIONS})
 
 
 def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
@@ -82,20 +63,6 @@ def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
 def write_all(module: AnsibleModule) -> dict[str, Any]:
     """The work of C(security): every setting that was given."""
     return _Transaction(module, [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None]).run()
-
-
-def open_env(instance: Instance) -> tuple[EnvFile, Document]:
-    """The file and what compose reads in it. Raises AppwriteError where compose would reject it, with the line."""
-    env_file = EnvFile(instance.env_path)
-    env_file.read()
-    return env_file, document_of(env_file, instance)
-
-
-def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file") -> Document:
-    try:
-        return parse(decode(env_file.data), instance.compose.environment)
-    except AppwriteError as error:
-        raise AppwriteError("%s: compose rejects %s: %s" % (option, env_file.path, error)) from None
 
 
 def backup_keep(module: AnsibleModule) -> int:
@@ -161,7 +128,7 @@ class _Transaction:
             self._exists = env_file.exists
             self._require_file(env_file)
             env_file.check_replaceable()
-            self._instance.load(before, env_file.exists)
+            self._instance.load(before, None if env_file.exists else b"")
             base, requested, key = self._plan(before)
             after = self._edited(base, requested)
             self._instance.compose.mask.add(_variables.secrets_of(after.values), after.unset_references)

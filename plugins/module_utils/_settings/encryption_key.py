@@ -33,6 +33,11 @@ _WEAK = 64
 _ROUNDS = 200_000
 _SALT = b"selfhost.appwrite fingerprint, version 1"
 
+GUARD = (
+    '%s="${ROTATION_UNFINISHED:?a rotation of the encryption key is unfinished, and until it ends nothing may start: '
+    'run ansible-playbook selfhost.appwrite.rotate again}"' % NAME)
+"""What stands in C(.env) for the key while data may be sealed with either of two. Every command of compose fails with its message."""
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "key": {"type": "raw", "no_log": True},
     "length": {"type": "int", "default": 64, "no_log": False},
@@ -122,10 +127,10 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
             raise _disagree(escrowed, ".env", current)
         return _present(current, given)
     if escrowed is not None:
-        _check(escrowed, "escrowed")
+        check(escrowed, "escrowed")
         return _restored(installation, current, escrowed)
     if given is not None:
-        _check(given, "key")
+        check(given, "key")
     if current and options["placeholder"] == "keep":
         if given is not None:
             raise Refusal("key: placeholder=keep leaves the public default in force, so this key would not be used; drop one of the two")
@@ -223,7 +228,8 @@ def _set(state: str, key: str, warnings: list[str] | None = None) -> Plan:
     return Plan(changes={NAME: key}, warnings=list(warnings or []), key=describe(state, key))
 
 
-def _check(key: str, option: str) -> None:
+def check(key: str, option: str) -> None:
+    """Raises Refusal where an option's value will not do as a new key."""
     if _variables.is_public_default(NAME, key):
         raise Refusal("%s: is a public placeholder; leave it out to have one generated" % option)
     if len(key.encode("utf-8", "surrogateescape")) < CIPHER_BYTES:

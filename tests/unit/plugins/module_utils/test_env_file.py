@@ -14,7 +14,7 @@ import sys
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 BEFORE, AFTER = b"# ours\r\n_APP_ENV=production\r\n\xff\n", b"_APP_ENV=development\n"
@@ -481,3 +481,10 @@ def test_read_bytes_as_they_are(path):
 def test_reasons_hold_no_path():
     assert _env_file.reason(OSError(errno.ENOTEMPTY, "text", "/a/path")) == "Directory not empty"
     assert _env_file.reason(OSError("text without a number")) == "OSError"
+
+
+@pytest.mark.parametrize("path, expected", [
+    ("/a/.env.20261101T120000Z.bak", True), ("/a/.env.20261101T120000Z-3.bak", True), ("/a/.env.20261101T120000Z.bak\n", False),
+    ("/a/.env.1763971200.backup", False), ("/b/.env.20261101T120000Z.bak", False), ("/a/.env", False)])
+def test_what_counts_as_a_backup(path, expected):
+    assert is_backup(path, "/a/.env") is expected
