@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE_ROOMS = ("_dotenv", "_seal", "_settings", "_upgrade", "_variables")
+PURE_ROOMS = ("_audit", "_dotenv", "_seal", "_settings", "_upgrade", "_variables")
 
 
 def _check(*command: str | Path, **options) -> None:

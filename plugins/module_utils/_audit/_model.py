@@ -1,0 +1,295 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""What the audit looks at, and what it says: an observation, controls, findings. Plain values only."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
+
+GROUPS = ("encryption", "secrets", "https", "console", "platform", "containers", "host", "lynis", "testssl")
+SEVERITIES = ("critical", "high", "medium", "low")
+STATUSES = ("fail", "unknown", "waived", "pass", "not_applicable")
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A part of the observation that could not be made, and why, in words."""
+
+    reason: str
+
+
+class Unobserved(Exception):
+    """Raised by a control that needs an unseen part; its finding is V(unknown)."""
+
+
+T = TypeVar("T")
+Seen = Union[T, Unseen]
+
+
+def seen(part: Seen[T]) -> T:
+    """The part itself. Raises Unobserved where it is unseen."""
+    if isinstance(part, Unseen):
+        raise Unobserved(part.reason)
+    return part
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the managed host. C(holds) names the secret variables whose present values are in it."""
+
+    path: str
+    mode: int
+    holds: Tuple[str, ...] = ()
+    is_backup: bool = False
+    """whether it is one that this collection made before it changed C(.env)"""
+
+
+@dataclass(frozen=True)
+class WorkTree:
+    """The git work tree that the C(.env) file lies in. C(ignored) is C(None) where git is not here to ask."""
+
+    root: str
+    tracked: Optional[bool]
+    ignored: Optional[bool]
+
+
+@dataclass(frozen=True)
+class EnvironmentFile:
+    """The C(.env) file, as compose reads it."""
+
+    file: File
+    values: Mapping[str, str]
+    copies: Tuple[File, ...] = ()
+    """other files of the project's directory, two levels deep, that hold one of its secrets"""
+    work_tree: Seen[Optional[WorkTree]] = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """One container of the project, stopped ones included, as the engine has it."""
+
+    service: str
+    name: str
+    status: str
+    """V(running), V(exited), V(restarting), V(created), …"""
+    health: Optional[str]
+    """V(healthy), V(unhealthy), V(starting), or C(None) where there is no health check"""
+    image: str
+    """as it was named when the container was made, for example V(appwrite/appwrite:1.9.6)"""
+    restart: str
+    """restart policy: V(no), V(always), V(unless-stopped), V(on-failure)"""
+    ports: Tuple[Tuple[str, int, int], ...]
+    """published: address of the host, port of the host, port of the container"""
+    mounts: Tuple[Tuple[str, str, bool], ...]
+    """source on the host or name of the volume, path in the container, whether it may be written"""
+    environment: Mapping[str, str]
+    current: bool
+    """whether it was made from the present configuration"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer. C(location) where it redirects, C(hsts) the header C(Strict-Transport-Security)."""
+
+    status: int
+    location: Optional[str] = None
+    hsts: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the TLS endpoint presents."""
+
+    subject: str
+    issuer: str
+    names: Tuple[str, ...]
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+    chain_error: Optional[str]
+    """what the trust store of the managed host says against the chain, C(None) where nothing; the name is judged apart"""
+    name_matches: bool
+    """whether it is valid for the endpoint's host name"""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What answers under the console's name, as seen from the managed host."""
+
+    host: str
+    """the host name that was asked for, from C(_APP_DOMAIN)"""
+    address: str
+    """where that was: C(host:port) of HTTPS"""
+    http: Seen[Optional[Answer]]
+    """the answer to GET / over HTTP; C(None) where nothing listens there"""
+    https: Seen[Answer]
+    """the answer to GET /v1/health/version over HTTPS"""
+    loop: Seen[bool]
+    """whether redirects lead back to where they started"""
+    certificate: Seen[Certificate]
+    protocols: Seen[Mapping[str, Optional[bool]]]
+    """V(TLSv1), V(TLSv1.1), V(TLSv1.2), V(TLSv1.3) to whether the endpoint speaks it; C(None) where this host cannot try"""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The view from inside the container C(appwrite), which is what Appwrite's own C(doctor) has."""
+
+    reachable: Mapping[str, Optional[bool]]
+    """what it connects to (V(database), V(cache), V(smtp), V(antivirus)) to whether that answers; C(None) where it is not configured"""
+    volumes: Mapping[str, Tuple[bool, bool, Optional[int]]]
+    """V(uploads), V(cache), V(config), V(certificates) to readable, writable, and percent of its file system that is used"""
+    cache_is_open: Optional[bool]
+    """whether Redis answers without a password; C(None) where that cannot be told"""
+
+
+@dataclass(frozen=True)
+class Escrow:
+    """What the controller knows of the escrowed key. C(fingerprint) is C(None) where the escrow holds none."""
+
+    fingerprint: Optional[str]
+    proved: Optional[datetime.date] = None
+    """the day on which the controller last opened the escrow and found this key"""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One installation at one moment. A part that could not be looked at is Unseen, never empty."""
+
+    today: datetime.date
+    directory: str
+    release: str
+    release_is_known: bool
+    """false where no image tag names it and the newest is assumed"""
+    env: Seen[EnvironmentFile]
+    config: Seen[Mapping[str, Any]]
+    """the project as compose resolves it: C(docker compose config --format json), with C($) unescaped"""
+    containers: Seen[Tuple[Running, ...]]
+    shell: Mapping[str, str] = field(default_factory=dict)
+    """variables of the environment of the audit itself that beat C(.env) in a compose command started there"""
+    drift: Seen[Tuple[Mapping[str, str], ...]] = ()
+    """as RV(selfhost.appwrite.apply#module:drift)"""
+    inside: Seen[Inside] = Unseen("the container appwrite was not asked")
+    endpoint: Seen[Endpoint] = Unseen("the endpoint was not asked")
+    escrow: Seen[Escrow] = Unseen("the audit was not told of an escrow")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a control found. C(evidence) is a sentence without secrets, and without anything that changes by itself."""
+
+    status: str
+    evidence: str
+    remedy: Optional[str] = None
+    """where it is another than the control's own"""
+
+
+def passed(evidence: str) -> Outcome:
+    return Outcome("pass", evidence)
+
+
+def failed(evidence: str, remedy: Optional[str] = None) -> Outcome:
+    return Outcome("fail", evidence, remedy)
+
+
+def not_applicable(evidence: str) -> Outcome:
+    return Outcome("not_applicable", evidence)
+
+
+@dataclass(frozen=True)
+class Control:
+    """One thing that should be so. C(id) is V(group.name) and never changes; the title says what is so when it passes."""
+
+    id: str
+    title: str
+    severity: str
+    rationale: str
+    remedy: str
+    """the role variable or the command that mends it, as it is typed"""
+    reference: str
+    """where the fact comes from: release and file of Appwrite, an issue's number, a manual"""
+    check: Callable[[Observation], Outcome]
+
+    @property
+    def group(self) -> str:
+        return self.id.split(".", 1)[0]
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A decision to live with one finding until a day, the last on which it holds."""
+
+    control: str
+    justification: str
+    expires: datetime.date
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A control, applied."""
+
+    id: str
+    title: str
+    severity: str
+    group: str
+    status: str
+    evidence: str
+    rationale: str
+    remedy: str
+    reference: str
+    waiver: Optional[Waiver] = None
+
+    def public(self) -> Dict[str, Any]:
+        found: Dict[str, Any] = {name: getattr(self, name) for name in (
+            "id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference")}
+        if self.waiver is not None:
+            found["waiver"] = {"justification": self.waiver.justification, "expires": self.waiver.expires.isoformat()}
+        return found
+
+
+def services(observation: Observation) -> Mapping[str, Mapping[str, Any]]:
+    """The services of the project as compose would start them. Raises Unobserved."""
+    found: Mapping[str, Mapping[str, Any]] = seen(observation.config).get("services") or {}
+    return found
+
+
+def places(observation: Observation, name: str) -> List[Tuple[str, str]]:
+    """Where a variable has which value: each container that was given it, and each service that a recreate would give it.
+
+    An unset variable is an empty text. Without compose only the C(.env) file is known. No place means that no service receives it.
+    """
+    if isinstance(observation.config, Unseen):
+        return [(".env", seen(observation.env).values.get(name, ""))]
+    listed = [(service, options.get("environment") or {}) for service, options in sorted(services(observation).items())]
+    found = [("service " + service, str(environment[name] or "")) for service, environment in listed if name in environment]
+    if not isinstance(observation.containers, Unseen):
+        receivers = {service for service, environment in listed if name in environment}
+        found += [
+            ("container of " + container.service, container.environment.get(name, ""))
+            for container in observation.containers if name in container.environment or container.service in receivers]
+    return found
+
+
+def judge(observation: Observation, name: str, good: Callable[[str], bool], shown: Callable[[str], str] = lambda value: value) -> Outcome:
+    """Fails where one place has a bad value, passes where all are good. Without a look at the containers nothing passes."""
+    found = places(observation, name)
+    if not found:
+        return failed("no service receives %s, whatever .env says" % name)
+    bad: Dict[str, List[str]] = {}
+    for place, value in found:
+        if not good(value):
+            bad.setdefault(value, []).append(place)
+    if bad:
+        return failed("; ".join("%s is %s in %s" % (name, shown(value) or "empty", some(where)) for value, where in sorted(bad.items())))
+    seen(observation.config)
+    seen(observation.containers)
+    return passed("%s is %s wherever it is received" % (name, ", ".join(sorted({shown(value) or "empty" for _place, value in found}))))
+
+
+def some(words: Sequence[str], most: int = 3) -> str:
+    """A list in words, of which the first few are named."""
+    words = sorted(words)
+    return ", ".join(words[:most]) + (" and %d more" % (len(words) - most) if len(words) > most else "")

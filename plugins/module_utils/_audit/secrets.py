@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Secrets: those of the database, the executor and Redis are there, are nobody else's, and arrive as they were meant."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any, Mapping
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+    Control, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, services)
+
+DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"
+_ALIASES = {
+    DATABASE: ("MYSQL_PASSWORD", "MARIADB_PASSWORD", "MONGO_INITDB_PASSWORD", "POSTGRES_PASSWORD"),
+    ROOT: ("MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD", "MONGO_INITDB_ROOT_PASSWORD"),
+    EXECUTOR: ("OPR_EXECUTOR_SECRET",),
+}
+"""What the compose files call it for the service at the other end."""
+_CLIENTS = {
+    "mariadb": "mariadb -u root -p", "mongodb": "mongosh -u root -p",
+    "postgresql": "sh -c 'psql -U \"$POSTGRES_USER\" \"$POSTGRES_DB\"'"}
+_OWN = "no public default"
+_CONFIGURED = re.compile(r"requirepass|aclfile|\.conf|--user\b")
+"""How the command of a Redis may give it a password."""
+_QUEUE_LOGS_IN = (2, 0, 1)
+"""Up to 2.0.0 the queue connects without the password that it is given."""
+
+
+def _own(name: str, observation: Observation) -> Outcome:
+    """The secret has a value of this installation's own, under each of its names."""
+    if isinstance(observation.config, Unseen):
+        return _judge(observation, name, name)
+    found = [_judge(observation, name, alias) for alias in (name,) + _ALIASES[name] if places(observation, alias)]
+    if not found:
+        return not_applicable("no service of this project receives %s" % name)
+    bad = [outcome.evidence for outcome in found if outcome.status == "fail"]
+    if not bad:
+        return found[0]
+    made_with = name != EXECUTOR
+    return failed("; ".join(bad), "%s, before the database is first started; later %s" % (_REPLACE, _by_hand(observation)) if made_with else None)
+
+
+def _judge(observation: Observation, name: str, alias: str) -> Outcome:
+    def shown(value: str) -> str:
+        return "the public default" if _variables.is_public_default(name, value) else "empty" if value in ("", "0") else _OWN
+
+    return judge(observation, alias, lambda value: shown(value) == _OWN, shown)
+
+
+def _by_hand(observation: Observation) -> str:
+    """A database keeps the password that it was made with, whatever C(.env) says later."""
+    present = {} if isinstance(observation.config, Unseen) else services(observation)
+    client = next(("docker compose exec %s %s" % (name, client) for name, client in _CLIENTS.items() if name in present), None)
+    if client is None:
+        return "docker compose up -d (after it was changed in the database and in .env)"
+    return "%s (change it there, then in .env, then docker compose up -d)" % client
+
+
+def _redis_asks(observation: Observation) -> Outcome:
+    is_open = None if isinstance(observation.inside, Unseen) else observation.inside.cache_is_open
+    if is_open is False:
+        return passed("Redis refuses who does not log in")
+    told = any(value not in ("", "0") for _place, value in places(observation, REDIS))
+    if is_open is None and not _is_bare(services(observation).get("redis")):
+        seen(observation.inside)
+        raise Unobserved("it could not be tried whether Redis answers without a password")
+    evidence = "Redis answers whoever reaches it" if is_open else "the command of the service redis sets no password"
+    evidence += ", although %s is set" % REDIS if told else ""
+    if _variables.is_older(observation.release, _QUEUE_LOGS_IN):
+        return failed(
+            "%s; the queue of Appwrite %s could not log in with one (appwrite/appwrite#13554)" % (evidence, observation.release),
+            "docker compose port redis 6379 (must name no address: up to Appwrite 2.0.0 a password stops mails, webhooks and functions, "
+            "so keep Redis on networks of this project alone, and waive this)")
+    return failed(evidence)
+
+
+def _is_bare(redis: Any) -> bool:
+    """Whether it is certainly a Redis without a password: the official image with nothing that could give it one."""
+    if not isinstance(redis, Mapping):
+        return False
+    image = str(redis.get("image") or "").split("@", 1)[0].rsplit("/", 1)[-1].split(":", 1)[0]
+    return image == "redis" and not redis.get("environment") and not _CONFIGURED.search("%s %s" % (redis.get("entrypoint"), redis.get("command")))
+
+
+def _dsn_safe(observation: Observation) -> Outcome:
+    bad, sticky = [], False
+    for name in _variables.names(observation.release):
+        variable = _variables.get(name)
+        if variable is None or variable.kind not in ("password", "dsn") or not _variables.is_read(name, observation.release):
+            continue
+        values = {value for _place, value in places(observation, name)}
+        if not isinstance(observation.env, Unseen):
+            values.add(observation.env.values.get(name, ""))
+        problems = sorted({problem for problem in (_variables.problem(name, value, observation.release) for value in values) if problem})
+        bad += ["%s: %s" % (name, problem) for problem in problems]
+        sticky = sticky or bool(problems and variable.sticky)
+    if bad:
+        return failed("; ".join(bad), _by_hand(observation) if sticky else None)
+    seen(observation.env)
+    seen(observation.config)
+    seen(observation.containers)
+    return passed("names and passwords of the database and of Redis hold nothing that a DSN reads otherwise")
+
+
+_REPLACE = "appwrite_security_replace_default_secrets: true"
+_PUBLIC = "The installer's default is in its source, the same for everyone: whoever reaches the database's port has all data."
+
+CONTROLS = (
+    Control(
+        "secrets.database_password", "The database password is not a public default", "high", _PUBLIC, _REPLACE,
+        "Appwrite 1.4.14 to 1.9.6: app/config/variables.php", partial(_own, DATABASE)),
+    Control(
+        "secrets.database_root_password", "The database's root password is not a public default", "high", _PUBLIC, _REPLACE,
+        "Appwrite 1.4.14 to 1.9.6: app/config/variables.php", partial(_own, ROOT)),
+    Control(
+        "secrets.executor_secret", "The executor's secret is not a public default", "high",
+        "It is all that the executor asks for, and the executor holds the Docker socket: with the installer's default, whoever reaches it "
+        "from a function or another container is root on the host.",
+        _REPLACE, "Appwrite 1.4.14 to 1.9.6: app/config/variables.php; openruntimes/executor: OPR_EXECUTOR_SECRET", partial(_own, EXECUTOR)),
+    Control(
+        "secrets.redis_password", "Redis asks for a password", "medium",
+        "It holds the queue and the cache: whoever reaches its port can read sessions, and hand the workers jobs of his own. The bundled "
+        "one has no password, and setting %s alone does not give it one." % REDIS,
+        "appwrite_security_variables: {%s: \"letters and digits alone\"} (with the same word behind --requirepass in the command of the "
+        "service redis)" % REDIS,
+        "appwrite/appwrite#3309, #13554; Appwrite 1.9.6: app/init/registers.php", _redis_asks),
+    Control(
+        "secrets.dsn_safe", "Passwords hold nothing that breaks a DSN", "medium",
+        "They pass unencoded through a DSN, in which # + , / = ? and %XX mean something else: Appwrite then logs in with another word, or "
+        "not at all, and the usual way out is a password that everybody knows.",
+        "appwrite_security_variables: {%s: \"letters and digits alone\"}" % REDIS,
+        "Appwrite 1.9.6: app/init/registers.php; appwrite/appwrite#7068", _dsn_safe),
+)

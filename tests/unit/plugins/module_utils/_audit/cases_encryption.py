@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The key, its copies, and the file that it is in."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import EnvironmentFile, Escrow, File, Observation, Unseen, WorkTree
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
+from unit.plugins.module_utils._audit.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with_containers, with_service
+
+PUBLIC = "your-secret-key"
+OTHER = "NotThatRealKeyAtAll" + "0123456789abcdef" * 3
+SAME_CIPHER = NOT_A_KEY[:16] + "AnotherTailThatIsNotReal"
+WORKER = "appwrite-worker-mails"
+STRAY = File(f"{DIRECTORY}/.env.1763971200.backup", 0o600, (KEY, "_APP_DB_PASS"))
+BACKUP = File(f"{DIRECTORY}/.env.20261101T120000Z.bak", 0o600, (KEY,), is_backup=True)
+
+
+def keyed(key: str | None, release: str = "1.9.6") -> Observation:
+    return secured(release, {KEY: key})
+
+
+def running(observation: Observation, key: str | None, service: str | None = None) -> Observation:
+    """The containers, or that of one service, made with this key."""
+    def change(container):
+        if KEY not in container.environment or service not in (None, container.service):
+            return container
+        environment = {name: value for name, value in container.environment.items() if name != KEY}
+        return replace(container, environment={**environment, **({} if key is None else {KEY: key})})
+    return with_containers(observation, change)
+
+
+def file(observation: Observation | None = None, **parts) -> Observation:
+    found = observation or secured()
+    assert isinstance(found.env, EnvironmentFile)
+    return replace(found, env=replace(found.env, **parts))
+
+
+def mode(value: int) -> Observation:
+    return file(file=File(f"{DIRECTORY}/.env", value, (KEY,)))
+
+
+def in_git(tracked: bool | None, ignored: bool | None) -> Observation:
+    return file(work_tree=WorkTree("/opt", tracked, ignored))
+
+
+def without_docker(key: str | None) -> Observation:
+    no_docker = Unseen("docker is not installed")
+    return replace(keyed(key), config=no_docker, containers=no_docker)
+
+
+def escrowed(*escrow) -> Observation:
+    return secured(escrow=Escrow(*escrow))
+
+
+NOT_GIVEN = with_service(secured(), WORKER, environment={"_APP_ENV": "production"})
+
+CASES = {
+    "encryption.key_present": {
+        "fail": {
+            "no line": (keyed(None), "empty"),
+            "empty": keyed(""),
+            "zero": keyed("0"),
+            "oldest release": keyed(None, "1.4.14"),
+            "without docker": without_docker(None),
+            "containers still have it": (running(keyed(""), NOT_A_KEY), "still runs with one", "container of appwrite"),
+            "no file": replace(keyed(""), env=Unseen("it does not exist")),
+        },
+        "pass": {
+            "set": secured(),
+            "public is judged apart": keyed(PUBLIC),
+            "from the shell": file(values={}),
+            "without docker": without_docker(NOT_A_KEY),
+        },
+        "unknown": {"nothing to look at": (replace(without_docker(None), env=Unseen("it is not readable")), "it is not readable")},
+    },
+    "encryption.key_not_public": {
+        "fail": {
+            "in the file": (keyed(PUBLIC), "the public default", "selfhost.appwrite.secure"),
+            "in a container alone": (running(secured(), PUBLIC, WORKER), f"container of {WORKER}"),
+            "without docker": without_docker(PUBLIC),
+            "no service receives it": replace(keyed(PUBLIC), config={"services": {}}, containers=()),
+        },
+        "pass": {"unique": (secured(), fingerprint(NOT_A_KEY))},
+        "not_applicable": {"absent": keyed(None)},
+        "unknown": {
+            "containers unseen": replace(secured(), containers=Unseen("the engine does not answer")),
+            "no service receives it": (replace(secured(), config={"services": {}}, containers=()), "no service of this project receives"),
+        },
+    },
+    "encryption.key_strong": {
+        "fail": {
+            "short": (keyed("Short1"), "about 35 bits"),
+            "digits": (keyed("90210" * 8), "about 53 bits"),
+            "one letter": keyed("q" * 64),
+            "in a container alone": (running(secured(), "q" * 64, WORKER), f"container of {WORKER}"),
+        },
+        "pass": {"alphanumeric": secured(), "64 hex digits": (keyed("0123456789abcdef" * 4), "about 64 bits")},
+        "not_applicable": {"absent": keyed(None), "public": keyed(PUBLIC)},
+    },
+    "encryption.key_reaches_services": {
+        "fail": {
+            "not listed for a service": (NOT_GIVEN, f"gives {WORKER} no key"),
+            "a literal empties it": (with_service(secured(), WORKER, environment={KEY: None}), f"gives {WORKER} no key"),
+            "a container was made without": (running(secured(), None, WORKER), f"containers of {WORKER} run without"),
+            "a container was made with none": running(secured(), "", WORKER),
+            "a container was made with 0": running(secured(), "0", WORKER),
+            "though the file has none": (running(running(keyed(""), NOT_A_KEY), "", WORKER), f"containers of {WORKER}"),
+        },
+        "pass": {
+            "all": (secured(), "all 22 services"),
+            "the oldest release gives it to fewer": (secured("1.4.14"), "all 14 services"),
+            "a service that needs none": with_service(secured(), "adminer", image="adminer", environment={}),
+        },
+        "not_applicable": {"absent": keyed(None)},
+        "unknown": {
+            "no service": (replace(secured(), config={"services": {}}), "none of the services"),
+            "containers unseen": replace(secured(), containers=Unseen("the engine does not answer")),
+        },
+    },
+    "encryption.one_key": {
+        "fail": {
+            "the file has another": (replace(keyed(OTHER), containers=secured().containers),
+                                     fingerprint(OTHER), fingerprint(NOT_A_KEY), "cannot be read", "selfhost.appwrite.drill"),
+            "the file has none": (replace(keyed(""), containers=secured().containers), "empty in .env", "selfhost.appwrite.secure"),
+            "a container has another": (running(secured(), OTHER, WORKER), f"container of {WORKER}"),
+            "a container has none": (running(secured(), "", WORKER), "selfhost.appwrite.secure"),
+            "a literal in the compose file": with_service(secured(), WORKER, environment={KEY: OTHER}),
+            "the shell gives another": file(values={KEY: OTHER}),
+            "the tail differs": (replace(keyed(SAME_CIPHER), containers=secured().containers), "stored data stays readable", "tokens"),
+            "public in a container": (running(secured(), PUBLIC, WORKER), "the public default in container"),
+        },
+        "pass": {"one": secured(), "public everywhere": keyed(PUBLIC)},
+        "not_applicable": {"none": keyed(None)},
+        "unknown": {"containers unseen": replace(secured(), containers=Unseen("the engine does not answer"))},
+    },
+    "encryption.key_escrowed": {
+        "fail": {
+            "none": (escrowed(None), "holds no key", "appwrite_security_escrow: required"),
+            "another": (escrowed(fingerprint(OTHER), TODAY), fingerprint(OTHER), "drill"),
+            "never proved": (escrowed(fingerprint(NOT_A_KEY)), "never", "drill"),
+            "proved long ago": (escrowed(fingerprint(NOT_A_KEY), TODAY - datetime.timedelta(91)), "2026-08-25", "drill"),
+        },
+        "pass": {
+            "proved today": secured(),
+            "on the last day": (escrowed(fingerprint(NOT_A_KEY), TODAY - datetime.timedelta(90)), "2026-08-26"),
+        },
+        "unknown": {"not told": (secured(escrow=Unseen("the audit was not told of an escrow")), "not told")},
+        "not_applicable": {"absent": keyed(None), "public": keyed(PUBLIC)},
+    },
+    "encryption.env_not_in_git": {
+        "fail": {
+            "tracked": (in_git(True, False), "tracked by git in /opt", f"git -C /opt rm --cached {DIRECTORY}/.env"),
+            "tracked although ignored": in_git(True, True),
+            "not ignored": (in_git(False, False), "not ignored", "echo '.env*' >> /opt/.gitignore"),
+            "git is not here": (in_git(None, None), "git is not here to tell"),
+        },
+        "pass": {"no work tree": secured(), "ignored": in_git(False, True)},
+        "unknown": {"unseen": file(work_tree=Unseen("git took too long"))},
+    },
+    "encryption.env_private": {
+        "fail": {"the umask's": (mode(0o644), "mode 0644", 'appwrite_security_env_mode: "0600"'), "a group reads": mode(0o640), "others write": mode(0o602)},
+        "pass": {"owner": secured(), "owner reads": mode(0o400)},
+        "unknown": {"no file": secured(env=Unseen("it does not exist"))},
+    },
+    "encryption.copies_private": {
+        "fail": {
+            "a backup": (file(copies=(BACKUP, replace(STRAY, mode=0o644))), "mode 0644", f"chmod 600 {STRAY.path}"),
+            "two with names that a shell reads": (
+                file(copies=(replace(STRAY, path="/opt/a b", mode=0o644), replace(STRAY, path="/opt/it's\n\udc80", mode=0o604))),
+                r"chmod 600 $'/opt/it\x27s\x0a\x80' '/opt/a b'"),
+        },
+        "pass": {"none": secured(), "private ones": file(copies=(BACKUP, STRAY))},
+    },
+    "encryption.no_stray_copies": {
+        "fail": {
+            "of an upgrade": (file(copies=(BACKUP, STRAY)), f"{STRAY.path} (_APP_DB_PASS, {KEY})", f"rm -i {STRAY.path}"),
+        },
+        "pass": {
+            "none": secured(),
+            "the collection's own": file(copies=(BACKUP, replace(BACKUP, path=BACKUP.path.replace(".bak", "-1.bak")))),
+        },
+    },
+}
+WITHOUT_DOCKER = {
+    "encryption.key_present", "encryption.key_escrowed", "encryption.env_not_in_git", "encryption.env_private", "encryption.copies_private",
+    "encryption.no_stray_copies"}
