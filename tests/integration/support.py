@@ -212,7 +212,7 @@ class Play:
         play = cls(rc, output)
         for part in re.split(r"^TASK \[", output, flags=re.MULTILINE)[1:]:
             name = part.partition("]")[0].rpartition(" : ")[2]
-            found = re.search(r"^(\w+): \[[^]]*\](?:: FAILED!)? => ", part, re.MULTILINE)
+            found = re.search(r"^(\w+): \[[^]]*\](?:: FAILED!)? => (?={)", part, re.MULTILINE)
             if found:
                 play.states[name] = found[1]
                 play.results[name] = json.JSONDecoder().raw_decode(part, found.end())[0]

@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes what C(audit_info) found on all hosts of a play as reports on the controller. See C(plugins/modules/audit_report.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import SEVERITIES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, outline, report, visible
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.junit import junit
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.markdown import markdown
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.sarif import sarif
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "report_dir": {"type": "path", "required": True},
+    "hosts": {"type": "list", "elements": "dict", "required": True, "options": {
+        "host": {"type": "str", "required": True},
+        "audit": {"type": "raw"},
+    }},
+    "keep": {"type": "int", "default": 90},
+}
+_KEPT = re.compile(r"\d{8}T\d{6}Z\.json")
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller alone, in check mode too."""
+
+    _supports_check_mode = True
+    _supports_async = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        checked = ArgumentSpecValidator(OPTIONS).validate(self._task.args)
+        if checked.error_messages:
+            raise AnsibleActionFail("; ".join(checked.error_messages))
+        options = checked.validated_parameters
+        if options["keep"] < 0:
+            raise AnsibleActionFail("keep: is %d; give 0 or more" % options["keep"])
+        active = set((task_vars or {}).get("ansible_play_hosts", ()))
+        pending = [one["host"] for one in options["hosts"] if not one["audit"] and one["host"] in active]
+        present = report(options["hosts"], datetime.datetime.now(datetime.timezone.utc).strftime(WHEN))
+        self._directory = os.path.abspath(options["report_dir"])
+        with self._words():
+            warnings = self._write(present, 0 if pending else options["keep"])
+        return {"changed": False, "report": {**self._summary(present, options["hosts"]), "pending": pending}, **({"warnings": warnings} if warnings else {})}
+
+    def _write(self, present: dict[str, Any], keep: int) -> list[str]:
+        """Nothing is replaced before all is on disk. Returns warnings."""
+        history = os.path.join(self._directory, "history")
+        for directory in (self._directory, history):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        copy = present["generated_at"].translate({ord("-"): None, ord(":"): None}) + ".json"
+        older, warnings = _older(history, copy)
+        text = json.dumps(present, indent=2, ensure_ascii=False) + "\n"
+        formats = {"report.json": text, "report.sarif": sarif(present), "report.junit.xml": junit(present), "report.md": markdown(present),
+                   "report.html": page(present, older), **({os.path.join("history", copy): text} if keep else {})}
+        drafts: dict[str, str] = {}
+        try:
+            for name, content in formats.items():
+                path = os.path.join(self._directory, name)
+                handle, drafts[path] = tempfile.mkstemp(prefix=".audit-report-", dir=os.path.dirname(path))
+                with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            for path in list(drafts):
+                os.replace(drafts[path], path)
+                del drafts[path]
+        finally:
+            for draft in drafts.values():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(draft)
+        if keep:
+            for name in _kept(history)[:-keep]:
+                os.unlink(os.path.join(history, name))
+        return warnings
+
+    def _summary(self, present: dict[str, Any], asked: list[Mapping[str, Any]]) -> dict[str, Any]:
+        """By the names of the inventory, which are not always fit to be shown."""
+        found = {host["host"]: host for host in present["hosts"]}
+        hosts = {one["host"]: found[visible(one["host"])] for one in asked}
+        failing = [{"host": name, "id": finding["id"], "severity": finding["severity"]}
+                   for name, host in hosts.items() for finding in host["findings"] if finding["status"] == "fail"]
+        return {
+            "path": os.path.join(self._directory, "report.html"),
+            "generated_at": present["generated_at"],
+            "hosts": {name: {"score": host["score"], **counts(host)} for name, host in hosts.items()},
+            "failing": sorted(failing, key=lambda one: SEVERITIES.index(one["severity"])),
+        }
+
+    @contextlib.contextmanager
+    def _words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise AnsibleActionFail(
+                "report_dir: %s cannot be written: %s; name a directory that you may write to" % (self._directory, reason(error))) from None
+
+
+def _kept(history: str) -> list[str]:
+    return sorted(name for name in os.listdir(history) if _KEPT.fullmatch(name))
+
+
+def _older(history: str, before: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The reports that are kept, oldest first, and a warning for each that cannot be read."""
+    found, warnings = [], []
+    for name in _kept(history):
+        path = os.path.join(history, name)
+        try:
+            with open(path, encoding="utf-8") as stream:
+                text = stream.read()
+            if name < before:
+                found.append(outline(text))
+        except OSError as error:
+            warnings.append("%s cannot be read: %s; it is left out of the trend" % (path, reason(error)))
+        except ValueError:
+            warnings.append("%s is damaged and left out of the trend; remove it" % path)
+    return found, warnings

@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+name: escrow_state
+short_description: Tell which encryption key an escrow file holds, without the key
+version_added: 0.1.0
+author:
+  - selfhost.appwrite contributors (@selfhost)
+description:
+  - Opens an escrow file, as M(selfhost.appwrite.key_escrow) writes it, with the vault secrets that Ansible was started with, and returns
+    what M(selfhost.appwrite.audit_info) takes as O(selfhost.appwrite.audit_info#module:escrow).
+  - A file that cannot be opened is no error, but a reason in words. The key itself is not returned.
+options:
+  _terms:
+    description: Escrow files on the controller.
+    type: list
+    elements: path
+    required: true
+seealso:
+  - module: selfhost.appwrite.audit_info
+  - plugin: selfhost.appwrite.escrowed_key
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+---
+- name: Audit the installation, and whether its key is in escrow
+  selfhost.appwrite.audit_info:
+    project_src: /opt/appwrite
+    escrow: "{{ lookup('selfhost.appwrite.escrow_state', inventory_dir ~ '/.appwrite-escrow/' ~ inventory_hostname ~ '.yml') }}"
+"""
+
+RETURN = r"""
+---
+_raw:
+  description:
+    - For each file the C(fingerprint) of the key that is in force, as RV(selfhost.appwrite.encryption_key#module:key.fingerprint), and today
+      as the day on which that was C(proved), in UTC. The C(fingerprint) alone is returned, and is V(none), where there is no such file.
+    - Where the file cannot be opened, the reason as C(unseen).
+  type: list
+  elements: dict
+  sample:
+    - fingerprint: 0f1e2d3c4b5a6978
+      proved: "2026-11-24"
+"""
+
+import datetime
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError
+
+
+class LookupModule(LookupBase):
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+        return [self._state(str(term)) for term in terms]
+
+    def _state(self, path: str) -> dict[str, Any]:
+        escrow = Escrow(path, self._loader._vault.secrets)
+        try:
+            escrow.read()
+        except EscrowError as error:
+            return {"unseen": str(error)}
+        if not escrow.entries:
+            return {"fingerprint": None}
+        return {"fingerprint": escrow.entries[0]["fingerprint"], "proved": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}

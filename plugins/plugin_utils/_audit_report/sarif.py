@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private plugin utility of selfhost.appwrite: no stability is promised outside the collection.
+"""SARIF 2.1.0, which code scanning and security dashboards read: a control is a rule, a finding on one host a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
+_SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
+"""The middle of each range that code scanning knows by that name."""
+_KINDS = {"fail": "fail", "waived": "fail", "unknown": "review", "pass": "pass", "not_applicable": "notApplicable"}
+
+
+def sarif(report: Mapping[str, Any]) -> str:
+    found = [(host, finding) for host in report["hosts"] for finding in host["findings"]]
+    rules = {finding["id"]: finding for _host, finding in reversed(found)}
+    index = {name: number for number, name in enumerate(sorted(rules))}
+    run = {
+        "tool": {"driver": {
+            "name": "selfhost.appwrite audit",
+            "informationUri": "https://github.com/ansible-collections/selfhost.appwrite",
+            "rules": [_rule(rules[name]) for name in index]}},
+        "automationDetails": {"id": "selfhost.appwrite/audit/"},
+        "invocations": [{"executionSuccessful": True, "endTimeUtc": report["generated_at"]}],
+        "originalUriBaseIds": {"HOSTS": {"description": {"text": "One directory for each host: the project directory of its Appwrite."}}},
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(host, finding, index[finding["id"]]) for host, finding in found],
+    }
+    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _rule(finding: Mapping[str, Any]) -> dict[str, Any]:
+    advice = "%s\n\nRemedy: %s\n\nReference: %s" % (finding["rationale"], finding["remedy"], finding["reference"])
+    return {
+        "id": finding["id"],
+        "shortDescription": {"text": _text(finding["title"])},
+        "fullDescription": {"text": _text(finding["rationale"])},
+        "help": {"text": _text(advice)},
+        "defaultConfiguration": {"level": _LEVELS[finding["severity"]]},
+        "properties": {"security-severity": _SCORES[finding["severity"]], "tags": ["security", finding["group"]]},
+    }
+
+
+def _result(host: Mapping[str, Any], finding: Mapping[str, Any], rule: int) -> dict[str, Any]:
+    kind = _KINDS[finding["status"]]
+    suppressed = {"kind": "external", "status": "accepted"}
+    if finding["status"] == "waived":
+        suppressed["justification"] = "%s (until %s)" % (finding["waiver"]["justification"], finding["waiver"]["expires"])
+    return {
+        "ruleId": finding["id"],
+        "ruleIndex": rule,
+        "kind": kind,
+        "level": _LEVELS[finding["severity"]] if kind == "fail" else "none",
+        "message": {"text": _text("%s: %s. Remedy: %s" % (host["host"], finding["evidence"], finding["remedy"])
+                                  if kind == "fail" else "%s: %s" % (host["host"], finding["evidence"]))},
+        "locations": [{
+            "physicalLocation": {
+                "artifactLocation": {"uri": quote(host["host"], safe="") + "/.env", "uriBaseId": "HOSTS"}, "region": {"startLine": 1}},
+            "logicalLocations": [{"name": host["host"], "kind": "resource"}]}],
+        "partialFingerprints": {"hostAndControl/v1": hashlib.sha256(("%s\n%s" % (host["host"], finding["id"])).encode()).hexdigest()},
+        "suppressions": [suppressed] if finding["status"] == "waived" else [],
+        "properties": {"host": host["host"], "release": host["release"], "severity": finding["severity"], "group": finding["group"],
+                       "status": finding["status"]},
+    }
+
+
+def _text(text: str) -> str:
+    """In a message braces make placeholders, and brackets before a parenthesis a link, unless they are escaped."""
+    return re.sub(r"\[(?=[^\[\]]*\]\()", r"\\[", text.replace("{", "{{").replace("}", "}}"))
