@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 from testbed import Project
 
 DOMAIN = "appwrite.example.com"
+_CAPPED = 40
+"""The most that a project scores while a critical control fails."""
 ANSWERS = {
     "appwrite_security_certificate_email": "admin@example.com",
     "appwrite_security_env_mode": "0600",
@@ -38,7 +41,23 @@ def _secure(project: Project) -> int:
          "--extra-vars", json.dumps(answers)], check=False).returncode
 
 
-def _rows(project: Project, seen: dict[str, object]) -> list[tuple[str, str, bool]]:
+def _audit(project: Project, reports: Path) -> dict[str, object]:
+    """What the audit's report says of the project."""
+    answers = {"ansible_python_interpreter": sys.executable, "appwrite_audit_project_src": str(project.directory),
+               "appwrite_audit_report_dir": str(reports), "appwrite_audit_fail_on": "never"}
+    done = subprocess.run(
+        ["ansible-playbook", "selfhost.appwrite.audit", "--inventory", "localhost,", "--connection", "local", "--extra-vars", json.dumps(answers)],
+        check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return json.loads((reports / "report.json").read_text())["hosts"][0]
+
+
+def _failing(audited: dict[str, object], *severities: str) -> int:
+    return sum(finding["status"] == "fail" and finding["severity"] in severities for finding in audited["findings"])
+
+
+def _rows(project: Project, seen: dict[str, object], audited: dict[str, object]) -> list[tuple[str, str, bool]]:
     """Subject, what is so, and whether it is good."""
     values, key = seen["variables"], seen["key"]
     services = {name: project.container_env(name) for name in seen["services"]}
@@ -63,6 +82,9 @@ def _rows(project: Project, seen: dict[str, object]) -> list[tuple[str, str, boo
          values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled"),
         ("Containers behind .env", str(len({entry["service"] for entry in stale})), not stale),
         ("Mode of .env", f"{mode:04o}", not mode & 0o077),
+        ("Audit: failing controls, critical", str(_failing(audited, "critical")), not _failing(audited, "critical")),
+        ("Audit: failing controls, high", str(_failing(audited, "high")), not _failing(audited, "high")),
+        ("Audit: score of 100", str(audited["score"]), audited["score"] > _CAPPED),
     ]
 
 
@@ -96,14 +118,19 @@ def main() -> int:
         project.up()
         project.wait()
         print(f"{len(project.ps())} services are up after {time.monotonic() - started:.0f} s in {project.directory}", flush=True)
-        before = _rows(project, _look(project, home))
+        reports = home / "audit"
+        shutil.rmtree(reports, ignore_errors=True)
+        print("== ansible-playbook selfhost.appwrite.audit", flush=True)
+        before = _rows(project, _look(project, home), _audit(project, reports))
         print("== ansible-playbook selfhost.appwrite.secure --diff", flush=True)
         if status := _secure(project):
             return status
-        after = _rows(project, _look(project, home))
+        print("== ansible-playbook selfhost.appwrite.audit", flush=True)
+        after = _rows(project, _look(project, home), _audit(project, reports))
     finally:
         project.down()
     print(_table(before, after))
+    print("The audit's page, which shows both:", (reports / "report.html").relative_to(Path.cwd()))
     print("The project was removed from the engine; its files and the backup of .env are in", project.directory.relative_to(Path.cwd()))
     return 0
 
