@@ -42,8 +42,12 @@ setup: .venv/stamp ## Make the virtual environment (.venv)
 engine: ## See that a Docker Engine and compose answer; install and start them where that is allowed
 	@tests/testbed/engine.sh
 
-tools: ## See that the programs with which the tests make faults are here
+tools: ## See that the programs that only tests need are here: faults, auditors, PHP, a browser
 	@tests/faults/tools.sh
+	@tests/browser/tools.sh
+
+screenshots: setup tools ## Draw the pictures in docs/images anew
+	PYTHONPATH=tests:.work/import .venv/bin/python -m browser.screenshots
 
 clean: ## Remove all that these targets made
 	@if [ -x .venv/bin/python ] && docker info >/dev/null 2>&1; then PYTHONPATH=tests .venv/bin/python -m testbed clean; fi
@@ -51,4 +55,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration fuzz sanity lint demo bench setup engine tools clean
+.PHONY: help test unit integration fuzz sanity lint demo bench screenshots setup engine tools clean

@@ -44,7 +44,7 @@ def _secure(project: Project) -> int:
 def _audit(project: Project, reports: Path) -> dict[str, object]:
     """What the audit's report says of the project."""
     answers = {"ansible_python_interpreter": sys.executable, "appwrite_audit_project_src": str(project.directory),
-               "appwrite_audit_report_dir": str(reports), "appwrite_audit_fail_on": "never"}
+               "appwrite_audit_report_dir": str(reports), "appwrite_audit_fail_on": "never", "appwrite_audit_third_parties": []}
     done = subprocess.run(
         ["ansible-playbook", "selfhost.appwrite.audit", "--inventory", "localhost,", "--connection", "local", "--extra-vars", json.dumps(answers)],
         check=False, capture_output=True, text=True)

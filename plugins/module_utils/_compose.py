@@ -190,13 +190,13 @@ class Compose:
         policy = [] if pull == "policy" else ["--pull", pull]
         return self.mask(self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + policy, timeout=timeout).stderr)
 
-    def containers(self, project: str) -> list[Container]:
-        """All containers of the project, stopped ones included, but for those of C(docker compose run)."""
+    def containers(self, project: str, oneoff: bool = False) -> list[Container]:
+        """All containers of the project, stopped ones included, those of C(docker compose run) only with C(oneoff)."""
         ids = self.docker(["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=%s=%s" % (PROJECT_LABEL, project)]).stdout.split()
         if not ids:
             return []
         found = [_container(item) for item in json.loads(self.docker(["inspect", "--type", "container"] + ids, tolerate=True).stdout or "[]")
-                 if item["Config"].get("Labels", {}).get(ONEOFF_LABEL) != "True"]
+                 if oneoff or item["Config"].get("Labels", {}).get(ONEOFF_LABEL) != "True"]
         return sorted(found, key=lambda container: (container.service, container.id))
 
     def neighbours(self) -> dict[str, set[str]]:

@@ -91,6 +91,12 @@ DATABASES = (
 )
 
 
+def kind_of(image: str) -> str | None:
+    """The name of the database in an image, as its service is called; C(None) where it is none of Appwrite's."""
+    name = image.rsplit("/", 1)[-1].split(":")[0].split("@")[0]
+    return next((database.service for database in DATABASES if name in database.images), None)
+
+
 class Instance:
     """What is asked of the project is asked once and kept, since each question costs a process."""
 
@@ -289,8 +295,7 @@ class Instance:
             if trace:
                 return Evidence("unknown", "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace)
             return Evidence("no", "docker is not installed on this host", never_started=True)
-        only = self.databases[0] if len(self.databases) == 1 else None
-        host = self.values.get("_APP_DB_HOST") or only or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
+        host = self._database_host()
         service, database = self._database(host)
         if service is None or database is None:
             return Evidence(
@@ -300,12 +305,27 @@ class Instance:
         except ComposeError as error:
             return Evidence("unknown", "it cannot be found out whether the installation holds data: %s" % error)
 
+    def _database_host(self) -> str:
+        only = self.databases[0] if len(self.databases) == 1 else None
+        return self.values.get("_APP_DB_HOST") or only or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
+
+    def database(self) -> tuple[str, str]:
+        """Which of Appwrite's databases the project has, and the id of its running container. Raises AppwriteError where there is none."""
+        host = self._database_host()
+        service, database = self._database(host)
+        if service is None or database is None:
+            raise AppwriteError("the database host %s is no database service of this project, so its data cannot be reached" % host)
+        running = [container for container in self.containers() if container.service == service and container.status == "running"]
+        if not running:
+            raise AppwriteError("the database %s does not run; start it (docker compose up -d %s)" % (service, service))
+        return database.service, running[0].id
+
     def _database(self, host: str) -> tuple[str | None, Database | None]:
         for name, service in self.config["services"].items():
             if host in (name, service.get("container_name"), service.get("hostname")):
-                image = service.get("image", "").rsplit("/", 1)[-1].split(":")[0].split("@")[0]
+                kind = kind_of(service.get("image", ""))
                 for database in DATABASES:
-                    if image in database.images or name == database.service:
+                    if database.service in (kind, name):
                         return name, database
         return None, None
 

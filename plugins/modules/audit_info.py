@@ -122,7 +122,7 @@ project:
 score:
   description:
     - 0 to 100, the share of the applicable controls that pass, by weight (critical 10, high 5, medium 2, low 1). What fails, is waived or is
-      unknown counts as not passed. At most 40 while a critical control is not passed, at most 70 while a high one is not.
+      unknown counts as not passed. While a critical control fails or is unknown the whole is worth 40 points, while a high one does or is, 70.
     - The findings of O(third_parties) do not count.
   type: int
   returned: success

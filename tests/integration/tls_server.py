@@ -13,6 +13,7 @@ import ipaddress
 import ssl
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,11 +112,13 @@ def _context(root: Path, protocols: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(root / "certificate.pem", root / "key.pem")
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if protocols != "modern":
-        context.set_ciphers("ALL:!aNULL:@SECLEVEL=0")  # OpenSSL 3 speaks TLS 1.0 and 1.1 at level 0 alone
-        context.minimum_version = ssl.TLSVersion.TLSv1
-    if protocols == "oldest":
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if protocols != "modern":
+            context.set_ciphers("ALL:!aNULL:@SECLEVEL=0")  # OpenSSL 3 speaks TLS 1.0 and 1.1 at level 0 alone
+            context.minimum_version = ssl.TLSVersion.TLSv1
+        if protocols == "oldest":
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
     return context
 
 
@@ -144,12 +147,12 @@ def _listen(context: ssl.SSLContext | None, redirects: bool, hsts: str | None, p
             """The tests' output is not its place."""
 
     class Server(ThreadingHTTPServer):
-        def finish_request(self, request, address) -> None:  # the handshake is here, in a thread of its own: it may take as long as a client likes
+        def finish_request(self, request, client_address) -> None:  # the handshake is here, in a thread of its own: it may take as long as a client likes
             request.settimeout(_SILENCE)
             if context is None:
-                return super().finish_request(request, address)
+                return super().finish_request(request, client_address)
             with context.wrap_socket(request, server_side=True) as secure:
-                return super().finish_request(secure, address)
+                return super().finish_request(secure, client_address)
 
         def handle_error(self, *_words: object) -> None:
             """Scanners hang up at any time."""

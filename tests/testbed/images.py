@@ -84,7 +84,7 @@ def mariadb() -> str:
         _write(root / "etc/mysql/my.cnf", _SMALL_MARIADB)
 
     settings = ('ENTRYPOINT ["docker-entrypoint.sh"]', 'CMD ["mysqld"]')
-    packages = ["busybox-static", "mariadb-server-core", "mariadb-client-core"]
+    packages = ["busybox-static", "mariadb-server-core", "mariadb-client-core", "mariadb-client"]
     return _image("mariadb", ["mariadb"], fill, packages, "", *settings, seed=True)
 
 

@@ -23,7 +23,7 @@ CONTROLS: Tuple[Control, ...] = tuple(
 
 _WEIGHT = {"critical": 10, "high": 5, "medium": 2, "low": 1}
 _CAP = {"critical": 40, "high": 70}
-"""The most that an installation can score while a control of that severity is not known to pass."""
+"""The most that an installation can score while a control of that severity fails or is unknown."""
 _THIRD_PARTIES = ("lynis", "testssl")
 
 
@@ -38,14 +38,14 @@ def score(findings: Iterable[Finding]) -> int:
     """0 to 100: the share of the applicable controls that pass, by weight.
 
     A control weighs 10, 5, 2 or 1 by its severity. What fails, is waived or could not be observed counts as not passed, since a waiver
-    and a blind spot do not make an installation safer. While a critical control is not passed the score is at most 40, while a high one
-    is not, at most 70. Findings of other programs do not count: which of them run differs from host to host.
+    and a blind spot do not make an installation safer. While a critical control fails or is unknown the whole is worth 40 points at most,
+    while a high one does or is, 70. Findings of other programs do not count: which of them run differs from host to host.
     """
     counted = [finding for finding in findings if finding.group not in _THIRD_PARTIES and finding.status != "not_applicable"]
     total = sum(_WEIGHT[finding.severity] for finding in counted)
     reached = sum(_WEIGHT[finding.severity] for finding in counted if finding.status == "pass")
-    caps = [_CAP.get(finding.severity, 100) for finding in counted if finding.status != "pass"]
-    return min([100 * reached // total if total else 0] + caps)
+    most = min([100] + [_CAP.get(finding.severity, 100) for finding in counted if finding.status in ("fail", "unknown")])
+    return most * reached // total if total else 0
 
 
 def worst(findings: Iterable[Finding]) -> str:

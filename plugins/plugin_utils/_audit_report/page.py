@@ -42,7 +42,8 @@ def page(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
     style, script = (Markup((_HERE / name).read_text("utf-8")) for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         style=style, style_hash=_hash(style), script=script, script_hash=_hash(script),
-        severities=SEVERITIES, statuses=STATUSES, to_mend=_TO_MEND, groups=groups,
+        severities=SEVERITIES, statuses=STATUSES, counted=[status for status in STATUSES if status != "not_applicable"], to_mend=_TO_MEND,
+        groups=groups, spark=_SPARK,
         hosts=[{**host, "cells": [_cell(host, group) for group in groups], "line": line} for host, line in zip(hosts, lines)],
         releases=sorted({host["release"] for host in hosts if host["release"]}),
         histogram=[sum(1 for host in hosts if min(host["score"] // 5, 19) == step) for step in range(20)],
@@ -70,19 +71,20 @@ def _trend(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         failing = [(host["host"], finding) for host in hosts for finding in host["findings"] if finding["status"] == "fail"]
         scores = {host["host"]: host["score"] for host in hosts}
         found.append({
-            "when": datetime.strptime(report["generated_at"], WHEN).replace(tzinfo=timezone.utc), "scores": scores, "score": sum(scores.values()) // max(len(scores), 1),
+            "when": datetime.strptime(report["generated_at"], WHEN).replace(tzinfo=timezone.utc),
+            "scores": scores, "score": sum(scores.values()) // max(len(scores), 1),
             "lowest": min(scores.values(), default=0), "highest": max(scores.values(), default=0),
             "failing": {(host, finding["id"]) for host, finding in failing}, "by_severity": Counter(finding["severity"] for _host, finding in failing)})
     return [one for one in found[:-1] if one["scores"]] + found[-1:]
 
 
 def _cell(host: dict[str, Any], group: str) -> dict[str, Any]:
-    """One field of the heat map: how many findings of each status, and the severity of the worst that fails."""
+    """One field of the heat map: how many findings of each status, and what it shows of them."""
     found = [finding for finding in host["findings"] if finding["group"] == group]
+    counts = Counter(finding["status"] for finding in found)
     failing = {finding["severity"] for finding in found if finding["status"] == "fail"}
-    return {
-        "group": group, "worst": next((severity for severity in SEVERITIES if severity in failing), None),
-        "counts": Counter(finding["status"] for finding in found)}
+    kinds = [severity for severity in SEVERITIES if severity in failing] + [status for status in ("unknown", "waived", "pass") if counts[status]]
+    return {"group": group, "counts": counts, "kind": kinds[0] if kinds else "empty"}
 
 
 def _controls(findings: Iterable[tuple[int, dict[str, Any]]], today: date) -> list[dict[str, Any]]:
