@@ -169,7 +169,7 @@ LIVE = ("https.http_redirects", "https.no_redirect_loop", "https.certificate_tru
     ({"protocols": "oldest"}, {"https.old_tls_refused", "https.modern_tls_spoken", "https.certificate_trusted"}),
     ({"redirect": "loop"}, {"https.no_redirect_loop"}),
     ({"redirect": "none", "hsts": None}, {"https.http_redirects", "https.hsts_sent"}),
-], ids=str)
+], ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "")
 def test_what_answers_under_the_domain(stack, served, failing):
     with stack.kept(), serve(**served) as endpoint:
         set_env(stack.directory, _APP_DOMAIN=endpoint.host)
