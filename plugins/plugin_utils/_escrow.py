@@ -53,7 +53,13 @@ class Escrow:
 
     @property
     def key(self) -> str | None:
-        return self.entries[0]["key"] if self.entries else None
+        """The one in force."""
+        return next((entry["key"] for entry in self.entries if not entry.get("pending")), None)
+
+    @property
+    def pending(self) -> str | None:
+        """One that a rotation is on its way to."""
+        return next((entry["key"] for entry in self.entries if entry.get("pending")), None)
 
     def read(self) -> None:
         """Raises EscrowError where there is a file that is not a whole escrow, or that no vault secret opens."""
@@ -92,8 +98,17 @@ class Escrow:
 
     def add(self, key: str, origin: Mapping[str, Any]) -> None:
         """Puts a key in force, keeps what was there as history, and has it all on disk when it returns. Call it under C(locked)."""
-        entry = {"key": key, "fingerprint": fingerprint(key), "saved": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **origin}
-        entries = [entry, *(one for one in self.entries if one["key"] != key)]
+        self._save([_entry(key, origin), *(one for one in self.entries if one["key"] != key)])
+
+    def stage(self, key: str, origin: Mapping[str, Any]) -> None:
+        """Saves a key that is not in force yet, as C(add) does."""
+        self._save([*self.entries, {**_entry(key, origin), "pending": True}])
+
+    def unstage(self) -> None:
+        """The rotation was given up. The key stays as history."""
+        self._save([{name: value for name, value in entry.items() if name != "pending"} for entry in self.entries])
+
+    def _save(self, entries: list[dict[str, Any]]) -> None:
         text = _HEAD + yaml.safe_dump({"format": FORMAT, "keys": entries}, sort_keys=False, allow_unicode=False)
         vault_id, secret = match_encrypt_secret(self._secrets, encrypt_vault_id=self._encrypt_vault_id)
         ciphertext = VaultLib(self._secrets).encrypt(text, secret, vault_id if vault_id != "default" else None)
@@ -166,3 +181,7 @@ class Escrow:
 
     def _error(self, text: str) -> EscrowError:
         return EscrowError("escrow_file: %s %s" % (self.path, text))
+
+
+def _entry(key: str, origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {"key": key, "fingerprint": fingerprint(key), "saved": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **origin}

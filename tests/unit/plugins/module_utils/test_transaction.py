@@ -20,6 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _transact
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import APPLY_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._auditor import AUDIT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import REKEY_OPTIONS
 
 ROOT = next(parent for parent in Path(__file__).parents if (parent / "galaxy.yml").exists())
 KEY = _variables.KEY
@@ -339,7 +340,8 @@ def test_unchanged_run_starts_one_process(run_module, project, without_engine, m
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 OPTIONS = {name: setting.OPTIONS for name, setting in _transaction.SETTINGS.items()}
-OPTIONS.update({"security": _transaction.NESTED_OPTIONS, "apply": APPLY_OPTIONS, "audit_info": {name: option for name, option in AUDIT_OPTIONS.items() if name not in _transaction.PROJECT_OPTIONS}})
+OPTIONS.update({"security": _transaction.NESTED_OPTIONS, "apply": APPLY_OPTIONS, "audit_info": {name: option for name, option in AUDIT_OPTIONS.items() if name not in _transaction.PROJECT_OPTIONS},
+                "rekey": {name: option for name, option in REKEY_OPTIONS.items() if name not in _transaction.PROJECT_OPTIONS}})
 
 
 def documented(name):

@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Appwrite's sealed values: which key opens this one, and how it is sealed anew.
+
+A sealed value is JSON with ciphertext (base64), IV and tag (hexadecimal digits) of AES-128-GCM. A file's content is the ciphertext alone,
+its IV and tag are in its row.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import os
+import re
+from typing import Any, Dict, List, Match, Optional, Sequence, Tuple
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Value
+
+try:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    _MISSING = False
+except ImportError:
+    _MISSING = True
+
+OLD, NEW, NEITHER, PLAIN = "old", "new", "neither", "plain"
+"""Which key opens a value; C(PLAIN) is one that nobody sealed: null, empty, or other text."""
+
+METHOD, VERSION = "aes-128-gcm", "1"
+_KEY, _IV, _TAG = 16, 12, 16
+"""in bytes"""
+_SEALED = '{"data":"%s","method":"' + METHOD + '","iv":"%s","tag":"%s","version":"' + VERSION + '"}'
+_USUAL = re.compile(r'\{"data":"([A-Za-z0-9+/=\\]*)","method":"%s","iv":"([0-9a-f]{%d})","tag":"([0-9a-f]{%d})","version":"%s"\}' % (
+    METHOD, 2 * _IV, 2 * _TAG, VERSION))
+"""as PHP and C(Cipher.seal) write it; a general reader of JSON takes several times as long"""
+_BEGINNING = re.compile(r'\s*\{\s*"data"\s*:')
+_INNERMOST = re.compile(rb"\{[^{}]*\}")
+
+
+class Cipher:
+    """One encryption key as PHP's openssl takes it: its first 16 bytes, or as many as there are and zeros."""
+
+    def __init__(self, key: str) -> None:
+        if _MISSING:
+            raise AppwriteError(
+                "the Python of this host lacks the package cryptography, which opens and seals values; install python3-cryptography there")
+        self._key = key.encode("utf-8", "surrogateescape")[:_KEY].ljust(_KEY, b"\0")
+        self._gcm = AESGCM(self._key)
+
+    def opens_the_same(self, other: Cipher) -> bool:
+        return self._key == other._key
+
+    def decrypt(self, data: bytes, iv: str, tag: str) -> Optional[bytes]:
+        """What was encrypted to this base64 text; C(None) where this key does not open it."""
+        try:
+            nonce, end = binascii.unhexlify(iv), binascii.unhexlify(tag)
+            sealed = binascii.a2b_base64(data + b"=" * (-len(data) % 4)) + end  # PHP does not insist on the padding
+            return self._gcm.decrypt(nonce, sealed, None) if (len(nonce), len(end)) == (_IV, _TAG) else None
+        except (ValueError, InvalidTag):
+            return None
+
+    def encrypt(self, plain: bytes) -> Tuple[bytes, str, str]:
+        """The base64 text, the IV and the tag."""
+        iv = os.urandom(_IV)
+        sealed = self._gcm.encrypt(iv, plain, None)
+        return binascii.b2a_base64(memoryview(sealed)[:-_TAG], newline=False), iv.hex(), sealed[-_TAG:].hex()
+
+    def open(self, sealed: str) -> Optional[bytes]:
+        """C(None) where it is no sealed value or this key does not open it."""
+        parts = _parts(sealed)
+        return self.decrypt(*parts) if parts else None
+
+    def seal(self, plain: bytes) -> str:
+        """The slashes of the base64 text are not escaped, unlike PHP's: never longer than before, so it fits where the old value was."""
+        data, iv, tag = self.encrypt(plain)
+        return _SEALED % (data.decode("ascii"), iv, tag)
+
+
+class Exchange:
+    """Two keys, and what becomes of a value on the way from the first to the second."""
+
+    def __init__(self, old: Cipher, new: Cipher) -> None:
+        if old.opens_the_same(new):
+            raise AppwriteError("both keys begin with the same 16 bytes, which alone encrypt: what is sealed with one is sealed with the other already")
+        self.old, self.new = old, new
+        self._order = ((OLD, old), (NEW, new))
+
+    def verdicts(self, value: Value, nested: bool = False) -> List[str]:
+        """One for each sealed value in it, or C(PLAIN) alone.
+
+        nested: whether what it opens to may hold sealed values itself.
+        """
+        found = []
+        for each in _elements(value):
+            verdict, plain = self._look(each)
+            found.append(verdict)
+            if nested and verdict in (OLD, NEW):
+                found += [inner for _text, inner in map(self._inner, _INNERMOST.finditer(plain)) if inner != PLAIN]
+        return [verdict for verdict in found if verdict != PLAIN] or [PLAIN]
+
+    def reseal(self, value: Value, nested: bool = False) -> Value:
+        """The value with all that the old key opens under the new one, and the rest as it is."""
+        if isinstance(value, list):
+            return [self._reseal(each, nested) for each in value]
+        return self._reseal(value, nested)
+
+    def _reseal(self, text: Optional[str], nested: bool) -> Optional[str]:
+        verdict, plain = self._look(text)
+        if nested and verdict in (OLD, NEW):
+            whole = _INNERMOST.sub(lambda match: self._inner(match)[0], plain)
+            if whole != plain:
+                verdict, plain = OLD, whole
+        return self.new.seal(plain) if verdict == OLD else text
+
+    def try_keys(self, data: bytes, iv: str, tag: str) -> Tuple[str, bytes]:
+        """Which key opens it, and the plaintext. Values come in long runs of the same key, so the one that opened the last is tried first."""
+        for verdict, cipher in self._order:
+            plain = cipher.decrypt(data, iv, tag)
+            if plain is not None:
+                if verdict != self._order[0][0]:
+                    self._order = self._order[::-1]
+                return verdict, plain
+        return NEITHER, b""
+
+    def _look(self, text: Optional[str]) -> Tuple[str, bytes]:
+        if not text:
+            return PLAIN, b""
+        parts = _parts(text)
+        if parts:
+            return self.try_keys(*parts)
+        return NEITHER if _looks_sealed(text) else PLAIN, b""
+
+    def _inner(self, match: Match[bytes]) -> Tuple[bytes, str]:
+        """What takes the place of an object inside a plaintext, where it may be a text of its own, and the verdict on it."""
+        raw = match.group()
+        text = raw.decode("utf-8", "surrogateescape")
+        if '\\"' in text:
+            try:
+                text = json.loads('"%s"' % text)
+            except ValueError:
+                return raw, PLAIN
+        verdict, plain = self._look(text)
+        if verdict != OLD:
+            return raw, verdict
+        sealed = self.new.seal(plain)
+        return (json.dumps(sealed)[1:-1] if b'\\"' in raw else sealed).encode("ascii"), verdict
+
+
+def _elements(value: Value) -> Sequence[Optional[str]]:
+    return value if isinstance(value, list) else [value]
+
+
+def _looks_sealed(text: str) -> bool:
+    return _BEGINNING.match(text) is not None or _fields(text).keys() >= {"data", "iv", "tag"}
+
+
+def _fields(text: str) -> Dict[str, Any]:
+    try:
+        found = json.loads(text) if text.lstrip()[:1] == "{" else None
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _parts(sealed: str) -> Optional[Tuple[bytes, str, str]]:
+    """Ciphertext, IV and tag, where Appwrite's reader would look for the key of version 1."""
+    usual = _USUAL.fullmatch(sealed)
+    if usual:
+        data, iv, tag = usual.groups()
+        data = data.replace("\\/", "/")
+        if "\\" not in data:
+            return data.encode("ascii"), iv, tag
+    fields = _fields(sealed)
+    data, iv, tag = fields.get("data"), fields.get("iv"), fields.get("tag")
+    if not (isinstance(data, str) and isinstance(iv, str) and isinstance(tag, str)):
+        return None
+    if fields.get("method") != METHOD or str(fields.get("version")) != VERSION or not (data + iv + tag).isascii():
+        return None
+    return data.encode("ascii"), iv, tag

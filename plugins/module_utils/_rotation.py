@@ -1,0 +1,275 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""All sealed values and files of an installation, from one encryption key to another.
+
+Which key opens a value is found by trying, so nothing has to be remembered from one run to the next but the names of new files. Nobody may write
+meanwhile: the services that hold the key are gone.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Change, Row, Store, Table, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
+
+MIXED, EMPTY = "mixed", "empty"
+_TOLD = 10000
+"""undecryptable values that are told one by one"""
+
+
+class Undecryptable(NamedTuple):
+    """A sealed value that no key opens, or a file (column C(path)) that none opens or that is missing."""
+
+    collection: str
+    id: str
+    column: str
+    reason: str
+
+
+@dataclass
+class Tally:
+    """Of one collection."""
+
+    values: Counter[str] = field(default_factory=Counter)
+    """verdict to how many sealed values have it"""
+    files: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    """of the files as they are on the disk"""
+
+
+@dataclass
+class Report:
+    """What was found, never a value."""
+
+    collections: Dict[str, Tally] = field(default_factory=dict)
+    undecryptable: List[Undecryptable] = field(default_factory=list)
+    """the first of them"""
+    undecryptable_count: int = 0
+    unwaived_count: int = 0
+
+    def count(self, verdict: str) -> int:
+        """Values and files with that verdict."""
+        return sum(tally.values[verdict] + tally.files[verdict] for tally in self.collections.values())
+
+    @property
+    def state(self) -> str:
+        """C(old), C(new), C(mixed), or C(empty): which keys open what the report is about."""
+        if self.count(OLD):
+            return MIXED if self.count(NEW) else OLD
+        return NEW if self.count(NEW) else EMPTY
+
+    def public(self) -> Dict[str, Any]:
+        return {
+            "state": self.state,
+            "collections": [
+                {"collection": name, "values": dict(tally.values), "files": dict(tally.files), "bytes": tally.bytes}
+                for name, tally in sorted(self.collections.items()) if tally.values or tally.files],
+            "undecryptable": [each._asdict() for each in self.undecryptable],
+            "undecryptable_count": self.undecryptable_count,
+            "unwaived_count": self.unwaived_count,
+        }
+
+
+class Rotation:
+    """waived: collection, id and column of undecryptable values that stay as they are. progress: told phase, rows done and rows in all, often."""
+
+    def __init__(
+        self,
+        store: Store,
+        files: Files,
+        old: Cipher,
+        new: Cipher,
+        waived: Collection[Tuple[str, str, str]] = (),
+        progress: Callable[[str, int, int], object] = lambda phase, done, total: None,
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._exchange = Exchange(old, new)
+        self._waived = frozenset(waived)
+        self._progress = progress
+        self._rows = 0
+        """in all tables, once they are counted"""
+
+    def rehearse(self, sample: Optional[int] = None) -> Report:
+        """Opens everything, or about C(sample) rows of each table, and writes nothing."""
+        return self._examine("read", sample)
+
+    def rotate(self, sweep: bool = True) -> Report:
+        """Everything that the old key opens is under the new one when this returns. Returns what was found before.
+
+        The files that are replaced are removed last, or left for C(sweep()).
+
+        Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
+        and the store is closed.
+        """
+        report = self._examine("read")
+        self._refuse(report)
+        self.sweep()
+        self._store.begin()
+        try:
+            for table, rows in self._walk("seal"):
+                self._seal(table, rows)
+            self._verify(report)
+        except BaseException:
+            if self._store.transactional:
+                self._store.close()
+                with suppress(AppwriteError):  # what stays now goes with the next run
+                    self._discard()
+            raise
+        self._store.commit()
+        if not sweep:
+            return report
+        try:
+            self.sweep()
+        except AppwriteError as error:
+            raise AppwriteError("everything is under the new key, but not all files under the old one are removed: %s. Run again" % error) from None
+        return report
+
+    def state(self) -> str:
+        """C(old), C(new), C(mixed) or C(empty), by all values and files. Raises AppwriteError where there are sealed ones, and no key opens any."""
+        report = self._examine("read")
+        if report.state == EMPTY and report.undecryptable_count:
+            raise AppwriteError("neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count)
+        return report.state
+
+    def finish(self) -> str:
+        """After an interruption: takes back what is only begun, ends what is done in part, and returns the state that everything is in then.
+
+        C(old) means that the rotation has not happened. Where a store without transactions has values under either key, all go to the new one.
+        """
+        state = self.state()
+        if state == MIXED:
+            self.rotate()
+            return NEW
+        self.sweep()
+        return state
+
+    def undo(self) -> str:
+        """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one."""
+        state = self.state()
+        if state in (NEW, MIXED):
+            Rotation(self._store, self._files, self._exchange.new, self._exchange.old, self._waived, self._progress).rotate()
+            return OLD
+        self.sweep()
+        return state
+
+    # --- steps ---
+
+    def _walk(self, phase: str, sample: Optional[int] = None) -> Iterator[Tuple[Table, List[Row]]]:
+        """All rows, those of files one by one since each may take long."""
+        tables = self._store.tables()
+        if not any(table.collection.startswith("_console_") for table in tables):
+            raise AppwriteError("the database holds no sealed columns of Appwrite's console, which every installation has: it is another one, "
+                                "or the user of its container's environment does not see everything")
+        if sample is None and not self._rows:
+            self._rows = sum(map(self._store.count, tables))
+        total = self._rows if sample is None else sample * len(tables)
+        done = 0
+        self._progress(phase, done, total)
+        for table in tables:
+            for batch in self._store.rows(table, sample):
+                for rows in ([row] for row in batch) if table.holds_files else [batch]:
+                    yield table, rows
+                    done += len(rows)
+                    self._progress(phase, done, max(done, total))
+
+    def _examine(self, phase: str, sample: Optional[int] = None) -> Report:
+        report = Report()
+        for table, rows in self._walk(phase, sample):
+            tally = report.collections.setdefault(table.collection, Tally())
+            for row in rows:
+                self._judge(table, row, tally, report)
+        return report
+
+    def _judge(self, table: Table, row: Row, tally: Tally, report: Report) -> None:
+        for column in table.columns:
+            if column in row.values:
+                verdicts = self._exchange.verdicts(row.values[column], _nests(table, column))
+                for verdict in verdicts:
+                    tally.values[verdict] += 1
+                if NEITHER in verdicts:
+                    self._tell(report, Undecryptable(table.collection, row.uid, column, "no key opens it"))
+        if table.holds_files:
+            look = self._files.look(row, self._exchange)
+            tally.files[look.verdict] += 1
+            tally.bytes += look.size
+            if look.verdict == NEITHER:
+                self._tell(report, Undecryptable(table.collection, row.uid, "path", look.reason))
+
+    def _tell(self, report: Report, found: Undecryptable) -> None:
+        report.undecryptable_count += 1
+        report.unwaived_count += found[:3] not in self._waived
+        if len(report.undecryptable) < _TOLD:
+            report.undecryptable.append(found)
+
+    def _refuse(self, report: Report) -> None:
+        if not report.unwaived_count:
+            return
+        first = next((each for each in report.undecryptable if each[:3] not in self._waived), None)
+        raise AppwriteError(
+            "%d sealed values or files cannot be opened with the old key%s. If it is the right one they are lost already: waive each to leave them "
+            "as they are. Nothing was written" % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else ""))
+
+    def _seal(self, table: Table, rows: List[Row]) -> None:
+        changes = []
+        for row in rows:
+            values: Dict[str, Value] = {}
+            for column in table.columns:
+                if column in row.values:
+                    value = self._exchange.reseal(row.values[column], _nests(table, column))
+                    if value != row.values[column]:
+                        values[column] = value
+            if table.holds_files:
+                values.update(self._files.prepare(row, self._exchange))
+            if values:
+                changes.append(Change(row, values))
+        if changes and self._store.change(table, changes) != len(changes):
+            raise AppwriteError(
+                "somebody else has changed %s meanwhile: a service of Appwrite still runs. %s" % (
+                    table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again"))
+
+    def _verify(self, before: Report) -> None:
+        """Reads everything back: what one key opened the new one opens now, and nothing else has become of anything."""
+        after = self._examine("verify")
+        for name, tally in after.collections.items():
+            was = before.collections.get(name, Tally())
+            for now, then in ((tally.values, was.values), (tally.files, was.files)):
+                if now[OLD] or now[NEW] != then[OLD] + then[NEW] or (now[NEITHER], now[PLAIN]) != (then[NEITHER], then[PLAIN]):
+                    raise AppwriteError("not everything in %s can be opened with the new key after it was sealed with it%s" % (
+                        name, ", so nothing was changed" if self._store.transactional else ""))
+
+    def sweep(self) -> None:
+        """After C(rotate()), or after an interruption: of each file and its successor, removes the one that no row uses.
+
+        Without a row that uses its successor, no old file is removed.
+        """
+        for pairs in self._files.pairs():
+            noted = {path for pair in pairs for path in pair}
+            used = {path for table in self._store.tables() if table.holds_files for rows in self._store.rows(table) for row in rows
+                    for path in [row.values["path"]] if path in noted}
+            for number, (old, new) in enumerate(pairs, 1):
+                if new not in used:
+                    self._files.remove(new)
+                elif old not in used:
+                    self._files.remove(old)
+                self._progress("remove", number, len(pairs))
+        self._files.forget()
+
+    def _discard(self) -> None:
+        """Removes all successors, when it is certain that no row uses one."""
+        for pairs in self._files.pairs():
+            for _old, new in pairs:
+                self._files.remove(new)
+        self._files.forget()
+
+
+def _nests(table: Table, column: str) -> bool:
+    """Before 0.7 the secrets in here were sealed one by one, and so they still are, inside what is sealed now."""
+    return column == "oAuthProviders" and table.collection.endswith("_projects")

@@ -1,0 +1,457 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""What MariaDB and PostgreSQL share: one session of their own client over pipes, and Appwrite's tables in SQL.
+
+The session holds a lock of the server's as long as it lives. Whoever gets it next knows that the transaction of the one before has ended, however
+that one died.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import select
+import subprocess
+from abc import abstractmethod
+from contextlib import suppress
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple, Union
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value
+
+LOCK_TIMEOUT = 60
+"""seconds to wait for the end of another session"""
+LOST = "the connection was lost; see whether its container runs, and run again"
+_ANSWER_TIMEOUT = 600
+_PAGE = 500
+"""rows read at a time"""
+_LONG = 8192
+"""bytes of a value from which on it is read by itself"""
+_REQUEST = 1 << 20
+"""bytes of new values sent at a time"""
+_SLICES = 50
+"""places of a table that a sample is taken from"""
+_COLLECTIONS = 20
+"""rows of metadata read at a time"""
+_COMPLAINT = 4096
+"""bytes of what a client complains that are kept"""
+_SET_PIPE_SIZE = 1031
+"""F_SETPIPE_SZ, linux/fcntl.h: room for a page that arrives while the one before is worked on"""
+_BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_ESCAPES = {b"0": b"\0", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+class Session:
+    """The client of a database, which reads statements and prints answers until its standard input ends.
+
+    Every request ends with a statement that prints a word made up for this session, so the end of an answer cannot be missed. The client stops at
+    the first error, and the database then undoes what was not committed.
+    """
+
+    def __init__(self, command: Sequence[str], name: str, print_word: str, error: str, reasons: Mapping[str, str]) -> None:
+        """print_word: the statement that prints C(%s). error: matches the code in what the client complains. reasons: code to words."""
+        self._name = name
+        self._error = re.compile(error.encode())
+        self._reasons = reasons
+        word = secrets.token_hex(16)
+        self._end = (print_word % word).encode() + b"\n"
+        self._word = word.encode() + b"\n"
+        self._complaint = b""
+        self._asked = self._answered = self._searched = 0
+        self._left: Union[bytes, memoryview] = b""
+        self._answer = bytearray()
+        self._answers: Dict[int, bytes] = {}
+        try:
+            self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows no conversation
+                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        except OSError as problem:
+            raise StoreError("%s: its client cannot be started: %s" % (name, os.strerror(problem.errno or 0))) from None
+        pipes = [pipe for pipe in (self._process.stdin, self._process.stdout, self._process.stderr) if pipe is not None]
+        self._stdin, self._stdout, self._stderr = (pipe.fileno() for pipe in pipes)
+        self._reads = [self._stdout, self._stderr]
+        os.set_blocking(self._stdin, False)
+        with suppress(OSError):
+            fcntl.fcntl(self._stdout, _SET_PIPE_SIZE, _REQUEST)
+
+    def ask(self, statements: str) -> List[List[bytes]]:
+        """The rows that the statements print, by fields, still escaped."""
+        return self.collect(self.post(statements))
+
+    def post(self, statements: str) -> int:
+        """Asks, and does not wait for the answer."""
+        self._asked += 1
+        self._left = bytes(self._left) + statements.encode("utf-8", "surrogateescape") + b"\n" + self._end
+        self._exchange(0)
+        return self._asked
+
+    def collect(self, number: int) -> List[List[bytes]]:
+        """The answer to what was posted under this number."""
+        while number not in self._answers:
+            self._exchange(_ANSWER_TIMEOUT)
+        return [line.split(b"\t") for line in self._answers.pop(number).split(b"\n")[:-1]]
+
+    def forget(self, number: int) -> None:
+        """Throws the answer away."""
+        if self._process.returncode is None:
+            self.collect(number)
+
+    def _exchange(self, timeout: float) -> None:
+        """Writes and reads what is possible now, or waits until something is."""
+        if self._process.returncode is not None:
+            raise StoreError("%s: its client has ended" % self._name)
+        writes = [self._stdin] if self._left else []
+        readable, writable, _odd = select.select(self._reads, writes, [], timeout)
+        if timeout and not readable and not writable:
+            self.close()
+            raise StoreError("%s did not answer for %d seconds" % (self._name, timeout))
+        if self._stderr in readable:
+            self._listen()
+        if writable:
+            try:
+                self._left = memoryview(self._left)[os.write(self._stdin, self._left):]
+            except BrokenPipeError:
+                self._left = b""
+        if self._stdout in readable:
+            data = os.read(self._stdout, 1 << 20)
+            if not data:
+                self._fail()
+            self._answer += data
+            while True:
+                end = self._answer.find(self._word, max(0, self._searched - len(self._word)))
+                self._searched = len(self._answer)
+                if end < 0:
+                    return
+                self._answered += 1
+                self._answers[self._answered] = bytes(self._answer[:end])
+                del self._answer[:end + len(self._word)]
+                self._searched = 0
+
+    def _listen(self) -> None:
+        """Keeps the end of what the client complains."""
+        data = os.read(self._stderr, 1 << 16)
+        self._complaint = (self._complaint + data)[-_COMPLAINT:]
+        if not data:
+            self._reads.remove(self._stderr)
+
+    def _fail(self) -> NoReturn:
+        """The client has ended. What it complains may quote values, so that only the error's code is told, unless nothing had been asked yet."""
+        while self._stderr in self._reads:
+            self._listen()
+        self.close()
+        codes = self._error.findall(self._complaint)
+        code = codes[-1].decode() if codes else ""
+        if code in self._reasons:
+            raise StoreError("%s: %s" % (self._name, self._reasons[code]))
+        if not self._answered:
+            lines = self._complaint.decode("utf-8", "replace").split("\n")
+            raise StoreError("%s cannot be asked: %s" % (self._name, next((line for line in reversed(lines) if line.strip()), "its client gave no reason")))
+        raise StoreError("%s: %s" % (self._name, "error %s" % code if code else LOST))
+
+    def close(self) -> None:
+        """Ends the client. It sees the end of its input even where only the program that led to it is killed here."""
+        if self._process.returncode is not None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+Place = Tuple[str, str]
+"""of a table: its database (PostgreSQL: schema) and its name there"""
+
+
+class _Shape(NamedTuple):
+    kinds: Dict[str, str]
+    """column to the type that the server has it in"""
+    listed: Dict[str, Dict[str, bool]]
+    """tenant, or empty for all, to the sealed columns of its metadata, and whether they are arrays"""
+
+
+class SqlStore(Store):
+    """Appwrite's tables, asked in SQL. A subclass says what its dialect does differently."""
+
+    transactional = True
+    NAME: str
+    PRINT: str
+    """the statement that prints a query's rows, fields parted by tabs, with all in them escaped that could be taken for something else"""
+    LENGTH: str
+    """the function that counts bytes"""
+    QUOTE: str
+    """around names"""
+    ERROR: str
+    REASONS: Mapping[str, str]
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """command: starts the client, reading statements from standard input; the class's own C(client()) in a container."""
+        self._shapes: Dict[Table, _Shape] = {}
+        self._session = Session(command, self.NAME, self.PRINT % "SELECT '%s'", self.ERROR, self.REASONS)
+        try:
+            self._session.ask("")
+            self._open()
+        except StoreError:
+            self.close()
+            raise
+
+    # --- what a dialect says ---
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Makes the session exact and patient, and takes the lock."""
+
+    @abstractmethod
+    def _literal(self, value: str) -> str:
+        """A value in a statement."""
+
+    def _text(self, name: str) -> str:
+        """A column as the text that is compared."""
+        return name
+
+    @abstractmethod
+    def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
+        """Statements that set columns in all rows whose columns' texts have these SHA-256, and print in how many rows they did.
+
+        rows: each is the key, then for each column the hash and the new value, in parentheses.
+        """
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """After a commit, which some servers are set up to report before it is on disk: waits until it is."""
+
+    def _server_name(self, name: str) -> str:
+        """The name that a table has on the server."""
+        return name
+
+    # --- Store ---
+
+    def tables(self) -> List[Table]:
+        if not self._shapes:
+            self._find_tables()
+        return list(self._shapes)
+
+    def count(self, table: Table) -> int:
+        return int(self._query("SELECT COUNT(*) FROM %s" % self._place(table.space, table.name))[0][0])
+
+    def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
+        return self._all_rows(table) if sample is None else self._some_rows(table, sample)
+
+    def begin(self) -> None:
+        self._session.ask("START TRANSACTION;")
+
+    def change(self, table: Table, changes: Sequence[Change]) -> int:
+        groups: Dict[Tuple[str, ...], List[Change]] = {}
+        for change in changes:
+            groups.setdefault(tuple(sorted(change.values)), []).append(change)
+        return sum(self._change(table, names, group) for names, group in groups.items())
+
+    def commit(self) -> None:
+        try:
+            self._session.ask("COMMIT;")
+        except StoreError as error:
+            raise StoreError("%s. It was about to commit, and may have done so or not: run again, and what is stored will tell" % error) from None
+        self._settle()
+
+    def close(self) -> None:
+        self._session.close()
+
+    # --- tables ---
+
+    def _find_tables(self) -> None:
+        collections: Dict[Place, str] = {}
+        listed: Dict[Place, Dict[str, Dict[str, bool]]] = {}
+        buckets: Set[Place] = set()
+        for place, columns in sorted(self._present(["_id", "_uid", "_tenant", "attributes"], "RIGHT(table_name, 10) = '__metadata'").items()):
+            if {"_id", "_uid", "attributes"} <= columns.keys():
+                for tenant, uid, sealed in self._metadata(place, columns):
+                    if sealed or _BUCKET.match(uid):
+                        whole = place[1][:-len("__metadata")] + "_" + _clean(uid)
+                        found = place[0], self._server_name(whole)
+                        collections[found] = whole
+                        listed.setdefault(found, {}).setdefault(tenant, {}).update(sealed)
+                        if _BUCKET.match(uid):
+                            buckets.add(found)
+        present = self._present({"_id", "_uid", "_tenant", *FILE_COLUMNS, *(name for each in listed.values() for tenant in each.values() for name in tenant)},
+                                "table_schema IN (%s)" % ", ".join(sorted({self._literal(space) for space, _name in listed}))) if listed else {}
+        for place in sorted(listed):
+            kinds = present.get(place, {})
+            sealed_here = sorted({name for tenant in listed[place].values() for name in tenant} & kinds.keys())
+            if not {"_id", "_uid"} <= kinds.keys():
+                continue  # Appwrite is about to make it, or has not done away with it wholly
+            missing = sorted(set(FILE_COLUMNS) - kinds.keys())
+            if place in buckets and missing:
+                raise StoreError("%s: %s.%s describes files, but has no column %s; its release is not known here" % (self.NAME, *place, missing[0]))
+            if sealed_here or place in buckets:
+                table = Table(place[0], place[1], collections[place], tuple(sealed_here), place in buckets)
+                self._shapes[table] = _Shape(kinds, listed[place])
+
+    def _present(self, names: Iterable[str], where: str) -> Dict[Place, Dict[str, str]]:
+        """Tables with those of their columns that have one of these names, and the columns' types."""
+        found: Dict[Place, Dict[str, str]] = {}
+        for space, table, column, kind in self._query(
+                "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns WHERE column_name IN (%s) AND %s"
+                % (", ".join(map(self._literal, sorted(names))), where)):
+            found.setdefault((_string(space), _string(table)), {})[_string(column)] = _string(kind)
+        return found
+
+    def _metadata(self, place: Place, columns: Mapping[str, str]) -> Iterator[Tuple[str, str, Dict[str, bool]]]:
+        """Tenant and collection, and its sealed columns with whether they are arrays; only those that may matter."""
+        last = 0
+        while True:
+            page = self._query(
+                "SELECT _id, %s, _uid, attributes FROM %s WHERE _id > %d AND (attributes LIKE '%%encrypt%%' OR _uid LIKE 'bucket%%') ORDER BY _id LIMIT %d"
+                % ("_tenant" if "_tenant" in columns else "NULL", self._place(*place), last, _COLLECTIONS))
+            for key, tenant, uid, attributes in page:
+                last = int(key)
+                try:
+                    found = [each for each in json.loads(_string(attributes)) if "encrypt" in (each.get("filters") or ())]
+                    sealed = {_clean(each["$id"]): bool(each.get("array")) for each in found}
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    raise StoreError("%s: the attributes of the collection %s in %s.%s cannot be read, so that it is not known which of its columns are sealed"
+                                     % (self.NAME, _string(uid), *place)) from None
+                yield _string(tenant) if tenant.isdigit() else "", _string(uid), sealed
+            if len(page) < _COLLECTIONS:
+                return
+
+    def _place(self, space: str, name: str) -> str:
+        return "%s.%s" % (self._quoted(space), self._quoted(name))
+
+    def _quoted(self, name: str) -> str:
+        return self.QUOTE + name.replace(self.QUOTE, self.QUOTE * 2) + self.QUOTE
+
+    def _query(self, query: str) -> List[List[bytes]]:
+        return self._session.ask(self.PRINT % query)
+
+    # --- rows ---
+
+    def _all_rows(self, table: Table) -> Iterator[List[Row]]:
+        """The next page is asked for before this one is worked on."""
+        asked = self._session.post(self._page(table, None, _PAGE))
+        try:
+            while asked:
+                page = self._session.collect(asked)
+                asked = self._session.post(self._page(table, int(page[-1][0]), _PAGE)) if len(page) == _PAGE else 0
+                yield from self._batches(table, page)
+        finally:
+            if asked:
+                self._session.forget(asked)
+
+    def _some_rows(self, table: Table, sample: int) -> Iterator[List[Row]]:
+        ends = self._query("SELECT MIN(_id), MAX(_id) FROM %s" % self._place(table.space, table.name))[0]
+        if not ends[0].isdigit():
+            return
+        slices = min(_SLICES, sample)
+        last = int(ends[0]) - 1
+        for number in range(slices):
+            start = int(ends[0]) + (int(ends[1]) - int(ends[0]) + 1) * number // slices - 1
+            page = self._session.ask(self._page(table, max(start, last), -(-sample // slices)))
+            yield from self._batches(table, page)
+            last = int(page[-1][0]) if page else last
+
+    def _page(self, table: Table, after: Optional[int], limit: int) -> str:
+        """Asks for key, id and tenant of rows, then length and text of each column; no text where it is long."""
+        texts = [self._text(self._quoted(name)) for name in _columns(table)]
+        tenant = "_tenant" if "_tenant" in self._shapes[table].kinds else "NULL"
+        fields = ["_id", "_uid", tenant] + ["{0}({1}), CASE WHEN {0}({1}) <= {2} THEN {1} END".format(self.LENGTH, text, _LONG) for text in texts]
+        return self.PRINT % "SELECT %s FROM %s%s ORDER BY _id LIMIT %d" % (
+            ", ".join(fields), self._place(table.space, table.name), "" if after is None else " WHERE _id > %d" % after, limit)
+
+    def _batches(self, table: Table, page: Sequence[List[bytes]]) -> Iterator[List[Row]]:
+        """The rows of a page; one with a long value is alone."""
+        short: List[Row] = []
+        for fields in page:
+            lengths = [int(field) if field.isdigit() else 0 for field in fields[3::2]]
+            if max(lengths) <= _LONG:
+                short.append(self._row(table, fields))
+                continue
+            if short:
+                yield short
+                short = []
+            for number, (name, length) in enumerate(zip(_columns(table), lengths)):
+                if length > _LONG:
+                    fields[4 + 2 * number] = self._query("SELECT %s FROM %s WHERE _id = %d" % (
+                        self._text(self._quoted(name)), self._place(table.space, table.name), int(fields[0])))[0][0]
+            yield [self._row(table, fields)]
+        if short:
+            yield short
+
+    def _row(self, table: Table, fields: Sequence[bytes]) -> Row:
+        listed = self._shapes[table].listed
+        arrays = dict(listed.get("", {}), **listed.get(fields[2].decode(), {}))
+        values: Dict[str, Value] = {}
+        raw: Dict[str, Optional[bytes]] = {}
+        for name, length, field in zip(_columns(table), fields[3::2], fields[4::2]):
+            if name in arrays or table.holds_files and name in FILE_COLUMNS:
+                text = _plain(field) if length.isdigit() else None
+                if text is not None and len(text) != int(length):
+                    raise StoreError("%s: a value of %d bytes arrived as %d: column %s of %s.%s" % (
+                        self.NAME, int(length), len(text), name, table.space, table.name))
+                raw[name] = text
+                values[name] = None if text is None else _value(text, arrays.get(name, False))
+        return Row(int(fields[0]), _string(fields[1]), values, raw)
+
+    # --- changes ---
+
+    def _change(self, table: Table, names: Tuple[str, ...], changes: Sequence[Change]) -> int:
+        kinds = [self._shapes[table].kinds[name] for name in names]
+        changed, size = 0, 0
+        batch: List[str] = []
+        for change in changes:
+            row = self._staged(names, change)
+            if batch and size + len(row) > _REQUEST:
+                changed += self._send(table, names, kinds, batch)
+                batch, size = [], 0
+            batch.append(row)
+            size += len(row)
+        return changed + self._send(table, names, kinds, batch)
+
+    def _staged(self, names: Sequence[str], change: Change) -> str:
+        fields = [str(change.row.key)]
+        for name in names:
+            value = change.values[name]
+            fields += ["'%s'" % hashlib.sha256(change.row.raw[name]).hexdigest(),
+                       self._literal(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))]
+        return "(%s)" % ", ".join(fields)
+
+    def _send(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> int:
+        return int(self._session.ask(self._update(table, names, kinds, rows))[0][0])
+
+
+def _columns(table: Table) -> Tuple[str, ...]:
+    return table.columns + FILE_COLUMNS if table.holds_files else table.columns
+
+
+def _clean(name: str) -> str:
+    """Appwrite leaves these out of the names of tables and columns."""
+    return re.sub(r"[^A-Za-z0-9_-]", "", name)
+
+
+def _plain(field: bytes) -> bytes:
+    """Without the escapes of a client's output."""
+    if b"\\" not in field:
+        return field
+    if field.count(b"\\") == 2 * field.count(b"\\\\"):  # as in any array of sealed values
+        return field.replace(b"\\\\", b"\\")
+    return _ESCAPED.sub(lambda match: _ESCAPES.get(match.group(1), match.group(1)), field)
+
+
+def _string(field: bytes) -> str:
+    return _plain(field).decode("utf-8", "surrogateescape")
+
+
+def _value(text: bytes, is_array: bool) -> Value:
+    whole = text.decode("utf-8", "surrogateescape")
+    if is_array:
+        try:
+            found = json.loads(whole)
+        except (ValueError, RecursionError):
+            return whole
+        if isinstance(found, list) and all(each is None or isinstance(each, str) for each in found):
+            return found
+    return whole

@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Appwrite's tables in MariaDB."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import List, Sequence
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import LOCK_TIMEOUT, LOST, SqlStore
+
+# The password stays in the container's environment: an argument would be seen in the host's process list. A client that connects anew by itself
+# would go on without its transaction.
+_CLIENT = r"""
+export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
+exec "$(command -v mariadb || command -v mysql)" --user="${MYSQL_USER:-${MARIADB_USER:-}}" --batch --binary-mode --quick --unbuffered \
+    --skip-column-names --skip-reconnect --max-allowed-packet=1G
+"""
+_LOCK = "selfhost.appwrite"
+_STAGE = "selfhost_appwrite_stage"
+_DENIED = "its user may not do this; grant it all privileges on Appwrite's database"
+
+
+def client(container: str) -> List[str]:
+    """Starts the client in the database's container, with the credentials of its environment."""
+    return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT]
+
+
+class MariaDB(SqlStore):
+    """Its changes go to a temporary table first, from which one statement takes them over."""
+
+    NAME = "MariaDB"
+    PRINT = "%s;"
+    LENGTH = "LENGTH"
+    QUOTE = "`"
+    ERROR = r"(?m)^ERROR (\d+)"
+    REASONS = {
+        "1021": "its disk is full; free some space and run again",
+        "1030": "its storage engine reports an error, most often that its disk is full; look at its log (docker logs) and run again",
+        "1044": _DENIED,
+        "1114": "its disk is full, or its temporary space is; free some space and run again",
+        "1142": _DENIED,
+        "1153": "a value is larger than its max_allowed_packet; raise that and run again",
+        "1205": "another session has held a lock for too long: a service of Appwrite still runs, or another rotation",
+        "1213": "another session got in the way (a deadlock): a service of Appwrite still runs",
+        "1290": "it is read-only",
+        "1406": "a new value does not fit into its column",
+        "2006": LOST,
+        "2013": LOST,
+        "2026": LOST,
+    }
+
+    def _open(self) -> None:
+        self._session.ask("SET NAMES utf8mb4; SET character_set_results = NULL, autocommit = 1,"
+                          " sql_mode = 'NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', max_statement_time = 0;")
+        if self._query("SELECT GET_LOCK('%s', %d)" % (_LOCK, LOCK_TIMEOUT)) != [[b"1"]]:
+            raise StoreError("%s: another session of this collection has been at work on it for %d seconds; wait for its end and run again"
+                             % (self.NAME, LOCK_TIMEOUT))
+        self._lower_case = self._query("SELECT @@lower_case_table_names") == [[b"1"]]
+
+    def _server_name(self, name: str) -> str:
+        return name.lower() if self._lower_case else name
+
+    def _literal(self, value: str) -> str:
+        return "_utf8mb4'%s'" % value.replace("'", "''")
+
+    def begin(self) -> None:
+        """A temporary table commits nothing, neither when it is made nor when it is emptied."""
+        tables = self.tables()
+        if tables:
+            columns = ", ".join("h%d VARBINARY(64), v%d LONGTEXT CHARACTER SET utf8mb4" % (number, number)
+                                for number in range(max([len(table.columns) for table in tables] + [3])))
+            self._session.ask("CREATE OR REPLACE TEMPORARY TABLE %s (id BIGINT UNSIGNED NOT NULL, %s);" % (self._place(tables[0].space, _STAGE), columns))
+        super().begin()
+
+    def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
+        stage = self._place(self.tables()[0].space, _STAGE)
+        numbered = list(enumerate(map(self._quoted, names)))
+        fill = "DELETE FROM %s;\nINSERT INTO %s (id, %s) VALUES %s;" % (
+            stage, stage, ", ".join("h%d, v%d" % (number, number) for number, _name in numbered), ",\n".join(rows))
+        take = "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE %s;" % (
+            stage, self._place(table.space, table.name), ", ".join("t.%s = s.v%d" % (name, number) for number, name in numbered),
+            " AND ".join("SHA2(t.%s, 256) = s.h%d" % (name, number) for number, name in numbered))
+        return "%s\n%s\nSELECT ROW_COUNT();" % (fill, take)
+
+    def _settle(self) -> None:
+        if self._query("SELECT @@innodb_flush_log_at_trx_commit") != [[b"1"]]:
+            time.sleep(2)  # it writes once a second then
+            os.sync()

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Appwrite's tables in PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import List, Sequence
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import LOCK_TIMEOUT, LOST, SqlStore
+
+# The password stays in the container's environment: an argument would be seen in the host's process list.
+_CLIENT = r"""
+export PGPASSWORD="${POSTGRES_PASSWORD:-}" PGCLIENTENCODING=UTF8
+user="${POSTGRES_USER:-postgres}"
+exec psql --username="$user" --dbname="${POSTGRES_DB:-$user}" --no-psqlrc --quiet --tuples-only --no-align \
+    --set=ON_ERROR_STOP=1 --set=VERBOSITY=sqlstate
+"""
+_LOCK = int.from_bytes(b"selfhost", "big")
+_LONGEST_NAME = 63
+
+
+def client(container: str) -> List[str]:
+    """Starts the client in the database's container, with the credentials of its environment."""
+    return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT]
+
+
+class PostgreSQL(SqlStore):
+    """Its changes are part of the statement that makes them."""
+
+    NAME = "PostgreSQL"
+    PRINT = "COPY (%s) TO STDOUT;"
+    LENGTH = "octet_length"
+    QUOTE = '"'
+    ERROR = r"(?m)^(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5})$"
+    REASONS = {
+        "22001": "a new value does not fit into its column",
+        "25006": "it is read-only",
+        "40P01": "another session got in the way (a deadlock): a service of Appwrite still runs",
+        "42501": "its user may not do this; make it the owner of Appwrite's tables",
+        "53100": "its disk is full; free some space and run again",
+        "55P03": "another session has held a lock for %d seconds: another rotation, or a service of Appwrite that still runs" % LOCK_TIMEOUT,
+        "57P01": LOST,
+    }
+
+    def _open(self) -> None:
+        self._session.ask("SET client_min_messages = error; SET standard_conforming_strings = on; SET synchronous_commit = on; SET lock_timeout = '%ds';"
+                          " SET enable_hashjoin = off; SET enable_mergejoin = off;" % LOCK_TIMEOUT)
+        self._query("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
+                    " ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')")
+        self._query("SELECT pg_advisory_lock(%d)" % _LOCK)
+
+    def _literal(self, value: str) -> str:
+        return "'%s'" % value.replace("'", "''")
+
+    def _text(self, name: str) -> str:
+        return name + "::text"
+
+    def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
+        numbered = list(zip(range(len(names)), map(self._quoted, names), kinds))
+        update = "UPDATE %s AS t SET %s FROM (VALUES %s) AS s (id, %s) WHERE t._id = s.id AND %s RETURNING 1" % (
+            self._place(table.space, table.name),
+            ", ".join("%s = s.v%d%s" % (name, number, "::jsonb" if kind == "jsonb" else "") for number, name, kind in numbered), ",\n".join(rows),
+            ", ".join("h%d, v%d" % (number, number) for number, _name, _kind in numbered),
+            " AND ".join("encode(sha256(convert_to(t.%s, 'UTF8')), 'hex') = s.h%d" % (self._text(name), number) for number, name, _kind in numbered))
+        return self.PRINT % ("WITH changed AS (%s) SELECT COUNT(*) FROM changed" % update)
+
+    def _settle(self) -> None:
+        """Appwrite's own compose file switches fsync off, and then only the system itself can be asked."""
+        if self._query("SELECT current_setting('fsync')") != [[b"on"]]:
+            os.sync()
+
+    def _server_name(self, name: str) -> str:
+        """As utopia-php/database does it."""
+        if len(name) <= _LONGEST_NAME:
+            return name
+        digest = hashlib.md5(name.encode()).hexdigest()
+        last = name.rpartition("_")[2]
+        return "%s_%s" % (digest, last) if last and len(digest) + 1 + len(last) <= _LONGEST_NAME else digest

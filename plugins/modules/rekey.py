@@ -1,0 +1,178 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: rekey
+short_description: Open every stored value with the encryption key, or seal it anew under another one
+version_added: 0.1.0
+author:
+  - selfhost.appwrite contributors (@selfhost)
+description:
+  - Appwrite has no rotation of C(_APP_OPENSSL_KEY_V1), and a key that is changed in C(.env) alone loses every stored password, OAuth secret and
+    API key. This seals everything anew under another key, and then changes it in C(.env).
+  - The role P(selfhost.appwrite.appwrite_rotation#role) runs it in the right order, and is what you want. It is safe to interrupt at any point;
+    run again it goes on where it stopped.
+  - In check mode it is the rehearsal, which opens every value and file while everything runs and changes nothing.
+  - It runs in three parts, since the project has to be started in between. The first ends with RV(phase=written), when the new key is in C(.env)
+    and nothing that takes it runs; M(selfhost.appwrite.apply) starts everything; the same task again ends with RV(phase=finished).
+  - While data may be sealed with either key, C(.env) holds a guard in the place of the key, with which C(docker compose) starts nothing.
+  - On the controller it keeps both keys in the escrow file before anything is changed, and tells what is being done every few seconds.
+options:
+  scope:
+    description:
+      - V(verify) opens what is stored and changes nothing.
+      - V(values) seals every stored value and file anew.
+      - V(tokens) changes what follows the first 16 bytes of the key, which AES does not use. Every token that was issued becomes invalid, and no data
+        has to change.
+    type: str
+    choices: [verify, values, tokens]
+    default: verify
+  key:
+    description: The key to open values with. Defaults to the one in C(.env), and must be that one unless O(scope=verify).
+    type: str
+  new_key:
+    description:
+      - The key to seal with. Defaults to one that is generated and kept in O(escrow_file).
+      - With O(scope=tokens) it must begin with the same 16 bytes as the old one.
+    type: str
+  escrow_file:
+    description:
+      - The escrow file on the controller, as M(selfhost.appwrite.key_escrow) writes it. It gets both keys before anything is changed.
+      - Needed unless O(new_key) is given, which you then keep yourself.
+    type: path
+  abort:
+    description: Go back to the old key, while that is still possible. The message says where it is not.
+    type: bool
+    default: false
+  waivers:
+    description:
+      - Values and files that no key opens and that are left as they are, each as C(collection/id/column) as the rehearsal names it. Any other one
+        stops the rotation before anything is changed.
+    type: list
+    elements: str
+    default: []
+  sample:
+    description: About how many rows of each table to open with O(scope=verify) and at the end of a rotation; V(0) for all.
+    type: int
+    default: 1000
+  dump:
+    description:
+      - Make a dump of the database first, beside the C(.env) file and for its owner alone. It needs the old key, which stays in the escrow.
+      - Turn it off where you make a snapshot yourself.
+    type: bool
+    default: true
+  drain_timeout:
+    description: Seconds that the queues are given to run empty, after what fills them on a schedule was stopped.
+    type: int
+    default: 300
+  container:
+    description:
+      - With O(scope=verify), the name of another container whose database to look at, such as a replica or a restored dump. Files are left out then.
+    type: str
+  seal:
+    description: A one-time password of at least 32 characters, with which the old key is returned in RV(key.sealed).
+    type: str
+  progress_file:
+    description: A file on the managed host that is overwritten with what is being done.
+    type: path
+  backup_keep:
+    description: As O(selfhost.appwrite.security#module:backup_keep).
+    type: int
+    default: 10
+extends_documentation_fragment:
+  - selfhost.appwrite.project
+  - selfhost.appwrite.project.host
+  - selfhost.appwrite.project.action_group
+requirements:
+  - cryptography on the managed host (Debian's C(python3-cryptography))
+attributes:
+  check_mode:
+    description: In check mode it is the rehearsal.
+    support: full
+  diff_mode:
+    description: There is nothing to show; what was sealed anew cannot be told apart by looking.
+    support: none
+  idempotent:
+    description: Each run goes on where the last one stopped; when a rotation has ended, the next one begins another.
+    support: none
+seealso:
+  - module: selfhost.appwrite.key_escrow
+  - module: selfhost.appwrite.apply
+"""
+
+EXAMPLES = r"""
+---
+- name: See whether the key opens what is stored
+  selfhost.appwrite.rekey:
+    project_src: /opt/appwrite
+  register: stored
+
+- name: Stop where it does not
+  ansible.builtin.assert:
+    that: stored.opens
+"""
+
+RETURN = r"""
+---
+opens:
+  description: Whether the key opens everything that was looked at, and there was something to open.
+  type: bool
+  returned: with O(scope=verify)
+phase:
+  description:
+    - V(rehearsed), or how far the rotation is, V(written) where the project has to be started now, V(finished) or V(aborted).
+    - In check mode on an unfinished rotation also V(prepared), V(guarded) or V(sealed).
+  type: str
+  returned: unless O(scope=verify)
+report:
+  description:
+    - For each collection how many values and files open with the old key, the new one, neither, and how many are not sealed; the bytes of its files;
+      and those that no key opens, by collection, id and column.
+  type: dict
+  returned: success
+stops_working:
+  description: What is signed with the key and has to be issued again.
+  type: list
+  elements: str
+  returned: with O(scope=values)
+expected_downtime:
+  description: Seconds that the sealing takes by what the rehearsal took, without stopping and starting the project.
+  type: int
+  returned: in check mode with O(scope=values)
+downtime:
+  description: Seconds from the stop of the first service until the new key was in C(.env).
+  type: int
+  returned: with O(scope=values)
+key:
+  description: RV(key.fingerprint) of the key in force before, RV(key.public) where it is a public default, and RV(key.sealed) with O(seal).
+  type: dict
+  returned: success
+new_key:
+  description: The same of the new key.
+  type: dict
+  returned: unless O(scope=verify)
+dump_file:
+  description: The dump of the database.
+  type: str
+  returned: with O(scope=values)
+backup_file:
+  description: The C(.env) file of before.
+  type: str
+  returned: unless O(scope=verify)
+"""
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import REKEY_OPTIONS, rekey
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import run
+
+
+def main() -> None:
+    run(REKEY_OPTIONS, rekey)
+
+
+if __name__ == "__main__":
+    main()

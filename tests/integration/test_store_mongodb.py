@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sealed values in MongoDB: found by the metadata, read whole, and written only where they still are as they were read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Change, Row, StoreError, Table, mongodb
+from testbed._base import run
+from testbed._servers import MongoDB
+from testbed.dataset import Dataset, _Php
+
+from integration.support import Kind, Stack, assert_no_leak, on
+
+KEY = "NotARealEncryptionKey1"
+WORD = "NotARealReplacementWord1"
+KIND = Kind("1.9.6", "mongodb", services=("mongodb",), room="store")
+pytestmark = on(KIND)
+
+
+@pytest.fixture(scope="module")
+def data(_running: Stack) -> Dataset:
+    made = Dataset.make(7, KEY, database="mongodb", file_bytes=10_000)
+    made.load(_running.project)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(_running: Stack) -> MongoDB:
+    return MongoDB.of(_running.project)
+
+
+@pytest.fixture(scope="module")
+def container(_running: Stack) -> str:
+    return _running.ids()["mongodb"]
+
+
+@pytest.fixture(scope="module")
+def _store(container: str, data: Dataset) -> Iterator[mongodb.MongoDB]:
+    store = mongodb.MongoDB(mongodb.client(container))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(_store: mongodb.MongoDB, data: Dataset, _running: Stack, tmp_path: Path) -> Iterator[mongodb.MongoDB]:
+    yield _store
+    data.reset(_running.project, tmp_path)
+
+
+def table(store: mongodb.MongoDB, end: str) -> Table:
+    return next(each for each in store.tables() if each.name.endswith(end))
+
+
+def keep(server: MongoDB, value: object) -> None:
+    """What another program writes."""
+    server.command("appwrite", update="_console_keys", updates=[{"q": {}, "u": {"$set": {"secret": value}}, "multi": True}])
+
+
+def rows(store: mongodb.MongoDB, each: Table, sample: int | None = None) -> list[Row]:
+    return [row for batch in store.rows(each, sample) for row in batch]
+
+
+def test_tables(store, data):
+    found = {each.name: each for each in store.tables()}
+    wanted = {each.name for each in data.tables if each.uid != "abandoned" and (each.holds_files or any(each.sealed.values()))}
+    assert found.keys() == wanted
+    assert {name for name, each in found.items() if each.holds_files} == {each.name for each in data.tables if each.holds_files}
+    user = next(each for each in data.tables if each.uid.startswith("database_"))
+    assert found[user.name].columns == ("Geheim-Nr", "order", "pin__dot__code", "ssn")
+    assert list(found.values()) == sorted(found.values(), key=lambda each: (each.space, each.name))
+    assert all(store.count(found[each.name]) == sum(1 for _row in data.rows(each)) for each in data.tables if each.name in found)
+
+
+@pytest.mark.parametrize(("page", "size"), [(500, 1 << 20), (2, 300)])
+def test_every_value_is_read(store, data, monkeypatch, page, size):
+    monkeypatch.setattr(mongodb, "_PAGE", page)
+    monkeypatch.setattr(mongodb, "_REQUEST", size)
+    with _Php(KEY, "") as php:
+        pairs = []
+        for wanted in data.tables:
+            if not any(each.name == wanted.name for each in store.tables()):
+                continue
+            read = rows(store, table(store, wanted.name))
+            made = list(data.rows(wanted))
+            assert [row.key for row in read] == [row.id for row in made]
+            for row, known in zip(read, made):
+                names = {column.name.replace(".", "__dot__"): column for column in known.sealed}
+                assert row.uid == known.uid and row.values.keys() - set(mongodb.FILE_COLUMNS) - {"vanished"} == names.keys()
+                assert not wanted.holds_files or row.values["chunksTotal"] == str(known.values["chunksTotal"])
+                for name, column in names.items():
+                    stored, value = row.values[name], known.values[column.name]
+                    assert (stored is None) == (value is None)
+                    if stored is not None:
+                        found = list(zip(stored, value, strict=True)) if column.array else [(stored, value)]
+                        assert all((inner is None) == (text is None) for inner, text in found)
+                        pairs += [pair for pair in found if pair[0] is not None]
+        assert len(pairs) == len(data.plain)
+        assert set(php.open(pairs)) == {"same"}
+
+
+def test_sample(store):
+    users = table(store, "_console_sessions")
+    everything = {row.key for row in rows(store, users)}
+    assert {row.key for row in rows(store, users, 1000)} == everything
+    assert len(rows(store, users, 1)) == 1
+
+
+def test_ids_of_other_types(store, server):
+    server.command("appwrite", insert="_console_keys", documents=[
+        {"_id": {"$oid": f"{number:024x}"}, "_uid": f"old{number}", "secret": "x"} for number in range(3)])
+    keys = table(store, "_console_keys")
+    found = [row for row in rows(store, keys) if row.uid.startswith("old")]
+    assert len(found) == 3
+    assert store.change(keys, [Change(row, {"secret": WORD}) for row in found]) == 3
+    assert [row.values["secret"] for row in rows(store, keys) if row.uid.startswith("old")] == [WORD] * 3
+    server.command("appwrite", insert="_console_keys", documents=[{"_id": {"$numberInt": "7"}, "_uid": "odd", "secret": "x"}])
+    with pytest.raises(StoreError, match="_console_keys has documents whose ids are neither texts nor object ids"):
+        rows(store, keys)
+
+
+def test_change(store, data, _running, tmp_path):
+    store.begin()
+    users = table(store, "_console_users")
+    first, *others = rows(store, users)
+    codes = [WORD, None, ""]
+    changes = [Change(first, {"password": WORD, "mfaRecoveryCodes": codes}), *(Change(row, {"password": WORD}) for row in others)]
+    assert store.change(users, changes) == len(changes)
+    store.commit()
+    read = rows(store, users)
+    assert (read[0].values["password"], read[0].values["mfaRecoveryCodes"]) == (WORD, codes)
+    assert [row.values["password"] for row in read] == [WORD] * len(read)
+    found = data.check(_running.project, tmp_path, KEY).found
+    assert {where.split()[0] for what, where in found if what != "lost" or "file" not in where} == {"_console_users"}
+    assert {where.split()[3 if "None" in where else 2] for _what, where in found if where.startswith("_console_users")} <= {"password", "mfaRecoveryCodes"}
+
+
+def test_changed_by_others(store, server):
+    keys = table(store, "_console_keys")
+    for now, raw in (("another", "old"), ("Old", "old"), ("old ", "old"), (None, "old"), (["old"], "old"), ({"$numberInt": "7"}, "7"), ("a", ["a"]),
+                     (["a", "b"], ["a"]), (["b", "a"], ["a", "b"]), (["a", None], ["a", ""]), ([], [None]), ([["a"]], ["a"])):
+        keep(server, now)
+        read = rows(store, keys)
+        assert store.change(keys, [Change(replace(row, raw={"secret": raw}), {"secret": WORD}) for row in read]) == 0, (now, raw)
+        assert rows(store, keys) == read
+    keep(server, "old")
+    first, second = rows(store, keys)
+    assert store.change(keys, [Change(replace(first, raw={"secret": "another"}), {"secret": WORD}), Change(second, {"secret": WORD})]) == 1
+    assert [row.values["secret"] for row in rows(store, keys)] == ["old", WORD]
+
+
+def test_neither_text_nor_list(store, server):
+    for odd in ({"data": "bm90", "version": "1"}, True, [["x"]]):
+        keep(server, odd)
+        assert {row.values["secret"] for row in rows(store, table(store, "_console_keys"))} == {"(neither a text nor a list of texts)"}
+
+
+def test_metadata_unreadable(store, server, monkeypatch):
+    server.command("appwrite", update="_console__metadata", updates=[{"q": {"_uid": "users"}, "u": {"$set": {"attributes": "[encrypt"}}}])
+    monkeypatch.setattr(store, "_listed", {})
+    with pytest.raises(StoreError, match="attributes of the collection users in appwrite._console__metadata are no JSON"):
+        store.tables()
+
+
+def _client(container: str, **environment: str) -> list[str]:
+    command = mongodb.client(container)
+    return [*command[:3], *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")), *command[3:]]
+
+
+# What follows opens sessions of its own, of which there is one at a time.
+
+
+def test_wrong_password(container, _store):
+    _store.close()
+    with pytest.raises(StoreError, match="its password is not the one in its container's environment") as failed:
+        mongodb.MongoDB(_client(container, MONGO_INITDB_ROOT_PASSWORD="NotARealPassword1")).tables()
+    assert_no_leak(str(failed.value), ["NotARealPassword1"])
+
+
+def test_answer_cut_short(container, data, monkeypatch):
+    """As MongoDB does at 16 MB, and FerretDB does not."""
+    assert "batchSize: limit" in mongodb._SCRIPT
+    monkeypatch.setattr(mongodb, "_SCRIPT", mongodb._SCRIPT.replace("batchSize: limit", "batchSize: 1"))
+    other = mongodb.MongoDB(mongodb.client(container))
+    for wanted in data.tables:
+        if wanted.uid in ("users", "sessions"):
+            assert [row.key for row in rows(other, table(other, wanted.name))] == [row.id for row in data.rows(wanted)]
+    other.close()
+
+
+def test_no_value_in_an_error(container, data):
+    other = mongodb.MongoDB(mongodb.client(container))
+    keys = table(other, "_console_keys")
+    row = rows(other, keys)[0]
+    with pytest.raises(StoreError, match="MongoDB: error ") as failed:
+        other.change(keys, [Change(replace(row, raw={"_id": row.key}), {"_id": WORD})])
+    assert_no_leak(repr(failed.value), [WORD])
+    with pytest.raises(StoreError):
+        other.tables()
+        other.count(keys)
+
+
+def test_another_session(container, data, monkeypatch):
+    """One at a time, so that what a killed one still has in hand is over before the next begins."""
+    first = mongodb.MongoDB(mongodb.client(container))
+    first.tables()
+    monkeypatch.setattr(mongodb, "_SCRIPT", mongodb._SCRIPT.replace(f"{mongodb.LOCK_TIMEOUT} * 10", "1"))
+    with pytest.raises(StoreError, match="another session of this collection has been at work on it"):
+        mongodb.MongoDB(mongodb.client(container))
+    monkeypatch.undo()
+    second = subprocess.Popen(mongodb.client(container), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert second.stdin and second.stdout
+    second.stdin.write(b'"ready"\n')
+    second.stdin.flush()
+    os.kill(first._session._process.pid, signal.SIGKILL)  # the engine's program here; the client itself is in the container
+    assert second.stdout.readline() == b"ready\n"
+    second.communicate()
+
+
+def test_server_gone(container, data, _running):
+    other = mongodb.MongoDB(mongodb.client(container))
+    keys = table(other, "_console_keys")
+    run("docker", "kill", container)
+    with pytest.raises(StoreError, match="the connection was lost"):
+        other.count(keys)
+    with pytest.raises(StoreError, match="MongoDB cannot be asked: .*is not running"):
+        mongodb.MongoDB(mongodb.client(container))
+    _running.project.up()
+    _running.project.wait()
