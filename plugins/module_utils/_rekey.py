@@ -26,7 +26,7 @@ from typing import Any, Callable, Iterator, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, PLAIN, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
@@ -562,7 +562,7 @@ def store_of(instance: Instance, container: str | None = None) -> Store:
 def uploads_of(instance: Instance) -> str:
     """The directory of this host that the containers have as C(/storage/uploads)."""
     listed = instance.listed("appwrite")
-    device = str(listed.get("_APP_STORAGE_DEVICE") or listed.get("_APP_CONNECTIONS_STORAGE") or "local").split(":")[0].lower()
+    device = str(listed.get("_APP_STORAGE_DEVICE") or listed.get("_APP_CONNECTIONS_STORAGE") or "local").partition(":")[0].lower()
     if device != "local":
         raise AppwriteError(
             "files are stored on %s (_APP_STORAGE_DEVICE), which this rotation cannot reach; it knows the local volume alone. Nothing was changed" % device)
@@ -574,7 +574,8 @@ def uploads_of(instance: Instance) -> str:
             path = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", name], tolerate=True).stdout.strip()
             if path and os.path.isdir(path):
                 return path
-            raise AppwriteError("the volume %s is not to be found on this host (%s); run this where the engine runs, as root" % (name, path or "no such volume"))
+            raise AppwriteError(
+                "the volume %s is not to be found on this host (%s); run this where the engine runs, as root" % (name, path or "no such volume"))
     raise AppwriteError("the service appwrite has no volume at /storage/uploads, so its files cannot be found")
 
 
@@ -613,7 +614,8 @@ def dump(instance: Instance, directory: str, tell: Callable[[str, int, int], Non
 def _dumped(instance: Instance, container: str, script: str, path: str, last: bytes, tell: Callable[[str, int, int], None]) -> str:
     """What went wrong, if anything."""
     tail, size = b"", 0
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as raw, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command would hold the whole dump in memory
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as raw, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command would keep it all in memory
             ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
             env=instance.compose.environment) as process:
         stream: Any = process.stdout

@@ -149,9 +149,19 @@ downtime:
   type: int
   returned: with O(scope=values)
 key:
-  description: RV(key.fingerprint) of the key in force before, RV(key.public) where it is a public default, and RV(key.sealed) with O(seal).
+  description: What may be said of the key in force before.
   type: dict
   returned: success
+  contains:
+    fingerprint:
+      description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint).
+      type: str
+    public:
+      description: Whether it is a public default.
+      type: bool
+    sealed:
+      description: The key itself, with O(seal). P(selfhost.appwrite.unseal#filter) opens it.
+      type: str
 new_key:
   description: The same of the new key.
   type: dict

@@ -24,18 +24,23 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import conftest  # noqa: F401  # from here on the collection can be imported
+from conftest import WORK  # which also makes the collection importable
 from ansible.parsing.vault import VaultSecret
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
-from integration.support import NOT_A_KEY, SMALL, WORK
+from integration.support import NOT_A_KEY, SMALL
 from testbed import Project
-from testbed._base import clean_environ, run
+from testbed._base import Failed, clean_environ, run
 
+HERE = Path(__file__).parent
 SIZES = (1, 5, 10, 25, 50)
 BASE = 10
 """The others are compared with as many hosts as Ansible works on at a time."""
 ROUNDS = 3
-SINGLE_ROUNDS = 7
+SINGLE_ROUNDS = 3
+"""in each of them"""
+EXEC = "docker compose exec -T appwrite true"
+EMPTY = "ansible -m empty"
+AUDIT = "ansible -m selfhost.appwrite.audit_info"
 NAME = "appwrite-fleet"
 """Of the bridge; the names of the namespaces begin with it."""
 SUBNET = "198.18.231"
@@ -79,6 +84,7 @@ def network(home: Path, hosts: dict[str, str]) -> Iterator[None]:
             make(home, hosts)
             yield
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             remove()
             if not found:
                 PRIVILEGE_SEPARATION.rmdir()
@@ -121,7 +127,7 @@ def remove() -> None:
         run("ip", "netns", "delete", name)
     if Path("/sys/class/net", NAME).exists():
         for port in json.loads(run("ip", "-json", "link", "show", "master", NAME)):
-            with contextlib.suppress(Exception):  # the kernel may be removing it with its namespace
+            with contextlib.suppress(Failed):  # the kernel may be removing it with its namespace
                 run("ip", "link", "delete", port["ifname"])
         run("ip", "link", "delete", NAME)
 
@@ -129,18 +135,18 @@ def remove() -> None:
 class Bench:
     def __init__(self, home: Path, project: Project, hosts: Sequence[str]) -> None:
         self.home, self.project, self.hosts = home, project, hosts
-        self.seconds: dict[object, list[float]] = {}
-        self.work: dict[object, list[float]] = {}
+        self.seconds: dict[str, list[float]] = {}
+        self.work: dict[str, list[float]] = {}
         """seconds of processor time of the controller's processes"""
         self.commands: dict[int, set[int]] = {}
-        """how many commands a host was sent over SSH"""
+        """how many commands a host was sent over SSH for its audit"""
         self.environment = {
             **clean_environ(), "ANSIBLE_CONFIG": f"{home}/ansible.cfg", "ANSIBLE_HOME": str(WORK / "benchmark"),
-            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_LIBRARY": str(Path(__file__).parent / "library"),
+            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_LIBRARY": str(HERE / "library"),
             "ANSIBLE_VAULT_PASSWORD_FILE": f"{home}/password", "ANSIBLE_PIPELINING": "true", "PYTHONPYCACHEPREFIX": str(WORK / "pycache")}
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or Ansible itself would be compiled anew each time
 
-    def time(self, name: object, *words: str | Path) -> None:
+    def time(self, name: str, *words: str | Path) -> None:
         used, started = _used(), time.perf_counter()
         done = subprocess.run(words, cwd=self.project.directory, env=self.environment, check=False, capture_output=True, text=True)
         self.seconds.setdefault(name, []).append(time.perf_counter() - started)
@@ -148,36 +154,43 @@ class Bench:
         if done.returncode:
             sys.exit(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
 
+    def play(self, name: str, size: int, playbook: str | Path, **variables: object) -> None:
+        """Over connections of its own, as once a day."""
+        with tempfile.TemporaryDirectory(dir=self.home) as connections:
+            self.environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = connections
+            self.time(
+                f"{name} {size}", _program("ansible-playbook"), playbook, "--inventory", self.home / "inventory.yml", "--limit", f"first_{size}",
+                "--forks", str(BASE), "--extra-vars", json.dumps(variables))
+
     def audit(self, size: int) -> None:
-        """Without a connection that is still open, as once a day."""
-        hosts = self.hosts[:size]
-        logs = [self.home / f"{host}.log" for host in hosts]
+        logs = [self.home / f"{host}.log" for host in self.hosts[:size]]
         for log in logs:
             os.truncate(log, 0)
-        with tempfile.TemporaryDirectory(dir=self.home) as scratch:
-            self.environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = f"{self.home}/{Path(scratch).name}/cp"
-            self.time(
-                size, _program("ansible-playbook"), "selfhost.appwrite.audit", "--inventory", self.home / "inventory.yml", "--forks", str(BASE),
-                "--extra-vars", json.dumps({"appwrite_hosts": f"first_{size}", "appwrite_audit_report_dir": scratch}))
-            reported = json.loads(Path(scratch, "report.json").read_text())["hosts"]
-        if [host["host"] for host in reported if host["release"]] != list(hosts):
+        with tempfile.TemporaryDirectory(dir=self.home) as reports:
+            self.play("audit", size, "selfhost.appwrite.audit", appwrite_audit_report_dir=reports)
+            reported = json.loads(Path(reports, "report.json").read_text())["hosts"]
+        if [host["host"] for host in reported if host["release"]] != list(self.hosts[:size]):
             sys.exit(f"Not every host was audited: {reported}")
         self.commands.setdefault(size, set()).update(log.read_text().count("Starting session: command") for log in logs)
 
-    def alone(self, name: str, module: str, **arguments: str) -> None:
+    def alone(self, name: str, *arguments: str) -> None:
         self.time(
-            name, _program("ansible"), "localhost", "--inventory", "localhost,", "--connection", "local", "--module-name", module,
-            *(["--args", json.dumps(arguments)] if arguments else ()), "--extra-vars", json.dumps({"ansible_python_interpreter": sys.executable}))
+            name, _program("ansible"), "localhost", "--inventory", "localhost,", "--connection", "local", "--extra-vars",
+            json.dumps({"ansible_python_interpreter": sys.executable}), "--module-name", *arguments)
 
-    def middle(self, name: object) -> float:
+    def middle(self, name: str) -> float:
         return statistics.median(self.seconds[name])
 
-    def further(self, size: int, measured: dict[object, list[float]]) -> float:
-        """What each host after the first adds."""
-        return (statistics.median(measured[size]) - statistics.median(measured[1])) / (size - 1)
-
-    def spread(self, name: object) -> str:
+    def spread(self, name: str) -> str:
         return f"{self.middle(name):7.2f} ({min(self.seconds[name]):.2f} to {max(self.seconds[name]):.2f})"
+
+    def further(self, name: str, size: int) -> str:
+        """What each host after the first adds, in seconds and in the controller's processor time; each with its ratio to that of BASE hosts."""
+        def each(measured: dict[str, list[float]], hosts: int) -> float:
+            return (statistics.median(measured[f"{name} {hosts}"]) - statistics.median(measured[f"{name} 1"])) / (hosts - 1)
+        return "".join(
+            f"{each(measured, size):9.3f}{each(measured, size) / each(measured, BASE):6.2f}" if size > 1 else " " * 15
+            for measured in (self.seconds, self.work))
 
 
 def _used() -> float:
@@ -190,7 +203,7 @@ def _program(name: str) -> Path:
 
 
 def prepare(home: Path, project: Project, hosts: dict[str, str]) -> None:
-    """What a user has: an inventory, a vault password, an escrow of each host's key, waivers."""
+    """What a user has: an inventory, a vault password, each host's key in escrow, waivers."""
     (home / "ansible.cfg").touch()
     (home / "password").write_bytes(PASSWORD)
     (home / "waivers.yml").write_text(WAIVERS)
@@ -203,53 +216,55 @@ def prepare(home: Path, project: Project, hosts: dict[str, str]) -> None:
             "ansible_user": "root", "ansible_ssh_private_key_file": f"{home}/user_key", "ansible_python_interpreter": sys.executable,
             "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={home}/known_hosts",
             "appwrite_audit_project_src": str(project.directory), "appwrite_audit_fail_on": "never", "appwrite_audit_third_parties": [],
-            "appwrite_audit_escrow_file": f"{home}/{{{{ inventory_hostname }}}}.escrow.yml", "appwrite_audit_waivers_file": f"{home}/waivers.yml"}}}))
+            "appwrite_audit_escrow_file": f"{home}/{{{{ inventory_hostname }}}}.escrow.yml",
+            "appwrite_audit_waivers_file": f"{home}/waivers.yml"}}}))
 
 
-def show(bench: Bench, load: float) -> None:
-    floor, empty, audit = SINGLE = "docker compose exec -T appwrite true", "an empty module", "audit_info"
-    print(f"{os.cpu_count()} cores, which controller and hosts share; load before: {load:.1f}. Seconds as median (lowest to highest).\n")
-    print(f"{'one host, no network':<40}")
-    for name in SINGLE:
-        print(f"{name:<40} {bench.spread(name)}" + ("" if name == floor else "  with the start of `ansible`"))
-    own = bench.middle(audit) - bench.middle(empty)
-    print(f"audit_info takes {bench.middle(audit) - bench.middle(floor):.2f} s over the exec, {bench.middle(audit) / bench.middle(floor):.2f} times as long;"
-          f" without the start of `ansible` {own - bench.middle(floor):.2f} s, {own / bench.middle(floor):.2f} times as long.\n")
-    print(f"{'hosts':>5} {'seconds':^27}{'/ hosts':>9}{'further':>9}{'ratio':>7}{'controller':>12}{'further':>9}{'ratio':>7}{'commands':>10}")
+def show(bench: Bench) -> None:
+    print(f"{os.cpu_count()} cores. Seconds as median (lowest to highest).\n")
+    for name in (EXEC, EMPTY, AUDIT):
+        print(f"{name:<40} {bench.spread(name)}")
+    own = bench.middle(AUDIT) - bench.middle(EMPTY)
+    for what, seconds in ((AUDIT, bench.middle(AUDIT)), ("the same less the empty module", own)):
+        print(f"{what}: {seconds - bench.middle(EXEC):.2f} s more than the exec, {seconds / bench.middle(EXEC):.2f} times as much")
+    print(f"\n{'':<40}{'the audit':<44}  {'an empty module'}")
+    print(f"{'hosts':>5}  {'seconds':<26}{'/ hosts':>8}" + f"{'further':>9}{'ratio':>6}{'work':>9}{'ratio':>6}{'commands':>10}  "
+          f"{'further':>9}{'ratio':>6}{'work':>9}{'ratio':>6}")
     for size in SIZES:
-        row = f"{size:>5} {bench.spread(size):<27}{bench.middle(size) / size:9.2f}"
-        for measured, lead in ((bench.seconds, ""), (bench.work, f"{statistics.median(bench.work[size]):12.2f}")):
-            row += lead + (f"{bench.further(size, measured):9.3f}{bench.further(size, measured) / bench.further(BASE, measured):7.2f}" if size > 1 else " " * 16)
-        print(row + f"{'-'.join(map(str, sorted(bench.commands[size]))):>10}")
-    print(f"\nfurther: what each host after the first adds, and its ratio to that of {BASE} hosts. controller: processor time of Ansible's processes.\n"
-          "commands: how many each host was sent over SSH.")
+        print(f"{size:>5}  {bench.spread(f'audit {size}'):<26}{bench.middle(f'audit {size}') / size:8.2f}{bench.further('audit', size)}"
+              f"{'-'.join(map(str, sorted(bench.commands[size]))):>10}  {bench.further('empty', size)}")
+    print(f"\nfurther: what each host after the first adds, beside its ratio to that of {BASE} hosts; {BASE} are worked on at a time\n"
+          "work: the part of it that is processor time of the controller\ncommands: what a host was sent over SSH for its audit")
 
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("Terminated."))
-    load = os.getloadavg()[0]
     hosts = {f"host-{number:02}": f"{SUBNET}.{number + 10}" for number in range(1, max(SIZES) + 1)}
-    project = SMALL.create(WORK / "benchmark")
-    try:
-        project.up()
-        project.wait()
-        with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as name, network(Path(name), hosts):
-            prepare(Path(name), project, hosts)
-            bench = Bench(Path(name), project, list(hosts))
-            bench.audit(1)  # compiles what is compiled once
-            bench.seconds.clear()
-            bench.work.clear()
-            for number in range(ROUNDS):
-                for size in SIZES if number % 2 else SIZES[::-1]:
-                    bench.audit(size)
-            for _number in range(SINGLE_ROUNDS):
-                bench.time("docker compose exec -T appwrite true", "docker", "compose", "exec", "-T", "appwrite", "true")
-                bench.alone("an empty module", "empty")
-                bench.alone("audit_info", "selfhost.appwrite.audit_info", project_src=str(project.directory))
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        project.down()
-    show(bench, load)
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as name:
+        home = Path(name)
+        project = SMALL.create(home)
+        try:
+            project.up()
+            project.wait()
+            with network(home, hosts):
+                prepare(home, project, hosts)
+                bench = Bench(home, project, list(hosts))
+                bench.audit(1)  # compiles what is compiled once
+                bench.seconds.clear()
+                bench.work.clear()
+                for number in range(ROUNDS):
+                    print(f"Round {number + 1} of {ROUNDS}, load {os.getloadavg()[0]:.1f}", flush=True)
+                    for size in SIZES if number % 2 else SIZES[::-1]:
+                        bench.play("empty", size, HERE / "empty.yml")
+                        bench.audit(size)
+                    for _number in range(SINGLE_ROUNDS):
+                        bench.time(EXEC, "docker", "compose", "exec", "-T", "appwrite", "true")
+                        bench.alone(EMPTY, "empty")
+                        bench.alone(AUDIT, "selfhost.appwrite.audit_info", "--args", json.dumps({"project_src": str(project.directory)}))
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            project.down()
+    show(bench)
 
 
 if __name__ == "__main__":

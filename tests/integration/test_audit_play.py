@@ -153,7 +153,7 @@ def test_fail_on_and_waivers(directory, tmp_path):
     assert play.rc == 0 and messages(play)["one"].startswith("Score "), play.output
     waived = fleet.report()["one"]
     assert {name for name, status in statuses(waived).items() if status == "waived"} == set(failing(before, "critical"))
-    assert waived["score"] == before["score"], "a waiver does not make it safer"
+    assert before["score"] < waived["score"] < 70, "a waiver lifts the limit, and does not make it safer"
     assert "Not started &lt;yet&gt;" in (fleet.reports / "report.html").read_text()
     assert "Not started \\<yet\\>" in (fleet.reports / "report.md").read_text()
 

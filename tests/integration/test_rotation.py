@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import ALPHABET
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, fingerprint
-from testbed._base import Failed, run
-from testbed.dataset import OTHER_KEY, Dataset
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
+from testbed._base import run
+from testbed.dataset import Dataset
 
-from integration.support import CHECKOUT, KEY, Kind, module, on, playbook, refuse, set_env, succeed
+from integration.support import CHECKOUT, KEY, Kind, on, playbook, set_env, succeed
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 SERVICES = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance", "redis")
@@ -31,7 +31,7 @@ class Vault:
         self.data = Dataset.make(seed=7, key=OLD, database=stack.kind.database)
         self.root = Path(run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{stack.project.name}_appwrite-uploads").strip())
         self.password = directory / "password"
-        self.password.write_text("".join(secrets.choice(ALPHABET) for _ in range(40)))
+        self.password.write_text("".join(secrets.choice(ALPHABET) for _unused in range(40)))
         self.escrow = directory / "escrow.yml"
         set_env(stack.directory, **{KEY: OLD})
         stack.project.up()

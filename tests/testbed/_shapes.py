@@ -66,15 +66,15 @@ PROJECT = {
     "buckets": (Column("name", 128), Column("encryption", 0, "boolean"), Column("compression", 16)),
 }
 FILES = (Column("bucketId"), Column("name", 2048), Column("path", 2048), Column("signature", 2048), Column("mimeType"),
-          Column("sizeOriginal", 8, "integer"), Column("algorithm"), Column("openSSLVersion", 64), Column("openSSLCipher", 64),
-          Column("openSSLTag", 2048), Column("openSSLIV", 2048), Column("chunksTotal", 0, "integer"), Column("chunksUploaded", 0, "integer"))
+         Column("sizeOriginal", 8, "integer"), Column("algorithm"), Column("openSSLVersion", 64), Column("openSSLCipher", 64),
+         Column("openSSLTag", 2048), Column("openSSLIV", 2048), Column("chunksTotal", 0, "integer"), Column("chunksUploaded", 0, "integer"))
 # Columns that users made: their names may be reserved words, have a hyphen, capitals, or a period, which is no part of the column's name.
 USER = (Column("title"), _sealed("ssn", 512), _sealed("order", 16_777_215), _sealed("Geheim-Nr", 256, array=True), _sealed("pin.code", 512),
-         Column("notes", 16_777_215), Column("tags", 256, array=True), _COUNT)
+        Column("notes", 16_777_215), Column("tags", 256, array=True), _COUNT)
 # The crash of a server between two steps leaves the metadata with an attribute, or a collection, that the database doesn't have.
 VANISHED = _sealed("vanished", 512)
 METADATA = (Column("name", 256), Column("attributes", 1_000_000, filters=("json",)), Column("indexes", 1_000_000, filters=("json",)),
-             Column("documentSecurity", 0, "boolean"))
+            Column("documentSecurity", 0, "boolean"))
 PERMISSIONS = (Column("_type", 12), Column("_permission"), Column("_document"))
 
 

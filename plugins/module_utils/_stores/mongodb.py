@@ -177,7 +177,7 @@ class MongoDB(Store):
         return int(_number(self._ask("change", table, changes=batch))) if batch else 0
 
     def _find_tables(self) -> None:
-        present = {(space, name) for space, name in self._ask("places")}
+        present = {(place[0], place[1]) for place in self._ask("places")}
         listed: Dict[Tuple[str, str], Dict[str, Set[str]]] = {}
         buckets = set()
         for space, name in sorted(present):

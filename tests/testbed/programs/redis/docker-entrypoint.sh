@@ -4,5 +4,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 testbed-switch fail || exit 1
 mkdir -p /data
-cd /data
+cd /data || exit 1
 exec "$@" --protected-mode no

@@ -340,8 +340,9 @@ def test_unchanged_run_starts_one_process(run_module, project, without_engine, m
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 OPTIONS = {name: setting.OPTIONS for name, setting in _transaction.SETTINGS.items()}
-OPTIONS.update({"security": _transaction.NESTED_OPTIONS, "apply": APPLY_OPTIONS, "audit_info": {name: option for name, option in AUDIT_OPTIONS.items() if name not in _transaction.PROJECT_OPTIONS},
-                "rekey": {name: option for name, option in REKEY_OPTIONS.items() if name not in _transaction.PROJECT_OPTIONS}})
+OPTIONS.update({"security": _transaction.NESTED_OPTIONS, "apply": APPLY_OPTIONS})
+OPTIONS.update({name: {option: details for option, details in options.items() if option not in _transaction.PROJECT_OPTIONS}
+                for name, options in {"audit_info": AUDIT_OPTIONS, "rekey": REKEY_OPTIONS}.items()})
 
 
 def documented(name):

@@ -89,7 +89,7 @@ def test_no_finding_of_any_case_gives_a_secret_away_or_breaks_its_line():
 
 
 def test_every_control_has_a_failing_and_a_passing_case():
-    have = {(control, status) for control, status, *_rest in CASES}
+    have = {case[:2] for case in CASES}
     assert [(control.id, status) for control in CONTROLS for status in ("fail", "pass") if (control.id, status) not in have] == []
 
 
@@ -129,7 +129,7 @@ def test_a_secured_installation_has_no_finding(release):
 def test_nothing_passes_unseen():
     found = statuses(BLIND)
     assert [control for control, status in found.items() if status == "pass"] == []
-    assert {status for status in found.values()} <= {"unknown", "fail", "not_applicable"}
+    assert set(found.values()) <= {"unknown", "fail", "not_applicable"}
 
 
 def test_without_docker_only_what_needs_none_passes():
