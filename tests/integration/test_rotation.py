@@ -19,8 +19,6 @@ from integration.support import CHECKOUT, KEY, Kind, on, playbook, set_env, succ
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 SERVICES = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance", "redis")
 MARIADB = Kind(services=(*SERVICES, "mariadb"), room="rotation")
-POSTGRESQL = Kind(database="postgresql", services=(*SERVICES, "postgresql"), room="rotation")
-MONGODB = Kind(database="mongodb", services=(*SERVICES, "mongodb"), room="rotation")
 
 
 class Vault:
@@ -40,8 +38,7 @@ class Vault:
         self.data.write_files(self.root)
 
     def rotate(self, *flags, **variables):
-        dump = {"dump": False} if self.stack.kind.database == "mongodb" else {}
-        extra = {"project_src": str(self.stack.directory), "confirm": "localhost", "escrow_file": str(self.escrow), **dump, **variables}
+        extra = {"project_src": str(self.stack.directory), "confirm": "localhost", "escrow_file": str(self.escrow), **variables}
         return playbook("selfhost.appwrite.rotate", {f"appwrite_rotation_{name}": value for name, value in extra.items()},
                         "--vault-password-file", str(self.password), *flags, secrets=[OLD])
 
@@ -71,7 +68,7 @@ def redis(vault, *words):
     return vault.stack.project.compose("exec", "-T", "redis", "redis-cli", *words).strip()
 
 
-@on(MARIADB, POSTGRESQL, MONGODB)
+@on(MARIADB)
 def test_rotate(vault):
     redis(vault, "set", "default-cache-_console:users:1", "{}")
     redis(vault, "set", "abuse__1", "5")

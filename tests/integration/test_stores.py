@@ -244,12 +244,14 @@ def test_database_stands_still(server, monkeypatch):
         store.begin()
         assert change(store, lambda row: {"secret": "new"}) == 1
         monkeypatch.setattr(_sql, "_ANSWER_TIMEOUT", 0.2)
-        run("docker", "pause", server.container)
+        run("docker", "exec", server.container, "kill", "-STOP", "-1")
+        run("docker", "kill", "--signal", "STOP", server.container)
         try:
             with pytest.raises(StoreError, match="did not answer"):
                 store.count(table_of(store))
         finally:
-            run("docker", "unpause", server.container)
+            run("docker", "kill", "--signal", "CONT", server.container)
+            run("docker", "exec", server.container, "kill", "-CONT", "-1")
     monkeypatch.undo()
     with closing(server.open()) as store:
         assert rows_of(store)[0].values["secret"] == SECRET
