@@ -34,6 +34,9 @@ demo: setup engine ## Secure a fresh Appwrite-shaped stack and show before and a
 bench: setup engine ## Measure the collection against hand-written tasks
 	tests/benchmark/run.sh
 
+bench-fleet: setup engine ## Measure the audit on 1 to 50 hosts (root)
+	tests/benchmark/fleet.sh
+
 setup: .venv/stamp ## Make the virtual environment (.venv)
 
 .venv/stamp: tests/requirements.txt tests/setup.sh
@@ -55,4 +58,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration fuzz sanity lint demo bench screenshots setup engine tools clean
+.PHONY: help test unit integration fuzz sanity lint demo bench bench-fleet screenshots setup engine tools clean

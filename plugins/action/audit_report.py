@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "audit": {"type": "raw"},
     }},
     "keep": {"type": "int", "default": 90},
+    "fail_on": {"type": "str", "choices": [*SEVERITIES, "never"], "default": "never"},
 }
 _KEPT = re.compile(r"\d{8}T\d{6}Z\.json")
 
@@ -58,7 +59,8 @@ class ActionModule(ActionBase):
         self._directory = os.path.abspath(options["report_dir"])
         with self._words():
             warnings = self._write(present, 0 if pending else options["keep"])
-        return {"changed": False, "report": {**self._summary(present, options["hosts"]), "pending": pending}, **({"warnings": warnings} if warnings else {})}
+        summary = {**self._summary(present, options["hosts"], options["fail_on"]), "pending": pending}
+        return {"changed": False, "report": summary, **({"warnings": warnings} if warnings else {})}
 
     def _write(self, present: dict[str, Any], keep: int) -> list[str]:
         """Nothing is replaced before all is on disk. Returns warnings."""
@@ -91,17 +93,19 @@ class ActionModule(ActionBase):
                 os.unlink(os.path.join(history, name))
         return warnings
 
-    def _summary(self, present: dict[str, Any], asked: list[Mapping[str, Any]]) -> dict[str, Any]:
+    def _summary(self, present: dict[str, Any], asked: list[Mapping[str, Any]], fail_on: str) -> dict[str, Any]:
         """By the names of the inventory, which are not always fit to be shown."""
         found = {host["host"]: host for host in present["hosts"]}
         hosts = {one["host"]: found[visible(one["host"])] for one in asked}
-        failing = [{"host": name, "id": finding["id"], "severity": finding["severity"]}
-                   for name, host in hosts.items() for finding in host["findings"] if finding["status"] == "fail"]
+        levels = SEVERITIES[:SEVERITIES.index(fail_on) + 1] if fail_on in SEVERITIES else ()
+        failing = {
+            name: [finding["id"] for level in levels for finding in host["findings"] if finding["status"] == "fail" and finding["severity"] == level]
+            for name, host in hosts.items()}
         return {
             "path": os.path.join(self._directory, "report.html"),
             "generated_at": present["generated_at"],
             "hosts": {name: {"score": host["score"], **counts(host)} for name, host in hosts.items()},
-            "failing": sorted(failing, key=lambda one: SEVERITIES.index(one["severity"])),
+            "failing": {name: found for name, found in failing.items() if found},
         }
 
     @contextlib.contextmanager

@@ -48,6 +48,11 @@ options:
       - How many reports stay in C(history), this one included. Of V(0) none is kept, and none is removed.
     type: int
     default: 90
+  fail_on:
+    description: The severity from which on a failing finding is named in RV(report.failing).
+    type: str
+    choices: [critical, high, medium, low, never]
+    default: never
 attributes:
   check_mode:
     description: Writes the reports in check mode too, since they say what is found and change no managed host.
@@ -98,9 +103,8 @@ report:
           C(not_applicable).
       type: dict
     failing:
-      description: The failing findings, worst first, with C(host), C(id) and C(severity).
-      type: list
-      elements: dict
+      description: Each host with findings that fail at O(fail_on), and their ids, worst first.
+      type: dict
     pending:
       description: Hosts that the play has yet to get to.
       type: list
@@ -109,6 +113,6 @@ report:
     path: /home/ada/servers/appwrite-audit/report.html
     generated_at: "2026-11-24T03:17:00Z"
     hosts: {"one": {"score": 40, "critical": 1, "high": 0, "medium": 2, "low": 0, "unknown": 0, "waived": 1, "pass": 41, "not_applicable": 5}}
-    failing: [{"host": "one", "id": "encryption.key_unique", "severity": "critical"}]
+    failing: {"one": ["encryption.key_not_public"]}
     pending: []
 """

@@ -24,7 +24,7 @@ ALL = os.environ.get("KILL_POINTS") == "all"
 KINDS = [Kind(database=database, services=(database,), room="rotation") for database in ("mariadb", "postgresql")]
 _SAMPLE = 16
 _KILLED = "-9"
-pytestmark = pytest.mark.skipif(not shutil.which("php"), reason="PHP is not installed: tests/faults/tools.sh does so where it may")
+pytestmark = pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
 _victims: dict[str, Victim] = {}
 
 

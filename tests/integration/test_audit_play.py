@@ -205,6 +205,7 @@ ACTION = WRITE + """\
         report_dir: "{{ where }}"
         hosts: [{host: one, audit: {failed: true, msg: x}}, {host: two}]
         keep: 2
+        fail_on: medium
     - name: Refuse a place
       selfhost.appwrite.audit_report: {report_dir: "{{ where }}/report.json", hosts: []}
       ignore_errors: true
@@ -230,7 +231,7 @@ def test_action(tmp_path):
     first, second = play.result("Write")["report"], play.result("Keep less")
     assert first["path"] == str(where / "report.html") and first["pending"] == []
     assert second["changed"] is False and second["report"]["hosts"]["two"]["high"] == 1
-    assert second["report"]["failing"] == [{"host": name, "id": "host.observed", "severity": "high"} for name in ("one", "two")]
+    assert second["report"]["failing"] == {name: ["host.observed"] for name in ("one", "two")}
     assert "20260101T000000Z.json is damaged and left out of the trend; remove it" in " ".join(play.output.split())
     stay = sorted(path.name for path in (where / "history").iterdir())
     assert own.name in stay and len(stay) == 3 and not {path.name for path in kept[:2]} & set(stay)

@@ -323,7 +323,7 @@ def test_long_names(server, store):
 
 
 @on(*KINDS)
-@pytest.mark.skipif(not shutil.which("php"), reason="PHP is not installed: tests/faults/tools.sh does so where it may")
+@pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
 def test_values_that_no_key_opens(stack, tmp_path):
     """They stop everything, until they are waived; then they stay as they are."""
     key, new = "NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2"

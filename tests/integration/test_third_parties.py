@@ -49,7 +49,7 @@ def run(*names: str, seen: Observation | None = None, timeout: float = ENOUGH):
 def installed(name: str) -> str:
     path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if not path:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"an auditor is not at hand: {name}")
     return path
 
 
