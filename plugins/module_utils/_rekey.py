@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -69,6 +70,10 @@ _LENGTH = 64
 _MARK = "TheGuardOfARotationStandsHere"
 _PASSES = 4
 """How many times as long as the rehearsal the sealing takes, which reads everything three times and writes it once."""
+_COMPLAINT = 4096
+"""Bytes that are read of what a dump complains."""
+_RECOVERY = 120
+"""Seconds that a database is given to come up after a reboot."""
 PREPARED, GUARDED, SEALED, WRITTEN = "prepared", "guarded", "sealed", "written"
 
 
@@ -114,6 +119,7 @@ class State:
     def end(self) -> None:
         with _words(self.directory):
             os.unlink(self._file.path)
+        self.content = {}
 
     @property
     def phase(self) -> str:
@@ -132,19 +138,21 @@ class _Stillness:
         self._instance = instance
         self._redis = redis
         self._tell = tell
+        self._ran: list[Container] = []
 
     def make(self, drain_timeout: int) -> None:
         holders = self.holders()
+        self._ran = [container for container in holders if container.status == "running"]
         first = [container for container in holders if any(word in container.service for word in _FIRST)]
         last = [container for container in holders if container.service in _LAST]
         self._stop(first)
-        try:
-            self._drain(drain_timeout)
-        except AppwriteError:
-            self._instance.compose.docker(["start"] + [container.id for container in first if container.status == "running"])
-            raise
+        self._drain(drain_timeout)
         self._stop([container for container in holders if container not in first and container not in last])
         self._stop(last)
+
+    def undo(self) -> None:
+        """What C(make()) has stopped runs again."""
+        start(self._instance, self._ran)
 
     def holders(self) -> list[Container]:
         """The containers with a key, those of C(docker compose run) too."""
@@ -227,6 +235,13 @@ class _Redis:
         return self._compose.docker(["exec", "-i"] + self._options + [self._id, "redis-cli"] + list(arguments), script=script).stdout
 
 
+def start(instance: Instance, containers: Sequence[Container]) -> None:
+    """Starts what is stopped. One that is gone meanwhile is passed over."""
+    if containers:
+        instance.compose.docker(["start"] + [container.id for container in containers], timeout=_STOP, tolerate=True)
+        instance.forget_containers()
+
+
 def _quoted(name: str) -> str:
     return '"%s"' % name.replace("\\", "\\\\").replace('"', '\\"')
 
@@ -257,33 +272,59 @@ class _Rekey:
             self._env_file.read()
             if not self._env_file.exists:
                 raise AppwriteError("env_file: %s does not exist; there is no key to rotate" % self._env_file.path)
-            if not self._state.content:
-                return self._begin()
-            self._open(self._state.env, self._state.content["old"], self._state.content["new"])
-            if self._module.params["new_key"] not in (None, self._state.content["new"]):
-                raise AppwriteError(
-                    "new_key: an unfinished rotation goes to another key (fingerprint %s); pass that one, or none, until it has ended"
-                    % fingerprint(self._state.content["new"]))
-            if self._module.check_mode:
-                return self._result(self._state.phase, self._rotation.rehearse())
-            return self._abort() if self._module.params["abort"] else self._forward()
+            return self._go_on() if self._is_begun() else self._begin()
+
+    def _is_begun(self) -> bool:
+        """Whether data may be sealed with either key. Before the guard nothing has happened that a new start would not do again."""
+        return bool(self._state.content) and (self._state.phase != PREPARED or self._env_file.data == self._guarded(self._state.env))
+
+    def _go_on(self) -> dict[str, Any]:
+        state, check_mode = self._state, self._module.check_mode
+        self._open(state.env, state.content["old"], state.content["new"])
+        if self._module.params["new_key"] not in (None, state.content["new"]):
+            raise AppwriteError(
+                "new_key: an unfinished rotation goes to another key (fingerprint %s); pass that one, or none, until it has ended"
+                % fingerprint(state.content["new"]))
+        if state.phase == WRITTEN and not self._runs() and not self._module.params["abort"]:
+            return self._result(WRITTEN)
+        if check_mode:
+            try:
+                self._connect()
+            except AppwriteError as error:
+                return self._result(state.phase, warnings=["nothing could be looked at: %s" % error])
+            return self._result(state.phase, self._rotation.rehearse())
+        if state.phase != WRITTEN:  # compose starts nothing while the guard stands
+            start(self._instance, [container for container in self._instance.containers()
+                                   if container.status != "running" and _variables.KEY not in container.environment])
+        self._connect(_RECOVERY)
+        return self._abort() if self._module.params["abort"] else self._forward()
 
     def _begin(self) -> dict[str, Any]:
-        if self._module.params["abort"]:
-            raise AppwriteError("abort: no rotation is under way; nothing was changed")
         document = document_of(self._env_file, self._instance)
+        if self._module.params["abort"]:
+            if not self._state.content:
+                raise AppwriteError("abort: no rotation is under way; nothing was changed")
+            self._document = document
+            result = self._result("aborted")
+            self._forget()
+            return result
         old, new = in_force(document.values), self._module.params["new_key"]
         if new is None and self._module.check_mode:
             new = generate(_LENGTH)
         self._check_keys(old, new)
+        self._guarded(self._env_file.data)
         self._open(self._env_file.data, old, new)
         _check_containers(self._instance, self._env_file.path, (old,))
+        self._connect()
         started = time.monotonic()
         report = self._rotation.rehearse()
         if self._module.check_mode:
-            return self._result("rehearsed", report, expected_downtime=round(_PASSES * (time.monotonic() - started)))
+            size = self._store.size()
+            return self._result("rehearsed", report, expected_downtime=round(_PASSES * (time.monotonic() - started)), disk_needed={
+                "files": report.bytes, "database": size, "dump": size if self._module.params["dump"] else 0})
         _check_report(report)
         self._check_room(report)
+        self._forget()
         self._state.save(phase=PREPARED, old=old, new=new, env=base64.b64encode(self._env_file.data).decode("ascii"))
         return self._forward()
 
@@ -310,15 +351,28 @@ class _Rekey:
             raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
         self._instance.compose.mask.add([old, new])
         self._document = document
-        self._redis = _Redis(self._instance)
+        self._ciphers = Cipher(old), Cipher(new)
+
+    def _connect(self, patience: float = 0) -> None:
+        """patience: seconds that the database is given to come up."""
+        deadline = time.monotonic() + patience
+        files = Files(uploads_of(self._instance), os.path.join(self._state.directory, "files"))
+        while True:
+            try:
+                self._redis = _Redis(self._instance)
+                self._store = store_of(self._instance)
+                break
+            except AppwriteError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(1)
+            self._instance.forget_containers()
         self._stillness = _Stillness(self._instance, self._redis, self._tell)
-        self._rotation = Rotation(
-            store_of(self._instance), Files(uploads_of(self._instance), os.path.join(self._state.directory, "files")), Cipher(old), Cipher(new),
-            _waivers(self._module.params["waivers"]), self._tell)
+        self._rotation = Rotation(self._store, files, *self._ciphers, _waivers(self._module.params["waivers"]), self._tell)
 
     def _check_room(self, report: Report) -> None:
         directory = uploads_of(self._instance)
-        needed, free = sum(tally.bytes for tally in report.collections.values()), shutil.disk_usage(directory).free
+        needed, free = report.bytes, shutil.disk_usage(directory).free
         if free < needed:
             raise AppwriteError(
                 "%d MB are free in %s, and the files under the new key need %d MB beside the old ones; make room. Nothing was changed"
@@ -327,14 +381,11 @@ class _Rekey:
     def _forward(self) -> dict[str, Any]:
         state = self._state
         if state.phase == PREPARED:
-            if self._module.params["dump"] and not state.content.get("dump_file"):
-                state.save(dump_file=dump(self._instance, os.path.dirname(self._env_file.real), self._tell))
-            state.save(stopped=time.time())
-            self._stillness.make(self._module.params["drain_timeout"])
-            self._put_guard()
-            self._stillness.remove()
+            if not self._is_begun():
+                self._prepare()
             state.save(phase=GUARDED)
         if state.phase == GUARDED:
+            self._put(self._guarded(state.env))
             self._stillness.remove()
             if self._rotation.state() != NEW:
                 self._rotation.rotate(sweep=False)
@@ -345,12 +396,40 @@ class _Rekey:
             state.save(phase=WRITTEN, seconds=round(time.time() - state.content["stopped"]))
         return self._end()
 
-    def _put_guard(self) -> None:
-        text = self._document.edit({_variables.KEY: _MARK}, _variables.kin)
+    def _prepare(self) -> None:
+        """All up to the guard. Where it fails, everything is as before."""
+        try:
+            if self._module.params["dump"]:
+                path = os.path.join(os.path.dirname(self._env_file.real), time.strftime("appwrite-before-rotation-%Y%m%dT%H%M%SZ.gz", time.gmtime()))
+                self._state.save(dump_file=path)
+                dump(self._instance, path, self._tell)
+            self._state.save(stopped=time.time())
+            self._stillness.make(self._module.params["drain_timeout"])
+            self._put(self._guarded(self._state.env), backup=True)
+        except AppwriteError:
+            self._env_file.read()
+            if not self._is_begun():
+                self._stillness.undo()
+                self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Ends what has not got as far as the guard."""
+        if not self._state.content:
+            return
+        path = self._state.content.get("dump_file")
+        if path and os.path.lexists(path):
+            with _words(path):
+                os.unlink(path)
+        self._state.end()
+
+    def _guarded(self, data: bytes) -> bytes:
+        """A file with the guard in the place of its key."""
+        text = parse(decode(data), self._instance.compose.environment).edit({_variables.KEY: _MARK}, _variables.kin)
         guarded = "".join(GUARD + "\n" if line.startswith(_variables.KEY) and _MARK in line else line for line in text.splitlines(keepends=True))
         if GUARD not in guarded:
             raise AppwriteError("the line of %s in %s cannot be replaced; write it as %s=value" % (_variables.KEY, self._env_file.path, _variables.KEY))
-        self._put(encode(guarded), backup=True)
+        return encode(guarded)
 
     def _put(self, data: bytes, backup: bool = False) -> None:
         """One step of C(.env), which may have been made already."""
@@ -363,10 +442,7 @@ class _Rekey:
     def _end(self) -> dict[str, Any]:
         """The last part needs the containers, which somebody has to start in between."""
         self._instance.forget_containers()
-        keys = self._instance.container_keys()
-        new = self._state.content["new"]
-        running = {container.service for container in self._instance.containers() if container.status == "running"}
-        if set(keys) != {new} or not {service for services in keys.values() for service in services} <= running:
+        if not self._runs():
             return self._result(WRITTEN)
         report = self._rotation.rehearse(self._module.params["sample"] or None)
         if report.state not in (NEW, EMPTY):
@@ -377,12 +453,18 @@ class _Rekey:
         self._state.end()
         return result
 
+    def _runs(self) -> bool:
+        """Whether every container with a key runs, and has the new one."""
+        keys = self._instance.container_keys()
+        running = {container.service for container in self._instance.containers() if container.status == "running"}
+        return set(keys) == {self._state.content["new"]} and {service for services in keys.values() for service in services} <= running
+
     def _abort(self) -> dict[str, Any]:
         if self._state.phase in (SEALED, WRITTEN):
             raise AppwriteError(
                 "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation")
+        self._stillness.remove()
         if self._state.phase == GUARDED:
-            self._stillness.remove()
             if self._rotation.state() == NEW:
                 self._state.save(phase=SEALED)
                 return self._abort()
@@ -398,7 +480,7 @@ class _Rekey:
         return {
             "changed": True, "phase": phase, "report": report.public() if report else None, "stops_working": _stops_working(report),
             "key": described(old, self._module.params["seal"]), "new_key": described(new, self._module.params["seal"]), "dump_file": state.get("dump_file"),
-            "backup_file": state.get("backup_file"), "downtime": state.get("seconds"), "warnings": self._instance.warnings, **more}
+            "backup_file": state.get("backup_file"), "downtime": state.get("seconds"), **more, "warnings": self._instance.warnings + more.get("warnings", [])}
 
 
 def _check_report(report: Report) -> None:
@@ -593,11 +675,10 @@ _DUMPS = {
 }
 
 
-def dump(instance: Instance, directory: str, tell: Callable[[str, int, int], None]) -> str:
-    """A copy of the database for its owner alone, checked for its last line. Returns its path."""
+def dump(instance: Instance, path: str, tell: Callable[[str, int, int], None]) -> None:
+    """A copy of the database for its owner alone, checked for its last line."""
     service, container = instance.database()
     script, last = _DUMPS[service]
-    path = os.path.join(directory, time.strftime("appwrite-before-rotation-%Y%m%dT%H%M%SZ.gz", time.gmtime()))
     try:
         with _words(path):
             problem = _dumped(instance, container, script, path, last, tell)
@@ -608,15 +689,14 @@ def dump(instance: Instance, directory: str, tell: Callable[[str, int, int], Non
             os.unlink(path)
         raise AppwriteError(
             "the dump of the database failed: %s. Nothing was changed. Where you make a backup of your own, set dump to false" % problem)
-    return path
 
 
 def _dumped(instance: Instance, container: str, script: str, path: str, last: bytes, tell: Callable[[str, int, int], None]) -> str:
     """What went wrong, if anything."""
     tail, size = b"", 0
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as raw, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command would keep it all in memory
-            ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+    with os.fdopen(handle, "wb") as raw, tempfile.TemporaryFile() as complaints, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command would keep it all in memory
+            ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=complaints, stdin=subprocess.DEVNULL,
             env=instance.compose.environment) as process:
         stream: Any = process.stdout
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as packed:
@@ -627,7 +707,11 @@ def _dumped(instance: Instance, container: str, script: str, path: str, last: by
         raw.flush()
         os.fsync(raw.fileno())
         status = process.wait()
-    return "exit code %d" % status if status else "" if size and last in tail else "it is not complete"
+        complaints.seek(0)
+        said = instance.compose.mask(complaints.read(_COMPLAINT).decode("utf-8", "replace")).strip().split("\n")[-1]
+    if status:
+        return "exit code %d (%s)" % (status, said or "its program gave no reason")
+    return "" if size and last in tail else "it is not complete"
 
 
 @contextmanager

@@ -59,6 +59,11 @@ class Report:
         return sum(tally.values[verdict] + tally.files[verdict] for tally in self.collections.values())
 
     @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(tally.bytes for tally in self.collections.values())
+
+    @property
     def state(self) -> str:
         """C(old), C(new), C(mixed), or C(empty): which keys open what the report is about."""
         if self.count(OLD):

@@ -144,6 +144,20 @@ expected_downtime:
   description: Seconds that the sealing takes by what the rehearsal took, without stopping and starting the project.
   type: int
   returned: in check mode with O(scope=values)
+disk_needed:
+  description: Bytes that a rotation needs beside what is there.
+  type: dict
+  returned: in check mode with O(scope=values)
+  contains:
+    files:
+      description: In the directory of the uploads, since old files are removed last.
+      type: int
+    database:
+      description: In the database's volume, at most, since a transaction keeps both versions of a row.
+      type: int
+    dump:
+      description: Beside the C(.env) file, at most.
+      type: int
 downtime:
   description: Seconds from the stop of the first service until the new key was in C(.env).
   type: int

@@ -93,7 +93,7 @@ def postgresql() -> str:
 
     def fill(root: Path) -> None:
         directory = next((root / "usr/lib/postgresql").glob("*/bin"))
-        for program in ("postgres", "initdb", "psql"):
+        for program in ("postgres", "initdb", "psql", "pg_dump"):
             _link(root, program, f"/{directory.relative_to(root)}/{program}")
 
     settings = ('ENTRYPOINT ["docker-entrypoint.sh"]', 'CMD ["postgres"]')

@@ -75,6 +75,10 @@ class Store(ABC):
         """How many rows it has."""
 
     @abstractmethod
+    def size(self) -> int:
+        """About how many bytes all data has on the disk."""
+
+    @abstractmethod
     def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
         """All rows in batches, or about C(sample) of them from all over the table. The memory needed does not grow with the table."""
 

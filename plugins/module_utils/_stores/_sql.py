@@ -182,6 +182,8 @@ class SqlStore(Store):
     NAME: str
     PRINT: str
     """the statement that prints a query's rows, fields parted by tabs, with all in them escaped that could be taken for something else"""
+    SIZE: str
+    """the query for the bytes of all data"""
     LENGTH: str
     """the function that counts bytes"""
     QUOTE: str
@@ -238,6 +240,9 @@ class SqlStore(Store):
 
     def count(self, table: Table) -> int:
         return int(self._query("SELECT COUNT(*) FROM %s" % self._place(table.space, table.name))[0][0])
+
+    def size(self) -> int:
+        return int(self._query(self.SIZE)[0][0])
 
     def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
         return self._all_rows(table) if sample is None else self._some_rows(table, sample)

@@ -35,6 +35,7 @@ class MariaDB(SqlStore):
 
     NAME = "MariaDB"
     PRINT = "%s;"
+    SIZE = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
     LENGTH = "LENGTH"
     QUOTE = "`"
     ERROR = r"(?m)^ERROR (\d+)"

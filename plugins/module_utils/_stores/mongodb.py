@@ -64,6 +64,7 @@ const serve = async () => {
     metadata: async ({place}) => (await at(place).find({}, {_uid: 1, _tenant: 1, attributes: 1}).toArray())
       .filter((each) => String(each.attributes).includes("encrypt") || String(each._uid).startsWith("bucket_")),
     count: async ({place}) => await at(place).countDocuments({}),
+    size: async () => (await client.getDB("admin").adminCommand({listDatabases: 1})).totalSize,
     ids: async ({place, types}) => (await find(place, {filter: {_id: {$type: types}}, projection: {_id: 1}, limit: 1})).firstBatch.length > 0,
     page: async ({place, fields, from, after, skip, limit, size}) => {
       const filter = from !== undefined ? {_id: {$gte: read(from)}} : after !== undefined ? {_id: {$gt: read(after)}} : {};
@@ -127,6 +128,9 @@ class MongoDB(Store):
 
     def count(self, table: Table) -> int:
         return int(_number(self._ask("count", table)))
+
+    def size(self) -> int:
+        return int(_number(self._ask("size")))
 
     def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
         if sample is not None:

@@ -34,6 +34,7 @@ class PostgreSQL(SqlStore):
 
     NAME = "PostgreSQL"
     PRINT = "COPY (%s) TO STDOUT;"
+    SIZE = "SELECT pg_database_size(current_database())"
     LENGTH = "octet_length"
     QUOTE = '"'
     ERROR = r"(?m)^(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5})$"
