@@ -50,6 +50,8 @@ def test_killed(victim, points):
     for number, point in enumerate(chosen):
         assert victim.rotate(point) == "-9", (point, victim.errors)
         victim.recover(forward=number % 2 == 0)
+        if number % 50 == 49:
+            print(f"{number + 1} of {len(chosen)} points, {time.monotonic() - begun:.0f} s: {dict(victim.results)}", flush=True)
     print(f"{len(points)} points, killed at {len(chosen)} of them in {time.monotonic() - begun:.0f} s")
     assert victim.results["forward from mixed"] and victim.results["back from mixed"]
 
