@@ -17,13 +17,17 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Seen, Unseen, WorkTree)
+    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Seen, Stored, Unseen, WorkTree)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import probe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import NothingSealed
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look
 
 _SHORTEST_SECRET = 8
 """A shorter one would be found in files that have nothing to do with it."""
@@ -31,6 +35,8 @@ _LARGEST_COPY = 1 << 20
 _MOST_FILES = 2000
 _GIT_TIMEOUT = 10
 _VOLUMES = ("uploads", "cache", "config", "certificates")
+_SAMPLE = 5
+"""rows of each table"""
 _T = TypeVar("_T")
 
 
@@ -42,17 +48,18 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
     escrow = _escrow(parameters["escrow"])
     document = _try(lambda: _document(instance))
     config = _try(lambda: _config(instance, document))
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(5) as pool:
         env = pool.submit(_try, lambda: _env(instance, _known(document)))
         endpoint = pool.submit(_try, lambda: _endpoint(instance, parameters["endpoint"]))
         found = _try(lambda: _containers(instance, config))
         hashes = pool.submit(_try, instance.compose.hashes)
         inside = pool.submit(_try, lambda: _inside(instance, _known(found)))
+        stored = pool.submit(_try, lambda: _stored(instance, _known(document), _known(config)))
         drift = _try(lambda: _drift(instance, _known(document), _known(found)))
         containers = _try(lambda: tuple(_running(container, _known(hashes.result())) for container in _known(found)))
         return Observation(
             today, instance.directory, instance.release, instance.release_is_known, env.result(), config, containers,
-            _shell(instance), drift, inside.result(), endpoint.result(), escrow)
+            _shell(instance), drift, inside.result(), endpoint.result(), escrow, stored.result())
 
 
 def _try(look: Callable[[], _T]) -> Seen[_T]:
@@ -229,6 +236,14 @@ def _answered(answer: str) -> Inside:
     if reachable["database"] is None:
         raise AppwriteError("the container appwrite has no program nc to look with")
     return Inside(reachable, volumes, is_open)
+
+
+def _stored(instance: Instance, document: Document, _config: Mapping[str, Any]) -> Stored:
+    try:
+        report = look(instance, in_force(document.values), _SAMPLE).report
+    except NothingSealed:
+        return Stored(0, 0)
+    return Stored(report.count(OLD), report.undecryptable_count, "/".join(report.undecryptable[0][:3]) if report.undecryptable else "")
 
 
 def _endpoint(instance: Instance, options: Mapping[str, Any]) -> Endpoint:

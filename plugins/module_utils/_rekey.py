@@ -27,21 +27,18 @@ from typing import Any, Callable, Iterator, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, PLAIN, Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of, kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, fingerprint, in_force, same_cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Row, Store, mariadb, mongodb, postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Look
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mariadb import MariaDB
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mongodb import MongoDB
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.postgresql import PostgreSQL
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
 REKEY_OPTIONS: dict[str, dict[str, Any]] = {
@@ -585,22 +582,9 @@ def _verify(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
     if not key:
         raise AppwriteError("key: is missing, and %s has none" % env_file.path)
     instance.compose.mask.add([key])
-    container = module.params["container"]
-    files = _NoFiles() if container else Files(uploads_of(instance), os.devnull)
-    report = Rotation(store_of(instance, container), files, Cipher(key), Cipher(generate(32)), (), Progress(module.params["progress_file"])).rehearse(
-        module.params["sample"] or None)
-    return {"changed": False, "opens": report.count(OLD) > 0 and not report.undecryptable_count, "report": report.public(),
-            "key": described(key, module.params["seal"]), "warnings": instance.warnings}
-
-
-class _NoFiles(Files):
-    """A database without its files: what is stored in rows can be opened all the same."""
-
-    def __init__(self) -> None:
-        super().__init__(os.sep, os.devnull)
-
-    def look(self, row: Row, exchange: Any) -> Look:
-        return Look(PLAIN)
+    looked = look(instance, key, module.params["sample"] or None, module.params["container"], Progress(module.params["progress_file"]))
+    return {"changed": False, "opens": looked.report.count(OLD) > 0 and not looked.report.undecryptable_count, "report": looked.report.public(),
+            "key": described(key, module.params["seal"]), "warnings": instance.warnings + looked.warnings}
 
 
 class Progress:
@@ -621,44 +605,6 @@ class Progress:
             os.replace(self._path + ".new", self._path)
         except OSError:
             self._path = None
-
-
-def store_of(instance: Instance, container: str | None = None) -> Store:
-    """The database of the project, or the one that runs in a container of that name. Raises AppwriteError where there is none to ask."""
-    kind: str | None
-    if container is None:
-        kind, found = instance.database()
-    else:
-        answer = instance.compose.docker(["inspect", "--type", "container", "--format", "{{.State.Status}} {{.Config.Image}}", container], tolerate=True)
-        status, _blank, image = answer.stdout.strip().partition(" ")
-        if status != "running":
-            raise AppwriteError("container: %s is no running container" % container)
-        kind, found = kind_of(image), container
-        if kind is None:
-            raise AppwriteError("container: the image of %s is none of MariaDB, PostgreSQL or MongoDB" % container)
-    known = {"mariadb": (MariaDB, mariadb.client), "postgresql": (PostgreSQL, postgresql.client), "mongodb": (MongoDB, mongodb.client)}
-    store, client = known[kind]
-    return store(client(found))
-
-
-def uploads_of(instance: Instance) -> str:
-    """The directory of this host that the containers have as C(/storage/uploads)."""
-    listed = instance.listed("appwrite")
-    device = str(listed.get("_APP_STORAGE_DEVICE") or listed.get("_APP_CONNECTIONS_STORAGE") or "local").partition(":")[0].lower()
-    if device != "local":
-        raise AppwriteError(
-            "files are stored on %s (_APP_STORAGE_DEVICE), which this rotation cannot reach; it knows the local volume alone. Nothing was changed" % device)
-    for mount in instance.config["services"].get("appwrite", {}).get("volumes") or []:
-        if mount.get("target") == "/storage/uploads" and mount.get("type") == "bind":
-            return str(mount["source"])
-        if mount.get("target") == "/storage/uploads":
-            name = (instance.config["volumes"].get(mount["source"]) or {}).get("name", mount["source"])
-            path = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", name], tolerate=True).stdout.strip()
-            if path and os.path.isdir(path):
-                return path
-            raise AppwriteError(
-                "the volume %s is not to be found on this host (%s); run this where the engine runs, as root" % (name, path or "no such volume"))
-    raise AppwriteError("the service appwrite has no volume at /storage/uploads, so its files cannot be found")
 
 
 _DUMPS = {

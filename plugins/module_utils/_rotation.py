@@ -24,6 +24,10 @@ _TOLD = 10000
 """undecryptable values that are told one by one"""
 
 
+class NothingSealed(AppwriteError):
+    """There is no table of Appwrite's that could hold a sealed value."""
+
+
 class Undecryptable(NamedTuple):
     """A sealed value that no key opens, or a file (column C(path)) that none opens or that is missing."""
 
@@ -171,7 +175,7 @@ class Rotation:
         """All rows, those of files one by one since each may take long."""
         tables = self._store.tables()
         if not any(table.collection.startswith("_console_") for table in tables):
-            raise AppwriteError("the database holds no sealed columns of Appwrite's console, which every installation has: it is another one, "
+            raise NothingSealed("the database holds no sealed columns of Appwrite's console, which every installation has: it is another one, "
                                 "or the user of its container's environment does not see everything")
         if sample is None and not self._rows:
             self._rows = sum(map(self._store.count, tables))

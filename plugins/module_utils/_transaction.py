@@ -168,7 +168,8 @@ class _Transaction:
         instance = self._instance
         known = {name: value for name, value in values.items() if value is not None}
         return Installation(
-            instance.release, known, instance.holds_data, instance.container_keys, instance.published(), self._exists, instance.databases)
+            instance.release, known, instance.holds_data, instance.container_keys, instance.published(), self._exists, instance.databases,
+            instance.directory)
 
     def _edited(self, base: Document, requested: Mapping[str, str | None]) -> Document:
         for name, value in requested.items():

@@ -156,6 +156,17 @@ class Escrow:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """A sample of the sealed values and files, opened with the key of C(.env)."""
+
+    opened: int
+    closed: int
+    """those that this key does not open"""
+    first: str = ""
+    """the first of these: collection, id and column"""
+
+
+@dataclass(frozen=True)
 class Observation:
     """One installation at one moment. A part that could not be looked at is Unseen, never empty."""
 
@@ -175,6 +186,7 @@ class Observation:
     inside: Seen[Inside] = Unseen("the container appwrite was not asked")
     endpoint: Seen[Endpoint] = Unseen("the endpoint was not asked")
     escrow: Seen[Escrow] = Unseen("the audit was not told of an escrow")
+    stored: Seen[Stored] = Unseen("the database was not asked")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ PROOF_HOLDS = datetime.timedelta(days=90)
 _NO_KEY = "there is no encryption key"
 _SECURE = "ansible-playbook selfhost.appwrite.secure"
 _DRILL = "ansible-playbook selfhost.appwrite.drill"
+_ROTATE = "ansible-playbook selfhost.appwrite.rotate%s (seals everything anew)"
 
 
 def _key(value: str) -> str:
@@ -68,16 +69,20 @@ def _present(observation: Observation) -> Outcome:
 def _not_public(observation: Observation) -> Outcome:
     if not _has_a_key(observation):
         return not_applicable(_NO_KEY)
-    return _judge(observation, lambda value: not _variables.is_public_default(NAME, value), _shown)
+    return _rotated(observation, _judge(observation, lambda value: not _variables.is_public_default(NAME, value), _shown))
 
 
 def _strong(observation: Observation) -> Outcome:
     keys = {_key(value) for _place, value in _everywhere(observation)}
     if all(not key or _variables.is_public_default(NAME, key) for key in keys):
         return not_applicable("there is no key that is not public")
-    return _judge(
+    return _rotated(observation, _judge(
         observation, lambda value: weakness(_key(value)) is None,
-        lambda value: "about %d bits strong (its first 16 bytes count)" % effective_bits(_key(value)))
+        lambda value: "about %d bits strong (its first 16 bytes count)" % effective_bits(_key(value))))
+
+
+def _rotated(observation: Observation, outcome: Outcome) -> Outcome:
+    return replace(outcome, remedy=_ROTATE % (" -e appwrite_rotation_project_src=" + _typed(observation.directory))) if outcome.status == "fail" else outcome
 
 
 def _reaches(observation: Observation) -> Outcome:
@@ -117,6 +122,16 @@ def _one(observation: Observation) -> Outcome:
     seen(observation.config)
     seen(observation.containers)
     return passed("%s is %s in .env, in the configuration and in every container" % (NAME, _shown(next(iter(keys)))))
+
+
+def _opens_data(observation: Observation) -> Outcome:
+    if not in_force(seen(observation.env).values):
+        return not_applicable(_NO_KEY)
+    stored = seen(observation.stored)
+    if stored.closed:
+        return failed("the key in .env opens %s of the sealed values that were looked at; %s is one that it does not open" % (
+            "only some" if stored.opened else "none", stored.first))
+    return passed("the key in .env opens all that was looked at") if stored.opened else not_applicable("nothing is stored that was sealed")
 
 
 def _escrowed(observation: Observation) -> Outcome:
@@ -199,13 +214,13 @@ CONTROLS = (
         "encryption.key_not_public", "The encryption key is not a public default", "critical",
         "The installer's default is the same everywhere: whoever can reach the API can forge an administrator's session with it, and "
         "whoever gets a dump of the database can read it.",
-        "%s (replaces it where nobody has signed up yet; where data was sealed with it, says what that means)" % _SECURE,
+        _ROTATE % "",
         "appwrite/appwrite#13769; Appwrite 1.9.6: app/config/variables.php", _not_public),
     Control(
         "encryption.key_strong", "The encryption key has at least 64 effective bits", "high",
         "AES-128 takes the first 16 bytes of the key and no more, so a short key, or a long one that begins with few different "
         "characters, can be guessed from one sealed value.",
-        "%s (keeps a weak key all the same, since what was sealed with it is only read with it)" % _SECURE,
+        _ROTATE % "",
         "Appwrite 1.9.6: src/Appwrite/OpenSSL/OpenSSL.php; PHP manual, openssl_encrypt", _strong),
     Control(
         "encryption.key_reaches_services", "The encryption key reaches every service that needs it", "critical",
@@ -219,6 +234,12 @@ CONTROLS = (
         "ansible-playbook selfhost.appwrite.drill (says which of them the escrow holds; recreate nothing until .env holds the key that "
         "opens the data)",
         "Appwrite 1.9.6: app/init/database/filters.php; appwrite/appwrite#12622", _one),
+    Control(
+        "encryption.key_opens_data", "The encryption key opens what is stored", "high",
+        "With another key Appwrite reads sealed values as empty, says nothing, and stores them so with the next update of the row: they are lost "
+        "then, one after the other.",
+        "%s (says which key the escrow holds; change nothing until the one that opens the data is back in .env)" % _DRILL,
+        "Appwrite 1.9.6: app/init/database/filters.php; utopia-php/database 6.0.0", _opens_data),
     Control(
         "encryption.key_escrowed", "The encryption key is in escrow, and that was proved in the last 90 days", "high",
         "A database dump without the key is lost data. A copy that was never opened is a hope.",

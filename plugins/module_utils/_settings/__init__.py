@@ -77,6 +77,8 @@ class Installation:
     """whether there is a C(.env) at all"""
     databases: tuple[str, ...] = ()
     """the database services of the project"""
+    directory: str = ""
+    """of the project"""
 
 
 @dataclass

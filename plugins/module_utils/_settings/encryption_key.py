@@ -17,7 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _variable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import ALPHABET, Installation, Key, Plan, Refusal, generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import ALPHABET, Evidence, Installation, Key, Plan, Refusal, generate
 
 NAME = _variables.KEY
 CIPHER_BYTES = 16
@@ -49,6 +49,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 FORGERY = (
     "%s is the public default of Appwrite's installer: anyone who can reach the API can forge an administrator with it "
     "(appwrite/appwrite#13769)." % NAME)
+_ROTATE = "ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src="
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
 
@@ -186,7 +187,7 @@ def _absent(installation: Installation, current: str, given: str | None, length:
         state = "placeholder_replaced" if current else "generated" if given is None else "supplied"
         return _set(state, generate(length) if given is None else given)
     if current:
-        return _placeholder_in_use(current, given, evidence.state, evidence.reason)
+        return _placeholder_in_use(installation, current, given, evidence)
     if given is not None:
         return _set("supplied", given, [UNKEYED] if unkeyed else [])
     raise Refusal(
@@ -211,8 +212,9 @@ def _from_containers(installation: Installation, current: str, given: str | None
     return _set("recovered", key, warnings)
 
 
-def _placeholder_in_use(current: str, given: str | None, state: str, reason: str) -> Plan:
-    if state == "unknown":
+def _placeholder_in_use(installation: Installation, current: str, given: str | None, evidence: Evidence) -> Plan:
+    reason = evidence.reason
+    if evidence.state == "unknown":
         raise Refusal(
             "%s is the public default, and %s. It is replaced only where the installation provably holds no data. "
             "Make the database answer (docker compose up -d) and run again, or keep it with placeholder=keep" % (NAME, reason))
@@ -220,7 +222,8 @@ def _placeholder_in_use(current: str, given: str | None, state: str, reason: str
         raise Refusal(
             "key: %s is the public default and in use: %s. Another key would make that data unreadable. Leave `key` out" % (NAME, reason))
     return Plan(
-        warnings=["%s It is kept, because %s, and that data can only be read with it." % (FORGERY, reason)],
+        warnings=["%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, run: %s%s" % (
+            FORGERY, reason, _ROTATE, installation.directory)],
         key=describe("placeholder_kept", current))
 
 

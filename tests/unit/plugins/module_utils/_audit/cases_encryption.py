@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import EnvironmentFile, Escrow, File, Observation, Unseen, WorkTree
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+    EnvironmentFile, Escrow, File, Observation, Stored, Unseen, WorkTree)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 from unit.plugins.module_utils._audit.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with_containers, with_service
 
@@ -80,7 +81,7 @@ CASES = {
     },
     "encryption.key_not_public": {
         "fail": {
-            "in the file": (keyed(PUBLIC), "the public default", "selfhost.appwrite.secure"),
+            "in the file": (keyed(PUBLIC), "the public default", f"selfhost.appwrite.rotate -e appwrite_rotation_project_src={DIRECTORY}"),
             "in a container alone": (running(secured(), PUBLIC, WORKER), f"container of {WORKER}"),
             "without docker": without_docker(PUBLIC),
             "no service receives it": replace(keyed(PUBLIC), config={"services": {}}, containers=()),
@@ -94,7 +95,7 @@ CASES = {
     },
     "encryption.key_strong": {
         "fail": {
-            "short": (keyed("Short1"), "about 35 bits"),
+            "short": (keyed("Short1"), "about 35 bits", f"selfhost.appwrite.rotate -e appwrite_rotation_project_src={DIRECTORY}"),
             "digits": (keyed("90210" * 8), "about 53 bits"),
             "one letter": keyed("q" * 64),
             "in a container alone": (running(secured(), "q" * 64, WORKER), f"container of {WORKER}"),
@@ -137,6 +138,15 @@ CASES = {
         "pass": {"one": secured(), "public everywhere": keyed(PUBLIC)},
         "not_applicable": {"none": keyed(None)},
         "unknown": {"containers unseen": replace(secured(), containers=Unseen("the engine does not answer"))},
+    },
+    "encryption.key_opens_data": {
+        "fail": {
+            "none": (secured(stored=Stored(0, 7, "_console_users/u1/password")), "opens none", "_console_users/u1/password", "drill"),
+            "some": (secured(stored=Stored(1, 1, "_1_users/u1/password")), "only some"),
+        },
+        "pass": {"all": secured()},
+        "not_applicable": {"absent": keyed(None), "nothing stored": secured(stored=Stored(0, 0))},
+        "unknown": {"no database": (secured(stored=Unseen("the database does not run")), "does not run")},
     },
     "encryption.key_escrowed": {
         "fail": {

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running)
+    Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Stored)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 
 KEY = "_APP_OPENSSL_KEY_V1"
@@ -51,7 +51,7 @@ def secured(release: str = "1.9.6", values: Mapping[str, str | None] | None = No
             Certificate("CN=appwrite.notarealcompany.com", "CN=Example CA", ("appwrite.notarealcompany.com",), _noon(2026, 10, 1),
                         _noon(2027, 3, 1), None, True),
             {"TLSv1": False, "TLSv1.1": False, "TLSv1.2": True, "TLSv1.3": True}),
-        escrow=Escrow(fingerprint(NOT_A_KEY), TODAY))
+        escrow=Escrow(fingerprint(NOT_A_KEY), TODAY), stored=Stored(50, 0))
     found = replace(found, containers=_containers(found.config))
     return replace(found, **parts)
 

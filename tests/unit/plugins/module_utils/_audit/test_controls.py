@@ -34,7 +34,7 @@ WITHOUT_DOCKER = {control for file in GROUP_FILES for control in getattr(file, "
 ABOUT_THE_RELEASE = {control for file in GROUP_FILES for control in getattr(file, "ABOUT_THE_RELEASE", ())}
 PUBLIC = {default for name in _variables.names() for default in _variables.get(name).public_defaults}
 UNSEEN = Unseen("it was not looked at")
-PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow")
+PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored")
 TYPED = re.compile(
     r"(^|[:;,] |[(])(appwrite_(security|audit)_[a-z_]+: \S|(ansible-playbook|apt-get|chmod|docker|echo|git|mv|openssl|rm|systemctl|unset) \S)")
 """A variable of a role with its value, or a command: at the beginning, or where words have led up to it."""
