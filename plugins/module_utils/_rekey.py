@@ -302,7 +302,7 @@ class _Rekey:
             if not self._state.content:
                 raise AppwriteError("abort: no rotation is under way; nothing was changed")
             self._document = document
-            result = self._result("aborted")
+            result = self._result("aborted", dump_file=None)
             self._forget()
             return result
         old, new = in_force(document.values), self._module.params["new_key"]
@@ -467,8 +467,8 @@ class _Rekey:
                 return self._abort()
             self._rotation.undo()
         self._put(self._state.env)
-        result = self._result("aborted")
-        self._state.end()
+        result = self._result("aborted", dump_file=None)
+        self._forget()
         return result
 
     def _result(self, phase: str, report: Report | None = None, **more: Any) -> dict[str, Any]:

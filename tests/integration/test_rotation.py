@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import secrets
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,35 +18,40 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryp
 from testbed._base import run
 from testbed.dataset import Dataset
 
-from integration.support import CHECKOUT, KEY, Kind, on, playbook, set_env, succeed
+from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, on, playbook, refuse, set_env, succeed
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
-SERVICES = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance", "redis")
-MARIADB, POSTGRESQL, MONGODB = KINDS = [Kind(database=name, services=(*SERVICES, name), room="rotate") for name in ("mariadb", "postgresql", "mongodb")]
+NEW = "AlsoNotRealKey2Wv9" + "Bd4Fs7Tq1Xk8Mr5Y" * 2
+PUBLIC = "your-secret-key"
+HOLDERS = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance")
+KINDS = [Kind(database=name, services=(*HOLDERS, "redis", name), room="rotate") for name in ("mariadb", "postgresql", "mongodb")]
+REFUSED = Kind(services=("appwrite", "appwrite-worker-mails", "redis", "mariadb"), room="rotate-refused")
+QUEUE = "utopia-queue.queue.v1-mails"
 
 
 class Vault:
     """A stack with data under a key, and a controller that keeps keys."""
 
-    def __init__(self, stack, directory: Path) -> None:
+    def __init__(self, stack, directory: Path, key: str, data: Dataset) -> None:
         self.stack = stack
-        self.data = Dataset.make(seed=7, key=OLD, database=stack.kind.database)
+        self.key = key
+        self.data = data
         self.root = Path(run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{stack.project.name}_appwrite-uploads").strip())
         self.password = directory / "password"
         self.password.write_text("".join(secrets.choice(ALPHABET) for _unused in range(40)))
         self.escrow = directory / "escrow.yml"
-        set_env(stack.directory, **{KEY: OLD})
+        set_env(stack.directory, **{KEY: key})
         stack.project.up()
         stack.project.wait()
-        self.data.load(stack.project)
-        self.data.write_files(self.root)
+        data.load(stack.project)
+        data.write_files(self.root)
 
-    def rotate(self, *flags, **variables):
+    def rotate(self, *flags, vault=True, name="selfhost.appwrite.rotate", **variables):
         # mongodump can be had neither from Debian nor as a Go module.
         extra = {"project_src": str(self.stack.directory), "confirm": "localhost", "escrow_file": str(self.escrow),
                  "dump": self.stack.kind.database != "mongodb", **variables}
-        return playbook("selfhost.appwrite.rotate", {f"appwrite_rotation_{name}": value for name, value in extra.items()},
-                        "--vault-password-file", str(self.password), *flags, secrets=[OLD])
+        flags = (*flags, "--vault-password-file", str(self.password)) if vault else flags
+        return playbook(name, {f"appwrite_rotation_{name}": value for name, value in extra.items()}, *flags, secrets=[OLD])
 
     def keys(self):
         """In the order in which the escrow has them."""
@@ -54,37 +63,255 @@ class Vault:
         assert not found.found, found.found[:5]
         assert found.values and found.files
         assert self.stack.env()[KEY] == key
-        for service in ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance"):
-            assert self.stack.project.container_env(service)[KEY] == key
+        for service in HOLDERS:
+            if service in self.stack.kind.services:
+                assert self.stack.project.container_env(service)[KEY] == key
         assert set(self.stack.project.ps().values()) <= {"running", "healthy"}
         assert not (self.stack.directory / ".appwrite-rotation").exists()
+
+    def redis(self, *words):
+        return self.stack.project.compose("exec", "-T", "redis", "redis-cli", *words).strip()
+
+
+def make_vault(stack, directory, key, **options):
+    return Vault(stack, directory, key, Dataset.make(seed=7, key=key, database=stack.kind.database, **options))
 
 
 @pytest.fixture
 def vault(stack, tmp_path):
+    """On PostgreSQL under the installer's public key."""
     with stack.kept():
-        yield Vault(stack, tmp_path)
-
-
-def redis(vault, *words):
-    return vault.stack.project.compose("exec", "-T", "redis", "redis-cli", *words).strip()
+        yield make_vault(stack, tmp_path, PUBLIC if stack.kind.database == "postgresql" else OLD)
 
 
 @on(*KINDS)
 def test_rotate(vault):
-    redis(vault, "set", "default-cache-_console:users:1", "{}")
-    redis(vault, "set", "abuse__1", "5")
+    vault.redis("set", "default-cache-_console:users:1", "{}")
+    vault.redis("set", "abuse__1", "5")
     rehearsed = vault.rotate("--check")
     assert (rehearsed.rc, rehearsed.recap["changed"]) == (0, 0), rehearsed.output
-    vault.assert_under(OLD)
+    found = rehearsed.result("Say what the rehearsal has found")["msg"]
+    assert found["state"] == "old" and found["undecryptable"] == []
+    files = sum(one["bytes"] for one in found["collections"])
+    assert found["disk_needed_in_bytes"]["files"] == files > 0 < found["disk_needed_in_bytes"]["database"]
+    vault.assert_under(vault.key)
     played = vault.rotate()
     assert played.rc == 0, played.output
-    old, new = vault.keys()[1], vault.keys()[0]
-    assert old == OLD and len(new) == 64 and new != old
+    new = vault.keys()[0]
+    assert len(new) == 64
+    assert_no_leak(played.output, [new])
     vault.assert_under(new)
-    assert (redis(vault, "exists", "default-cache-_console:users:1"), redis(vault, "get", "abuse__1")) == ("0", "5")
+    assert vault.keys()[1:] == [vault.key] * (vault.key != PUBLIC)
+    assert (vault.redis("exists", "default-cache-_console:users:1"), vault.redis("get", "abuse__1")) == ("0", "5")
     said = played.result("Say how it ended")["msg"]
-    assert (said["phase"], said["old_key"], said["new_key"]) == ("finished", fingerprint(OLD), fingerprint(new))
+    assert (said["phase"], said["old_key"], said["new_key"]) == ("finished", fingerprint(vault.key), fingerprint(new))
     assert "localhost: " in played.output, "no line of progress"
+    dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
+    assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600] * (vault.stack.kind.database != "mongodb")
     assert succeed("rekey", {**vault.stack.arguments, "sample": 0})["opens"] is True
-    assert succeed("rekey", {**vault.stack.arguments, "key": OLD})["opens"] is False
+    assert succeed("rekey", {**vault.stack.arguments, "key": vault.key})["opens"] is False
+
+
+@on(KINDS[0])
+def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
+    """Values that no key opens stop it until they are waived; a job that waits stops it until it is done; a container of `compose run` goes too."""
+    vault = make_vault(stack, tmp_path, OLD, strangers=2, file_bytes=50_000)
+    refused = vault.rotate()
+    assert refused.rc == 2
+    message = refused.result("Rotate the key")["msg"]
+    assert message.startswith("waivers: 2 sealed values or files cannot be opened") and "Nothing was changed" in message
+    found = refused.result("Say what the rehearsal has found")["msg"]["undecryptable"]
+    assert len(found) == 2 and {one["column"] for one in found} == {"password"}
+    waivers = ["/".join((one["collection"], one["id"], one["column"])) for one in found]
+    vault.assert_under(OLD)
+
+    one_off = stack.project.compose("run", "--detach", "--no-deps", "appwrite-worker-mails").strip()
+    vault.redis("rpush", QUEUE, "a job")
+    refused = vault.rotate(waivers=waivers, drain_timeout=2)
+    assert refused.rc == 2
+    assert refused.result("Rotate the key")["msg"].startswith("drain_timeout: 1 jobs still wait or run after 2 seconds, and nothing was changed")
+    vault.assert_under(OLD)
+    assert list(stack.directory.glob("appwrite-before-rotation-*")) == []
+
+    vault.redis("del", QUEUE)
+    played = vault.rotate(waivers=waivers)
+    assert played.rc == 0, played.output
+    vault.assert_under(vault.keys()[0])
+    assert one_off not in run("docker", "ps", "--all", "--format", "{{.Names}}")
+
+
+@on(KINDS[1])
+def test_public_key_says_what_to_do(vault):
+    """Once somebody has signed up it cannot simply be replaced. The commands that are named do it."""
+    said = playbook("selfhost.appwrite.secure", {"appwrite_security_project_src": str(vault.stack.directory), "appwrite_security_escrow": "off"})
+    assert said.rc == 0, said.output
+    command = f"ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src={vault.stack.directory}"
+    assert f"{command} -e appwrite_rotation_confirm=localhost --check" in said.result("Say how to get rid of the public key")["msg"]
+    assert command in "".join(succeed("encryption_key", vault.stack.arguments)["warnings"])
+    finding = next(one for one in succeed("audit_info", vault.stack.arguments)["findings"] if one["id"] == "encryption.key_not_public")
+    assert (finding["status"], finding["remedy"]) == ("fail", f"{command} (seals everything anew)")
+
+
+# --- what is refused, and changes nothing ---
+
+
+@pytest.fixture(scope="module")
+def _loaded(_running, tmp_path_factory):
+    return make_vault(_running, tmp_path_factory.mktemp("vault"), OLD, file_bytes=50_000)
+
+
+@pytest.fixture
+def loaded(_loaded):
+    """A project with data for all tests, none of which changes anything. Its file is as before afterwards."""
+    env = _loaded.stack.directory / ".env"
+    before = env.read_bytes()
+    yield _loaded
+    if env.read_bytes() != before:
+        env.write_bytes(before)
+
+
+def refused(loaded, values=None, **options):
+    if values:
+        set_env(loaded.stack.directory, **values)
+    ids = loaded.stack.ids()
+    message = refuse("rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW, **options}, secrets=[OLD, NEW])
+    assert loaded.stack.ids() == ids
+    assert set(loaded.stack.project.ps().values()) <= {"running", "healthy"}
+    return message
+
+
+OPTIONS = {
+    "another key than the one in force": ({"key": "AnotherUnrealKeyOfMine"}, "key: is not the one in"),
+    "the same key": ({"new_key": OLD}, "new_key: is the key that is in force already"),
+    "the same first 16 bytes": ({"new_key": OLD[:16] + "AndAnotherUnrealTail"}, "new_key: has the same first 16 bytes as the key in force"),
+    "a short key": ({"new_key": "Unreal15BytesXX"}, "new_key: is shorter than 16 bytes"),
+    "a placeholder": ({"new_key": PUBLIC}, "new_key: is a public placeholder"),
+    "no key": ({"new_key": None}, "new_key: is missing"),
+    "nothing to abort": ({"abort": True}, "abort: no rotation is under way"),
+    "a waiver that names nothing": ({"waivers": ["users"]}, "waivers: 'users' is not collection/id/column"),
+    "less than nothing": ({"sample": -1}, "sample: -1 is no number of values"),
+    "tokens with another cipher": ({"scope": "tokens"}, "new_key: does not have the first 16 bytes of the key in force"),
+    "tokens without a key": ({"scope": "tokens", "new_key": None}, "new_key: is missing"),
+    "a container that is none": ({"scope": "verify", "container": "not-a-container"}, "container: not-a-container is no running container"),
+}
+
+
+@on(REFUSED)
+@pytest.mark.parametrize(("options", "words"), OPTIONS.values(), ids=OPTIONS)
+def test_refused_option(loaded, options, words):
+    assert refused(loaded, **options).startswith(words)
+
+
+FILES = {
+    "the containers have another key": ({KEY: "AnotherUnrealKeyOfMine"}, "the containers of appwrite, appwrite-worker-mails run with another key"),
+    "no key": ({KEY: ""}, f"{KEY} is empty"),
+    "files in an object store": ({"_APP_STORAGE_DEVICE": "s3"}, "files are stored on s3 (_APP_STORAGE_DEVICE), which this rotation cannot reach"),
+    "a database elsewhere": ({"_APP_DB_HOST": "db.notarealcompany.com"}, "the database host db.notarealcompany.com is no database service of this project"),
+    "a Redis elsewhere": ({"_APP_REDIS_HOST": "cache.notarealcompany.com"}, "the Redis cache.notarealcompany.com is no running container"),
+}
+
+
+@on(REFUSED)
+@pytest.mark.parametrize(("values", "words"), FILES.values(), ids=FILES)
+def test_refused_file(loaded, values, words):
+    assert refused(loaded, values).startswith(words)
+
+
+@on(REFUSED)
+def test_refused_key_that_opens_nothing(loaded):
+    """The file and the containers agree, but what is stored was sealed with another key."""
+    set_env(loaded.stack.directory, **{KEY: "AnotherUnrealKeyOfMine"})
+    loaded.stack.project.up()
+    try:
+        assert refused(loaded).startswith("key: the key in .env opens none of the ")
+        result = succeed("audit_info", loaded.stack.arguments)
+        assert next(one for one in result["findings"] if one["id"] == "encryption.key_opens_data")["status"] == "fail"
+    finally:
+        set_env(loaded.stack.directory, **{KEY: OLD})
+        loaded.stack.project.up()
+        loaded.stack.project.wait()
+
+
+@on(REFUSED)
+def test_refused_two_at_once(loaded):
+    directory = loaded.stack.directory / ".appwrite-rotation"
+    directory.mkdir(mode=0o700)
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert refused(loaded).startswith("another rotation of this project is running")
+    finally:
+        os.close(handle)
+        directory.rmdir()
+
+
+@on(REFUSED)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_refused_where_there_is_no_room(loaded, tmp_path):
+    """The files fit where they are, and not twice."""
+    small = tmp_path / "small"
+    small.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(small))
+    override = loaded.stack.directory / "docker-compose.override.yml"
+    try:
+        run("cp", "-a", f"{loaded.root}/.", str(small))
+        (small / "filler").write_bytes(b"\0" * (shutil.disk_usage(small).free - 20_000))
+        mount = {"type": "bind", "source": str(small), "target": "/storage/uploads"}
+        override.write_text(json.dumps({"services": {"appwrite": {"volumes": [mount]}}}))
+        assert " MB are free in " in refused(loaded)
+    finally:
+        override.unlink(missing_ok=True)
+        run("umount", str(small))
+
+
+@on(REFUSED)
+def test_refused_without_cryptography(loaded, tmp_path):
+    (tmp_path / "cryptography").mkdir()
+    (tmp_path / "cryptography" / "__init__.py").write_text("raise ImportError('not installed here')\n")
+    message = refuse("rekey", loaded.stack.arguments, path=[tmp_path])
+    assert message.startswith("the Python of this host lacks the package cryptography") and message.endswith("install python3-cryptography there")
+
+
+@on(REFUSED)
+def test_refused_play(loaded, tmp_path):
+    def said(play, task):
+        assert play.rc == 2, play.output
+        loaded.assert_under(OLD)
+        return play.result(task)["msg"]
+
+    assert said(loaded.rotate(confirm="another"), "See that this host").startswith("appwrite_rotation_confirm: rotating stops this Appwrite for a while")
+    play = playbook("selfhost.appwrite.rotate", {
+        "appwrite_rotation_project_src": str(loaded.stack.directory), "appwrite_rotation_confirm": "localhost", "appwrite_security_cluster": "eu"})
+    assert said(play, "See that this host").startswith("appwrite_security_cluster: hosts that share one database cannot be rotated one by one")
+    assert "was given no vault secret" in said(loaded.rotate(vault=False), "Rotate the key")
+    tasks = tmp_path / "tasks.yml"
+    tasks.write_text("- name: Make a snapshot\n  ansible.builtin.fail:\n    msg: the storage is gone\n")
+    assert said(loaded.rotate(backup_tasks=str(tasks)), "Make a snapshot") == "the storage is gone"
+    assert not loaded.escrow.exists()
+
+
+@on(REFUSED)
+def test_verify_elsewhere(loaded):
+    """A container with a copy of the database, which is the database itself here. Its files are left out."""
+    container = next(identity for service, identity in loaded.stack.ids().items() if service == "mariadb")
+    result = succeed("rekey", {**loaded.stack.arguments, "container": container, "sample": 0})
+    assert result["opens"] and not any(one["files"].get("old") for one in result["report"]["collections"])
+    redis = loaded.stack.ids()["redis"]
+    assert "is none of MariaDB, PostgreSQL or MongoDB" in refuse("rekey", {**loaded.stack.arguments, "container": redis})
+
+
+# --- the tail, which changes the key of the project, and so comes last ---
+
+
+@on(REFUSED)
+def test_tokens(loaded):
+    """No stored value changes, and every container gets the new key."""
+    play = loaded.rotate(scope="tokens")
+    assert play.rc == 0, play.output
+    new, old = loaded.keys()
+    assert old == OLD and new[:16] == OLD[:16] and new[16:] != OLD[16:] and len(new) == 64
+    assert_no_leak(play.output, [new])
+    loaded.assert_under(new)
+    assert play.recap["changed"] == 2
+    for key, words in ((PUBLIC, "is the public default"), ("Unreal16BytesXXX", "has no more than the 16 bytes that AES uses"), ("", "is empty")):
+        assert words in refused(loaded, {KEY: key}, scope="tokens", new_key=NEW)
