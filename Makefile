@@ -8,7 +8,7 @@ PYTEST := .venv/bin/pytest
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/pycache
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 test: setup engine tools ## Run every test; T=... selects some
 	$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup $(T)
@@ -37,6 +37,9 @@ bench: setup engine ## Measure the collection against hand-written tasks
 bench-fleet: setup engine ## Measure the audit on 1 to 50 hosts (root)
 	tests/benchmark/fleet.sh
 
+bench-rotation: setup engine ## Measure the rotation of the encryption key; ROTATION_VALUES=1000000 also rotates so many
+	tests/benchmark/rotation.sh
+
 setup: .venv/stamp ## Make the virtual environment (.venv)
 
 .venv/stamp: tests/requirements.txt tests/setup.sh
@@ -58,4 +61,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration fuzz sanity lint demo bench bench-fleet screenshots setup engine tools clean
+.PHONY: help test unit integration fuzz sanity lint demo bench bench-fleet bench-rotation screenshots setup engine tools clean

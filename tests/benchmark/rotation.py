@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the rotation of the encryption key costs: against plain updates of the same columns of the same rows, side by side in one run; its memory; the downtime.
+"""What the rotation of the encryption key costs, for each database: against plain updates of the same rows and columns, side by side in one run.
 
-The plain updates are one statement for each column of a row (MongoDB: for each document) by its primary key, all in one transaction, through the same
-client. They take the data from the first key to the second, and a rotation takes it back. Every rotation is a process of its own. It asserts nothing:
-machines differ. C(ROTATION_VALUES=1000000) rotates so many more once, in MariaDB and PostgreSQL.
+The plain updates are a statement for each column of a row (MongoDB: each document) by its primary key, in one transaction through the same client.
+They take the data from one key to the other, and a rotation takes it back. Every rotation is a process of its own. It asserts nothing: machines differ.
+C(ROTATION_VALUES=1000000) also rotates so many, once, in MariaDB and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,15 @@ from testbed.dataset import Dataset
 from testbed.images import Unavailable
 
 ROUNDS = 3
-TIMED = {k: int(os.environ.get("QUICK", v)) for k, v in {"mariadb": 100_000, "postgresql": 100_000, "mongodb": 10_000}.items()}
+TIMED = {"mariadb": 100_000, "postgresql": 100_000, "mongodb": 10_000}
 """values; FerretDB, which stands in for MongoDB, is slow"""
 SIZES = {"mariadb": (10_000, 100_000), "postgresql": (10_000, 100_000), "mongodb": (10_000, 50_000)}
 MEMORY = {"mariadb": ("--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"), "postgresql": ("-c", "shared_buffers=128MB")}
 """what the official images start with, which those of the testbed save"""
 PLAIN, ROTATION, DOWNTIME = "plain updates", "rotation", "downtime"
-VERSIONS = {"mariadb": "SELECT VERSION();", "postgresql": "SELECT version();",
-            "mongodb": "const found = db.adminCommand({buildInfo: 1}); print(found.version, found.ferretdb ? `by FerretDB ${found.ferretdb.version}` : '')"}
+PHASES = ("read", "seal", "verify", "commit")
+VERSIONS = {"mariadb": "SELECT CONCAT('MariaDB ', VERSION());", "postgresql": "SELECT split_part(version(), ' on ', 1);",
+            "mongodb": "const own = db.adminCommand({buildInfo: 1}).ferretdbVersion; print(own ? `FerretDB ${own}` : `MongoDB ${db.version()}`)"}
 UPDATE_ONE = """
 const updateAll = async () => {
   const name = encodeURIComponent(process.env.MONGO_INITDB_ROOT_USERNAME), word = encodeURIComponent(process.env.MONGO_INITDB_ROOT_PASSWORD);
@@ -79,7 +81,7 @@ def _rotate() -> None:
     print(json.dumps({
         "seconds": ended - started, "work": time.process_time() - work, "memory": [memory, _memory()],
         "values": sum(tally.values["old"] for tally in report.collections.values()),
-        "phases": {name: end - start for name, start, end in zip(("read", "seal", "verify", "commit"), ends, ends[1:])}}))
+        "phases": {name: end - start for name, start, end in zip(PHASES, ends, ends[1:])}}))
 
 
 # --- the benchmark ---
@@ -94,11 +96,17 @@ class Bench:
         self.seconds: dict[str, list[float]] = {}
         self.answers: dict[str, list[dict[str, Any]]] = {}
         self.memory: dict[int, list[list[float]]] = {}
-        self.load_seconds: dict[int, float] = {}
+        self.ratios: dict[str, list[float]] = {}
+        """of a rotation to the plain updates just before it"""
+        self.loads: list[float] = []
 
     def _what(self, old: str, new: str) -> dict[str, str]:
         return {"database": self.database, "container": self.container, "root": str(self.home / "uploads"), "journal": str(self.home / "journal"),
                 "old": old, "new": new}
+
+    def say(self, words: str) -> None:
+        self.loads.append(os.getloadavg()[0])
+        print(f"{self.database}: {words}, load {self.loads[-1]:.1f}", flush=True)
 
     def load(self, values: int) -> None:
         """So many values under the first key."""
@@ -106,8 +114,7 @@ class Bench:
         started = time.perf_counter()
         data.load(self.project)
         data.write_files(self.home / "uploads")
-        self.load_seconds[values] = time.perf_counter() - started
-        print(f"{self.database}: {values:,} values loaded in {self.load_seconds[values]:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
+        self.say(f"{values:,} values loaded in {time.perf_counter() - started:.0f} s")
 
     def prepare(self) -> None:
         """The plain updates: what a rotation would write, without the rows of files."""
@@ -157,9 +164,10 @@ class Bench:
         self.memory.setdefault(values, []).append(answer["memory"])
         if values == TIMED[self.database]:
             self.seconds.setdefault(name, []).append(answer["seconds"])
+            self.ratios.setdefault(name, []).append(answer["seconds"] / self.seconds[PLAIN][-1])
             self.answers.setdefault(name, []).append(answer)
         else:
-            print(f"{self.database}: {values:,} values rotated in {answer['seconds']:.1f} s, peak {answer['memory'][1]:.1f} MB", flush=True)
+            self.say(f"{values:,} values rotated in {answer['seconds']:.1f} s")
 
     def rounds(self, values: int) -> None:
         self.prepare()
@@ -167,20 +175,25 @@ class Bench:
             for name in (ROTATION, DOWNTIME):
                 self.plain()
                 self.rotate(name, values, KEYS[1], KEYS[0])
-            print(f"{self.database}: round {number + 1} of {ROUNDS}, load {os.getloadavg()[0]:.1f}", flush=True)
+            self.say(f"round {number + 1} of {ROUNDS}")
 
     def show(self) -> None:
-        values, plain = TIMED[self.database], statistics.median(self.seconds[PLAIN])
-        print(f"\n{self.database} {self.version}: {values:,} values, {self.statements:,} plain updates")
+        def middle(numbers: Iterable[float]) -> str:
+            return f"{statistics.median(numbers):8.2f}"
+
+        print(f"\n{self.version}: {TIMED[self.database]:,} values, {self.statements:,} plain updates, load {min(self.loads):.1f} to {max(self.loads):.1f}")
+        print(f"{'':<15}{'seconds':<27}{'values/s':>10}" + "".join(f"{title:>8}" for title in ("ratio", *PHASES, "work")))
         for name, seconds in self.seconds.items():
-            middle = statistics.median(seconds)
-            print(f"{name:<16}{middle:8.2f} ({min(seconds):.2f} to {max(seconds):.2f})".ljust(46) + f"{values / middle:10,.0f}{middle / plain:8.2f}", end="")
+            print(f"{name:<15}{middle(seconds)} ({min(seconds):.2f} to {max(seconds):.2f})".ljust(42)
+                  + f"{TIMED[self.database] / statistics.median(seconds):10,.0f}", end="")
             if name in self.answers:
-                phases = [statistics.median(each["phases"][phase] for each in self.answers[name]) for phase in ("read", "seal", "verify", "commit")]
-                print("".join(f"{each:8.2f}" for each in [*phases, statistics.median(each["work"] for each in self.answers[name])]), end="")
+                answers = self.answers[name]
+                print(middle(self.ratios[name]), *(middle(each["phases"][phase] for each in answers) for phase in PHASES),
+                      middle(each["work"] for each in answers), sep="", end="")
             print()
         for size, pairs in self.memory.items():
-            print(f"memory of {size:>9,} values: {max(peak for _start, peak in pairs):6.1f} MB, of which {max(start for start, _peak in pairs):.1f} MB at its start")
+            print(f"{size:>9,} values: peak {max(peak for _start, peak in pairs):.1f} MB, {max(peak - start for start, peak in pairs):.1f} MB more than"
+                  " before the rotation")
 
 
 def measure(database: str, home: Path) -> Bench:
@@ -217,6 +230,9 @@ def main() -> None:
                 print(f"{database} is left out: {reason}")
     for bench in benches:
         bench.show()
+    print("\nseconds: median (lowest to highest)\nratio: to the plain updates just before, median\nread to commit: the parts of it; a downtime reads twice"
+          "\nwork: processor time of its own process, without client and server"
+          "\ndowntime: what the installation is stopped for, less the stopping and starting itself")
 
 
 if __name__ == "__main__":

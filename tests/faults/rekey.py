@@ -9,6 +9,7 @@ and just after the start of such a program, which then goes on alone. Run as a p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -32,6 +33,8 @@ from testbed.project import Project
 
 KEY = encryption_key.NAME
 KEYS = ("NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2")
+CACHED = "default-cache-_console:users:1"
+"""a key of Redis with a decrypted row"""
 KILLED, STOPPED = -9, -19
 UNFINISHED = "a rotation of the encryption key is unfinished"
 _CALLS = ("open", "mkdir", "write", "fsync", "chown", "fchown", "chmod", "fchmod", "setxattr", "rename", "replace", "unlink", "rmdir")
@@ -211,6 +214,9 @@ class Host:
     def is_guarded(self) -> bool:
         return encryption_key.GUARD.encode() in self.env
 
+    def redis(self, *words: str) -> str:
+        return self.project.compose("exec", "-T", "redis", "redis-cli", *words).strip()
+
     # - modules -
 
     def perform(self, name: str, point: Point | None = None, blow: str = "SIGKILL", **options: Any) -> dict[str, Any]:
@@ -262,8 +268,11 @@ class Host:
 
     def holders(self) -> dict[str, str]:
         """The id of every container that holds a key, to the key."""
-        ids = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}").split()
-        found = json.loads(run("docker", "container", "inspect", *ids))
+        while True:
+            with contextlib.suppress(Failed):  # one of them is just being removed
+                ids = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}").split()
+                found = json.loads(run("docker", "container", "inspect", *ids))
+                break
         return {each["Id"]: entry.partition("=")[2] for each in found for entry in each["Config"]["Env"] if entry.startswith(f"{KEY}=")}
 
     def assert_nothing_mixed(self) -> None:
@@ -296,6 +305,7 @@ class Host:
         way = "forward" if forward else self._back()
         if way == "forward":
             self._forward()
+            assert self.redis("exists", CACHED) == "0"
         else:
             self.apply()
         self.results[way] += 1

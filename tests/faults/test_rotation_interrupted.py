@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from integration.support import Kind, Stack, on
 
-from faults.rekey import KILLED, Host, Point
+from faults.rekey import CACHED, KILLED, Host, Point
 
 ALL = os.environ.get("KILL_POINTS") == "all"
 MARIADB, *OTHERS = KINDS = [
@@ -40,21 +40,47 @@ def host(_host: Host) -> Iterator[Host]:
 
 def points(host: Host) -> list[Point]:
     """Of a rotation that is not disturbed."""
-    result = host.rekey()
-    assert (result["rc"], result.get("phase")) == (0, "written"), result["msg"]
-    found = host.moments(0)
-    host.apply()
-    result = host.rekey()
-    assert (result["rc"], result.get("phase")) == (0, "finished"), result["msg"]
-    found += host.moments(1)
+    found = []
+    for number, phase in enumerate(("written", "finished")):
+        result = host.rekey()
+        assert (result["rc"], result.get("phase")) == (0, phase), result["msg"]
+        found += host.moments(number)
+        if not number:
+            host.apply()
     host.key = host.other
     host.assert_whole(dumps=host.database != "mongodb")
     return found
 
 
-def test_points(_host):
-    t=time.monotonic()
-    for point in points(_host): print(*point)
-    print(time.monotonic()-t)
+def evenly(found: Sequence[Point], count: int) -> list[Point]:
+    return [found[number * len(found) // count] for number in range(min(count, len(found)))]
 
-test_points = on(*KINDS)(test_points)
+
+def chosen(found: list[Point], database: str) -> list[Point]:
+    """A sample of the sequence, with what parts it; of what happens to each row and file only a few, since that is another test's."""
+    outer = [point for point in found if not point.what.startswith("ask ") and point.what.split()[-1] not in ("journal", "uploads")]
+    inner = [point for point in found if point not in outer]
+    if ALL:
+        return sorted({*evenly(outer, 120), *evenly(inner, 30)}, key=found.index)
+    sealing = [point for point in inner if not point.run]
+    parting = [Point(0, "docker rm", 1, "begun"), sealing[len(sealing) // 2], Point(0, "exchange .env", 2, "after")]
+    if database != "mariadb":
+        return parting
+    parting += [Point(0, "exchange .env", 1, "before"), Point(0, "exchange .env", 1, "after"), inner[-4], Point(1, "unlink state", 1, "after")]
+    return [*parting, *evenly([point for point in outer if point not in parting], 5)]
+
+
+@on(*KINDS)
+def test_killed(host):
+    found = points(host)
+    begun, picked = time.monotonic(), chosen(found, host.database)
+    for number, point in enumerate(picked):
+        print(point, time.monotonic() - begun)
+        host.redis("set", CACHED, "{}")
+        if point.run:
+            host.rekey()
+            host.apply()
+        assert host.rekey(point)["rc"] == KILLED, point
+        host.assert_nothing_mixed()
+        host.recover(forward=number % 2 == 0)
+    print(f"killed at {len(picked)} of {len(found)} moments in {time.monotonic() - begun:.0f} s")

@@ -43,6 +43,8 @@ class Vault:
         set_env(stack.directory, **{KEY: key})
         stack.project.up()
         stack.project.wait()
+        for left in self.root.iterdir():  # by the test before
+            shutil.rmtree(left)
         data.load(stack.project)
         data.write_files(self.root)
 
