@@ -243,7 +243,7 @@ def test_database_stands_still(server, monkeypatch):
     with closing(server.open()) as store:
         store.begin()
         assert change(store, lambda row: {"secret": "new"}) == 1
-        monkeypatch.setattr(_sql, "_ANSWER_TIMEOUT", 0.2)
+        monkeypatch.setattr(_session, "_ANSWER_TIMEOUT", 0.2)
         run("docker", "exec", server.container, "kill", "-STOP", "-1")
         run("docker", "kill", "--signal", "STOP", server.container)
         try:

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
+BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
+"""collections whose rows describe files"""
 FILE_COLUMNS = ("path", "openSSLVersion", "openSSLCipher", "openSSLTag", "openSSLIV", "chunksTotal", "chunksUploaded")
 
 Value = Union[str, List[Optional[str]], None]
@@ -97,3 +100,8 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Ends the client; what was not committed is undone."""
+
+
+def clean(name: str) -> str:
+    """Appwrite leaves these out of the names of tables and columns."""
+    return re.sub(r"[^A-Za-z0-9_-]", "", name)

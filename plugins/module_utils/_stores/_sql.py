@@ -10,24 +10,16 @@ that one died.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import re
-import secrets
-import select
-import subprocess
 from abc import abstractmethod
-from contextlib import suppress
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import (
+    BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value, clean)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import Session
 
-LOCK_TIMEOUT = 60
-"""seconds to wait for the end of another session"""
-LOST = "the connection was lost; see whether its container runs, and run again"
-_ANSWER_TIMEOUT = 600
 _PAGE = 500
 """rows read at a time"""
 _LONG = 8192
@@ -38,132 +30,8 @@ _SLICES = 50
 """places of a table that a sample is taken from"""
 _COLLECTIONS = 20
 """rows of metadata read at a time"""
-_COMPLAINT = 4096
-"""bytes of what a client complains that are kept"""
-_SET_PIPE_SIZE = 1031
-"""F_SETPIPE_SZ, linux/fcntl.h: room for a page that arrives while the one before is worked on"""
-_BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _ESCAPES = {b"0": b"\0", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
-
-
-class Session:
-    """The client of a database, which reads statements and prints answers until its standard input ends.
-
-    Every request ends with a statement that prints a word made up for this session, so the end of an answer cannot be missed. The client stops at
-    the first error, and the database then undoes what was not committed.
-    """
-
-    def __init__(self, command: Sequence[str], name: str, print_word: str, error: str, reasons: Mapping[str, str]) -> None:
-        """print_word: the statement that prints C(%s). error: matches the code in what the client complains. reasons: code to words."""
-        self._name = name
-        self._error = re.compile(error.encode())
-        self._reasons = reasons
-        word = secrets.token_hex(16)
-        self._end = (print_word % word).encode() + b"\n"
-        self._word = word.encode() + b"\n"
-        self._complaint = b""
-        self._asked = self._answered = self._searched = 0
-        self._left: Union[bytes, memoryview] = b""
-        self._answer = bytearray()
-        self._answers: Dict[int, bytes] = {}
-        try:
-            self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows no conversation
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-        except OSError as problem:
-            raise StoreError("%s: its client cannot be started: %s" % (name, os.strerror(problem.errno or 0))) from None
-        pipes = [pipe for pipe in (self._process.stdin, self._process.stdout, self._process.stderr) if pipe is not None]
-        self._stdin, self._stdout, self._stderr = (pipe.fileno() for pipe in pipes)
-        self._reads = [self._stdout, self._stderr]
-        os.set_blocking(self._stdin, False)
-        with suppress(OSError):
-            fcntl.fcntl(self._stdout, _SET_PIPE_SIZE, _REQUEST)
-
-    def ask(self, statements: str) -> List[List[bytes]]:
-        """The rows that the statements print, by fields, still escaped."""
-        return self.collect(self.post(statements))
-
-    def post(self, statements: str) -> int:
-        """Asks, and does not wait for the answer."""
-        self._asked += 1
-        self._left = bytes(self._left) + statements.encode("utf-8", "surrogateescape") + b"\n" + self._end
-        self._exchange(0)
-        return self._asked
-
-    def collect(self, number: int) -> List[List[bytes]]:
-        """The answer to what was posted under this number."""
-        while number not in self._answers:
-            self._exchange(_ANSWER_TIMEOUT)
-        return [line.split(b"\t") for line in self._answers.pop(number).split(b"\n")[:-1]]
-
-    def forget(self, number: int) -> None:
-        """Throws the answer away."""
-        if self._process.returncode is None:
-            self.collect(number)
-
-    def _exchange(self, timeout: float) -> None:
-        """Writes and reads what is possible now, or waits until something is."""
-        if self._process.returncode is not None:
-            raise StoreError("%s: its client has ended" % self._name)
-        writes = [self._stdin] if self._left else []
-        readable, writable, _odd = select.select(self._reads, writes, [], timeout)
-        if timeout and not readable and not writable:
-            self.close()
-            raise StoreError("%s did not answer for %d seconds" % (self._name, timeout))
-        if self._stderr in readable:
-            self._listen()
-        if writable:
-            try:
-                self._left = memoryview(self._left)[os.write(self._stdin, self._left):]
-            except BrokenPipeError:
-                self._left = b""
-        if self._stdout in readable:
-            data = os.read(self._stdout, 1 << 20)
-            if not data:
-                self._fail()
-            self._answer += data
-            while True:
-                end = self._answer.find(self._word, max(0, self._searched - len(self._word)))
-                self._searched = len(self._answer)
-                if end < 0:
-                    return
-                self._answered += 1
-                self._answers[self._answered] = bytes(self._answer[:end])
-                del self._answer[:end + len(self._word)]
-                self._searched = 0
-
-    def _listen(self) -> None:
-        """Keeps the end of what the client complains."""
-        data = os.read(self._stderr, 1 << 16)
-        self._complaint = (self._complaint + data)[-_COMPLAINT:]
-        if not data:
-            self._reads.remove(self._stderr)
-
-    def _fail(self) -> NoReturn:
-        """The client has ended. What it complains may quote values, so that only the error's code is told, unless nothing had been asked yet."""
-        while self._stderr in self._reads:
-            self._listen()
-        self.close()
-        codes = self._error.findall(self._complaint)
-        code = codes[-1].decode() if codes else ""
-        if code in self._reasons:
-            raise StoreError("%s: %s" % (self._name, self._reasons[code]))
-        if not self._answered:
-            lines = self._complaint.decode("utf-8", "replace").split("\n")
-            raise StoreError("%s cannot be asked: %s" % (self._name, next((line for line in reversed(lines) if line.strip()), "its client gave no reason")))
-        raise StoreError("%s: %s" % (self._name, "error %s" % code if code else LOST))
-
-    def close(self) -> None:
-        """Ends the client. It sees the end of its input even where only the program that led to it is killed here."""
-        if self._process.returncode is not None:
-            return
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
-
-
 Place = Tuple[str, str]
 """of a table: its database (PostgreSQL: schema) and its name there"""
 
@@ -275,12 +143,12 @@ class SqlStore(Store):
         for place, columns in sorted(self._present(["_id", "_uid", "_tenant", "attributes"], "RIGHT(table_name, 10) = '__metadata'").items()):
             if {"_id", "_uid", "attributes"} <= columns.keys():
                 for tenant, uid, sealed in self._metadata(place, columns):
-                    if sealed or _BUCKET.match(uid):
-                        whole = place[1][:-len("__metadata")] + "_" + _clean(uid)
+                    if sealed or BUCKET.match(uid):
+                        whole = place[1][:-len("__metadata")] + "_" + clean(uid)
                         found = place[0], self._server_name(whole)
                         collections[found] = whole
                         listed.setdefault(found, {}).setdefault(tenant, {}).update(sealed)
-                        if _BUCKET.match(uid):
+                        if BUCKET.match(uid):
                             buckets.add(found)
         present = self._present({"_id", "_uid", "_tenant", *FILE_COLUMNS, *(name for each in listed.values() for tenant in each.values() for name in tenant)},
                                 "table_schema IN (%s)" % ", ".join(sorted({self._literal(space) for space, _name in listed}))) if listed else {}
@@ -316,7 +184,7 @@ class SqlStore(Store):
                 last = int(key)
                 try:
                     found = [each for each in json.loads(_string(attributes)) if "encrypt" in (each.get("filters") or ())]
-                    sealed = {_clean(each["$id"]): bool(each.get("array")) for each in found}
+                    sealed = {clean(each["$id"]): bool(each.get("array")) for each in found}
                 except (ValueError, KeyError, TypeError, AttributeError):
                     raise StoreError("%s: the attributes of the collection %s in %s.%s cannot be read, so that it is not known which of its columns are sealed"
                                      % (self.NAME, _string(uid), *place)) from None
@@ -430,11 +298,6 @@ class SqlStore(Store):
 
 def _columns(table: Table) -> Tuple[str, ...]:
     return table.columns + FILE_COLUMNS if table.holds_files else table.columns
-
-
-def _clean(name: str) -> str:
-    """Appwrite leaves these out of the names of tables and columns."""
-    return re.sub(r"[^A-Za-z0-9_-]", "", name)
 
 
 def _plain(field: bytes) -> bytes:

@@ -11,7 +11,8 @@ import time
 from typing import List, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import LOCK_TIMEOUT, LOST, SqlStore
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, LOST
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore
 
 # The password stays in the container's environment: an argument would be seen in the host's process list. A client that connects anew by itself
 # would go on without its transaction.

@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import _BUCKET, LOCK_TIMEOUT, Session, _clean
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value, clean
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, Session
 
 _PAGE = 500
 """documents read at a time"""
@@ -187,16 +187,16 @@ class MongoDB(Store):
         for space, name in sorted(present):
             for document in self._ask("metadata", (space, name)) if name.endswith("__metadata") else ():
                 uid = str(document.get("_uid"))
-                place = space, name[:-len("__metadata")] + "_" + _clean(uid)
+                place = space, name[:-len("__metadata")] + "_" + clean(uid)
                 try:
                     attributes = json.loads(document["attributes"])
                 except (KeyError, TypeError, ValueError):
                     raise StoreError("%s: the attributes of the collection %s in %s.%s are no JSON, so that it is not known which of its fields are sealed"
                                      % (self.NAME, uid, space, name)) from None
                 sealed = {str(each["$id"]).replace(".", "__dot__") for each in attributes if "encrypt" in (each.get("filters") or ())}
-                if place in present and (sealed or _BUCKET.match(uid)):
+                if place in present and (sealed or BUCKET.match(uid)):
                     listed.setdefault(place, {}).setdefault(_tenant(document), set()).update(sealed)
-                    if _BUCKET.match(uid):
+                    if BUCKET.match(uid):
                         buckets.add(place)
         for place in sorted(listed):
             columns = tuple(sorted(set().union(*listed[place].values())))
