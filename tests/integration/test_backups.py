@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from testbed._base import CHECKOUT, clean_environ
+from testbed._base import CHECKOUT
 
-from integration.support import KEY, WORK, module, read_env, refuse, set_env, small, succeed, without
+from integration.support import KEY, module, read_env, refuse, set_env, small, succeed, type_in, without
 
 NAME = ".env.20261124T030000Z.bak"
 
@@ -24,13 +22,6 @@ def line(program: str) -> str:
     """The line of README.md that puts a backup back with this program."""
     return next(found for found in re.findall(r"^\$ (.*)", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
                 if NAME in found and found.startswith(program + " "))
-
-
-def run(command: str, directory: Path) -> None:
-    settings = {"ANSIBLE_HOME": str(WORK / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_NOCOLOR": "true",
-                "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", command], cwd=directory, env={**clean_environ(), **settings}, capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stdout + done.stderr
 
 
 def backups(directory: Path) -> list[Path]:
@@ -89,7 +80,8 @@ def test_put_back_and_applied(stack, tmp_path):
         inventory = tmp_path / "inventory.ini"
         inventory.write_text(f"[appwrite]\nlocalhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
         command = line(program).replace("inventory.ini", str(inventory)).replace(NAME, Path(changed["backup_file"]).name)
-        run(command.replace("/opt/appwrite", str(stack.directory)), stack.directory)
+        done = type_in(command.replace("/opt/appwrite", str(stack.directory)), stack.directory)
+        assert not done.returncode, done.stdout + done.stderr
         assert (stack.directory / ".env").read_bytes() == old
         assert stack.project.container_env("appwrite")["_APP_LOCALE"] == "de"
         assert succeed("apply", stack.arguments)["changed"] is False

@@ -21,7 +21,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
 from testbed._base import clean_environ
 
-from integration.support import CHECKOUT, KEY, WORK, Play, assert_no_leak, playbook, read_env, set_env, small, succeed, tree, without
+from integration.support import CHECKOUT, KEY, WORK, Play, assert_no_leak, playbook, read_env, set_env, small, succeed, tree, type_in, without
 
 PLACEHOLDER = "your-secret-key"
 PASSWORD = "zq7vx-9Kd3-Tw5uP8-vault"
@@ -382,10 +382,7 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
     commands = re.findall(r"^ *[$#] (.*)", page, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:
-        done = subprocess.run(
-            ["bash", "-c", command.replace("/opt/appwrite", str(stack.directory))], cwd=tmp_path, capture_output=True, text=True, check=False,
-            env={**clean_environ(), "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_HOME": str(WORK / "ansible"),
-                 "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_NOCOLOR": "true"})
+        done = type_in(command.replace("/opt/appwrite", str(stack.directory)), tmp_path)
         assert not done.returncode, done.stdout + done.stderr
         if " up -d " in command:
             stack.project.wait()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryp
 from testbed._base import run
 from testbed.dataset import Dataset
 
-from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, on, playbook, refuse, set_env, succeed
+from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, on, playbook, refuse, set_env, succeed, type_in
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 NEW = "AlsoNotRealKey2Wv9" + "Bd4Fs7Tq1Xk8Mr5Y" * 2
@@ -140,6 +142,27 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     assert played.rc == 0, played.output
     vault.assert_under(vault.keys()[0])
     assert one_off not in run("docker", "ps", "--all", "--format", "{{.Names}}")
+
+
+@on(KINDS[0])
+def test_guide(vault, tmp_path):
+    """The page of the documentation, command by command."""
+    (tmp_path / "inventory.ini").write_text(f"[appwrite]\nappwrite.example.com ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    (tmp_path / "vault-password").write_text(vault.password.read_text())
+    page = (CHECKOUT / "docs" / "docsite" / "rst" / "rotation.rst").read_text()
+    commands = re.findall(r"^ *\$ (.*)", page, re.MULTILINE)
+    ends = {"--check": 0, "confirm=appwrite.example.com": 0, "abort=true": 2, 'sample=0"': 0, "project_src=/opt/appwrite": 0, "scope=tokens": 0}
+    assert len(commands) == len(ends)
+    for command, (end, rc) in zip(commands, ends.items()):
+        assert command.endswith(end)
+        done = type_in(command.replace("/opt/appwrite", str(vault.stack.directory)), tmp_path)
+        assert done.returncode == rc, done.stdout + done.stderr
+        if end == "abort=true":
+            assert "abort: no rotation is under way" in done.stdout
+        if end == 'sample=0"':
+            assert '"opens": true' in done.stdout
+    assert re.findall(r"^\$ (.*rotate.*)", (CHECKOUT / "README.md").read_text(), re.MULTILINE) == commands[:2]
+    vault.assert_under(vault.stack.env()[KEY])
 
 
 @on(KINDS[1])
