@@ -389,7 +389,8 @@ class _Rekey:
             state.save(phase=SEALED)
         if state.phase == SEALED:
             self._redis.forget_documents()
-            self._put(encode(self._document.edit({_variables.KEY: state.content["new"]}, _variables.kin)))
+            if not self._holds(state.content["new"]):
+                self._put(encode(self._document.edit({_variables.KEY: state.content["new"]}, _variables.kin)))
             state.save(phase=WRITTEN, seconds=round(time.time() - state.content["stopped"]))
         return self._end()
 
@@ -436,6 +437,14 @@ class _Rekey:
             if made:
                 self._state.save(backup_file=made)
 
+    def _holds(self, key: str) -> bool:
+        """Whether C(.env) has this key already. Somebody may have edited the file since."""
+        self._env_file.read()
+        try:
+            return in_force(parse(decode(self._env_file.data), self._instance.compose.environment).values) == key
+        except AppwriteError:
+            return False
+
     def _end(self) -> dict[str, Any]:
         """The last part needs the containers, which somebody has to start in between."""
         self._instance.forget_containers()
@@ -466,6 +475,7 @@ class _Rekey:
                 self._state.save(phase=SEALED)
                 return self._abort()
             self._rotation.undo()
+            self._state.save(phase=PREPARED)  # from the next step on the file is the user's again
         self._put(self._state.env)
         result = self._result("aborted", dump_file=None)
         self._forget()

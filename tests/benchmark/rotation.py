@@ -39,6 +39,8 @@ PLAIN, ROTATION, DOWNTIME = "plain updates", "rotation", "downtime"
 PHASES = ("read", "seal", "verify", "commit")
 VERSIONS = {"mariadb": "SELECT CONCAT('MariaDB ', VERSION());", "postgresql": "SELECT split_part(version(), ' on ', 1);",
             "mongodb": "const own = db.adminCommand({buildInfo: 1}).ferretdbVersion; print(own ? `FerretDB ${own}` : `MongoDB ${db.version()}`)"}
+UPDATES_AT_ONCE = 90
+"""FerretDB 1.24 keeps a connection of its 100 for each update of a command until the command ends, and hangs where it has more."""
 UPDATE_ONE = """
 const updateAll = async () => {
   const name = encodeURIComponent(process.env.MONGO_INITDB_ROOT_USERNAME), word = encodeURIComponent(process.env.MONGO_INITDB_ROOT_PASSWORD);
@@ -71,6 +73,10 @@ def _rotate() -> None:
 
     store, found = rotation(**request["what"])
     found._progress = told
+    if request["what"]["database"] == "mongodb":
+        write = store._change
+        store._change = lambda table, batch: sum(
+            write(table, batch[start:start + UPDATES_AT_ONCE]) for start in range(0, len(batch), UPDATES_AT_ONCE))
     memory, work, started = _memory(), time.process_time(), time.perf_counter()
     if request["name"] == DOWNTIME:
         found.state()

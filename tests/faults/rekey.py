@@ -10,36 +10,39 @@ and just after the start of such a program, which then goes on alone. Run as a p
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import re
 import runpy
+import secrets
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _env_file
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
-from integration.support import assert_no_leak, read_env, set_env
+from integration.support import Play, assert_no_leak, playbook, read_env, set_env
 from testbed._base import Failed, clean_environ, run
 from testbed.dataset import Dataset, Differences
 from testbed.project import Project
 
 KEY = encryption_key.NAME
-KEYS = ("NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2")
+KEYS = ("UnrealHj4Vw8Sd2LmKq6Pz", "NotRealTx9Bc3Gn7RfYe5Ua")
 CACHED = "default-cache-_console:users:1"
 """a key of Redis with a decrypted row"""
 KILLED, STOPPED = -9, -19
+FORWARD, END, BACK = range(3)
 UNFINISHED = "a rotation of the encryption key is unfinished"
 _CALLS = ("open", "mkdir", "write", "fsync", "chown", "fchown", "chmod", "fchmod", "setxattr", "rename", "replace", "unlink", "rmdir")
 _PLACES = (("/.appwrite-rotation/files", "journal"), ("/.appwrite-rotation", "state"), ("appwrite-before-rotation-", "dump"), (".bak", "backup"),
-           ("/uploads", "uploads"), ("/_data", "uploads"))
+           ("/_data", "uploads"))
 _PROGRAMS = (("stop", "stop"), ("start", "start"), ("rm", "rm"), ("redis-cli", "redis-cli"), ("--interactive", "client"), ("exec", "dump"))
 _WRITES = re.compile(rb"(DELETE|CREATE|START|COMMIT)\b|.*?\"what\": ?\"(change)\"")
 _HERE = Path(__file__).parents[1]
@@ -47,7 +50,7 @@ _HERE = Path(__file__).parents[1]
 
 class Point(NamedTuple):
     run: int
-    """0 up to the new key in C(.env), 1 after the start of the project"""
+    """V(FORWARD) up to the new key in C(.env), V(END) after the start of the project, or V(BACK)"""
     what: str
     """the call or program, and what it is about"""
     ordinal: int
@@ -75,8 +78,8 @@ class _Moments:
         self._seen = seen
         self._ordinals: Counter[str] = Counter()
         for name in _CALLS:
-            setattr(os, name, self._wrap(name, getattr(os, name), self._label))
-        setattr(_env_file, "_rename", self._wrap("exchange", getattr(_env_file, "_rename"), self._label))
+            setattr(os, name, self._wrap(name, getattr(os, name)))
+        setattr(_env_file, "_rename", self._wrap("exchange", getattr(_env_file, "_rename")))
         moments = self
 
         class Popen(subprocess.Popen):  # type: ignore[type-arg]  # of text or of bytes
@@ -95,16 +98,16 @@ class _Moments:
                     self._announce("after")
                     self._announce = None
                 return status
-        subprocess.Popen = Popen  # type: ignore[misc]
+        setattr(subprocess, "Popen", Popen)
 
     def next(self, label: str) -> Callable[[str], None]:
         self._ordinals[label] += 1
         ordinal = self._ordinals[label]
         return lambda side: self._seen(label, ordinal, side)
 
-    def _wrap(self, name: str, real: Callable[..., Any], label: Callable[..., str]) -> Callable[..., Any]:
+    def _wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            what = label(name, *arguments, **options)
+            what = self._label(name, *arguments, **options)
             if not what:
                 return real(*arguments, **options)
             announce = self.next(what)
@@ -152,8 +155,10 @@ def _perform(name: str, given: str, answer: str, point: list[Any] | None, blow: 
 
 def _serve() -> None:
     """Answers each line with the status of a child, and goes on with a stopped one at the next line."""
-    from ansible_collections.selfhost.appwrite.plugins.modules import apply, rekey  # noqa: F401  # to have them ready
+    for name in ("apply", "rekey"):
+        importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}")
     encryption_key._ROUNDS = 1  # slow on purpose, and it touches no file
+    _apply.SETTLED = 0.0  # nothing here dies by itself
     stopped = 0
     for line in sys.stdin:
         child = stopped or os.fork()
@@ -179,6 +184,9 @@ class Host:
     root: Path
     scratch: Path
     key: str = KEYS[0]
+    other: str = KEYS[1]
+    """the next one"""
+    mark: str = field(default_factory=lambda: f"SELFHOST_TEST={secrets.token_hex(8)}")
     results: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -188,13 +196,14 @@ class Host:
             bufsize=1, env={**clean_environ(), "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(_HERE.parent / ".work" / "pycache")})
 
     @classmethod
-    def make(cls, project: Project, database: str, scratch: Path, root: Path | None = None) -> Host:
-        """root: what the containers have as /storage/uploads, by default a volume."""
+    def make(cls, project: Project, database: str, scratch: Path) -> Host:
         data = Dataset.make(1, KEYS[0], database=database, file_bytes=20_000)
         set_env(project.directory, **{KEY: KEYS[0]})
+        quick = {"services": {"appwrite": {"healthcheck": {"interval": "300ms"}}}}  # it is waited for at every start
+        (project.directory / "docker-compose.override.yml").write_text(json.dumps(quick))
         project.up()
         project.wait()
-        root = root or Path(run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{project.name}_appwrite-uploads").strip())
+        root = Path(run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{project.name}_appwrite-uploads").strip())
         data.load(project)
         data.write_files(root)
         return cls(project, database, data, root, scratch)
@@ -202,17 +211,23 @@ class Host:
     def end(self) -> None:
         self._forks.communicate()
 
-    @property
-    def other(self) -> str:
-        return KEYS[self.key == KEYS[0]]
-
-    @property
-    def env(self) -> bytes:
-        return (self.project.directory / ".env").read_bytes()
+    def turn(self) -> None:
+        """A rotation has ended."""
+        self.key, self.other = self.other, self.key
 
     @property
     def is_guarded(self) -> bool:
-        return encryption_key.GUARD.encode() in self.env
+        return encryption_key.GUARD in (self.project.directory / ".env").read_text()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a rotation has noted of itself."""
+        found: dict[str, Any] = json.loads((self._beside / ".appwrite-rotation" / "state.json").read_text())
+        return found
+
+    @property
+    def _beside(self) -> Path:
+        return (self.project.directory / ".env").resolve().parent
 
     def redis(self, *words: str) -> str:
         return self.project.compose("exec", "-T", "redis", "redis-cli", *words).strip()
@@ -244,10 +259,11 @@ class Host:
 
     def rekey(self, point: Point | None = None, blow: str = "SIGKILL", **options: Any) -> dict[str, Any]:
         # mongodump can be had neither from Debian nor as a Go module.
-        return self.perform("rekey", point, blow, **{"scope": "values", "new_key": self.other, "dump": self.database != "mongodb", **options})
+        return self.perform("rekey", point, blow, **{
+            "scope": "values", "new_key": self.other, "sample": 0, "dump": self.database != "mongodb", **options})
 
-    def abort(self) -> dict[str, Any]:
-        return self.rekey(new_key=None, abort=True)
+    def abort(self, point: Point | None = None) -> dict[str, Any]:
+        return self.rekey(point, new_key=None, abort=True)
 
     def apply(self) -> None:
         result = self.perform("apply")
@@ -256,6 +272,40 @@ class Host:
     def moments(self, run: int) -> list[Point]:
         """Of the last module that has ended by itself."""
         return [Point(run, *moment) for moment in json.loads((self.scratch / "log").read_text())]
+
+    def play(self) -> Play:
+        """The playbook, with a controller that keeps keys."""
+        password = self.scratch / "password"
+        password.write_text("NotARealVaultWord1" * 3)
+        extra = {"project_src": str(self.project.directory), "confirm": "localhost", "escrow_file": str(self.scratch / "escrow.yml"), "sample": 0}
+        return playbook("selfhost.appwrite.rotate", {f"appwrite_rotation_{name}": value for name, value in extra.items()},
+                        "--vault-password-file", str(password), secrets=KEYS, environ={**clean_environ(), **dict([self.mark.split("=")])})
+
+    def processes(self) -> set[int]:
+        """Of a play, those in the background too."""
+        found = set()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self.mark in (process / "environ").read_text(errors="replace").split("\0"):
+                    found.add(int(process.name))
+        return found
+
+    @contextlib.contextmanager
+    def blocked(self) -> Iterator[Callable[[], bool]]:
+        """Nobody can change the last files' rows. Gives whether a rotation waits for that, in the middle of its transaction."""
+        table = [table.name for table in self.data.tables if table.holds_files][-1]
+        container = run("docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}",
+                        "--filter", f"label=com.docker.compose.service={self.database}").strip()
+        client = ["docker", "exec", "--interactive", container, "sh", "-c",
+                  'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root --batch --unbuffered --skip-column-names "$MYSQL_DATABASE"']
+        with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as session:
+            def ask(statement: str) -> str:
+                assert session.stdin and session.stdout
+                session.stdin.write(f"{statement};\n")
+                return session.stdout.readline().strip()
+
+            ask(f"SET GLOBAL innodb_lock_wait_timeout = 600; BEGIN; SELECT COUNT(*) FROM (SELECT _id FROM `{table}` FOR UPDATE) AS locked")
+            yield lambda: ask("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'") != "0"
 
     # - what is found -
 
@@ -277,21 +327,24 @@ class Host:
 
     def assert_nothing_mixed(self) -> None:
         """Whatever starts now or later finds nothing but what its key opens."""
-        holders = set(self.holders().values())
+        holders = self.holders()
+        keys = set(holders.values())
         if not self.is_guarded:
             key = read_env(self.project.directory)[KEY]
-            assert holders <= {key}
+            assert keys <= {key}
             self._count(self.check(key, finished=False))
             return
         for words in (("up", "--detach"), ("ps",)):
             with pytest.raises(Failed, match=UNFINISHED):
                 self.project.compose(*words)
-        if holders:
-            assert holders == {self.key}
-            self._count(self.check(self.key, finished=False))
+        assert self.holders().keys() <= holders.keys()
+        old, new = (self.check(self.state[name], finished=False) for name in ("old", "new"))
+        assert not set(old.found) & set(new.found), "something opens with neither key"
+        if keys:
+            assert keys == {self.key}
+            self._count(old)
         elif self.database != "mongodb":
-            found = [self.check(key, finished=False) for key in (self.key, self.other)]
-            self._count(min(found, key=lambda each: len(each.found)))
+            self._count(min(old, new, key=lambda each: len(each.found)))
 
     def _count(self, found: Differences) -> None:
         self.results["values compared"] += found.values
@@ -317,9 +370,10 @@ class Host:
         if not result["rc"]:
             assert result["phase"] == "aborted"
             return "back"
+        if "no rotation is under way" in result["msg"] and read_env(self.project.directory)[KEY] == self.key:
+            return "back"
         assert re.search("no rotation is under way|there is no way back", result["msg"]), result["msg"]
-        begun = read_env(self.project.directory).get(KEY) != self.key
-        return "forward" if begun else "back"
+        return "forward"
 
     def _forward(self) -> None:
         for _part in range(3):
@@ -327,7 +381,7 @@ class Host:
             if result["rc"]:  # it was killed after its very last step
                 assert "is the key that is in force already" in result["msg"], result["msg"]
             if result["rc"] or result["phase"] == "finished":
-                self.key = self.other
+                self.turn()
                 return
             assert result["phase"] == "written"
             self.apply()
@@ -338,8 +392,7 @@ class Host:
         self._count(self.check(self.key))
         assert read_env(self.project.directory)[KEY] == self.key and set(self.holders().values()) == {self.key}
         assert set(self.project.ps().values()) <= {"running", "healthy"}
-        directory = (self.project.directory / ".env").resolve().parent
-        left = [path for path in directory.iterdir() if path.name.startswith((".appwrite-rotation", ".selfhost-appwrite-", "appwrite-before-", ".env."))]
+        left = [path for path in self._beside.iterdir() if path.name.startswith((".appwrite-rotation", ".selfhost-appwrite-", "appwrite-before-", ".env."))]
         made = [path for path in left if path.name.startswith("appwrite-before-")]
         assert len(made) == dumps, made
         assert all(path.suffix == ".bak" for path in left if path not in made), left

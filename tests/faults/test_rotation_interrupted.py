@@ -8,19 +8,32 @@ C(KILL_POINTS=all) kills at about 150 moments of the whole rotation.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from integration.support import Kind, Stack, on
+from integration.support import Kind, Play, Stack, on, read_env, set_env
 
-from faults.rekey import CACHED, KILLED, Host, Point
+from faults.engine import Engine
+from faults.rekey import BACK, CACHED, END, FORWARD, KILLED, STOPPED, Host, Point
+from faults.test_disk import full, mounted, run
+from faults.test_interrupted import everything
 
 ALL = os.environ.get("KILL_POINTS") == "all"
-MARIADB, *OTHERS = KINDS = [
+MARIADB, *OTHERS = [
     Kind(database=name, services=("appwrite", "appwrite-worker-mails", "redis", name), room="interrupt") for name in ("mariadb", "postgresql", "mongodb")]
+REMOVAL = Point(FORWARD, "docker rm", 1, "begun")
+MIDDLE = Point(FORWARD, "write journal", 7, "before")
+"""of the sealing"""
+COMMIT = Point(FORWARD, "ask COMMIT", 1, "before")
+PLAYED = replace(MARIADB, room="interrupt-play")
 pytestmark = pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
 
 
@@ -39,48 +52,236 @@ def host(_host: Host) -> Iterator[Host]:
 
 
 def points(host: Host) -> list[Point]:
-    """Of a rotation that is not disturbed."""
+    """Of a rotation that is not disturbed, and of one that goes back from the middle of its sealing."""
     found = []
-    for number, phase in enumerate(("written", "finished")):
+    for number, phase in ((FORWARD, "written"), (END, "finished")):
         result = host.rekey()
         assert (result["rc"], result.get("phase")) == (0, phase), result["msg"]
         found += host.moments(number)
-        if not number:
-            host.apply()
-    host.key = host.other
+        host.apply()
+    host.turn()
     host.assert_whole(dumps=host.database != "mongodb")
+    assert host.rekey(MIDDLE)["rc"] == KILLED
+    result = host.abort()
+    assert (result["rc"], result.get("phase")) == (0, "aborted"), result["msg"]
+    found += host.moments(BACK)
+    host.apply()
+    host.assert_whole(dumps=0)
     return found
+
+
+def is_inner(point: Point) -> bool:
+    """Whether it is about a row or a file of many."""
+    return point.what.startswith("ask ") or point.what.endswith((" journal", " uploads"))
 
 
 def evenly(found: Sequence[Point], count: int) -> list[Point]:
     return [found[number * len(found) // count] for number in range(min(count, len(found)))]
 
 
-def chosen(found: list[Point], database: str) -> list[Point]:
-    """A sample of the sequence, with what parts it; of what happens to each row and file only a few, since that is another test's."""
-    outer = [point for point in found if not point.what.startswith("ask ") and point.what.split()[-1] not in ("journal", "uploads")]
-    inner = [point for point in found if point not in outer]
+def chosen(found: list[Point]) -> list[Point]:
+    """A sample of the sequence with the steps that part it; of what happens to each row and file only some, since that is another test's."""
+    outer = [point for point in found if not is_inner(point)]
     if ALL:
-        return sorted({*evenly(outer, 120), *evenly(inner, 30)}, key=found.index)
-    sealing = [point for point in inner if not point.run]
-    parting = [Point(0, "docker rm", 1, "begun"), sealing[len(sealing) // 2], Point(0, "exchange .env", 2, "after")]
-    if database != "mariadb":
-        return parting
-    parting += [Point(0, "exchange .env", 1, "before"), Point(0, "exchange .env", 1, "after"), inner[-4], Point(1, "unlink state", 1, "after")]
+        return sorted({*evenly(outer, 120), *evenly([point for point in found if is_inner(point)], 30)}, key=found.index)
+    parting = [Point(FORWARD, "exchange .env", 1, "before"), Point(FORWARD, "exchange .env", 1, "after"), REMOVAL, COMMIT._replace(side="after"),
+               Point(END, "unlink uploads", 6, "after"), Point(END, "unlink state", 1, "after")]
     return [*parting, *evenly([point for point in outer if point not in parting], 5)]
 
 
-@on(*KINDS)
-def test_killed(host):
-    found = points(host)
-    begun, picked = time.monotonic(), chosen(found, host.database)
-    for number, point in enumerate(picked):
-        print(point, time.monotonic() - begun)
+def kill_at(host: Host, points: Sequence[Point]) -> None:
+    begun = time.monotonic()
+    for number, point in enumerate(points):
         host.redis("set", CACHED, "{}")
-        if point.run:
+        if point.run == END:
             host.rekey()
             host.apply()
-        assert host.rekey(point)["rc"] == KILLED, point
+        elif point.run == BACK:
+            assert host.rekey(MIDDLE)["rc"] == KILLED
+        result = host.abort(point) if point.run == BACK else host.rekey(point)
+        assert result["rc"] == KILLED, point
         host.assert_nothing_mixed()
         host.recover(forward=number % 2 == 0)
-    print(f"killed at {len(picked)} of {len(found)} moments in {time.monotonic() - begun:.0f} s")
+    print(f"killed at {len(points)} moments, {(time.monotonic() - begun) / len(points):.0f} s each")
+
+
+@on(MARIADB)
+def test_killed(host):
+    found = points(host)
+    print(f"{len(found)} moments")
+    kill_at(host, chosen(found))
+
+
+@on(*OTHERS)
+def test_killed_on_another_database(host):
+    """In MongoDB what was sealed before stays so, and the way back is a rotation of its own."""
+    going_back = Point(BACK, "write journal", 3, "before") if host.database == "mongodb" else Point(BACK, "unlink uploads", 3, "before")
+    kill_at(host, [REMOVAL, MIDDLE, going_back])
+
+
+@on(MARIADB)
+@pytest.mark.parametrize("point", [Point(FORWARD, "exchange .env", 2, "after"), Point(BACK, "exchange .env", 1, "after")], ids=["forward", "back"])
+def test_killed_when_the_file_has_a_key_again(host, point):
+    """From then on it is the user's, who starts everything and edits it. The next run leaves that alone."""
+    if point.run == BACK:
+        assert host.rekey(MIDDLE)["rc"] == KILLED
+    assert (host.abort(point) if point.run == BACK else host.rekey(point))["rc"] == KILLED
+    host.assert_nothing_mixed()
+    host.apply()
+    set_env(host.project.directory, _APP_SMTP_HOST=f"{point.run}.example.com")
+    host.recover(forward=True)
+    assert read_env(host.project.directory)["_APP_SMTP_HOST"] == f"{point.run}.example.com"
+
+
+# --- the engine and the machine ---
+
+
+@pytest.fixture
+def on_machine(machine: tuple[Engine, Stack], tmp_path: Path) -> Iterator[tuple[Engine, Host]]:
+    """A project on an engine that may be killed, all of whose containers start with it."""
+    engine, stack = machine
+    found = Host.make(stack.project, "mariadb", tmp_path)
+    yield engine, found
+    found.end()
+    stack.project.down()
+
+
+def end_by_play(host: Host) -> None:
+    host.other = host.state["new"]
+    played = host.play()
+    assert played.rc == 0, played.output
+    host.turn()
+    host.assert_whole(dumps=1)
+
+
+@pytest.mark.xdist_group("machine")
+def test_machine_loses_power_and_then_the_engine_dies(on_machine):
+    """Each in the middle of a transaction. No container that comes back has a key, and a play ends what another one has begun."""
+    engine, host = on_machine
+    with host.blocked() as waits, ThreadPoolExecutor() as pool:
+        playing = pool.submit(host.play)
+        await_(waits, playing)
+        kill(host.processes())
+        engine.power_off()
+        assert playing.result().rc == -signal.SIGKILL
+    engine.start()
+    assert host.is_guarded and not host.holders()
+    host.other = host.state["new"]
+    assert host.rekey(COMMIT, "SIGSTOP")["rc"] == STOPPED
+    engine.kill()
+    result = host.go_on()
+    assert result["rc"] and "the connection was lost" in result["msg"], result["msg"]
+    engine.start()
+    assert host.is_guarded and not host.holders()
+    end_by_play(host)
+
+
+# --- the disk ---
+
+
+@contextlib.contextmanager
+def moved(place: Path, disk: Path) -> Iterator[None]:
+    """What is in a directory is on another file system meanwhile."""
+    shutil.copytree(place, disk, dirs_exist_ok=True)
+    run("mount", "--bind", disk, place)
+    try:
+        yield
+    finally:
+        run("umount", place)
+        for each in place.iterdir():
+            shutil.rmtree(each)
+        shutil.copytree(disk, place, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def small(host: Host, tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """The uploads and C(.env) on file systems of their own."""
+    if os.geteuid():
+        pytest.skip("only root may mount a file system")
+    env = host.project.directory / ".env"
+    with contextlib.ExitStack() as stack:
+        disks = {name: stack.enter_context(mounted(tmp_path / f"{name}.image", "4M", "mkfs.ext4", "-q", "-b", "1024", "-m", "0"))
+                 for name in ("uploads", "env")}
+        stack.enter_context(moved(host.root, disks["uploads"]))
+        shutil.rmtree(host.root / "lost+found")
+        shutil.move(env, disks["env"] / ".env")
+        env.symlink_to(disks["env"] / ".env")
+        yield disks
+        env.unlink()
+        shutil.move(disks["env"] / ".env", env)
+
+
+FULL = {
+    "a dump": ("env", Point(FORWARD, "docker dump", 1, "begun")),
+    "the guard": ("env", Point(FORWARD, "mkdir .env", 1, "before")),
+    "what is noted of the guard": ("env", Point(FORWARD, "exchange .env", 1, "after")),
+    "a file": ("uploads", Point(FORWARD, "open uploads", 3, "before")),
+    "that all is sealed": ("env", Point(FORWARD, "ask COMMIT", 1, "after")),
+    "the new key": ("env", Point(FORWARD, "mkdir .env", 2, "before")),
+}
+_AS_BEFORE = ("a dump", "the guard")
+
+
+@on(MARIADB)
+@pytest.mark.parametrize("what", FULL)
+def test_disk_is_full(host, small, what):
+    """Before the guard stands everything is as before, and runs. From then on it stays down, until there is room to go on or back."""
+    disk, point = FULL[what]
+    ids = host.holders()
+    assert host.rekey(point, "SIGSTOP")["rc"] == STOPPED
+    with full(small[disk], 0):
+        result = host.go_on()
+        assert result["rc"] and "the disk is full" in result["msg"], result["msg"]
+        assert host.is_guarded == (what not in _AS_BEFORE)
+    host.assert_nothing_mixed()
+    if host.is_guarded:
+        if what == "a file":
+            assert not host.check(host.state["old"]).found, "there is a successor"
+        host.recover(forward=what == "that all is sealed")
+    else:
+        host.project.wait()
+        assert host.holders() == ids
+        assert not list(small["env"].glob(".env.*")), "a backup is left over"
+        host.assert_whole(dumps=0)
+
+
+# --- the play ---
+
+
+@on(PLAYED)
+def test_play_dies(host):
+    """In the middle of the transaction, but its module goes on in the background. Until that has ended nobody else may rotate."""
+    with host.blocked() as waits, ThreadPoolExecutor() as pool:
+        playing = pool.submit(host.play)
+        await_(waits, playing)
+        kill(everything(None))
+        assert playing.result().rc == -signal.SIGKILL
+        assert "another rotation of this project is running" in host.play().result("Rehearse")["msg"]
+        assert host.is_guarded and not host.holders()
+    while host.processes():
+        time.sleep(0.1)
+    assert host.state["phase"] == "written"
+    end_by_play(host)
+
+
+@on(PLAYED)
+def test_play_dies_with_its_module(host):
+    with host.blocked() as waits, ThreadPoolExecutor() as pool:
+        playing = pool.submit(host.play)
+        await_(waits, playing)
+        kill(host.processes())
+        assert playing.result().rc == -signal.SIGKILL
+        assert host.is_guarded and not host.holders()
+    end_by_play(host)
+
+
+def kill(processes: Iterable[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def await_(moment: Callable[[], bool], playing: Future[Play]) -> None:
+    while not moment():
+        assert not playing.done(), playing.result().output
+        time.sleep(0.25)  # MariaDB looks anew when it has not been asked for a tenth of a second
