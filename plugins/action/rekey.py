@@ -13,12 +13,13 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import generate
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import CIPHER_BYTES, fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import CIPHER_BYTES, fingerprint, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 
 _LENGTH = 64
@@ -80,9 +81,11 @@ class ActionModule(ActionBase):
                 "what to do. Nothing was changed" % (escrow.path, fingerprint(escrow.key or ""), fingerprint(old)))
         if foreseen.get("phase") in _UNFINISHED:
             new = unseal(foreseen["new_key"]["sealed"], password)
+        elif boolean(self._arguments.get("abort", False)):
+            new = None
         else:
-            new = escrow.pending or self._new(old)
-        if new not in (escrow.pending, escrow.key):
+            new = escrow.pending if self._leads_on(old, escrow.pending) else self._new(old)
+        if new not in (None, escrow.pending, escrow.key):
             escrow.stage(new, origin)
         result = self._watched({**self._arguments, "new_key": new})
         if result.get("phase") == "aborted":
@@ -97,6 +100,10 @@ class ActionModule(ActionBase):
             given.update(scope="verify", sample=1)
         with self._check_mode(True):
             return self._watched(given)
+
+    def _leads_on(self, old: str, pending: str | None) -> bool:
+        """Whether a run that was cut off may have told the host this key for the same scope."""
+        return pending is not None and same_cipher(old, pending) == (self._scope == "tokens")
 
     def _new(self, old: str) -> str:
         if self._scope == "values":

@@ -303,7 +303,8 @@ class _Rekey:
                 raise AppwriteError("abort: no rotation is under way; nothing was changed")
             self._document = document
             result = self._result("aborted", dump_file=None)
-            self._forget()
+            if not self._module.check_mode:
+                self._forget()
             return result
         old, new = in_force(document.values), self._module.params["new_key"]
         if new is None and self._module.check_mode:
@@ -651,8 +652,8 @@ def _dumped(instance: Instance, container: str, script: str, path: str, last: by
     """What went wrong, if anything."""
     tail, size = b"", 0
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as raw, tempfile.TemporaryFile() as complaints, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command would keep it all in memory
-            ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=complaints, stdin=subprocess.DEVNULL,
+    with os.fdopen(handle, "wb") as raw, tempfile.TemporaryFile() as log, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
+            ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
             env=instance.compose.environment) as process:
         stream: Any = process.stdout
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as packed:
@@ -663,8 +664,8 @@ def _dumped(instance: Instance, container: str, script: str, path: str, last: by
         raw.flush()
         os.fsync(raw.fileno())
         status = process.wait()
-        complaints.seek(0)
-        said = instance.compose.mask(complaints.read(_COMPLAINT).decode("utf-8", "replace")).strip().split("\n")[-1]
+        log.seek(0)
+        said = instance.compose.mask(log.read(_COMPLAINT).decode("utf-8", "replace")).strip().split("\n")[-1]
     if status:
         return "exit code %d (%s)" % (status, said or "its program gave no reason")
     return "" if size and last in tail else "it is not complete"

@@ -101,12 +101,12 @@ class Escrow:
         self._save([_entry(key, origin), *(one for one in self.entries if one["key"] != key)])
 
     def stage(self, key: str, origin: Mapping[str, Any]) -> None:
-        """Saves a key that is not in force yet, as C(add) does."""
-        self._save([*self.entries, {**_entry(key, origin), "pending": True}])
+        """Saves a key that is not in force yet, as C(add) does. Another one that no rotation took stays as history."""
+        self._save([*_settled(self.entries), {**_entry(key, origin), "pending": True}])
 
     def unstage(self) -> None:
         """The rotation was given up. The key stays as history."""
-        self._save([{name: value for name, value in entry.items() if name != "pending"} for entry in self.entries])
+        self._save(_settled(self.entries))
 
     def _save(self, entries: list[dict[str, Any]]) -> None:
         text = _HEAD + yaml.safe_dump({"format": FORMAT, "keys": entries}, sort_keys=False, allow_unicode=False)
@@ -181,6 +181,10 @@ class Escrow:
 
     def _error(self, text: str) -> EscrowError:
         return EscrowError("escrow_file: %s %s" % (self.path, text))
+
+
+def _settled(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in entry.items() if name != "pending"} for entry in entries]
 
 
 def _entry(key: str, origin: Mapping[str, Any]) -> dict[str, Any]:

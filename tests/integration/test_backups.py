@@ -40,7 +40,8 @@ def test_as_many_as_stated(directory):
     assert backups(directory) == list(made)[-3:]
     for path in backups(directory):
         assert path.read_bytes() == made[path] and stat.S_IMODE(path.stat().st_mode) == 0o600
-        run(line("cp").partition(" && ")[0].replace(NAME, path.name), directory)
+        done = type_in(line("cp").partition(" && ")[0].replace(NAME, path.name), directory)
+        assert done.returncode == 0, done.stderr
         assert (directory / ".env").read_bytes() == made[path]
         assert stat.S_IMODE((directory / ".env").stat().st_mode) == 0o644, "the way back leaves the mode to the user"
 
