@@ -100,8 +100,11 @@ def test_program(stack, checker, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     findings = succeed("audit_info", {**stack.arguments, "endpoint": NOBODY})["findings"]
     samples = host.samples()
-    assert samples[STATUS] == {found["id"]: VALUES[found["status"]] for found in findings if found["status"] in VALUES}
-    assert {"pass", "fail", "unknown"} <= {found["status"] for found in findings}, "the metrics of an audit that finds nothing prove nothing"
+    statuses = {found["id"]: found["status"] for found in findings}
+    if subprocess.run([OLDEST, "-Ic", "import cryptography"], capture_output=True, check=False).returncode:
+        statuses["encryption.key_opens_data"] = "unknown"
+    assert samples[STATUS] == {name: VALUES[status] for name, status in statuses.items() if status in VALUES}
+    assert {"pass", "fail", "unknown"} <= set(statuses.values()), "the metrics of an audit that finds nothing prove nothing"
     assert samples["appwrite_audit_success"] == samples["appwrite_audit_info"] == {"": 1}
     assert stat.S_IMODE(host.textfile.stat().st_mode) == 0o644
     assert [path.name for path in host.textfile.parent.iterdir()] == [host.textfile.name]
@@ -111,7 +114,7 @@ def test_program(stack, checker, tmp_path):
     done = host.run("--print")
     assert (done.returncode, done.stderr) == (1, "")
     printed = re.findall(rf"^({'|'.join(STATUSES)}) +\w+ +(\S+): ", done.stdout, re.MULTILINE)
-    assert {name: status for status, name in printed} == {found["id"]: found["status"] for found in findings}
+    assert {name: status for status, name in printed} == statuses
     assert [STATUSES.index(status) for status, _name in printed] == sorted(STATUSES.index(status) for status, _name in printed)
     assert not host.textfile.exists()
 
