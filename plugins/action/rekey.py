@@ -16,7 +16,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import CIPHER_BYTES, fingerprint, same_cipher

@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import CONTROLS
 
 _KEYS = ("control", "hosts", "justification", "expires")

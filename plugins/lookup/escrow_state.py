@@ -53,7 +53,6 @@ import datetime
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError
 
 

@@ -43,7 +43,6 @@ _raw:
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError
 
 

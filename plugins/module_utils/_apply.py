@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from typing import Any, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, followers
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse

@@ -25,7 +25,6 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container

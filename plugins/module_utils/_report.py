@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError

@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Iterable, List, Sequence, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import console, containers, encryption, host, https, platform
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import secrets
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import (
+    console, containers, encryption, host, https, platform, secrets)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     GROUPS, SEVERITIES, STATUSES, Control, Finding, Observation, Outcome, Unobserved, Waiver)
 

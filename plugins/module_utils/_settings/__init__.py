@@ -13,7 +13,6 @@ from typing import Any, Callable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
-
 ALPHABET = string.ascii_letters + string.digits
 """Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""
 

@@ -15,11 +15,10 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import GROUPS, SEVERITIES, STATUSES, score
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 _HERE = Path(__file__).parent
 _TO_MEND = ("fail", "unknown", "waived")

@@ -10,7 +10,6 @@ import re
 import typing as t
 
 import pytest
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import DotenvError, decode, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
