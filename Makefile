@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -25,8 +25,17 @@ fuzz: setup ## Compare 100,000 generated .env files with compose (an hour); DOTE
 sanity: setup ## Run ansible-test sanity on every Python found
 	$(PYTEST) tests/sanity/test_sanity.py
 
+matrix: setup ## Run the sanity and unit tests on every ansible-core and Python found
+	$(PYTEST) tests/sanity/matrix.py
+
+nox: setup ## Run the sessions of antsibull-nox; T=session selects one
+	$(PYTEST) tests/sanity/test_nox.py $(if $(T),-k $(T))
+
 lint: setup ## Run ansible-lint, and mypy on the pure rooms
 	$(PYTEST) tests/sanity/test_lint.py
+
+docs: setup ## Build the documentation in .work/docs/html, and check its links
+	$(PYTEST) tests/sanity/test_docs.py
 
 demo: setup engine ## Secure a fresh Appwrite-shaped stack and show before and after
 	tests/demo.sh
@@ -61,4 +70,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration fuzz sanity lint demo bench bench-fleet bench-rotation screenshots setup engine tools clean
+.PHONY: help test unit integration fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation screenshots setup engine tools clean

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes what C(audit_info) found on all hosts of a play as reports on the controller. See C(plugins/modules/audit_report.py)."""
@@ -17,7 +17,6 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import SEVERITIES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, outline, report, visible

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the module C(security) and keeps the encryption key in an escrow file on the controller. See C(plugins/modules/key_escrow.py)."""
@@ -13,7 +13,6 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow

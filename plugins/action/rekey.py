@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the module C(rekey): keeps both keys in escrow before anything is changed, and tells how far it is. See C(plugins/modules/rekey.py)."""
@@ -16,7 +16,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import CIPHER_BYTES, fingerprint, same_cipher

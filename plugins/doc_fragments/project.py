@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Documentation that the modules share."""
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 class ModuleDocFragment:
     DOCUMENTATION = r"""
+---
 options:
   project_src:
     description:
@@ -52,6 +53,7 @@ options:
 """
 
     WRITING = r"""
+---
 options:
   backup:
     description:
@@ -72,6 +74,7 @@ options:
 """
 
     ACTION_GROUP = r"""
+---
 attributes:
   action_group:
     description: Use C(group/selfhost.appwrite.appwrite) in C(module_defaults) to set defaults for all modules of this collection.
@@ -81,6 +84,7 @@ attributes:
 """
 
     WRITES = r"""
+---
 attributes:
   check_mode:
     description: Can run in check mode and return what would be changed, without changing it.
@@ -94,6 +98,7 @@ attributes:
 """
 
     READS = r"""
+---
 attributes:
   check_mode:
     description: Changes nothing, in check mode or out of it.
@@ -107,6 +112,7 @@ attributes:
 """
 
     HOST = r"""
+---
 options: {}
 requirements:
   - Python 3.8 or newer on the managed host, of which only the standard library is used

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Picks the waivers that are for a host. See C(waivers_for.yml)."""
@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import CONTROLS
 
 _KEYS = ("control", "hosts", "justification", "expires")

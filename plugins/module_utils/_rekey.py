@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
@@ -25,7 +25,6 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
@@ -11,15 +11,14 @@ from types import ModuleType
 from typing import Any, Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _upgrade, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import OLDEST, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import (
+    Installation, Plan, Refusal, console_access, encryption_key, https, variables)
 
 BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private plugin utility of selfhost.appwrite: no stability is promised outside the collection.
@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 

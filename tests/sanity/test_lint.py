@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -6,31 +6,18 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
+from sanity.support import ROOT, check
 
-import pytest
-
-ROOT = Path(__file__).parents[2]
 PURE_ROOMS = ("_audit", "_dotenv", "_seal", "_settings", "_upgrade", "_variables")
 
 
-def _check(*command: str | Path, **options) -> None:
-    process = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
-    )
-    if process.returncode:
-        print(process.stdout)
-        pytest.fail(f"{Path(command[0]).name} found something", pytrace=False)
-
-
 def test_ansible_lint(collection_copy, checker_environment):
-    _check(
-        ROOT / ".venv/bin/ansible-lint", "--offline", "--strict", "--profile", "production", "--nocolor",
+    check(
+        "ansible-lint", "--offline", "--strict", "--profile", "production", "--nocolor",
         cwd=collection_copy, env=checker_environment,
     )
 
 
 def test_types():
     rooms = [f"--package=ansible_collections.selfhost.appwrite.plugins.module_utils.{room}" for room in PURE_ROOMS]
-    _check(ROOT / ".venv/bin/mypy", *rooms, cwd=ROOT)
+    check("mypy", *rooms, cwd=ROOT)

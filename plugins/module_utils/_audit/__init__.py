@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Iterable, List, Sequence, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import console, containers, encryption, host, https, platform
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import secrets
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import (
+    console, containers, encryption, host, https, platform, secrets)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     GROUPS, SEVERITIES, STATUSES, Control, Finding, Observation, Outcome, Unobserved, Waiver)
 

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-
 
 ALPHABET = string.ascii_letters + string.digits
 """Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
@@ -17,7 +17,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _variable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import ALPHABET, Evidence, Installation, Key, Plan, Refusal, generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import (
+    ALPHABET, Evidence, Installation, Key, Plan, Refusal, generate)
 
 NAME = _variables.KEY
 CIPHER_BYTES = 16

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value, clean
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import (
+    BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value, clean)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, Session
 
 _PAGE = 500

@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private plugin utility of selfhost.appwrite: no stability is promised outside the collection.
@@ -15,11 +15,10 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import GROUPS, SEVERITIES, STATUSES, score
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 _HERE = Path(__file__).parent
 _TO_MEND = ("fail", "unknown", "waived")

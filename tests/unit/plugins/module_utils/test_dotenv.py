@@ -1,4 +1,4 @@
-# Copyright: (c) 2026, selfhost.appwrite contributors
+# Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a ``.env`` is read and edited. The reading was recorded from docker compose; the integration test asks it again."""
@@ -10,7 +10,6 @@ import re
 import typing as t
 
 import pytest
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import DotenvError, decode, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 

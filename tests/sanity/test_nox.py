@@ -1,0 +1,24 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The sessions of antsibull-nox, each in an environment of its own in .work/nox."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sanity.support import WORK, check
+
+SESSIONS = ("antsibull-nox-config", "formatters", "codeqa", "yamllint", "typing", "license-check", "extra-checks", "docs-check", "build-import-check")
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+def test_session(session, collection_copy, checker_environment):
+    printed = check(
+        "nox", "--reuse-existing-virtualenvs", "--error-on-missing-interpreters", "--envdir", WORK / "nox", "--session", session,
+        cwd=collection_copy, env=checker_environment,
+    )
+    assert not re.search(r"(?i)\bskip|non-fatal", printed), printed
