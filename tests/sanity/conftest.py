@@ -29,7 +29,7 @@ subprocess.check_call([sys.executable, "-m", "ensurepip"])
 arguments = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
 subprocess.check_call([sys.executable, "-m", "pip", "install"] + arguments)
 """
-PIP_VERSIONS = ("24_2", "25_2")  # of ansible-core 2.19 and 2.21
+PIP_VERSIONS = ("23_1_2", "24_2", "25_2")  # of ansible-core 2.17, of 2.18 and 2.19, of 2.20 and 2.21
 
 
 @pytest.fixture(scope="session")

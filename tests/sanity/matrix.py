@@ -16,7 +16,7 @@ import pytest
 from sanity.support import CORES, PYTHONS, ROOT, WORK, ansible_test_sanity, controllers, core
 
 UNIT_NEEDS = ("cmarkgfm", "hypothesis", "jsonschema", "pytest", "rfc3339-validator", "rfc3986-validator", "xmlschema")
-PAIRS = [(series, minor) for series in CORES for minor in controllers(series)]
+PAIRS = [(series, minor) for series in CORES for minor in controllers(series) if minor > 10]  # hypothesis has no release for 3.10
 
 Table = dict[tuple[str, int], dict[str, bool]]
 

@@ -5,19 +5,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import pytest
+from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Evidence, Installation, encryption_key
+
+try:
+    from ansible.module_utils.testing import patch_module_args
+except ImportError:  # ansible-core 2.18 and before
+    @contextlib.contextmanager
+    def patch_module_args(arguments: dict[str, Any]) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
+            yield
 
 COMPOSE_FILE = """\
 services:
