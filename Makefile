@@ -25,8 +25,8 @@ fuzz: setup ## Compare 100,000 generated .env files with compose (an hour); DOTE
 sanity: setup ## Run ansible-test sanity on every Python found
 	$(PYTEST) tests/sanity/test_sanity.py
 
-matrix: setup ## Run the sanity and unit tests on every ansible-core and Python found
-	$(PYTEST) tests/sanity/matrix.py
+matrix: setup engine ## Run sanity and unit tests and the playbook on every ansible-core and Python found, and on every Appwrite release
+	$(PYTEST) tests/sanity/matrix.py tests/integration/matrix.py
 
 nox: setup ## Run the sessions of antsibull-nox; T=session selects one
 	$(PYTEST) tests/sanity/nox.py $(if $(T),-k $(T))
