@@ -236,6 +236,56 @@ def test_lost_key(reader):
     reader.stack.assert_in_force()
 
 
+READMES = [CHECKOUT / "README.md", *sorted(CHECKOUT.glob("roles/*/README.md"))]
+SNIPPETS = [(path, *found) for path in READMES
+            for found in re.findall(r"^ *```(console|yaml)\n(.*?)^ *```$", path.read_text(), re.MULTILINE | re.DOTALL)]
+TESTED_ELSEWHERE = {
+    r"make (demo|test) ": "the continuous integration runs them",
+    r"# safe-(read|write)\.yml\n": "test_escrow.py, test_a_safe_of_your_own",
+    r"(ansible-vault view|cd /opt/appwrite) ": "test_escrow.py, test_everything_lost_but_the_inventory",
+    r"ansible-playbook selfhost\.appwrite\.rotate ": "test_rotation.py, test_guide",
+    r"(cp|ansible appwrite .*) ?.*\.env\.20261124T030000Z\.bak": "test_backups.py, test_put_back_and_applied",
+}
+
+
+def elsewhere(text: str) -> bool:
+    return any(re.match(pattern, text) for pattern in TESTED_ELSEWHERE)
+
+
+@small("guides")
+def test_commands_of_the_readme(reader):
+    """On a controller that has the inventory and a vault password."""
+    reader.prepare()
+    (reader.place / "ansible.cfg").unlink()
+    for path, language, text in SNIPPETS:
+        for command in re.findall(r"^ *[$#] (.*)", text, re.MULTILINE) if language == "console" else ():
+            if command.startswith("ansible-galaxy"):
+                reader.installs()
+                reader.type(f"cd selfhost.appwrite && {command.replace('build &&', 'build --output-path $OLDPWD && cd $OLDPWD &&')}")
+            elif not elsewhere(command):
+                if ".drill" in command:
+                    reader.type(command.replace(".drill", ".secure"))
+                reader.type(command, 2 if "appwrite.audit" in command else 0)
+    reader.stack.assert_in_force()
+
+
+@small("guides")
+def test_yaml_of_the_readmes(reader):
+    """A play as it is, a task in a play, and the waivers as a file that the play names."""
+    reader.prepare()
+    reader.replaced["project_name: appwrite"] = f"project_name: {reader.stack.project.name}"
+    texts = [text for _path, language, text in SNIPPETS if language == "yaml" and not elsewhere(text)]
+    [waivers] = (text for text in texts if "justification" in text)
+    reader.write("waivers.yml", waivers)
+    for text in texts:
+        if text == waivers:
+            continue
+        [first] = yaml.safe_load(text)
+        reader.write("site.yml", text if "hosts" in first else yaml.safe_dump([{"hosts": "appwrite", "gather_facts": False, "tasks": [first]}]))
+        reader.type("ansible-playbook site.yml", 2 if "appwrite_audit" in text else 0)
+    reader.stack.assert_in_force()
+
+
 def test_every_page_is_typed_in():
     here = {name.removeprefix("test_") for name in globals()}
     assert {path.stem for path in PAGES.glob("*.rst")} - here == TYPED_IN_ELSEWHERE.keys()
