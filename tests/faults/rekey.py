@@ -203,7 +203,7 @@ class Host:
         (project.directory / "docker-compose.override.yml").write_text(json.dumps(quick))
         project.up()
         project.wait()
-        root = Path(run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{project.name}_appwrite-uploads").strip())
+        root = project.uploads()
         data.load(project)
         data.write_files(root)
         return cls(project, database, data, root, scratch)

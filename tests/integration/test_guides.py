@@ -228,7 +228,9 @@ def test_lost_key(reader):
     reader.prepare()
     reader.secure()
     key = reader.stack.env()[KEY]
-    Dataset.make(seed=7, key=key, database="mariadb").load(reader.stack.project)
+    data = Dataset.make(seed=7, key=key, database="mariadb")
+    data.load(reader.stack.project)
+    data.write_files(reader.stack.project.uploads())
     without(reader.stack.directory, KEY)
     reader.write("key-to-try", key)
     reader.read("lost_key")

@@ -38,7 +38,7 @@ class Vault:
         self.stack = stack
         self.key = key
         self.data = data
-        self.root = Path(run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{stack.project.name}_appwrite-uploads").strip())
+        self.root = stack.project.uploads()
         self.password = directory / "password"
         self.password.write_text("".join(secrets.choice(ALPHABET) for _unused in range(40)))
         self.escrow = directory / "escrow.yml"

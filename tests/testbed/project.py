@@ -183,6 +183,10 @@ class Project:
         for switch in ("fail", "unhealthy"):
             self._switch(service, switch).unlink(missing_ok=True)
 
+    def uploads(self) -> Path:
+        """The volume that the containers have as /storage/uploads."""
+        return Path(run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.name}_appwrite-uploads").strip())
+
     def container_env(self, service: str) -> dict[str, str]:
         """The environment that the service's container was made with."""
         return dict(line.split("=", 1) for line in self._containers()[service]["Config"]["Env"] if "=" in line)
