@@ -253,10 +253,10 @@ def playbook(
     return Play.read(done.returncode, done.stdout)
 
 
-def type_in(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
+def type_in(command: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """A line of the documentation, as its reader types it there, with this collection installed."""
     settings = {"ANSIBLE_HOME": str(WORK / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_NOCOLOR": "true",
-                "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}"}
+                "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}", **environ}
     return subprocess.run(["bash", "-c", command], cwd=directory, env={**clean_environ(), **settings}, capture_output=True, text=True, check=False)
 
 

@@ -88,6 +88,7 @@ def site(collection_copy, checker_environment) -> Path:
         "antsibull-docs", "--config-file", "docs/antsibull-docs.cfg", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error",
         "--cleanup", "everything", "--dest-dir", DOCS / "rst", "selfhost.appwrite", cwd=COPY, env=environment,
     )
+    shutil.copytree(COPY / "docs" / "images", SITE / "images")
     check("sphinx-build", "--fail-on-warning", "--keep-going", "-c", "docs", DOCS / "rst", SITE, cwd=COPY, env=environment)
     return SITE
 

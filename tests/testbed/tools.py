@@ -1,11 +1,13 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is built with Go or fetched with npm, once, into .work/testbed/."""
+"""What is built with Go or fetched with npm or pip, once, into .work/testbed/."""
 
 from __future__ import annotations
 
 import shutil
+import sys
+import zipfile
 from pathlib import Path
 
 from ._base import WORK, Failed, clean_environ, locked, run
@@ -13,6 +15,7 @@ from ._base import WORK, Failed, clean_environ, locked, run
 COMPOSE = "github.com/docker/compose/v5"
 FERRETDB = "github.com/FerretDB/FerretDB v1.24.2"
 MONGOSH = "mongosh@2.12.0"
+COMMUNITY = "ansible==12.3.0"
 
 
 def ferretdb() -> Path:
@@ -45,6 +48,23 @@ def mongosh() -> Path:
                 for file in prefix.rglob(pattern):
                     file.unlink()
             prefix.rename(target.parent)
+    return target
+
+
+def community() -> Path:
+    """A directory for ANSIBLE_COLLECTIONS_PATH with community.docker, out of the community's package."""
+    target = WORK / "community" / COMMUNITY
+    with locked("community"):
+        if not target.exists():
+            fetched = target.with_name("fetching")
+            shutil.rmtree(fetched, ignore_errors=True)
+            run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", fetched, COMMUNITY)
+            [wheel] = fetched.glob("*.whl")
+            with zipfile.ZipFile(wheel) as packed:
+                packed.extractall(fetched, [name for name in packed.namelist() if name.startswith("ansible_collections/community/docker/")
+                                            or name.startswith("ansible_collections/community/library_inventory_filtering_v1/")])
+            wheel.unlink()
+            fetched.rename(target)
     return target
 
 

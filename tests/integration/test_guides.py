@@ -1,0 +1,241 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every page of the documentation, typed in from its first line to its last.
+
+A block with a caption is a file of that name, C($) is the controller's prompt and C(#) the server's. C(/opt/appwrite) is the project's directory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from testbed import Project
+from testbed.dataset import Dataset
+from testbed.tools import community
+
+from integration.installer import Installer
+from integration.support import CHECKOUT, HTTPS, KEY, NOT_A_KEY, SMALL, Stack, official, set_env, small, type_in, without
+
+PAGES = CHECKOUT / "docs" / "docsite" / "rst"
+BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n(?: +:caption: (.*)\n)?\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
+TYPED_IN_ELSEWHERE = {"rotation": "test_rotation.py", "audit_doctor": "there is nothing to type in"}
+
+
+class Block(NamedTuple):
+    language: str
+    caption: str
+    text: str
+
+
+def blocks(page: str) -> list[Block]:
+    text = (PAGES / f"{page}.rst").read_text()
+    found = []
+    for _indent, language, caption, body in BLOCK.findall(text):
+        lines = body.strip("\n").split("\n")
+        width = min(len(line) - len(line.lstrip()) for line in lines if line)
+        found.append(Block(language, caption, "".join(line[width:] + "\n" for line in lines)))
+    assert text.count(".. code-block::") == len(found)
+    return found
+
+
+class Reader:
+    """Somebody at a controller of their own, before a page."""
+
+    def __init__(self, place: Path, stack: Stack) -> None:
+        self.place = place
+        self.stack = stack
+        self.output = ""
+        self.environ = {"ANSIBLE_TRANSPORT": "local", "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+        self.replaced = {"/opt/appwrite": str(stack.directory)}
+        (place / "selfhost.appwrite").symlink_to(CHECKOUT)
+        self.write("group_vars/all.yml", "appwrite_audit_third_parties: []\n")
+
+    def write(self, name: str, text: str) -> None:
+        (self.place / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.place / name).write_text(self._here(text))
+
+    def _here(self, text: str) -> str:
+        for name, here in self.replaced.items():
+            text = text.replace(name, here)
+        return text
+
+    def installs(self) -> None:
+        """The collection is not there yet."""
+        self.environ["ANSIBLE_COLLECTIONS_PATH"] = str(self.place / "collections")
+
+    def prepare(self) -> None:
+        """What the first page has made."""
+        for block in blocks("quickstart"):
+            if block.caption:
+                self.write(block.caption, block.text)
+        self.write("vault-password", "only-for-this-test-" * 2)
+
+    def secure(self) -> None:
+        self.type("ansible-playbook selfhost.appwrite.secure")
+
+    def type(self, command: str, rc: int = 0) -> None:
+        done = type_in(self._here(command), self.place, **self.environ)
+        self.output = done.stdout + done.stderr
+        assert done.returncode == rc and "Traceback" not in self.output, f"{command}\n{self.output}"
+
+    def read(self, page: str, meanwhile: Callable[[Reader], None] | None = None, ends: Mapping[str, int] | None = None) -> None:
+        """meanwhile: what happens before the first --check. ends: exit codes of commands that do not end with 0."""
+        for block in blocks(page):
+            if block.caption and " (" not in block.caption:
+                self.write(block.caption, block.text)
+            for command in re.findall(r"^[$#] (.*)", block.text, re.MULTILINE) if block.language == "console" else ():
+                if meanwhile and command.endswith("--check"):
+                    meanwhile(self)
+                    meanwhile = None
+                self.type(command, (ends or {}).get(command, 0))
+
+
+@pytest.fixture
+def reader(stack, tmp_path):
+    return Reader(tmp_path, stack)
+
+
+@small("guides")
+def test_quickstart(reader):
+    reader.installs()
+    reader.read("quickstart")
+    assert "Proved on 20" in reader.output
+    assert reader.stack.env()[HTTPS] == "enabled" and len(reader.stack.env()[KEY]) == 64
+    reader.stack.assert_in_force()
+
+
+@small("guides")
+def test_existing(reader):
+    reader.prepare()
+    set_env(reader.stack.directory, **{KEY: NOT_A_KEY})
+    reader.stack.project.up()
+    reader.stack.project.sign_up("ada@notarealcompany.com")
+    reader.read("existing")
+    assert reader.stack.env()[KEY] == NOT_A_KEY
+    assert reader.stack.env()["_APP_CONSOLE_WHITELIST_EMAILS"] == "ada@notarealcompany.com,grace@notarealcompany.com"
+    reader.stack.assert_in_force()
+
+
+def test_fresh(directory, tmp_path):
+    stack = Stack(SMALL, Project(directory))
+    try:
+        reader = Reader(tmp_path, stack)
+        reader.prepare()
+        reader.read("fresh")
+        assert stack.env()["_APP_DOMAIN"] == "appwrite.notarealcompany.com"
+        assert "password" not in (stack.env()["_APP_DB_PASS"], stack.env()["_APP_DB_ROOT_PASS"])
+        stack.assert_in_force()
+    finally:
+        stack.project.down()
+
+
+@small("guides")
+def test_many_servers(reader):
+    reader.prepare()
+    reader.read("many_servers")
+    assert {path.name for path in (reader.place / ".appwrite-escrow").iterdir()} == {"shop.example.com.yml", "blog.example.com.yml", "shop.yml"}
+
+
+@small("guides")
+def test_behind_a_proxy(reader):
+    reader.prepare()
+    reader.read("behind_a_proxy")
+    assert reader.stack.env()[HTTPS] == "disabled"
+
+
+@pytest.mark.skipif(not official(), reason="APPWRITE_COMPOSE_DIR is not set")
+def test_lines_for_traefik():
+    """They name entry points that Appwrite's own files have."""
+    [lines] = (yaml.safe_load(block.text) for block in blocks("behind_a_proxy") if block.caption)
+    for kind in official():
+        flags = yaml.safe_load(kind.file.read_text())["services"]["traefik"]["command"]
+        for line in lines:
+            assert any(flag.startswith(line.partition("forwardedHeaders")[0] + "address=") for flag in flags)
+
+
+@small("guides")
+def test_after_an_upgrade(reader):
+    def upgrade(reader):
+        path, stand_ins = reader.stack.directory / ".env", reader.stack.env()
+        path.write_text(Installer("1.9.6").upgrade(path.read_text())[0])
+        dropped = stand_ins.keys() - reader.stack.env().keys()
+        set_env(reader.stack.directory, **{name: stand_ins[name] for name in dropped}, **{HTTPS: "disabled"})
+
+    reader.prepare()
+    reader.secure()
+    key = reader.stack.env()[KEY]
+    reader.read("after_an_upgrade", upgrade)
+    assert reader.stack.env()[KEY] == key and reader.stack.env()[HTTPS] == "enabled"
+
+
+@small("guides")
+def test_audit(reader):
+    """Below a root of its own, so that no timer is left."""
+    root = reader.place / "root"
+    for part in ("usr/local/lib", "etc/cron.d"):
+        (root / part).mkdir(parents=True)
+    reader.prepare()
+    place = re.sub("[^A-Za-z0-9/]", "_", str(reader.stack.directory)[1:]).replace("/", "-")
+    shown = "python3 /usr/local/lib/appwrite-audit-opt-appwrite.pyz --config /etc/appwrite-audit-opt-appwrite.json --print"
+    reader.replaced |= {
+        f"{shown}": f"{sys.executable} {root}/usr/local/lib/appwrite-audit-{place}.pyz --config {root}/etc/appwrite-audit-{place}.json --print",
+        "appwrite.audit ": f"appwrite.audit -e __appwrite_audit_root={root} -e appwrite_audit_textfile_dir={root}/textfile "}
+    reader.read("audit", ends={"ansible-playbook selfhost.appwrite.audit": 2, shown: 1})
+    assert (reader.place / "appwrite-audit" / "report.html").is_file()
+    assert "waived" in reader.output and "containers.release_not_vulnerable" in reader.output
+
+
+@small("guides")
+def test_closed_network(reader):
+    reader.prepare()
+    reader.installs()
+    reader.read("closed_network")
+    reader.stack.assert_in_force()
+
+
+@small("guides")
+def test_awx(reader):
+    reader.prepare()
+    reader.read("awx")
+    reader.stack.assert_in_force()
+    specs = yaml.safe_load((CHECKOUT / "roles" / "appwrite_security" / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    [survey] = (json.loads(block.text) for block in blocks("awx") if block.language == "json")
+    for question in survey["spec"]:
+        wanted = specs[question["variable"]]
+        assert question["required"] >= wanted.get("required", False)
+        assert wanted["type"] == "bool" if question["type"] == "multiplechoice" else wanted["type"] in ("str", "path")
+
+
+@small("guides")
+def test_community_docker(reader):
+    reader.prepare()
+    reader.environ["ANSIBLE_COLLECTIONS_PATH"] = f"{CHECKOUT}/.work/import:{community()}"
+    reader.read("community_docker")
+    reader.stack.assert_in_force()
+
+
+@small("guides")
+def test_lost_key(reader):
+    """The last one: it leaves data behind."""
+    reader.prepare()
+    reader.secure()
+    key = reader.stack.env()[KEY]
+    Dataset.make(seed=7, key=key, database="mariadb").load(reader.stack.project)
+    without(reader.stack.directory, KEY)
+    reader.write("key-to-try", key)
+    reader.read("lost_key")
+    assert reader.stack.env()[KEY] == key
+    reader.stack.assert_in_force()
+
+
+def test_every_page_is_typed_in():
+    here = {name.removeprefix("test_") for name in globals()}
+    assert {path.stem for path in PAGES.glob("*.rst")} - here == TYPED_IN_ELSEWHERE.keys()
