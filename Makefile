@@ -29,7 +29,7 @@ matrix: setup ## Run the sanity and unit tests on every ansible-core and Python 
 	$(PYTEST) tests/sanity/matrix.py
 
 nox: setup ## Run the sessions of antsibull-nox; T=session selects one
-	$(PYTEST) tests/sanity/test_nox.py $(if $(T),-k $(T))
+	$(PYTEST) tests/sanity/nox.py $(if $(T),-k $(T))
 
 lint: setup ## Run ansible-lint, and mypy on the pure rooms
 	$(PYTEST) tests/sanity/test_lint.py

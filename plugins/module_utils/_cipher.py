@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import binascii
 import json
-import os
 import re
+import secrets
 from typing import Any, Dict, List, Match, Optional, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -64,7 +64,7 @@ class Cipher:
 
     def encrypt(self, plain: bytes) -> Tuple[bytes, str, str]:
         """The base64 text, the IV and the tag."""
-        iv = os.urandom(_IV)
+        iv = secrets.token_bytes(_IV)
         sealed = self._gcm.encrypt(iv, plain, None)
         return binascii.b2a_base64(memoryview(sealed)[:-_TAG], newline=False), iv.hex(), sealed[-_TAG:].hex()
 

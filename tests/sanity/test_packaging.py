@@ -57,7 +57,7 @@ def test_execution_environment(archive, checker_environment, tmp_path):
     assert archive.name in (tmp_path / "context/_build/requirements.yml").read_text()
     assert (tmp_path / "context/_build/collections" / archive.name).is_file()
 
-    check("ansible-galaxy", "collection", "install", "--force", "--offline", "--collections-path", tmp_path / "installed", archive,
+    check("ansible-galaxy", "collection", "install", "--offline", "--force", "--collections-path", tmp_path / "installed", archive,
           cwd=tmp_path, env=checker_environment)
     asked = yaml.safe_load(check("ansible-builder", "introspect", tmp_path / "installed", cwd=tmp_path, env=checker_environment))
     assert [line.partition(" ")[0] for line in asked["python"]] == ["cryptography"]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen, seen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._variables import NEWEST
 from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
 
 NO_ENGINE = Unseen("the engine does not answer")
@@ -112,7 +113,7 @@ CASES = {
     },
     "containers.release_current": {
         "fail": {
-            "older": (secured("1.8.1"), "1.8.1 is older than 1.9.6"),
+            "older": (secured("1.8.1"), f"1.8.1 is older than {NEWEST}"),
             "a container": (with_container(secured(), "appwrite", image="appwrite/appwrite:1.9.5"), "1.9.5 is older"),
             "without docker": replace(secured("1.9.0"), config=NO_ENGINE, containers=NO_ENGINE),
         },
@@ -125,7 +126,7 @@ CASES = {
     },
     "containers.release_not_vulnerable": {
         "fail": {
-            "newest known": (secured(), "1.9.6: CVE-2026-89036 (high, fixed in 2.0.0)"),
+            "newest known": (secured(), f"{NEWEST}: CVE-2026-89036 (high, fixed in 2.0.0)"),
             "between two fixes": (secured("1.8.1"), "CVE-2026-89036", "appwrite/appwrite#12411 (medium, fixed in 1.9.5)"),
             "very old": (secured("0.12.1"), "CVE-2021-23682", "CVE-2022-25377", "CVE-2022-2925", "CVE-2023-27159"),
             "a container": (with_container(secured("2.0.0"), "appwrite", image="registry.notarealcompany.com/appwrite:v1.9.6-custom"), "1.9.6 and 2.0.0:"),

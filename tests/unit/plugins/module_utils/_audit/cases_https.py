@@ -74,7 +74,7 @@ CASES = {
     "https.variables_of_release": {
         "fail": {
             "the switch of before 1.7": (
-                secured(values={ROUTER: "disabled", FUNCTIONS: "enabled"}), f"{FUNCTIONS} is set, but Appwrite 1.9.6 reads {ROUTER} here, which is not"),
+                secured("1.9.6", {ROUTER: "disabled", FUNCTIONS: "enabled"}), f"{FUNCTIONS} is set, but Appwrite 1.9.6 reads {ROUTER} here, which is not"),
             "the switch of since 1.7": (secured("1.6.2", {ROUTER: "enabled", FUNCTIONS: None}), f"reads {FUNCTIONS} here"),
             "the address of before 1.5.8": (secured(values={EMAIL: "", OLD_EMAIL: "tls@notarealcompany.com"}), f"reads {EMAIL} here"),
             "the address of since 1.5.8": secured("1.4.14", {EMAIL: "tls@notarealcompany.com", OLD_EMAIL: "certs@appwrite.io"}),

@@ -52,7 +52,7 @@ CASES = {
             "unset in a later release": secured("2.0.0", {PROTECTION: ""}),
         },
         "pass": {
-            "enabled": secured(), "unset in 1.9.6": secured(values={PROTECTION: ""}), "unset in 1.9.5": secured("1.9.5", {PROTECTION: ""}),
+            "enabled": secured(), "unset in 1.9.6": secured("1.9.6", {PROTECTION: ""}), "unset in 1.9.5": secured("1.9.5", {PROTECTION: ""}),
             "disabled in 1.9.0": (secured("1.9.0", {PROTECTION: "disabled"}), "whatever"), "enabled in 1.8.1": secured("1.8.1"),
         },
         "not_applicable": {"before 1.4.4": secured("1.4.3")},

@@ -23,7 +23,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import CO
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen
 from unit.plugins.module_utils._audit.observations import secured
 
-RELEASES = ("1.4.14", "1.5.11", "1.6.2", "1.7.4", "1.8.1", "1.9.0", "1.9.6")
+RELEASES = _variables.RELEASES
 GROUP_FILES = [
     importlib.import_module(f"unit.plugins.module_utils._audit.{path.stem}") for path in sorted(Path(__file__).parent.glob("cases_*.py"))]
 BY_ID = {control.id: control for control in CONTROLS}

@@ -14,7 +14,7 @@ ROOT, EMAILS, IPS = setting.ROOT, setting.EMAILS, setting.IPS
 
 
 def plan(installation, **options):
-    return setting.plan(installation, {"root_only": None, "emails": None, "ips": None, **options})
+    return setting.plan(installation, {**dict.fromkeys(setting.OPTIONS), **options})
 
 
 def refused(installation, **options):

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Imports go one way. A room knows those below it in this list, and what is pure knows nothing of the world."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[3] / "plugins"
+PREFIX = "ansible_collections.selfhost.appwrite.plugins."
+ORDER = (
+    "modules", "action", "lookup", "filter",
+    "plugin_utils._audit_report", "plugin_utils._escrow",
+    "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
+    "_rekey", "_apply", "_report", "_transaction",
+    "_stored", "_rotation",
+    "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_cipher", "_stores",
+    "_instance", "_compose", "_env_file",
+    "_audit", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit._others",
+    "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
+    "_audit._releases", "_audit._model",
+    "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings",
+    "_upgrade", "_seal", "_dotenv", "_variables", "_errors",
+)
+PURE = ("_audit", "_settings", "_upgrade", "_seal", "_dotenv", "_variables", "_cipher", "_rotation")
+WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
+FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.parts[len(PLUGINS.parts)] != "doc_fragments" and path.read_text().strip())
+
+
+def name_of(path: Path) -> str:
+    return ".".join(part for part in path.relative_to(PLUGINS).with_suffix("").parts if part != "__init__").removeprefix("module_utils.")
+
+
+def room_of(name: str) -> str:
+    """The most particular entry of ORDER that a module belongs to."""
+    return max((room for room in ORDER if name == room or name.startswith(room + ".")), key=len)
+
+
+def imported(path: Path) -> set[str]:
+    """Whole names, those of this collection as in ORDER."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            submodules = {name for name in inner if (PLUGINS / name.removeprefix(PREFIX).replace(".", "/")).with_suffix(".py").exists()}
+            found |= submodules or {node.module}
+    return {name.removeprefix(PREFIX).removeprefix("module_utils.") for name in found}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_downwards(path):
+    room = room_of(name_of(path))
+    for name in imported(path):
+        if name.startswith(("_", "plugin_utils", "modules")) and name not in sys.stdlib_module_names and room_of(name) != room:
+            assert ORDER.index(room_of(name)) > ORDER.index(room), f"{room} imports {name}, which is above it"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if name_of(path).split(".")[0] in PURE], ids=name_of)
+def test_pure(path):
+    assert not {name.partition(".")[0] for name in imported(path)} & WORLD
+
+
+def test_every_room_is_there():
+    assert {room_of(name_of(path)) for path in FILES} == set(ORDER)
