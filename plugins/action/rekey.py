@@ -89,7 +89,7 @@ class ActionModule(ActionBase):
         result = self._watched({**self._arguments, "new_key": new})
         if result.get("phase") == "aborted":
             escrow.unstage()
-        elif result.get("phase") == "finished" or self._scope == "tokens" and not result.get("failed"):
+        elif new and (result.get("phase") == "finished" or self._scope == "tokens" and not result.get("failed")):
             escrow.add(new, origin)
         return result
 

@@ -152,8 +152,8 @@ def predict(instance: Instance) -> Prediction:
         elif len(present) != wanted or any(container.status != "running" for container in present):
             started.append(name)
     if recreated:
-        present = {container.service for container in instance.containers()}
-        follow = followers(instance.config["services"], recreated, instance.compose.version()) & present
+        services = {container.service for container in instance.containers()}
+        follow = followers(instance.config["services"], recreated, instance.compose.version()) & services
         recreated.update({name: "recreated, since a service that it builds on is" for name in follow})
     return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
 

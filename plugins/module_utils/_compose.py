@@ -205,7 +205,7 @@ class Compose:
                               '{{.Label "%s"}}\t{{.Label "%s"}}' % (DIRECTORY_LABEL, PROJECT_LABEL)])
         found: dict[str, set[str]] = {}
         for line in answer.stdout.splitlines():
-            directory, unused, name = line.partition("\t")
+            directory, _tab, name = line.partition("\t")
             found.setdefault(os.path.realpath(directory), set()).add(name)
         return found
 

@@ -47,7 +47,7 @@ def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[s
         result = work(module)
     except AppwriteError as error:
         module.fail_json(msg=_without_odd_names(str(error), module), invocation=_invocation(module), **getattr(error, "details", {}))
-    except Exception as error:
+    except Exception as error:  # pylint: disable=broad-exception-caught  # a traceback could hold a secret
         module.fail_json(msg=unforeseen(error), invocation=_invocation(module))
     for warning in result.pop("warnings"):
         module.warn(_without_odd_names(warning, module))
@@ -149,7 +149,8 @@ class _Transaction:
                 "template (env.content)" % env_file.path)
 
     def _plan(self, before: Document) -> tuple[Document, dict[str, str | None], Any]:
-        base, requested, key = before, {}, None
+        base, key = before, None
+        requested: dict[str, str | None] = {}
         for setting, options in self._wishes:
             plan: Plan = setting.plan(self._installation({**base.values, **requested}), options)
             self._warnings += plan.warnings

@@ -36,7 +36,8 @@ class Server(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, project: Project) -> Server: ...
+    def of(cls, project: Project) -> Server:
+        ...
 
     @staticmethod
     def sequence(number: int) -> Any:
@@ -65,14 +66,16 @@ class Server(ABC):
         """Rows as document() spells them. They are there after end()."""
 
     @abstractmethod
-    def end(self) -> None: ...
+    def end(self) -> None:
+        ...
 
     @abstractmethod
     def keep(self, tables: Sequence[Table]) -> None:
         """Makes a copy to restore from, where no other program looks for anything."""
 
     @abstractmethod
-    def restore(self, tables: Sequence[Table]) -> None: ...
+    def restore(self, tables: Sequence[Table]) -> None:
+        ...
 
     @abstractmethod
     def names(self) -> set[str]:
@@ -119,7 +122,8 @@ class _Sql(Server):
         """Statements."""
 
     @abstractmethod
-    def _select(self, table: Table) -> str: ...
+    def _select(self, table: Table) -> str:
+        ...
 
     @abstractmethod
     def _cell(self, text: str) -> str | None:

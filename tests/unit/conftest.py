@@ -59,7 +59,11 @@ services:
 @pytest.fixture
 def key() -> Callable[[str], str]:
     """An encryption key that nobody would take for a real one; another letter makes another key."""
-    return lambda letter="a": (letter * 4 + "-not-a-real-key-") * 3
+
+    def make(letter: str = "a") -> str:
+        return (letter * 4 + "-not-a-real-key-") * 3
+
+    return make
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def _controls(findings: Iterable[tuple[int, dict[str, Any]]], today: date) -> li
         control: dict[str, Any] = dict(zip(shared, key))
         remedies = {status: Counter(finding["remedy"] for _number, finding in members if finding["status"] == status) for status in _TO_MEND}
         likely = remedies["fail"] or remedies["waived"] or remedies["unknown"]
-        control["remedy"] = min(likely, key=lambda remedy: (-likely[remedy], remedy), default=None)
+        control["remedy"] = min(((-count, remedy) for remedy, count in likely.items()), default=(0, None))[1]
         control["counts"] = Counter(finding["status"] for _number, finding in members)
         control["rows"] = _rows(members, control["remedy"], today)
         controls.append(control)

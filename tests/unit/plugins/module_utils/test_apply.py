@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _variables
@@ -136,7 +137,7 @@ def test_diff():
 # --- the whole, on answers of an engine ---
 
 
-READ = {}
+READ: dict[str, Any] = {}
 """What the real compose made of each `.env` that was read so far: the project is always the same one."""
 
 

@@ -218,7 +218,7 @@ def test_program_that_hangs(project, fake_docker, tmp_path):
     with pytest.raises(ProcessLookupError):  # nor does what it has started go on by itself
         for _unused in range(100):
             os.kill(child, 0)
-            if "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():
+            if "\nState:\tZ" in Path(f"/proc/{child}/status").read_text("utf-8"):
                 raise ProcessLookupError
             time.sleep(0.02)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 import typing as t
+from types import MappingProxyType
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import DotenvError, decode, encode, parse, quote
@@ -21,7 +22,7 @@ class Case(t.NamedTuple):
 
     text: str
     expected: dict[str, str] | int
-    environ: dict[str, str] = {}
+    environ: t.Mapping[str, str] = MappingProxyType({})
 
 
 # recorded from `docker compose --env-file F config --format json`, docker compose 2.26.1, on 2026-11-24
@@ -567,7 +568,7 @@ def test_quote_form(value: str, expected: str) -> None:
 def test_quote_at_random() -> None:
     chance = random.Random(2)
     for alphabet in ("aZ0_./:@%+,=-", "ab \\\"'$#{}\n\r\t`", "".join(map(chr, range(1, 0x300))) + "\u2028🔑"):
-        for unused in range(1000):
+        for _unused in range(1000):
             value = "".join(chance.choices(alphabet, k=chance.randrange(40)))
             assert parse("A=%s\nB=1\n" % quote(value)).values == {"A": value, "B": "1"}
 

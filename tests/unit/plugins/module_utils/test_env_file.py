@@ -357,7 +357,7 @@ def as_nobody(work):
             work()
         except AppwriteError as error:
             os.write(writer, str(error).encode())
-        except BaseException as error:
+        except BaseException as error:  # pylint: disable=broad-exception-caught  # the parent asserts it
             os.write(writer, repr(error).encode())
         finally:
             os._exit(0)

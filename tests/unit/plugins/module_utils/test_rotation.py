@@ -91,7 +91,9 @@ class Place:
         self.root = directory / "uploads"
         self.root.mkdir()
         self.journal = directory / "journal"
-        users = [{"password": OLD.seal(WORD), "codes": [OLD.seal(WORD), None]}, {"password": None, "codes": None}, {"password": OLD.seal(b""), "codes": []}]
+        users: list[dict[str, Any]] = [
+            {"password": OLD.seal(WORD), "codes": [OLD.seal(WORD), None]}, {"password": None, "codes": None},
+            {"password": OLD.seal(b""), "codes": []}]
         self.store = Memory({USERS: users, BUCKET: [self.file(f"file{number}.txt", WORD * number) for number in range(3)]}, transactional)
 
     def file(self, name: str, plain: bytes, cipher: Cipher = OLD, **values: Any) -> dict[str, Any]:

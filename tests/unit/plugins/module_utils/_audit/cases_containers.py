@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen, seen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._variables import NEWEST
 from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
 
@@ -32,9 +32,10 @@ def mounting(service: str, source: str, **parts: Any) -> Observation:
 
 
 def without(observation: Observation, *services: str) -> Observation:
-    left = {name: service for name, service in observation.config["services"].items() if name not in services}
-    return replace(observation, config={**observation.config, "services": left},
-                   containers=tuple(container for container in observation.containers if container.service not in services))
+    config = seen(observation.config)
+    left = {name: service for name, service in config["services"].items() if name not in services}
+    return replace(observation, config={**config, "services": left},
+                   containers=tuple(container for container in seen(observation.containers) if container.service not in services))
 
 
 def waited_for(observation: Observation, service: str) -> Observation:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Stored)
+    Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Stored, seen)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 
 KEY = "_APP_OPENSSL_KEY_V1"
@@ -52,19 +52,20 @@ def secured(release: str = _variables.NEWEST, values: Mapping[str, str | None] |
                         _noon(2027, 3, 1), None, True),
             {"TLSv1": False, "TLSv1.1": False, "TLSv1.2": True, "TLSv1.3": True}),
         escrow=Escrow(fingerprint(NOT_A_KEY), TODAY), stored=Stored(50, 0))
-    found = replace(found, containers=_containers(found.config))
+    found = replace(found, containers=_containers(seen(found.config)))
     return replace(found, **parts)
 
 
 def with_containers(observation: Observation, change: Callable[[Running], Running]) -> Observation:
     """The same with every container as C(change) makes it."""
-    return replace(observation, containers=tuple(change(container) for container in observation.containers))
+    return replace(observation, containers=tuple(change(container) for container in seen(observation.containers)))
 
 
 def with_service(observation: Observation, name: str, **parts: Any) -> Observation:
     """The same with these parts of one service of the compose file, and of its container where it has them too."""
-    services = {**observation.config["services"], name: {**observation.config["services"].get(name, {}), **parts}}
-    return replace(observation, config={**observation.config, "services": services})
+    config = seen(observation.config)
+    services = {**config["services"], name: {**config["services"].get(name, {}), **parts}}
+    return replace(observation, config={**config, "services": services})
 
 
 def _config(release: str, values: Mapping[str, str]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ CASES = [
     for file in GROUP_FILES for control, statuses in file.CASES.items() for status, cases in statuses.items() for name, case in cases.items()]
 WITHOUT_DOCKER = {control for file in GROUP_FILES for control in getattr(file, "WITHOUT_DOCKER", ())}
 ABOUT_THE_RELEASE = {control for file in GROUP_FILES for control in getattr(file, "ABOUT_THE_RELEASE", ())}
-PUBLIC = {default for name in _variables.names() for default in _variables.get(name).public_defaults}
+PUBLIC = {default for name in _variables.names() if (variable := _variables.get(name)) for default in variable.public_defaults}
 UNSEEN = Unseen("it was not looked at")
 PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored")
 TYPED = re.compile(
