@@ -17,7 +17,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import SEVERITIES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, outline, report, visible
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.junit import junit

@@ -17,7 +17,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import CIPHER_BYTES, fingerprint, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 

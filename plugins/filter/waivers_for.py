@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
 
 _KEYS = ("control", "hosts", "justification", "expires")
 _IDS = [control.id for control in CONTROLS]

@@ -16,7 +16,8 @@ import sys
 import time
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import SEVERITIES, STATUSES, metrics
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import metrics
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, STATUSES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._auditor import AUDIT_OPTIONS, examine
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen

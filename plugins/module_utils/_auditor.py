@@ -10,8 +10,8 @@ import datetime
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _third_parties
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import CONTROLS, Waiver, audit, score, worst
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, audit, score, worst
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen, Waiver
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._observe import day, observe

@@ -17,7 +17,7 @@ import secrets
 from typing import Any, Dict, List, Match, Optional, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Value
 
 try:
     from cryptography.exceptions import InvalidTag

@@ -16,7 +16,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Evidence, Published
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Published
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, in_force
 
 PROJECT_OPTIONS: dict[str, dict[str, Any]] = {

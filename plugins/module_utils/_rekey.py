@@ -34,7 +34,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key, generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, fingerprint, in_force, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files

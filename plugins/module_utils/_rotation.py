@@ -16,7 +16,7 @@ from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, Nam
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Change, Row, Store, Table, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table, Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
 
 MIXED, EMPTY = "mixed", "empty"

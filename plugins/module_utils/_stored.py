@@ -13,8 +13,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import P
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Report, Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import generate
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Row, Store, mariadb, mongodb, postgresql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mariadb, mongodb, postgresql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row, Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Look
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mariadb import MariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mongodb import MongoDB

@@ -17,8 +17,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import (
-    Installation, Plan, Refusal, console_access, encryption_key, https, variables)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
 
 BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {

@@ -11,7 +11,8 @@ import subprocess
 from datetime import date, timedelta
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import CONTROLS, STATUSES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import STATUSES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 from testbed._base import clean_environ, run
 

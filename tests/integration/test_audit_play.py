@@ -15,7 +15,7 @@ import subprocess
 import jsonschema
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import SEVERITIES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES
 
 from integration.support import CHECKOUT, Play, _secrets_in, assert_no_leak, playbook, set_env, small, tree
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import ALPHABET
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import ALPHABET
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 from testbed._base import run
 from testbed.dataset import Dataset

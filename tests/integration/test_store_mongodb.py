@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Change, Row, StoreError, Table, mongodb
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, StoreError, Table
 from testbed._base import run
 from testbed._servers import MongoDB
 from testbed.dataset import Dataset, _Php

@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Change, Row, StoreError, Table, _session, _sql, mariadb, postgresql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import _session, _sql, mariadb, postgresql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
 from testbed._base import run
 from testbed.dataset import Dataset

@@ -18,7 +18,8 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Evidence, Installation, encryption_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Installation
 
 try:
     from ansible.module_utils.testing import patch_module_args

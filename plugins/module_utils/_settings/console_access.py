@@ -10,7 +10,7 @@ import ipaddress
 import re
 from typing import Any, Mapping
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "root_only": {"type": "bool"},

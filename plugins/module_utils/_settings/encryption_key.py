@@ -17,7 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _variable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import (
     ALPHABET, Evidence, Installation, Key, Plan, Refusal, generate)
 
 NAME = _variables.KEY

@@ -10,7 +10,7 @@ import ipaddress
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Published, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Published, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "force": {"type": "bool", "default": True},

@@ -11,7 +11,7 @@ from typing import Any, Mapping
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Installation, Plan, Refusal, generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal, generate
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "variables": {"type": "dict", "default": {}, "no_log": False},

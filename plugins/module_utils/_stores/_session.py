@@ -15,7 +15,7 @@ import subprocess
 from contextlib import suppress
 from typing import Dict, List, Mapping, NoReturn, Sequence, Union
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import StoreError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import StoreError
 
 LOCK_TIMEOUT = 60
 """seconds to wait for the end of another session"""

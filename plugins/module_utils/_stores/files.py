@@ -23,7 +23,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, NEITHER, OLD, PLAIN, VERSION, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Row
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row
 
 _UPLOADS = "/storage/uploads/"
 """where the containers have it"""

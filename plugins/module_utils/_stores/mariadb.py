@@ -10,7 +10,7 @@ import os
 import time
 from typing import List, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, LOST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 from typing import List, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, LOST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore
 

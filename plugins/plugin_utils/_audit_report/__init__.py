@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import CONTROLS, SEVERITIES, STATUSES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, STATUSES
 
 WHEN = "%Y-%m-%dT%H:%M:%SZ"
 _FIELDS = ("id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference")

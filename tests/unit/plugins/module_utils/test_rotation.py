@@ -21,7 +21,7 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import Change, Row, Store, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
 
 OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher("NotARealOtherKey")

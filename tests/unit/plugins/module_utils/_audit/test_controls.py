@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import CONTROLS, GROUPS, SEVERITIES, STATUSES, audit
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, audit
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import GROUPS, SEVERITIES, STATUSES, Observation, Unseen
 from unit.plugins.module_utils._audit.observations import secured
 
 RELEASES = _variables.RELEASES

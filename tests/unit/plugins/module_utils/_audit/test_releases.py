@@ -10,7 +10,7 @@ import re
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import SEVERITIES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._releases import LOOKED_UP, VULNERABILITIES, vulnerabilities
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Refusal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access as setting
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Refusal
 
 ROOT, EMAILS, IPS = setting.ROOT, setting.EMAILS, setting.IPS
 

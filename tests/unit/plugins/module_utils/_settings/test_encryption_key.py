@@ -11,8 +11,8 @@ import secrets
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import unseal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Refusal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key as setting
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Refusal
 
 NAME = setting.NAME
 PUBLIC = "your-secret-key"

@@ -11,8 +11,8 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import Refusal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import variables as setting
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Refusal
 
 KEY = "_APP_OPENSSL_KEY_V1"
 PUBLIC = "your-secret-key"

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Settings: one file per wish. Each has C(OPTIONS), an argument spec, and C(plan(installation, options)), a pure function."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+ALPHABET = string.ascii_letters + string.digits
+"""Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""
+
+
+def generate(length: int) -> str:
+    """From the system's cryptographic generator."""
+    return "".join(secrets.choice(ALPHABET) for _unused in range(length))
+
+
+class Refusal(AppwriteError):
+    """The wish cannot be granted safely; the message says what was found, why it stops and what to do."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Whether an installation holds data, and how that is known."""
+
+    state: str
+    """V(yes), V(no) or V(unknown)"""
+    reason: str
+    never_started: bool = False
+    """not even the database has been created, so its own credentials are free too"""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is said about an encryption key in public."""
+
+    state: str
+    fingerprint: str | None
+    effective_bits: int
+    sealed: str | None = None
+    """the key itself, for the one who asked for it with a password"""
+
+    def public(self) -> dict[str, Any]:
+        sealed = {} if self.sealed is None else {"sealed": self.sealed}
+        return {"state": self.state, "fingerprint": self.fingerprint, "effective_bits": self.effective_bits, **sealed}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the proxy of the project publishes, as far as HTTPS is concerned. C(None) where there is no proxy to look at."""
+
+    ports: Mapping[int, int]
+    """container port to host port"""
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What a setting may know: plain values, and questions that are only asked where the answer matters."""
+
+    release: str
+    values: Mapping[str, str]
+    """what C(.env) says now, as compose reads it"""
+    holds_data: Callable[[], Evidence]
+    container_keys: Callable[[], Mapping[str, tuple[str, ...]]]
+    """encryption key to the services whose containers were created with it; the empty string where they have none"""
+    published: Published | None = None
+    exists: bool = True
+    """whether there is a C(.env) at all"""
+    databases: tuple[str, ...] = ()
+    """the database services of the project"""
+    directory: str = ""
+    """of the project"""
+
+
+@dataclass
+class Plan:
+    """What a setting wants: the values that must be in force afterwards (C(None) for no such variable)."""
+
+    changes: dict[str, str | None] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    key: Key | None = None
+    content: str | None = None
+    """a whole new file, in which C(changes) are then made"""
+    kept: dict[str, str | None] = field(default_factory=dict)
+    """what of the old file outlives C(content); another setting may still change it"""
