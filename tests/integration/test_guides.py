@@ -22,7 +22,7 @@ from testbed.dataset import Dataset
 from testbed.tools import community
 
 from integration.installer import Installer
-from integration.support import CHECKOUT, HTTPS, KEY, NOT_A_KEY, SMALL, Stack, official, set_env, small, type_in, without
+from integration.support import CHECKOUT, HTTPS, KEY, NOT_A_KEY, SMALL, Stack, _secrets_in, assert_no_leak, official, set_env, small, type_in, without
 
 PAGES = CHECKOUT / "docs" / "docsite" / "rst"
 BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n(?: +:caption: (.*)\n)?\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
@@ -206,6 +206,9 @@ def test_awx(reader):
     reader.prepare()
     reader.read("awx")
     reader.stack.assert_in_force()
+    written = "".join(path.read_text() for path in (reader.place / "runner" / "artifacts").rglob("*") if path.is_file())
+    assert "Secure the .env" in written
+    assert_no_leak(written, _secrets_in(reader.stack.directory))
     specs = yaml.safe_load((CHECKOUT / "roles" / "appwrite_security" / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     [survey] = (json.loads(block.text) for block in blocks("awx") if block.language == "json")
     for question in survey["spec"]:
