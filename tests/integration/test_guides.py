@@ -225,9 +225,9 @@ def test_community_docker(reader):
     reader.stack.assert_in_force()
 
 
-@small("guides")
+@small("guides-lost-key")
 def test_lost_key(reader):
-    """The last one: it leaves data behind."""
+    """On a project of its own, since it leaves data behind."""
     reader.prepare()
     reader.secure()
     key = reader.stack.env()[KEY]
