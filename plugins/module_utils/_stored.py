@@ -10,6 +10,7 @@ import os
 from typing import Any, Callable, List, NamedTuple, Optional
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import PLAIN, Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Report, Rotation
@@ -89,7 +90,12 @@ def uploads_of(instance: Instance) -> str:
             return str(mount["source"])
         if mount.get("target") == "/storage/uploads":
             name = (instance.config["volumes"].get(mount["source"]) or {}).get("name", mount["source"])
-            path = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", name], tolerate=True).stdout.strip()
+            try:
+                path = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", name]).stdout.strip()
+            except ComposeError as error:
+                if error.kind != "failed":
+                    raise
+                path = ""
             if path and os.path.isdir(path):
                 return path
             raise AppwriteError(

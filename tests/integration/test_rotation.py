@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import ALPHABET
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
-from testbed._base import run
+from testbed._base import clean_environ, run
 from testbed.dataset import Dataset
 
 from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, on, playbook, refuse, set_env, succeed, type_in
@@ -255,6 +255,13 @@ def test_refused_key_that_opens_nothing(loaded):
         set_env(loaded.stack.directory, **{KEY: OLD})
         loaded.stack.project.up()
         loaded.stack.project.wait()
+
+
+@on(REFUSED)
+def test_refused_dead_engine(loaded):
+    for options in ({"scope": "values", "new_key": NEW}, {"scope": "verify"}):
+        message = refuse("rekey", {**loaded.stack.arguments, **options}, environ={**clean_environ(), "DOCKER_HOST": "unix:///nonexistent.sock"})
+        assert message.startswith("the Docker Engine does not answer; start it")
 
 
 @on(REFUSED)
