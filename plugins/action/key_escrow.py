@@ -42,6 +42,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail("encryption_key: is not a dictionary; give the options of selfhost.appwrite.encryption_key")
         self._own = checked.validated_parameters
         if self._own["escrow"] == "off":
+            self._require_one_key("without an escrow each would get one of its own")
             return self._secure()
         if not self._own["escrow_file"]:
             raise AnsibleActionFail("escrow_file: is missing; name a file on the controller, or set escrow to off")
@@ -56,12 +57,16 @@ class ActionModule(ActionBase):
         missing = "the encryption key cannot be kept in %s, since Ansible was given no vault secret: %s" % (escrow.path, HOW)
         if self._own["escrow"] == "required":
             raise AnsibleActionFail("escrow: %s. Nothing was changed" % missing)
-        if self._own["cluster"] and self._given is None:
-            raise AnsibleActionFail("cluster: its hosts need one key, and %s; or pass the key. Nothing was changed" % missing)
+        self._require_one_key(missing)
         result = self._secure()
         if _has_own_key(result):
             result.setdefault("warnings", []).append("%s%s. Until then, losing .env loses the data" % (missing[:1].upper(), missing[1:]))
         return dict(result, escrow={"state": "none", "file": escrow.path})
+
+    def _require_one_key(self, missing: str) -> None:
+        options = self._arguments.get("encryption_key") or {}
+        if self._own["cluster"] and options.get("key") is None and options.get("escrowed") is None:
+            raise AnsibleActionFail("cluster: its hosts need one key, and %s; or pass the key. Nothing was changed" % missing)
 
     def _with(self, escrow: Escrow) -> dict[str, Any]:
         settled = self._is_settled(escrow)

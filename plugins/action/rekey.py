@@ -70,8 +70,11 @@ class ActionModule(ActionBase):
         origin = {name: str(value) for name, value in {
             "host": self._task_vars.get("inventory_hostname"), "project_src": self._arguments.get("project_src")}.items() if value}
         if foreseen.get("phase") not in _UNFINISHED and escrow.pending == old:  # the last run ended on the host, and was cut off from here
+            before, now = escrow.key, {name: value for name, value in foreseen["key"].items() if name != "sealed"}
             escrow.add(old, origin)
-            return dict(foreseen, changed=True, phase="finished" if self._scope == "values" else "written")
+            return dict(
+                foreseen, changed=True, phase="finished" if self._scope == "values" else "written", new_key=now,
+                key={"fingerprint": fingerprint(before) if before else None, "public": before is None})
         if escrow.key is None and not foreseen["key"]["public"]:
             escrow.add(old, origin)
         if escrow.key not in (None, old) and escrow.key != escrow.pending:

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 ---
 name: audit_program
 short_description: Pack the audit into one file that runs without Ansible
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:

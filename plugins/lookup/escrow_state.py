@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 ---
 name: escrow_state
 short_description: Tell which encryption key an escrow file holds, without the key
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:

@@ -8,12 +8,13 @@ DOCUMENTATION = r"""
 ---
 name: escrowed_key
 short_description: Read an encryption key from its escrow file
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
   - Returns the encryption key that is in force in an escrow file, as M(selfhost.appwrite.key_escrow) writes it.
-  - The file is opened with the vault secrets that Ansible was started with. Use it in tasks with C(no_log).
+  - The file is opened with the vault secrets that Ansible was started with. Use it in tasks with C(no_log), unless the
+    option that takes it hides its value, as O(selfhost.appwrite.encryption_key#module:escrowed) does.
 options:
   _terms:
     description: Escrow files on the controller.

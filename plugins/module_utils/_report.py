@@ -32,6 +32,7 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
     state = "absent" if not key else "placeholder" if _variables.is_public_default(_variables.KEY, key) else "present"
     return {
         "changed": False,
+        "env_file": env_file.path,
         "release": instance.release,
         "project": instance.project,
         "services": services,

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: apply
 short_description: Apply the .env file of a self-hosted Appwrite and verify it in every container
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:

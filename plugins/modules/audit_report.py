@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: audit_report
 short_description: Write the audits of many hosts as reports on the controller
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
@@ -45,7 +45,7 @@ options:
         type: raw
   keep:
     description:
-      - How many reports stay in C(history), this one included. Of V(0) none is kept, and none is removed.
+      - How many reports stay in C(history), this one included. With V(0) this one is not kept, and none is removed.
     type: int
     default: 90
   fail_on:
@@ -112,7 +112,7 @@ report:
   sample:
     path: /home/ada/servers/appwrite-audit/report.html
     generated_at: "2026-11-24T03:17:00Z"
-    hosts: {"one": {"score": 40, "critical": 1, "high": 0, "medium": 2, "low": 0, "unknown": 0, "waived": 1, "pass": 41, "not_applicable": 5}}
+    hosts: {"one": {"score": 40, "critical": 1, "high": 0, "medium": 2, "low": 0, "unknown": 0, "waived": 1, "pass": 58, "not_applicable": 5}}
     failing: {"one": ["encryption.key_not_public"]}
     pending: []
 """

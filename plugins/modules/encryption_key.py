@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: encryption_key
 short_description: Set the encryption key of a self-hosted Appwrite when it is absent
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:

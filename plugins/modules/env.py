@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: env
 short_description: Set any variables of a self-hosted Appwrite, checked against the catalogue of its release
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: https
 short_description: Force HTTPS for a self-hosted Appwrite
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: instance_info
 short_description: Tell what is known of a self-hosted Appwrite
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
@@ -43,6 +43,11 @@ release:
   type: str
   returned: success
   sample: 1.9.6
+env_file:
+  description: The path of the C(.env) file.
+  type: str
+  returned: success
+  sample: /opt/appwrite/.env
 project:
   description: The name of the compose project; empty where C(docker compose) is not installed.
   type: str

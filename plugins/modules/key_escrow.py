@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: key_escrow
 short_description: Secure the .env file and keep its encryption key in an escrow file on the controller
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
@@ -38,7 +38,7 @@ options:
   cluster:
     description:
       - The name of a group of hosts that share one database and so one encryption key, and that are given the same O(escrow_file).
-      - The first host's key goes to all; a host with another key is refused. Needs a vault secret, or O(encryption_key) with a key.
+      - The first host's key goes to all; a host with another key is refused. Needs an escrow, or O(encryption_key) with a key.
     type: str
   encryption_key:
     description: See O(selfhost.appwrite.security#module:encryption_key).

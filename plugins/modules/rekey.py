@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: rekey
 short_description: Open every stored value with the encryption key, or seal it anew under another one
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:

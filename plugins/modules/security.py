@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: security
 short_description: Secure the .env file of a self-hosted Appwrite in one transaction
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:

@@ -40,8 +40,8 @@ def test_as_many_as_stated(directory):
     assert backups(directory) == list(made)[-3:]
     for path in backups(directory):
         assert path.read_bytes() == made[path] and stat.S_IMODE(path.stat().st_mode) == 0o600
-        done = type_in(line("cp").partition(" && ")[0].replace(NAME, path.name), directory)
-        assert done.returncode == 0, done.stderr
+        done = type_in(line("cmp").rpartition(" && ")[0].replace(NAME, path.name), directory)
+        assert done.returncode == 0, done.stdout + done.stderr
         assert (directory / ".env").read_bytes() == made[path]
         assert stat.S_IMODE((directory / ".env").stat().st_mode) == 0o644, "the way back leaves the mode to the user"
 
@@ -56,6 +56,7 @@ def test_last_copy_of_a_key_stays(directory):
     assert len(kept) == 1 and last in kept[0].read_text()
     without(directory, KEY, f"{KEY}=\n")
     assert succeed("encryption_key", lost)["key"]["fingerprint"] != key
+    assert type_in(line("cmp").replace(NAME, kept[0].name), directory).returncode == 1
     for locale in ("fr", "it", "es"):
         succeed("env", {**lost, "variables": {"_APP_LOCALE": locale}})
     assert kept[0] in backups(directory) and len(backups(directory)) == 2
@@ -73,7 +74,7 @@ def test_put_back_and_applied(stack, tmp_path):
     """The two lines of README.md, word for word."""
     set_env(stack.directory, _APP_LOCALE="de")
     succeed("apply", stack.arguments)
-    for program in ("cp", "ansible"):
+    for program in ("cmp", "ansible"):
         old = (stack.directory / ".env").read_bytes()
         changed = succeed("env", {**stack.arguments, "variables": {"_APP_LOCALE": "fr"}})
         succeed("apply", stack.arguments)

@@ -316,9 +316,10 @@ def test_cluster_takes_the_key_that_the_first_host_has(directory, tmp_path):
     assert set(cluster.keys_on_hosts()) == {OWN_KEY}
 
 
-def test_cluster_without_a_vault_secret(directory, tmp_path):
+def test_cluster_without_an_escrow(directory, tmp_path):
     cluster = _fleet(directory, tmp_path, 2, appwrite_security_cluster="shop")
-    assert "need one key" in cluster.run(vault=False).output and not cluster.keys_on_hosts()
+    for options in ({"vault": False}, {"escrow": "off"}):
+        assert "need one key" in cluster.run(**options).output and not cluster.keys_on_hosts()
     assert cluster.run(vault=False, encryption_key=OWN_KEY).rc == 0 and cluster.keys_on_hosts() == [OWN_KEY, OWN_KEY]
 
 
@@ -355,6 +356,7 @@ def test_drill(stack, directory, tmp_path):
     controller = Controller(tmp_path / "controller", {"one": stack.directory})
     assert controller.run(apply=True).rc == 0
     before = tree(stack.directory), tree(controller.directory), stack.ids()
+    assert controller.run("--check", playbook="drill").rc == 0
     play = controller.run(playbook="drill")
     assert play.rc == 0 and play.recap["changed"] == 0, play.output
     [entry] = controller.entries()

@@ -249,7 +249,7 @@ TESTED_ELSEWHERE = {
     r"# safe-(read|write)\.yml\n": "test_escrow.py, test_a_safe_of_your_own",
     r"(ansible-vault view|cd /opt/appwrite) ": "test_escrow.py, test_everything_lost_but_the_inventory",
     r"ansible-playbook selfhost\.appwrite\.rotate ": "test_rotation.py, test_guide",
-    r"(cp|ansible appwrite .*) ?.*\.env\.20261124T030000Z\.bak": "test_backups.py, test_put_back_and_applied",
+    r"(cmp|ansible appwrite .*) ?.*\.env\.20261124T030000Z\.bak": "test_backups.py, test_put_back_and_applied",
 }
 
 

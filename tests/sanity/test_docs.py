@@ -20,6 +20,7 @@ from sanity.support import ROOT, WORK, check
 
 DOCS = WORK / "docs"
 SITE = DOCS / "html"
+PICTURES = "https://raw.githubusercontent.com/ansible-collections/selfhost.appwrite/main/docs/images/"
 COPY = DOCS / "ansible_collections" / "selfhost" / "appwrite"
 
 
@@ -77,11 +78,11 @@ def _dead_links(paths: list[Path]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def site(collection_copy, checker_environment) -> Path:
-    """Built from a copy in which what is not released yet is in the changelog."""
+    """Built from a copy in which what is not released yet is in the changelog, with the pictures of this checkout."""
     shutil.rmtree(DOCS, ignore_errors=True)
     shutil.copytree(collection_copy, COPY, symlinks=True)
     environment = {**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(DOCS)}
-    if any((COPY / "changelogs" / "fragments").iterdir()):
+    if any(COPY.glob("changelogs/fragments/*.yml")):
         check("antsibull-changelog", "release", "--update-existing", cwd=COPY, env=environment)
     (DOCS / "rst").mkdir(mode=0o755)
     check(
@@ -89,6 +90,8 @@ def site(collection_copy, checker_environment) -> Path:
         "--cleanup", "everything", "--dest-dir", DOCS / "rst", "selfhost.appwrite", cwd=COPY, env=environment,
     )
     shutil.copytree(COPY / "docs" / "images", SITE / "images")
+    for guide in (DOCS / "rst" / "docsite").glob("*.rst"):
+        guide.write_text(guide.read_text("utf-8").replace(PICTURES, "../images/"), "utf-8")
     check("sphinx-build", "--fail-on-warning", "--keep-going", "-c", "docs", DOCS / "rst", SITE, cwd=COPY, env=environment)
     return SITE
 

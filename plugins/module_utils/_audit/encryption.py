@@ -24,7 +24,7 @@ PROOF_HOLDS = datetime.timedelta(days=90)
 _NO_KEY = "there is no encryption key"
 _SECURE = "ansible-playbook selfhost.appwrite.secure"
 _DRILL = "ansible-playbook selfhost.appwrite.drill"
-_ROTATE = "ansible-playbook selfhost.appwrite.rotate%s (seals everything anew)"
+_ROTATE = "ansible-playbook selfhost.appwrite.rotate%s --check"
 
 
 def _key(value: str) -> str:

@@ -50,7 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 FORGERY = (
     "%s is the public default of Appwrite's installer: anyone who can reach the API can forge an administrator with it "
     "(appwrite/appwrite#13769)." % NAME)
-_ROTATE = "ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src="
+_REHEARSE = "ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=%s --check"
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
 
@@ -195,7 +195,7 @@ def _absent(installation: Installation, current: str, given: str | None, length:
         "%s is absent, and %s. A new key would make everything stored under the old one unreadable. %s"
         % (NAME, evidence.reason,
            "Pass the old key as `key`: look in backups of .env (.env.*.backup), in your password store, on a replica"
-           if evidence.state == "yes" else "Make the database answer (docker compose up -d) and run again, or pass the old key as `key`"))
+           if evidence.state == "yes" else "Let the database answer, starting nothing else, and run again, or pass the old key as `key`"))
 
 
 def _from_containers(installation: Installation, current: str, given: str | None, key: str, services: tuple[str, ...]) -> Plan:
@@ -218,13 +218,13 @@ def _placeholder_in_use(installation: Installation, current: str, given: str | N
     if evidence.state == "unknown":
         raise Refusal(
             "%s is the public default, and %s. It is replaced only where the installation provably holds no data. "
-            "Make the database answer (docker compose up -d) and run again, or keep it with placeholder=keep" % (NAME, reason))
+            "Let the database answer and run again, or keep it with placeholder=keep" % (NAME, reason))
     if given is not None:
         raise Refusal(
             "key: %s is the public default and in use: %s. Another key would make that data unreadable. Leave `key` out" % (NAME, reason))
     return Plan(
-        warnings=["%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, run: %s%s" % (
-            FORGERY, reason, _ROTATE, installation.directory)],
+        warnings=["%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, rehearse first: %s" % (
+            FORGERY, reason, _REHEARSE % installation.directory)],
         key=describe("placeholder_kept", current))
 
 
