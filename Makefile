@@ -6,6 +6,7 @@
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST := .venv/bin/pytest
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/pycache
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16

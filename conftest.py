@@ -31,7 +31,10 @@ def _link_collection() -> None:
     fresh.replace(link)
 
 
-sys.pycache_prefix = sys.pycache_prefix or str(WORK / "pycache")
+# Everything that the tests start is compiled once, away from the checkout.
+sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(WORK / "pycache"))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(WORK / "hypothesis"))
 _link_collection()
 sys.path[:0] = [str(IMPORT), str(ROOT / "tests")]

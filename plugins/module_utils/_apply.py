@@ -77,15 +77,23 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
             instance.compose_files({})
             raise AppwriteError("env_file: %s does not exist. Run Appwrite's installer first" % env_file.path)
         instance.load(document)
-        if not instance.checked:
-            raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
-        if module.params["rollback_file"] is None or module.check_mode:
+        instance.require_compose()
+        if module.params["rollback_file"] is None:
             return dict(_applied(module, instance, document), backup_file=None)
-        document, backup_file, kept = _put_back(instance, env_file, document, module.params["rollback_file"])
-        prune_backups(env_file, document, keep)
+        data, kept = _way_back(instance, document, module.params["rollback_file"])
+        document = parse(decode(data), instance.compose.environment)
+        backup_file = None
+        replaced = data != env_file.data
+        if replaced and not module.check_mode:
+            backup_file = env_file.replace(data, True)
+            prune_backups(env_file, document, keep)
+        instance.load(document, data)
         try:
-            return dict(_applied(module, instance, document), backup_file=backup_file)
+            result = _applied(module, instance, document)
+            return dict(result, backup_file=backup_file, changed=replaced or result["changed"])
         except AppwriteError as error:
+            if module.check_mode:
+                raise
             raise ApplyError(
                 "%s was put back%s, but could not be applied: %s" % (module.params["rollback_file"], kept and "; " + kept, error),
                 **getattr(error, "details", {})) from None
@@ -303,9 +311,9 @@ def _diff(before: Sequence[Container], prediction: Prediction) -> dict[str, str]
     return {"before_header": "containers", "after_header": "containers", "before": "".join(old), "after": "".join(new)}
 
 
-def _put_back(instance: Instance, env_file: EnvFile, document: Document, path: str) -> tuple[Document, str | None, str]:
-    """Replaces the file by a backup of it. A key that a container may have run with is kept, and why: data may be sealed with it."""
-    backup = EnvFile(path)
+def _way_back(instance: Instance, document: Document, path: str) -> tuple[bytes, str]:
+    """The file as a backup of it has it. A key that a container may have run with is kept, and why: data may be sealed with it."""
+    backup = EnvFile(path, "rollback_file")
     backup.read()
     if not backup.exists:
         raise AppwriteError("rollback_file: %s does not exist" % path)
@@ -316,10 +324,7 @@ def _put_back(instance: Instance, env_file: EnvFile, document: Document, path: s
     if kept:
         data = encode(old.edit({_variables.KEY: key}, _variables.kin))
         instance.warnings.append(kept)
-    backup_file = env_file.replace(data, True) if data != env_file.data else None
-    restored = parse(decode(data), instance.compose.environment)
-    instance.load(restored)
-    return restored, backup_file, kept
+    return data, kept
 
 
 def _why_kept(instance: Instance, key: str) -> str:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import IO, Any, Iterable, Mapping, Sequence
@@ -86,26 +87,34 @@ class Mask:
         self._secrets: set[str] = set()
         self._names: set[str] = set()
         self._starts: dict[str, set[str]] | None = None
+        self._lock = threading.Lock()
 
     def add(self, secrets: Iterable[str], names: Iterable[str] = ()) -> None:
         """C(names) are variables that a secret seems to refer to: pieces of it, which compose prints in quotation marks."""
-        self._names |= {form for name in names for form in ('"%s"' % name, '\\"%s\\"' % name)}
-        self._secrets |= {part for secret in secrets for part in [secret, secret.strip()] + secret.splitlines()}
-        self._starts = None
+        with self._lock:
+            self._names |= {form for name in names for form in ('"%s"' % name, '\\"%s\\"' % name)}
+            self._secrets |= {part for secret in secrets for part in [secret, secret.strip()] + secret.splitlines()}
+            self._starts = None
 
     def __call__(self, text: str) -> str:
-        if self._starts is None:
-            self._starts = {}
-            for piece in self._names.union(*map(_pieces, self._secrets)):
-                if len(piece) >= _MASKED:
-                    self._starts.setdefault(piece[:_MASKED], set()).add(piece)
+        starts = self._known()
         shown, end = [], 0
         for start, character in enumerate(text):
-            found = [len(piece) for piece in self._starts.get(text[start:start + _MASKED], ()) if text.startswith(piece, start)]
+            found = [len(piece) for piece in starts.get(text[start:start + _MASKED], ()) if text.startswith(piece, start)]
             if start >= end:
                 shown.append("********" if found else character)
             end = max([end] + [start + length for length in found])
         return "".join(shown)
+
+    def _known(self) -> dict[str, set[str]]:
+        """The first characters of each piece to the pieces."""
+        with self._lock:
+            if self._starts is None:
+                self._starts = {}
+                for piece in self._names.union(*map(_pieces, self._secrets)):
+                    if len(piece) >= _MASKED:
+                        self._starts.setdefault(piece[:_MASKED], set()).add(piece)
+            return self._starts
 
 
 def _pieces(text: str) -> set[str]:
@@ -186,7 +195,7 @@ class Compose:
         return dict((line.split(None, 1) + [""])[:2] for line in lines if line.strip())
 
     def up(self, timeout: float, pull: str) -> str:
-        """C(docker compose up -d). Returns compose's warnings, masked. Raises ComposeError when it fails or takes longer than C(timeout) seconds."""
+        """C(docker compose up -d). Returns what compose prints, masked. Raises ComposeError when it fails or takes longer than C(timeout) seconds."""
         policy = [] if pull == "policy" else ["--pull", pull]
         return self.mask(self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + policy, timeout=timeout).stderr)
 
@@ -233,16 +242,16 @@ class Compose:
 
     def docker(self, arguments: Sequence[str], script: str | None = None, timeout: float = _QUESTION_TIMEOUT,
                tolerate: bool = False) -> subprocess.CompletedProcess[str]:
-        return self._run(["docker"] + list(arguments), (script or "").encode(), timeout, tolerate)
+        return self._run(["docker"] + list(arguments), arguments[0], (script or "").encode(), timeout, tolerate)
 
     def _compose(
         self, arguments: Sequence[str], candidate: bytes | None = None, timeout: float = _QUESTION_TIMEOUT
     ) -> subprocess.CompletedProcess[str]:
         named = self._env_file if candidate is None else "/dev/stdin"
         command = ["docker", "compose", "--ansi", "never"] + (["--env-file", named] if named else []) + self._options
-        return self._run(command + list(arguments), candidate or b"", timeout, False)
+        return self._run(command + list(arguments), "compose " + arguments[0], candidate or b"", timeout, False)
 
-    def _run(self, command: list[str], stdin: bytes, timeout: float, tolerate: bool) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: list[str], verb: str, stdin: bytes, timeout: float, tolerate: bool) -> subprocess.CompletedProcess[str]:
         try:
             with _in_memory(stdin) as stream:
                 process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows neither a time limit nor a file as standard input
@@ -258,29 +267,29 @@ class Compose:
             stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             _end(process)
-            raise ComposeError("failed", "docker %s did not end within %d seconds" % (_verb(command), timeout)) from None
+            raise ComposeError("failed", "docker %s did not end within %d seconds" % (verb, timeout)) from None
         done = subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
         if done.returncode and not tolerate:
-            raise self._error(command, done.stderr)
+            raise self._error(verb, done.stderr)
         return done
 
-    def _error(self, command: list[str], stderr: str) -> ComposeError:
+    def _error(self, verb: str, stderr: str) -> ComposeError:
         lower = stderr.lower()
         if "permission denied while trying to connect" in lower or "dial unix" in lower and "permission denied" in lower:
             return ComposeError("denied", "this user may not talk to the Docker Engine; use become, or add the user to the group docker")
         if any(sign in lower for sign in _NO_ENGINE):
             return ComposeError("unreachable", "the Docker Engine does not answer; start it (systemctl start docker) and run again")
-        if command[1] == "compose" and any(sign in lower for sign in _NO_PLUGIN):
+        if verb.startswith("compose") and any(sign in lower for sign in _NO_PLUGIN):
             return ComposeError("missing", "docker compose is not installed on this host; install the compose plugin, 2.18 or newer")
-        kind = "rejected" if "config" in command else "failed"
+        kind = "rejected" if verb == "compose config" else "failed"
         said = "; ".join(self.mask(_without_values(_without_decoration(stderr))).splitlines()[-5:])
         what = "rejects the project" if kind == "rejected" else "failed"
-        return ComposeError(kind, "docker %s %s: %s" % (_verb(command), what, said or "it gave no reason"))
+        return ComposeError(kind, "docker %s %s: %s" % (verb, what, said or "it gave no reason"))
 
 
 def _in_memory(data: bytes) -> IO[bytes]:
-    """A file without a name: unlike a pipe, compose may open it more than once."""
-    stream = os.fdopen(os.memfd_create("stdin"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
+    """A file without a name: unlike a pipe, compose may open it more than once. A Python built for glibc before 2.27 makes it on the memory's file system."""
+    stream = os.fdopen(os.memfd_create("stdin"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile(dir="/dev/shm")
     stream.write(data)
     stream.flush()
     stream.seek(0)
@@ -353,11 +362,6 @@ def _unescaped(value: Any) -> Any:
     if isinstance(value, list):
         return [_unescaped(inner) for inner in value]
     return value.replace("$$", "$") if isinstance(value, str) else value
-
-
-def _verb(command: Sequence[str]) -> str:
-    words = [word for word in command[1:] if word in ("compose", "config", "up", "version", "ps", "inspect", "exec", "logs", "volume", "image")]
-    return " ".join(words[:2])
 
 
 def _without_decoration(text: str) -> str:

@@ -57,10 +57,11 @@ def reason(error: OSError) -> str:
 
 
 class EnvFile:
-    """One C(.env). C(path) is what the user named; a symbolic link is followed and stays a link."""
+    """One C(.env). C(path) is what the user named, by C(option); a symbolic link is followed and stays a link."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, option: str = "env_file") -> None:
         self.path = path
+        self._option = option
         self.real = os.path.realpath(path)
         self.directory = os.path.dirname(self.real)
         self.data = b""
@@ -80,7 +81,7 @@ class EnvFile:
         try:
             handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise AppwriteError("env_file: cannot open the directory %s: %s" % (self.directory, reason(error))) from None
+            raise self._error("cannot open the directory %s: %s" % (self.directory, reason(error))) from None
         try:
             self._acquire(handle)
             yield
@@ -95,14 +96,14 @@ class EnvFile:
                 return
             except OSError as error:
                 if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise AppwriteError(
-                        "env_file: the file system of %s has no working locks (flock), without which two runs could undo each other; "
+                    raise self._error(
+                        "the file system of %s has no working locks (flock), without which two runs could undo each other; "
                         "mount it with locks, or move the project" % self.directory) from None
                 if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
-                    raise AppwriteError("env_file: cannot lock the directory %s: %s" % (self.directory, reason(error))) from None
+                    raise self._error("cannot lock the directory %s: %s" % (self.directory, reason(error))) from None
             if time.monotonic() > deadline:
-                raise AppwriteError(
-                    "env_file: another run has held the lock on %s for %d seconds; wait for it to end and try again"
+                raise self._error(
+                    "another run has held the lock on %s for %d seconds; wait for it to end and try again"
                     % (self.directory, LOCK_TIMEOUT))
             time.sleep(0.05)
 
@@ -114,16 +115,16 @@ class EnvFile:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise AppwriteError("env_file: cannot read %s: %s" % (self.path, reason(error))) from None
+            raise self._error("cannot read %s: %s" % (self.path, reason(error))) from None
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             os.close(handle)
-            raise AppwriteError("env_file: %s is not a regular file; name the .env file itself" % self.path)
+            raise self._error("%s is not a regular file; name the file itself" % self.path)
         with os.fdopen(handle, "rb") as stream:
             try:
                 self.data = stream.read()
             except OSError as error:
-                raise AppwriteError("env_file: cannot read %s: %s" % (self.path, reason(error))) from None
+                raise self._error("cannot read %s: %s" % (self.path, reason(error))) from None
         self.status = status
 
     def replace(self, data: bytes, backup: bool, mode: int | None = None) -> str | None:
@@ -147,9 +148,9 @@ class EnvFile:
         except OSError as error:
             if error.errno == errno.ENOENT and not switched and os.path.isdir(self.directory):
                 raise self._changed_meanwhile() from None
-            raise AppwriteError((
-                "env_file: %s was replaced, but it is not certain that this would outlive a power failure: %s" if switched
-                else "env_file: cannot replace %s: %s; the file is as it was") % (self.path, reason(error))) from None
+            raise self._error((
+                "%s was replaced, but it is not certain that this would outlive a power failure: %s" if switched
+                else "cannot replace %s: %s; the file is as it was") % (self.path, reason(error))) from None
         finally:
             if backup_file is not None and not switched:
                 _remove(backup_file)
@@ -160,11 +161,11 @@ class EnvFile:
     def check_replaceable(self) -> None:
         """Raises AppwriteError where a replacement would do more than change the file."""
         if self.status is not None and self.status.st_nlink > 1:
-            raise AppwriteError(
-                "env_file: %s has %d hard links; replacing it would part them. Remove the other names or use a symbolic link"
+            raise self._error(
+                "%s has %d hard links; replacing it would part them. Remove the other names or use a symbolic link"
                 % (self.path, self.status.st_nlink))
         if self.status is not None and _mount_of(self.real) != _mount_of(self.directory):
-            raise AppwriteError("env_file: cannot replace %s: %s" % (self.path, _REASONS[errno.EBUSY]))
+            raise self._error("cannot replace %s: %s" % (self.path, _REASONS[errno.EBUSY]))
 
     def sweep(self) -> None:
         """Removes what a killed run left beside the file. Call it under C(locked): then nobody uses it."""
@@ -248,8 +249,11 @@ class EnvFile:
         return seen.data == self.data and _dress_of(seen.status) == _dress_of(self.status)
 
     def _changed_meanwhile(self) -> AppwriteError:
-        return AppwriteError(
-            "env_file: somebody else changed %s while this run was working; nothing was written. Run it again" % self.path)
+        return self._error(
+            "somebody else changed %s while this run was working; nothing was written. Run it again" % self.path)
+
+    def _error(self, words: str) -> AppwriteError:
+        return AppwriteError("%s: %s" % (self._option, words))
 
 
 def _dress_of(status: os.stat_result) -> tuple[int, int, int]:

@@ -276,6 +276,11 @@ class Instance:
                 found.append({"service": "", "name": name, "kind": "not_passed"})
         return sorted(found, key=lambda entry: (entry["kind"], entry["service"], entry["name"]))
 
+    def require_compose(self) -> None:
+        """Call it after C(load)."""
+        if not self.checked:
+            raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
+
     def published(self) -> Published | None:
         proxy = self.config.get("services", {}).get("traefik")
         if proxy is None:

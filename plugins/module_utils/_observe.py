@@ -22,7 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import O
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import is_backup
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import probe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import NothingSealed
@@ -67,6 +67,8 @@ def _try(look: Callable[[], _T]) -> Seen[_T]:
         return look()
     except AppwriteError as error:
         return Unseen(str(error))
+    except Exception as error:  # pylint: disable=broad-exception-caught  # what cannot be looked at must not hide the rest
+        return Unseen(unforeseen(error))
 
 
 def _known(part: Seen[_T]) -> _T:
@@ -226,7 +228,7 @@ def _answered(answer: str) -> Inside:
     reachable: dict[str, bool | None] = {name: None for name in ("database", "cache", "smtp", "antivirus")}
     volumes: dict[str, tuple[bool, bool, int | None]] = {}
     is_open: bool | None = None
-    for words in map(str.split, answer.splitlines()):
+    for words in (line.split() for line in answer.splitlines() if " " in line.strip()):
         if words[0] == "reach":
             reachable[words[1]] = words[2] == "yes"
         elif words[0] == "volume":
@@ -249,6 +251,17 @@ def _stored(instance: Instance, document: Document, _config: Mapping[str, Any]) 
 def _endpoint(instance: Instance, options: Mapping[str, Any]) -> Endpoint:
     listed = instance.listed("appwrite") if instance.checked else instance.values
     host = str(listed.get("_APP_DOMAIN") or "")
-    if not re.fullmatch(r"[A-Za-z0-9_.:-]+", host):
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]+", host) or not _is_name(host):
         raise AppwriteError("_APP_DOMAIN is no host name that could be asked")
-    return probe(host, options["host"] or host, options["http_port"], options["https_port"])
+    address = options["host"] or host
+    if not _is_name(address):
+        raise AppwriteError("endpoint.host: %r is no host name or address" % address)
+    return probe(host, address, options["http_port"], options["https_port"])
+
+
+def _is_name(host: str) -> bool:
+    """Whether Python can look it up: a label is not empty, nor longer than 63 characters."""
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False

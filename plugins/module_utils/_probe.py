@@ -110,7 +110,7 @@ def _certificate(host: str, address: str, port: int) -> Seen[Certificate]:
         return Unseen("%s over TLS: %s" % (_where(address, port), _words(error)))
     try:
         subject, issuer, names, not_before, not_after = _decoded(presented or b"")
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, StopIteration):
         return Unseen("the certificate that %s presents cannot be read" % _where(address, port))
     return Certificate(subject, issuer, names, not_before, not_after, chain_error, any(_matches(name, host) for name in names))
 
@@ -133,7 +133,10 @@ def _loops(host: str, answer: Seen[Answer]) -> Seen[bool]:
         return answer
     if answer.location is None or not 300 <= answer.status < 400:
         return False
-    target = urlsplit(urljoin("https://%s%s" % (host, _PATH), answer.location))
+    try:
+        target = urlsplit(urljoin("https://%s%s" % (host, _PATH), answer.location))
+    except ValueError:
+        return False
     return (target.hostname or "").lower() == host.lower() and target.path == _PATH
 
 

@@ -33,7 +33,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, Report, Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, fingerprint, in_force, same_cipher
@@ -68,7 +68,7 @@ _MARK = "TheGuardOfARotationStandsHere"
 _PASSES = 4
 """How many times as long as the rehearsal the sealing takes, which reads everything three times and writes it once."""
 _COMPLAINT = 4096
-"""Bytes that are read of what a dump complains."""
+"""Bytes that are read of what a dump complains, from its end."""
 _RECOVERY = 120
 """Seconds that a database is given to come up after a reboot."""
 PREPARED, GUARDED, SEALED, WRITTEN = "prepared", "guarded", "sealed", "written"
@@ -79,7 +79,7 @@ class State:
 
     def __init__(self, directory: str) -> None:
         self.directory = os.path.join(directory, _DIRECTORY)
-        self._file = EnvFile(os.path.join(self.directory, "state.json"))
+        self._file = EnvFile(os.path.join(self.directory, "state.json"), "project_src")
         self.content: dict[str, Any] = {}
 
     @contextmanager
@@ -246,6 +246,7 @@ def _quoted(name: str) -> str:
 def rekey(module: AnsibleModule) -> dict[str, Any]:
     if module.params["sample"] < 0:
         raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % module.params["sample"])
+    check_password(module.params["seal"])
     instance = instance_of(module.params)
     if module.params["scope"] == "verify":
         return _verify(module, instance)
@@ -267,8 +268,7 @@ class _Rekey:
             if not self._module.check_mode:
                 self._env_file.sweep()
             self._env_file.read()
-            if not self._env_file.exists:
-                raise AppwriteError("env_file: %s does not exist; there is no key to rotate" % self._env_file.path)
+            _require(self._env_file)
             return self._go_on() if self._is_begun() else self._begin()
 
     def _is_begun(self) -> bool:
@@ -278,12 +278,13 @@ class _Rekey:
     def _go_on(self) -> dict[str, Any]:
         state, check_mode = self._state, self._module.check_mode
         self._open(state.env, state.content["old"], state.content["new"])
+        _check_given(self._module, self._env_file, state.content["old"])
         if self._module.params["new_key"] not in (None, state.content["new"]):
             raise AppwriteError(
                 "new_key: an unfinished rotation goes to another key (fingerprint %s); pass that one, or none, until it has ended"
                 % fingerprint(state.content["new"]))
         if state.phase == WRITTEN and not self._runs() and not self._module.params["abort"]:
-            return self._result(WRITTEN)
+            return self._result(WRITTEN, changed=False)
         if check_mode:
             try:
                 self._connect()
@@ -329,8 +330,7 @@ class _Rekey:
     def _check_keys(self, old: str, new: str | None) -> None:
         if not old:
             raise AppwriteError("%s is empty: what was stored was sealed with no key at all, which this rotation does not handle" % _variables.KEY)
-        if self._module.params["key"] not in (None, old):
-            raise AppwriteError("key: is not the one in %s (fingerprint %s); leave it out" % (self._env_file.path, fingerprint(old)))
+        _check_given(self._module, self._env_file, old)
         if new is None:
             raise AppwriteError("new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first")
         encryption_key.check(new, "new_key")
@@ -345,8 +345,7 @@ class _Rekey:
         """Reads the project as it was before, whatever stands in C(.env) now, and makes everything ready to look at its data."""
         document = parse(decode(data), self._instance.compose.environment)
         self._instance.load(document, data)
-        if not self._instance.checked:
-            raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
+        self._instance.require_compose()
         self._instance.compose.mask.add([old, new])
         self._document = document
         self._ciphers = Cipher(old), Cipher(new)
@@ -491,6 +490,16 @@ class _Rekey:
             "backup_file": state.get("backup_file"), "downtime": state.get("seconds"), **more, "warnings": self._instance.warnings + more.get("warnings", [])}
 
 
+def _require(env_file: EnvFile) -> None:
+    if not env_file.exists:
+        raise AppwriteError("env_file: %s does not exist; there is no key to rotate" % env_file.path)
+
+
+def _check_given(module: AnsibleModule, env_file: EnvFile, old: str) -> None:
+    if module.params["key"] not in (None, old):
+        raise AppwriteError("key: is not the one in %s (fingerprint %s); leave it out" % (env_file.path, fingerprint(old)))
+
+
 def _check_report(report: Report) -> None:
     if not report.unwaived_count:
         return
@@ -537,15 +546,17 @@ class _Tokens:
             if not self._module.check_mode:
                 self._env_file.sweep()
             self._env_file.read()
+            _require(self._env_file)
             document = document_of(self._env_file, self._instance)
             self._instance.load(document)
+            self._instance.require_compose()
             old, new = in_force(document.values), self._module.params["new_key"]
+            _check_given(self._module, self._env_file, old)
             _check_tail(old, new)
             _check_containers(self._instance, self._env_file.path, (old, new))
             after = parse(document.edit({_variables.KEY: new}, _variables.kin), self._instance.compose.environment)
             self._instance.compose.mask.add([old, new])
-            if self._instance.checked:
-                self._instance.compose.config(encode(after.text))
+            self._instance.compose.config(encode(after.text))
             backup_file = None
             if old != new and not self._module.check_mode:
                 backup_file = self._env_file.replace(encode(after.text), True)
@@ -589,6 +600,7 @@ def _verify(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
     env_file.read()
     document = document_of(env_file, instance)
     instance.load(document, None if env_file.exists else b"")
+    instance.require_compose()
     key = module.params["key"] or in_force(document.values)
     if not key:
         raise AppwriteError("key: is missing, and %s has none" % env_file.path)
@@ -664,7 +676,7 @@ def _dumped(instance: Instance, container: str, script: str, path: str, last: by
         raw.flush()
         os.fsync(raw.fileno())
         status = process.wait()
-        log.seek(0)
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _COMPLAINT))
         said = instance.compose.mask(log.read(_COMPLAINT).decode("utf-8", "replace")).strip().split("\n")[-1]
     if status:
         return "exit code %d (%s)" % (status, said or "its program gave no reason")

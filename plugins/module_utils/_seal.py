@@ -5,8 +5,7 @@
 """A secret on its way from a module to the controller. Results are printed, logged and cached, so it must not be in them in clear.
 
 The controller makes up a password for one task, and the module seals its answer with it: HMAC-SHA256 in counter mode, then an
-HMAC-SHA256 over what came out. Python's standard library, which is all that a managed host must have, holds no cipher. A
-password must never be used for two secrets.
+HMAC-SHA256 over what came out. Python's standard library, which is all that a managed host must have, holds no cipher.
 """
 
 from __future__ import annotations
@@ -20,15 +19,23 @@ import secrets
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 _BLOCK = hashlib.sha256().digest_size
+_SHORTEST = 32
 
 
 def new_password() -> str:
     return secrets.token_hex(_BLOCK)
 
 
+def check_password(password: str | None) -> None:
+    """Raises AppwriteError where what a task was given to seal with is too short to protect a secret."""
+    if password is not None and len(password) < _SHORTEST:
+        raise AppwriteError("seal: is shorter than %d characters; give a random password of that length, made for this task" % _SHORTEST)
+
+
 def seal(secret: str, password: str) -> str:
-    ciphertext = _crypt(secret.encode("utf-8", "surrogateescape"), password)
-    return base64.b64encode(_hmac(password, b"tag", ciphertext) + ciphertext).decode("ascii")
+    nonce = secrets.token_bytes(_BLOCK)
+    body = nonce + _crypt(secret.encode("utf-8", "surrogateescape"), password, nonce)
+    return base64.b64encode(_hmac(password, b"tag", body) + body).decode("ascii")
 
 
 def unseal(sealed: str, password: str) -> str:
@@ -37,14 +44,14 @@ def unseal(sealed: str, password: str) -> str:
         data = base64.b64decode(sealed, validate=True)
     except binascii.Error:
         data = b""
-    tag, ciphertext = data[:_BLOCK], data[_BLOCK:]
-    if not hmac.compare_digest(tag, _hmac(password, b"tag", ciphertext)):
+    tag, body = data[:_BLOCK], data[_BLOCK:]
+    if not hmac.compare_digest(tag, _hmac(password, b"tag", body)):
         raise AppwriteError("the managed host sent a secret that cannot be opened; another version of the collection may run there")
-    return _crypt(ciphertext, password).decode("utf-8", "surrogateescape")
+    return _crypt(body[_BLOCK:], password, body[:_BLOCK]).decode("utf-8", "surrogateescape")
 
 
-def _crypt(data: bytes, password: str) -> bytes:
-    blocks = (_hmac(password, b"block", number.to_bytes(8, "big")) for number in range(-(-len(data) // _BLOCK)))
+def _crypt(data: bytes, password: str, nonce: bytes) -> bytes:
+    blocks = (_hmac(password, b"block", nonce + number.to_bytes(8, "big")) for number in range(-(-len(data) // _BLOCK)))
     return bytes(left ^ right for left, right in zip(data, b"".join(blocks)))
 
 

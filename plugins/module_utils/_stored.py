@@ -75,7 +75,7 @@ def store_of(instance: Instance, container: str | None = None) -> Store:
             raise AppwriteError("container: the image of %s is none of MariaDB, PostgreSQL or MongoDB" % container)
     known = {"mariadb": (MariaDB, mariadb.client), "postgresql": (PostgreSQL, postgresql.client), "mongodb": (MongoDB, mongodb.client)}
     store, client = known[kind]
-    return store(client(found))
+    return store(client(found), instance.compose.environment)
 
 
 def uploads_of(instance: Instance) -> str:
@@ -88,8 +88,8 @@ def uploads_of(instance: Instance) -> str:
     for mount in instance.config["services"].get("appwrite", {}).get("volumes") or []:
         if mount.get("target") == "/storage/uploads" and mount.get("type") == "bind":
             return str(mount["source"])
-        if mount.get("target") == "/storage/uploads":
-            name = (instance.config["volumes"].get(mount["source"]) or {}).get("name", mount["source"])
+        if mount.get("target") == "/storage/uploads" and mount.get("source"):
+            name = ((instance.config.get("volumes") or {}).get(mount["source"]) or {}).get("name", mount["source"])
             try:
                 path = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", name]).stdout.strip()
             except ComposeError as error:

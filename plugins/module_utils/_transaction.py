@@ -138,7 +138,8 @@ class _Transaction:
             result["recreates"] = sorted(name for name in services if services[name] != self._instance.services.get(name))
             if result["changed"] and not self._module.check_mode:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
-                prune_backups(env_file, after, self._backup_keep)
+                if result["backup_file"]:
+                    prune_backups(env_file, after, self._backup_keep)
         return result
 
     def _require_file(self, env_file: EnvFile) -> None:

@@ -41,6 +41,8 @@ options:
     description:
       - A backup of the C(.env) file, as RV(selfhost.appwrite.security#module:backup_file), which takes the place of the file before it is
         applied. The file as it was is kept as a backup of its own, see RV(backup_file).
+      - A relative path starts at the directory of the connection, as with other modules, so name the whole path. In check mode the recreates are those that
+        the present file asks for.
       - An encryption key that a container has, or may have, run with stays in the file, since data may be sealed with it.
     type: path
   backup_keep:
@@ -91,7 +93,7 @@ drift:
   description: Where the containers are not, or the compose file does not let them be, what the C(.env) file says.
   type: list
   elements: dict
-  returned: success
+  returned: success, and where a container does not run on the file
   contains:
     service:
       description: The service; empty where the kind is V(not_passed).
@@ -114,14 +116,14 @@ warnings:
   elements: str
   returned: when there are any
 service:
-  description: The service that did not come up.
+  description: The service that the failure is about.
   type: str
   returned: failure, where it is one service
 log:
   description: Its last log lines, without secrets.
   type: list
   elements: str
-  returned: failure, where it is one service
+  returned: failure, where a service did not come up
 backup_file:
   description: The copy of the file as it was before O(rollback_file) took its place, or V(none) where nothing was replaced.
   type: str

@@ -78,10 +78,10 @@ options:
     description: A one-time password of at least 32 characters, with which the old key is returned in RV(key.sealed).
     type: str
   progress_file:
-    description: A file on the managed host that is overwritten with what is being done.
+    description: A file on the managed host that is overwritten with what is being done. The action names one itself, from which it shows how far it is.
     type: path
   backup_keep:
-    description: As O(selfhost.appwrite.security#module:backup_keep).
+    description: As O(selfhost.appwrite.security#module:backup_keep), with O(scope=tokens). A rotation of the values removes no backup.
     type: int
     default: 10
 extends_documentation_fragment:
@@ -134,7 +134,7 @@ report:
     - For each collection how many values and files open with the old key, the new one, neither, and how many are not sealed; the bytes of its files;
       and those that no key opens, by collection, id and column.
   type: dict
-  returned: success
+  returned: success, unless O(scope=tokens)
 stops_working:
   description: What is signed with the key and has to be issued again.
   type: list

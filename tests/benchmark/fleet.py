@@ -143,8 +143,7 @@ class Bench:
         self.environment = {
             **clean_environ(), "ANSIBLE_CONFIG": f"{home}/ansible.cfg", "ANSIBLE_HOME": str(WORK / "benchmark"),
             "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_LIBRARY": str(HERE / "library"),
-            "ANSIBLE_VAULT_PASSWORD_FILE": f"{home}/password", "ANSIBLE_PIPELINING": "true", "PYTHONPYCACHEPREFIX": str(WORK / "pycache")}
-        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or Ansible itself would be compiled anew each time
+            "ANSIBLE_VAULT_PASSWORD_FILE": f"{home}/password", "ANSIBLE_PIPELINING": "true"}
 
     def time(self, name: str, *words: str | Path) -> None:
         used, started = _used(), time.perf_counter()

@@ -153,7 +153,7 @@ class Bench:
             if self.database == "mongodb":
                 session.close()
                 module = sys.modules[type(store).__module__]
-                session = module.Session([*module.client(self.container)[:-1], UPDATE_ONE], "MongoDB", '"%s"', "ERROR", {})
+                session = module.Session([*module.client(self.container)[:-1], UPDATE_ONE], "MongoDB", '"%s"', "ERROR", {}, None)
             with closing(session):
                 session.ask("")
                 started = time.perf_counter()

@@ -203,7 +203,7 @@ class World:
         root = self.root
         return {
             **{name: value for name, value in clean_environ().items() if not name.startswith("ANSIBLE_")},
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".work" / "import"), "PYTHONPYCACHEPREFIX": str(CHECKOUT / ".work" / "pycache"),
+            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".work" / "import"), "PYTHONDONTWRITEBYTECODE": "1",
             "ANSIBLE_HOME": f"{root}/home", "ANSIBLE_LOCAL_TEMP": f"{root}/local", "ANSIBLE_REMOTE_TEMP": f"{root}/remote", "TMPDIR": f"{root}/scratch",
             "ANSIBLE_NOCOLOR": "true", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_KEEP_REMOTE_FILES": "0",
             "ANSIBLE_CALLBACK_PLUGINS": f"{root}/callback", "ANSIBLE_CALLBACKS_ENABLED": "junit,everything", "EVERYTHING": f"{root}/everything",

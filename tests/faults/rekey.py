@@ -193,7 +193,7 @@ class Host:
         path = os.pathsep.join(map(str, (_HERE, _HERE.parent / ".work" / "import")))
         self._forks = subprocess.Popen(
             [sys.executable, "-m", "faults.rekey"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.scratch / "errors").open("w"), text=True,
-            bufsize=1, env={**clean_environ(), "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(_HERE.parent / ".work" / "pycache")})
+            bufsize=1, env={**clean_environ(), "PYTHONPATH": path})
 
     @classmethod
     def make(cls, project: Project, database: str, scratch: Path) -> Host:

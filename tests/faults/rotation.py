@@ -152,7 +152,7 @@ class Victim:
         path = os.pathsep.join(map(str, (_HERE, _HERE.parent / ".work" / "import")))
         return subprocess.Popen(
             [sys.executable, "-m", "faults.rotation"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.scratch / "errors").open("w"), text=True,
-            bufsize=1, env={**clean_environ(), "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(_HERE.parent / ".work" / "pycache")})
+            bufsize=1, env={**clean_environ(), "PYTHONPATH": path})
 
     def end(self) -> None:
         self._forks.communicate()

@@ -27,7 +27,7 @@ from integration.test_bad_input import NO_DOCKER
 
 RACERS = 50
 MODULES = CHECKOUT / "plugins" / "modules"
-ENVIRON = {**clean_environ(), "PYTHONPATH": str(WORK / "import"), "PYTHONPYCACHEPREFIX": str(WORK / "pycache")}
+ENVIRON = {**clean_environ(), "PYTHONPATH": str(WORK / "import")}
 # Imports take most of a run's time and touch nothing of the project: they are done once, and each run is a fork that waits for the start.
 RACE = """
 import json, os, runpy, sys

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import pytest
 from testbed._base import clean_environ
 
-from integration.support import CHECKOUT, KEY, NOT_A_KEY, WORK, module, read_env, set_env, succeed, tree, without
+from integration.support import CHECKOUT, KEY, NOT_A_KEY, UNCACHED, WORK, module, read_env, set_env, succeed, tree, without
 from integration.test_bad_input import NO_DOCKER
 
 ALL = os.environ.get("KILL_POINTS") == "all"
@@ -81,7 +81,7 @@ class Forks:
         self._given, self.answer = scratch / "given", str(scratch / "answer")
         self._process = subprocess.Popen(
             [*NO_DOCKER, sys.executable, "-c", _FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-            env={**clean_environ(), "PYTHONPATH": str(WORK / "import"), "PYTHONPYCACHEPREFIX": str(WORK / "pycache")})
+            env={**clean_environ(), "PYTHONPATH": str(WORK / "import"), **UNCACHED})
 
     def run(self, arguments: Mapping[str, Any], *strace: str) -> int:
         self._given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))

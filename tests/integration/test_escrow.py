@@ -48,7 +48,7 @@ class Controller:
         extra = {"appwrite_security_apply": False, **{f"appwrite_security_{name}": value for name, value in variables.items()}}
         password = [f"--vault-password-file={self.password if vault is True else vault}"] if vault else []
         settings = {"ANSIBLE_HOME": str(WORK / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_NOCOLOR": "true",
-                    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "PYTHONPYCACHEPREFIX": str(WORK / "pycache")}
+                    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
         done = subprocess.run(
             [CHECKOUT / ".venv/bin/ansible-playbook", "-i", self.directory / "inventory.yml", "-e", json.dumps(extra), verbosity, *password, *flags,
              playbook if "/" in playbook else f"selfhost.appwrite.{playbook}"],

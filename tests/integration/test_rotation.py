@@ -69,7 +69,7 @@ class Vault:
         """The escrow, as it is where the controller was lost while the host went on: the new key is on its way still."""
         content = yaml.safe_load(self._ansible_vault("view"))
         new, *others = content["keys"]
-        self.escrow.write_text(yaml.safe_dump({**content, "keys": [*others, {**new, "pending": True}]}))
+        self.escrow.write_text(yaml.safe_dump({**content, "keys": [*others, {**new, "pending": True}]}, sort_keys=False))
         self._ansible_vault("encrypt")
 
     def assert_under(self, key):
@@ -224,6 +224,7 @@ OPTIONS = {
     "no key": ({"new_key": None}, "new_key: is missing"),
     "nothing to abort": ({"abort": True}, "abort: no rotation is under way"),
     "a waiver that names nothing": ({"waivers": ["users"]}, "waivers: 'users' is not collection/id/column"),
+    "a password that could be guessed": ({"seal": "p" * 31}, "seal: is shorter than 32 characters"),
     "less than nothing": ({"sample": -1}, "sample: -1 is no number of values"),
     "tokens with another cipher": ({"scope": "tokens"}, "new_key: does not have the first 16 bytes of the key in force"),
     "tokens without a key": ({"scope": "tokens", "new_key": None}, "new_key: is missing"),

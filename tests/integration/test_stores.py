@@ -152,6 +152,19 @@ def test_all_rows_once(server, store, monkeypatch):
 
 
 @on(*KINDS)
+@pytest.mark.parametrize(("by_others", "left"), [
+    ('DELETE FROM "_9_notes" WHERE _id = 2', ["note1"]), ("""UPDATE "_9_notes" SET "secret" = 'short' WHERE _id = 2""", ["note1", "note2"])])
+def test_long_value_that_goes_meanwhile(server, store, monkeypatch, by_others, left):
+    """A rehearsal reads while everything runs."""
+    monkeypatch.setattr(_sql, "_LONG", 50)
+    server.sql("INSERT INTO \"_9_notes\" (_id, _uid, \"secret\") VALUES (1, 'note1', '%s'), (2, 'note2', '%s')" % ("x" * 60, "y" * 60))
+    batches = store.rows(table_of(store))
+    found = next(batches)
+    server.sql(by_others)
+    assert [row.uid for batch in (found, *batches) for row in batch] == left
+
+
+@on(*KINDS)
 def test_sample(server, store):
     rows = ", ".join(f"({number}, 'note{number}')" for number in range(5, 20_000, 7))
     server.sql(f'INSERT INTO "_9_notes" (_id, _uid) VALUES {rows}')

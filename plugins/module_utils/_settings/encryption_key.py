@@ -16,7 +16,7 @@ from typing import Any, Mapping
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import (
     ALPHABET, Evidence, Installation, Key, Plan, Refusal, generate)
 
@@ -28,7 +28,6 @@ _ALPHABETS = (
     string.digits + string.ascii_lowercase, string.digits + string.ascii_uppercase, ALPHABET, ALPHABET + "-_", ALPHABET + "+/=",
     ALPHABET + string.punctuation + " ")
 """From which keys are usually drawn, smallest first."""
-_SHORTEST_SEAL = 32
 _WEAK = 64
 """Bits below which a key is warned of."""
 _ROUNDS = 200_000
@@ -96,8 +95,7 @@ def same_cipher(left: str, right: str) -> bool:
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
-    if options["seal"] is not None and len(options["seal"]) < _SHORTEST_SEAL:
-        raise Refusal("seal: is shorter than %d characters; give a random password of that length, made for this task" % _SHORTEST_SEAL)
+    check_password(options["seal"])
     planned = _plan(installation, options)
     key = planned.changes.get(NAME) or in_force(installation.values)
     if planned.key is None:

@@ -13,7 +13,7 @@ import secrets
 import select
 import subprocess
 from contextlib import suppress
-from typing import Dict, List, Mapping, NoReturn, Sequence, Union
+from typing import Dict, List, Mapping, NoReturn, Optional, Sequence, Union
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import StoreError
 
@@ -35,7 +35,7 @@ class Session:
     the first error, and the database then undoes what was not committed.
     """
 
-    def __init__(self, command: Sequence[str], name: str, print_word: str, error: str, reasons: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], name: str, print_word: str, error: str, reasons: Mapping[str, str], environ: Optional[Mapping[str, str]]) -> None:
         """print_word: the statement that prints C(%s). error: matches the code in what the client complains. reasons: code to words."""
         self._name = name
         self._error = re.compile(error.encode())
@@ -50,7 +50,7 @@ class Session:
         self._answers: Dict[int, bytes] = {}
         try:
             self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows no conversation
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=environ)
         except OSError as problem:
             raise StoreError("%s: its client cannot be started: %s" % (name, os.strerror(problem.errno or 0))) from None
         pipes = [pipe for pipe in (self._process.stdin, self._process.stdout, self._process.stderr) if pipe is not None]

@@ -59,10 +59,10 @@ class SqlStore(Store):
     ERROR: str
     REASONS: Mapping[str, str]
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """command: starts the client, reading statements from standard input; the class's own C(client()) in a container."""
+    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> None:
+        """command: starts the client, reading statements from standard input; the class's own C(client()) in a container. environ: for it."""
         self._shapes: Dict[Table, _Shape] = {}
-        self._session = Session(command, self.NAME, self.PRINT % "SELECT '%s'", self.ERROR, self.REASONS)
+        self._session = Session(command, self.NAME, self.PRINT % "SELECT '%s'", self.ERROR, self.REASONS, environ)
         try:
             self._session.ask("")
             self._open()
@@ -248,9 +248,14 @@ class SqlStore(Store):
                 short = []
             for number, (name, length) in enumerate(zip(_columns(table), lengths)):
                 if length > _LONG:
-                    fields[4 + 2 * number] = self._query("SELECT %s FROM %s WHERE _id = %d" % (
-                        self._text(self._quoted(name)), self._place(table.space, table.name), int(fields[0])))[0][0]
-            yield [self._row(table, fields)]
+                    text = self._text(self._quoted(name))
+                    found = self._query("SELECT %s(%s), %s FROM %s WHERE _id = %d" % (
+                        self.LENGTH, text, text, self._place(table.space, table.name), int(fields[0])))
+                    if not found:
+                        break  # a rehearsal reads while others write
+                    fields[3 + 2 * number:5 + 2 * number] = found[0]
+            else:
+                yield [self._row(table, fields)]
         if short:
             yield short
 

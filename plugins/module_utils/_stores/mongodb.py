@@ -116,10 +116,10 @@ class MongoDB(Store):
         "Unauthorized": "the user in its container's environment may not do this",
     }
 
-    def __init__(self, command: Sequence[str]) -> None:
-        """command: C(client()) of a container."""
+    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> None:
+        """command: C(client()) of a container. environ: for it."""
         self._listed: Dict[Table, Dict[str, Set[str]]] = {}
-        self._session = Session(command, self.NAME, '"%s"', r"(?m)^ERROR (\w+)", self.REASONS)
+        self._session = Session(command, self.NAME, '"%s"', r"(?m)^ERROR (\w+)", self.REASONS, environ)
         self._session.ask("")
 
     def tables(self) -> List[Table]:
@@ -190,11 +190,11 @@ class MongoDB(Store):
                 uid = str(document.get("_uid"))
                 place = space, name[:-len("__metadata")] + "_" + clean(uid)
                 try:
-                    attributes = json.loads(document["attributes"])
-                except (KeyError, TypeError, ValueError):
+                    sealed = {str(each["$id"]).replace(".", "__dot__") for each in json.loads(document["attributes"])
+                              if "encrypt" in (each.get("filters") or ())}
+                except (AttributeError, KeyError, TypeError, ValueError):
                     raise StoreError("%s: the attributes of the collection %s in %s.%s are no JSON, so that it is not known which of its fields are sealed"
                                      % (self.NAME, uid, space, name)) from None
-                sealed = {str(each["$id"]).replace(".", "__dot__") for each in attributes if "encrypt" in (each.get("filters") or ())}
                 if place in present and (sealed or BUCKET.match(uid)):
                     listed.setdefault(place, {}).setdefault(_tenant(document), set()).update(sealed)
                     if BUCKET.match(uid):

@@ -388,6 +388,7 @@ def test_rollback_keeps_a_key_that_has_run(run_module, engine, project, line):
     result = run_module("apply", rollback_file=str(project / "old.bak"))
     assert f"{KEY}={SECRET}\n" in (project / ".env").read_text()
     assert any("not rolled back" in warning for warning in result["warnings"])
+    assert result["changed"] == bool(result["backup_file"]) and not result["recreated"]
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -422,7 +423,8 @@ def test_rollback_that_cannot_be_applied(run_module, engine, project, monkeypatc
 def test_rollback_in_check_mode(run_module, engine, project):
     before = (project / ".env").read_bytes()
     (project / "old.bak").write_text("_APP_ENV=development\n")
-    assert run_module("apply", check=True, rollback_file=str(project / "old.bak")).get("msg") is None
+    assert run_module("apply", check=True, rollback_file=str(project / "old.bak"))["changed"] is True
+    assert "does not exist" in run_module("apply", check=True, rollback_file=str(project / "older.bak"))["msg"]
     assert (project / ".env").read_bytes() == before
 
 

@@ -75,13 +75,13 @@ def masking(secrets):
     ],
 )
 def test_errors(tmp_path, command, stderr, kind, part):
-    error = Compose(str(tmp_path))._error(["docker", *command], stderr)
+    error = Compose(str(tmp_path))._error(" ".join(command), stderr)
     assert (error.kind, part in str(error), "\n" in str(error)) == (kind, True, False), str(error)
 
 
 def test_value_in_an_error_of_compose_is_hidden(tmp_path):
     """Recorded from compose 2.26.1 on 2026-11-24: it prints the rest of the line that it could not read."""
-    error = Compose(str(tmp_path))._error(["docker", "compose", "config"], 'failed to read .env: line 3: unterminated quoted value "not a real secret\n')
+    error = Compose(str(tmp_path))._error("compose config", 'failed to read .env: line 3: unterminated quoted value "not a real secret\n')
     assert "line 3" in str(error) and "real" not in str(error) and "secret" not in str(error)
 
 

@@ -170,7 +170,7 @@ def test_locked_for_too_long(escrow, monkeypatch):
 def test_sealed(secret):
     password = new_password()
     sealed = seal(secret, password)
-    assert unseal(sealed, password) == secret and seal(secret, new_password()) != sealed
+    assert unseal(sealed, password) == secret and len({sealed, seal(secret, password), seal(secret, new_password())}) == 3
 
 
 @pytest.mark.parametrize("spoil", [lambda sealed: sealed[:-4], lambda sealed: "A" + sealed[1:], lambda sealed: "", lambda sealed: "?"])

@@ -10,9 +10,9 @@ import secrets
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key as setting
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Refusal
 
 NAME = setting.NAME
 PUBLIC = "your-secret-key"
@@ -35,7 +35,7 @@ def plan(installation, **options):
 
 
 def refused(installation, **options):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(AppwriteError) as caught:
         plan(installation, **options)
     return str(caught.value)
 
