@@ -38,6 +38,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, fingerprint, in_force, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
@@ -400,7 +401,7 @@ class _Rekey:
             if self._module.params["dump"]:
                 path = os.path.join(os.path.dirname(self._env_file.real), time.strftime("appwrite-before-rotation-%Y%m%dT%H%M%SZ.gz", time.gmtime()))
                 self._state.save(dump_file=path)
-                dump(self._instance, path, self._tell)
+                dump(self._instance, self._store, path, self._tell)
             self._state.save(stopped=time.time())
             self._stillness.make(self._module.params["drain_timeout"])
             self._put(self._guarded(self._state.env), backup=True)
@@ -630,24 +631,10 @@ class Progress:
             self._path = None
 
 
-_DUMPS = {
-    "mariadb": (
-        'export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"; exec "$(command -v mariadb-dump || command -v mysqldump)" '
-        '--user="${MYSQL_USER:-${MARIADB_USER:-}}" --single-transaction --quick --no-tablespaces --databases "${MYSQL_DATABASE:-${MARIADB_DATABASE:-}}"',
-        b"-- Dump completed"),
-    "postgresql": (
-        'export PGPASSWORD="${POSTGRES_PASSWORD:-}"; user="${POSTGRES_USER:-postgres}"; exec pg_dump --username="$user" --dbname="${POSTGRES_DB:-$user}"',
-        b"PostgreSQL database dump complete"),
-    "mongodb": (
-        'printf "password: \\"%s\\"\\n" "$MONGO_INITDB_ROOT_PASSWORD" | mongodump --quiet --config /dev/stdin --username "$MONGO_INITDB_ROOT_USERNAME" '
-        "--authenticationDatabase admin --archive", b""),
-}
-
-
-def dump(instance: Instance, path: str, tell: Callable[[str, int, int], None]) -> None:
+def dump(instance: Instance, store: Store, path: str, tell: Callable[[str, int, int], None]) -> None:
     """A copy of the database for its owner alone, checked for its last line."""
-    service, container = instance.database()
-    script, last = _DUMPS[service]
+    _service, container = instance.database()
+    script, last = store.DUMP
     try:
         with _words(path):
             problem = _dumped(instance, container, script, path, last, tell)

@@ -68,6 +68,8 @@ class Store(ABC):
 
     transactional: bool
     """whether all changes become so at once, at C(commit)"""
+    DUMP: Tuple[str, bytes]
+    """a script for the database's container that prints a dump, and what a whole one ends with"""
 
     @abstractmethod
     def tables(self) -> List[Table]:

@@ -14,12 +14,19 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model i
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, LOST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore
 
-# The password stays in the container's environment: an argument would be seen in the host's process list. A client that connects anew by itself
-# would go on without its transaction.
-_CLIENT = r"""
+# The password stays in the container's environment: an argument would be seen in the host's process list.
+_LOGIN = r"""
 export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
-exec "$(command -v mariadb || command -v mysql)" --user="${MYSQL_USER:-${MARIADB_USER:-}}" --batch --binary-mode --quick --unbuffered \
+user="${MYSQL_USER:-${MARIADB_USER:-}}"
+"""
+# One that connects anew by itself would go on without its transaction.
+_CLIENT = _LOGIN + r"""
+exec "$(command -v mariadb || command -v mysql)" --user="$user" --batch --binary-mode --quick --unbuffered \
     --skip-column-names --skip-reconnect --max-allowed-packet=1G
+"""
+_DUMP = _LOGIN + r"""
+exec "$(command -v mariadb-dump || command -v mysqldump)" --user="$user" --single-transaction --quick --no-tablespaces \
+    --databases "${MYSQL_DATABASE:-${MARIADB_DATABASE:-}}"
 """
 _LOCK = "selfhost.appwrite"
 _STAGE = "selfhost_appwrite_stage"
@@ -35,6 +42,7 @@ class MariaDB(SqlStore):
     """Its changes go to a temporary table first, from which one statement takes them over."""
 
     NAME = "MariaDB"
+    DUMP = _DUMP, b"-- Dump completed"
     PRINT = "%s;"
     SIZE = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
     LENGTH = "LENGTH"

@@ -94,6 +94,9 @@ const serve = async () => {
 serve().catch((error) => { process.stderr.write("ERROR " + (error.codeName || error.code || error.name) + "\n"); });
 """.replace("TIMEOUT", str(LOCK_TIMEOUT))
 _CLIENT = 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "$0"'
+_DUMP = (
+    'printf "password: \\"%s\\"\\n" "$MONGO_INITDB_ROOT_PASSWORD" | mongodump --quiet --config /dev/stdin --username "$MONGO_INITDB_ROOT_USERNAME" '
+    "--authenticationDatabase admin --archive")
 
 
 def client(container: str) -> List[str]:
@@ -106,6 +109,7 @@ class MongoDB(Store):
 
     transactional = False
     NAME = "MongoDB"
+    DUMP = _DUMP, b""
     REASONS = {
         "AuthenticationFailed": "its password is not the one in its container's environment",
         "Busy": "another session of this collection has been at work on it for %d seconds; wait for its end and run again" % LOCK_TIMEOUT,

@@ -15,11 +15,13 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore
 
 # The password stays in the container's environment: an argument would be seen in the host's process list.
-_CLIENT = r"""
-export PGPASSWORD="${POSTGRES_PASSWORD:-}" PGCLIENTENCODING=UTF8
-user="${POSTGRES_USER:-postgres}"
-exec psql --username="$user" --dbname="${POSTGRES_DB:-$user}" --no-psqlrc --quiet --tuples-only --no-align \
-    --set=ON_ERROR_STOP=1 --set=VERBOSITY=sqlstate
+_LOGIN = r"""
+export PGPASSWORD="${POSTGRES_PASSWORD:-}" PGUSER="${POSTGRES_USER:-postgres}"
+export PGDATABASE="${POSTGRES_DB:-$PGUSER}"
+"""
+_CLIENT = _LOGIN + r"""
+export PGCLIENTENCODING=UTF8
+exec psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --set=VERBOSITY=sqlstate
 """
 _LOCK = int.from_bytes(b"selfhost", "big")
 _LONGEST_NAME = 63
@@ -34,6 +36,7 @@ class PostgreSQL(SqlStore):
     """Its changes are part of the statement that makes them."""
 
     NAME = "PostgreSQL"
+    DUMP = _LOGIN + "exec pg_dump", b"PostgreSQL database dump complete"
     PRINT = "COPY (%s) TO STDOUT;"
     SIZE = "SELECT pg_database_size(current_database())"
     LENGTH = "octet_length"
