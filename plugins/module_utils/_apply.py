@@ -68,10 +68,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     keep = backup_keep(module)
     instance = instance_of(module.params)
     env_file = EnvFile(instance.env_path)
-    with env_file.locked():
-        if not module.check_mode:
-            env_file.sweep()
-        env_file.read()
+    with env_file.opened(for_writing=not module.check_mode):
         document = document_of(env_file, instance)
         if not env_file.exists:
             instance.compose_files({})

@@ -88,6 +88,15 @@ class EnvFile:
         finally:
             os.close(handle)
 
+    @contextmanager
+    def opened(self, for_writing: bool) -> Iterator[None]:
+        """Locked and read. What a killed run left beside the file is removed where it is opened for writing."""
+        with self.locked():
+            if for_writing:
+                self.sweep()
+            self.read()
+            yield
+
     def _acquire(self, handle: int) -> None:
         deadline = time.monotonic() + LOCK_TIMEOUT
         while True:

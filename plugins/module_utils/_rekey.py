@@ -265,10 +265,7 @@ class _Rekey:
         self._tell = Progress(module.params["progress_file"])
 
     def run(self) -> dict[str, Any]:
-        with self._state.locked(not self._module.check_mode), self._env_file.locked():
-            if not self._module.check_mode:
-                self._env_file.sweep()
-            self._env_file.read()
+        with self._state.locked(not self._module.check_mode), self._env_file.opened(for_writing=not self._module.check_mode):
             _require(self._env_file)
             return self._go_on() if self._is_begun() else self._begin()
 
@@ -543,10 +540,7 @@ class _Tokens:
 
     def run(self) -> dict[str, Any]:
         keep = backup_keep(self._module)
-        with self._env_file.locked():
-            if not self._module.check_mode:
-                self._env_file.sweep()
-            self._env_file.read()
+        with self._env_file.opened(for_writing=not self._module.check_mode):
             _require(self._env_file)
             document = document_of(self._env_file, self._instance)
             self._instance.load(document)

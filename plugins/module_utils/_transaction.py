@@ -119,10 +119,7 @@ class _Transaction:
 
     def run(self) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
-        with env_file.locked():
-            if not self._module.check_mode:
-                env_file.sweep()
-            env_file.read()
+        with env_file.opened(for_writing=not self._module.check_mode):
             before = document_of(env_file, self._instance)
             self._exists = env_file.exists
             self._require_file(env_file)
