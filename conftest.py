@@ -39,6 +39,8 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(WORK / "hypothesis"))
 _link_collection()
 sys.path[:0] = [str(IMPORT), str(ROOT / "tests")]
 
+pytest_plugins = ["integration.fixtures"]
+
 
 def _allowed_skips() -> tuple[str, ...]:
     section = (ROOT / "tests" / "README.md").read_text("utf-8").partition("## Skips that CI allows")[2].partition("\n## ")[0]
@@ -77,4 +79,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if group and config.getoption("loadgroup", False) and not item.nodeid.endswith(f"@{group.args[0]}"):
             # pytest-xdist 3.8 keeps a group together by a suffix that it sets where pytest before 9.2 read it.
             item._id = coerce_node_id(f"{item.nodeid}@{group.args[0]}")
-    items.sort(key=lambda item: "sanity" not in item.keywords)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The projects of the integration tests, to be broken here, and one on an engine of its own."""
+"""A project on an engine of its own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from integration.conftest import _running, _template, directory, stack
 from integration.support import SMALL, Stack
 
 from faults.engine import Engine
-
-__all__ = ["_running", "_template", "directory", "stack"]
 
 
 @pytest.fixture(scope="session")

@@ -318,11 +318,14 @@ class Host:
 
     def holders(self) -> dict[str, str]:
         """The id of every container that holds a key, to the key."""
-        while True:
-            with contextlib.suppress(Failed):  # one of them is just being removed
-                ids = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}").split()
-                found = json.loads(run("docker", "container", "inspect", *ids))
+        for left in reversed(range(10)):
+            ids = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}").split()
+            try:
+                found = json.loads(run("docker", "container", "inspect", *ids)) if ids else []
                 break
+            except Failed:  # one of them is just being removed
+                if not left:
+                    raise
         return {each["Id"]: entry.partition("=")[2] for each in found for entry in each["Config"]["Env"] if entry.startswith(f"{KEY}=")}
 
     def assert_nothing_mixed(self) -> None:

@@ -115,8 +115,10 @@ def full(disk: Path, room: int) -> Iterator[None]:
                     os.posix_fallocate(stream.fileno(), os.fstat(stream.fileno()).st_size, step)
         os.ftruncate(stream.fileno(), os.fstat(stream.fileno()).st_size - (room << 10))
         os.fsync(stream.fileno())
-    yield
-    (disk / "filler").unlink()
+    try:
+        yield
+    finally:
+        (disk / "filler").unlink()
 
 
 @contextlib.contextmanager
@@ -124,8 +126,10 @@ def no_inodes(disk: Path, room: int) -> Iterator[None]:
     (disk / "fillers").mkdir()
     for number in range(os.statvfs(disk).f_ffree - room):
         (disk / "fillers" / str(number)).touch()
-    yield
-    shutil.rmtree(disk / "fillers")
+    try:
+        yield
+    finally:
+        shutil.rmtree(disk / "fillers")
 
 
 @contextlib.contextmanager

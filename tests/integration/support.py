@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import tempfile
@@ -62,9 +63,11 @@ class Kind:
         return project
 
 
-NEWEST_COMPOSE = Kind(room="newest-compose", newest_compose=True)
-GENERATED = (Kind("1.6.2"), Kind("1.8.1"), Kind("1.9.6"), Kind("1.9.6", "postgresql"), Kind("1.9.6", "mongodb"))
-SMALL = Kind(services=("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis", "mariadb"), room="small")
+_FEW = ("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis")
+SMALL = Kind(services=(*_FEW, "mariadb"), room="small")
+NEWEST_COMPOSE = replace(SMALL, room="newest-compose", newest_compose=True)
+GENERATED = (
+    Kind("1.6.2"), Kind("1.8.1"), Kind("1.9.6"), *(Kind("1.9.6", database, services=(*_FEW, database)) for database in ("postgresql", "mongodb")))
 
 
 @functools.cache
@@ -105,12 +108,14 @@ def tree(directory: Path) -> dict[str, tuple[int, bytes]]:
 def plant(directory: Path, wanted: Mapping[str, tuple[int, bytes]]) -> None:
     """Makes the files below a directory those of an earlier tree()."""
     present = tree(directory)
-    for name in present.keys() - wanted.keys():
-        (directory / name).unlink()
+    for name in sorted(present.keys() - wanted.keys(), reverse=True):
+        path = directory / name
+        (path.rmdir if stat.S_ISDIR(present[name][0]) else path.unlink)()
     for name, (mode, content) in wanted.items():
         if present.get(name) != (mode, content):
-            (directory / name).write_bytes(content)
-            (directory / name).chmod(mode & 0o7777)
+            path = directory / name
+            path.mkdir(exist_ok=True) if stat.S_ISDIR(mode) else path.write_bytes(content)
+            path.chmod(mode & 0o7777)
 
 
 def read_env(directory: Path, name: str = ".env") -> dict[str, str]:
@@ -205,6 +210,7 @@ class Play:
     rc: int
     output: str
     recap: dict[str, int] = field(default_factory=dict)
+    """of all hosts together"""
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     """task name, less its role, to result"""
     states: dict[str, str] = field(default_factory=dict)
@@ -218,8 +224,8 @@ class Play:
             if found:
                 play.states[name] = found[1]
                 play.results[name] = json.JSONDecoder().raw_decode(part, found.end())[0]
-        recap = output.partition("PLAY RECAP")[2]
-        play.recap = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", recap)}
+        for name, number in re.findall(r"(\w+)=(\d+)", output.partition("PLAY RECAP")[2]):
+            play.recap[name] = play.recap.get(name, 0) + int(number)
         return play
 
     def result(self, words: str) -> dict[str, Any]:

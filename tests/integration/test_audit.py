@@ -37,30 +37,28 @@ def statuses(findings, *names):
 
 @small("audit")
 def test_a_fresh_installation_and_a_secured_one(stack):
-    with stack.kept():
-        fresh = succeed("audit_info", stack.arguments)
-        again = succeed("audit_info", stack.arguments, check=True)
-        assert json.dumps(fresh["findings"]) == json.dumps(again["findings"])
-        assert [finding["id"] for finding in fresh["findings"]] == [control.id for control in CONTROLS]
-        assert {finding["status"] for finding in fresh["findings"]} <= set(STATUSES)
-        assert (fresh["worst"], fresh["score"] <= 40, fresh["release"], fresh["project"]) == ("critical", True, "1.9.6", stack.project.name)
-        stack.secure(variables={"_APP_DOMAIN": "appwrite.notarealcompany.com"}, certificate_email="certs@example.org", env_mode="0600")
-        secured = succeed("audit_info", stack.arguments)
-        mended = {finding["id"] for finding in secured["findings"] if finding["status"] == "pass"}
-        mended -= {finding["id"] for finding in fresh["findings"] if finding["status"] == "pass"}
-        assert mended >= {"encryption.key_not_public", "encryption.key_strong", "encryption.env_private", "https.api_forced", "https.router_forced",
-                          "https.domain_real", "secrets.executor_secret"}
-        assert secured["score"] > fresh["score"] and secured["worst"] != "critical"
+    fresh = succeed("audit_info", stack.arguments)
+    again = succeed("audit_info", stack.arguments, check=True)
+    assert json.dumps(fresh["findings"]) == json.dumps(again["findings"])
+    assert [finding["id"] for finding in fresh["findings"]] == [control.id for control in CONTROLS]
+    assert {finding["status"] for finding in fresh["findings"]} <= set(STATUSES)
+    assert (fresh["worst"], fresh["score"] <= 40, fresh["release"], fresh["project"]) == ("critical", True, "1.9.6", stack.project.name)
+    stack.secure(variables={"_APP_DOMAIN": "appwrite.notarealcompany.com"}, certificate_email="certs@example.org", env_mode="0600")
+    secured = succeed("audit_info", stack.arguments)
+    mended = {finding["id"] for finding in secured["findings"] if finding["status"] == "pass"}
+    mended -= {finding["id"] for finding in fresh["findings"] if finding["status"] == "pass"}
+    assert mended >= {"encryption.key_not_public", "encryption.key_strong", "encryption.env_private", "https.api_forced", "https.router_forced",
+                      "https.domain_real", "secrets.executor_secret"}
+    assert secured["score"] > fresh["score"] and secured["worst"] != "critical"
 
 
 @small("audit")
 def test_what_only_the_file_says_is_not_believed(stack):
-    with stack.kept():
-        set_env(stack.directory, **{HTTPS: "enabled", KEY: NOT_A_KEY})
-        findings = audit(stack)
-        assert statuses(findings, "https.api_forced", "encryption.one_key", "containers.current") == ["fail", "fail", "fail"]
-        assert "container of appwrite" in findings["https.api_forced"]["evidence"]
-        assert fingerprint(NOT_A_KEY) in findings["encryption.one_key"]["evidence"]
+    set_env(stack.directory, **{HTTPS: "enabled", KEY: NOT_A_KEY})
+    findings = audit(stack)
+    assert statuses(findings, "https.api_forced", "encryption.one_key", "containers.current") == ["fail", "fail", "fail"]
+    assert "container of appwrite" in findings["https.api_forced"]["evidence"]
+    assert fingerprint(NOT_A_KEY) in findings["encryption.one_key"]["evidence"]
 
 
 @small("audit")
@@ -74,12 +72,11 @@ def test_an_engine_that_does_not_answer_lets_nothing_pass(stack):
 
 @small("audit")
 def test_half_an_installation_gives_findings(stack, tmp_path):
-    with stack.kept():
-        (stack.directory / ".env").unlink()
-        findings = audit(stack)
-        assert findings["host.observed"]["status"] == "fail" and "does not exist" in findings["host.observed"]["evidence"]
-        (stack.directory / ".env").write_text("_APP_ENV='never closed\n")
-        assert audit(stack)["host.observed"]["status"] == "fail"
+    (stack.directory / ".env").unlink()
+    findings = audit(stack)
+    assert findings["host.observed"]["status"] == "fail" and "does not exist" in findings["host.observed"]["evidence"]
+    (stack.directory / ".env").write_text("_APP_ENV='never closed\n")
+    assert audit(stack)["host.observed"]["status"] == "fail"
     half = tmp_path / "half"
     half.mkdir()
     (half / ".env").write_text(f"{KEY}=your-secret-key\n")
@@ -89,56 +86,53 @@ def test_half_an_installation_gives_findings(stack, tmp_path):
 
 @small("audit")
 def test_inside_is_what_doctor_sees(stack):
-    with stack.kept():
-        set_env(stack.directory, **SMTP)
-        stack.project.up()
-        stack.project.wait()
-        findings = audit(stack)
-        reached = ["host.database_reached", "host.cache_reached", "host.mail_reached", "host.volumes_usable", "platform.mail_encrypted"]
-        assert statuses(findings, *reached) == ["pass"] * 5
-        assert findings["secrets.redis_password"]["status"] == "fail"
-        set_env(stack.directory, _APP_SMTP_HOST="192.0.2.1", _APP_STORAGE_ANTIVIRUS="enabled")
-        stack.project.up()
-        stack.project.wait()
-        assert statuses(audit(stack), "host.mail_reached", "host.scanner_reached", "platform.scanner_there") == ["fail", "fail", "fail"]
-        stack.project.compose("stop", "appwrite")
-        assert statuses(audit(stack), "host.database_reached", "containers.running") == ["unknown", "fail"]
+    set_env(stack.directory, **SMTP)
+    stack.project.up()
+    stack.project.wait()
+    findings = audit(stack)
+    reached = ["host.database_reached", "host.cache_reached", "host.mail_reached", "host.volumes_usable", "platform.mail_encrypted"]
+    assert statuses(findings, *reached) == ["pass"] * 5
+    assert findings["secrets.redis_password"]["status"] == "fail"
+    set_env(stack.directory, _APP_SMTP_HOST="192.0.2.1", _APP_STORAGE_ANTIVIRUS="enabled")
+    stack.project.up()
+    stack.project.wait()
+    assert statuses(audit(stack), "host.mail_reached", "host.scanner_reached", "platform.scanner_there") == ["fail", "fail", "fail"]
+    stack.project.compose("stop", "appwrite")
+    assert statuses(audit(stack), "host.database_reached", "containers.running") == ["unknown", "fail"]
 
 
 @small("audit")
 def test_copies_and_work_trees(stack, tmp_path):
-    with stack.kept():
-        set_env(stack.directory, **{KEY: NOT_A_KEY})
-        copy = stack.directory / "notes" / "old.txt"
-        copy.parent.mkdir()
-        copy.write_text(f"the key was {NOT_A_KEY}\n")
-        copy.chmod(0o644)
-        findings = audit(stack)
-        assert statuses(findings, "encryption.copies_private", "encryption.no_stray_copies", "encryption.env_not_in_git") == ["fail", "fail", "pass"]
-        assert "notes/old.txt" in findings["encryption.copies_private"]["evidence"]
-        shutil.rmtree(copy.parent)
-        run("git", "init", "--quiet", str(stack.directory))
-        assert audit(stack)["encryption.env_not_in_git"]["status"] == "fail"
-        (stack.directory / ".gitignore").write_text(".env\n")
-        assert audit(stack)["encryption.env_not_in_git"]["status"] == "pass"
-        shutil.rmtree(stack.directory / ".git")
+    set_env(stack.directory, **{KEY: NOT_A_KEY})
+    copy = stack.directory / "notes" / "old.txt"
+    copy.parent.mkdir()
+    copy.write_text(f"the key was {NOT_A_KEY}\n")
+    copy.chmod(0o644)
+    findings = audit(stack)
+    assert statuses(findings, "encryption.copies_private", "encryption.no_stray_copies", "encryption.env_not_in_git") == ["fail", "fail", "pass"]
+    assert "notes/old.txt" in findings["encryption.copies_private"]["evidence"]
+    shutil.rmtree(copy.parent)
+    run("git", "init", "--quiet", str(stack.directory))
+    assert audit(stack)["encryption.env_not_in_git"]["status"] == "fail"
+    (stack.directory / ".gitignore").write_text(".env\n")
+    assert audit(stack)["encryption.env_not_in_git"]["status"] == "pass"
+    shutil.rmtree(stack.directory / ".git")
 
 
 @small("audit")
 def test_escrow_and_waivers(stack):
-    with stack.kept():
-        set_env(stack.directory, **{KEY: NOT_A_KEY})
-        today, soon = date.today().isoformat(), (date.today() + timedelta(days=30)).isoformat()
-        mine = {"fingerprint": fingerprint(NOT_A_KEY), "proved": today}
-        assert audit(stack)["encryption.key_escrowed"]["status"] == "unknown"
-        assert audit(stack, arguments={"escrow": mine})["encryption.key_escrowed"]["status"] == "pass"
-        assert audit(stack, arguments={"escrow": {"unseen": "no vault secret"}})["encryption.key_escrowed"]["evidence"] == "no vault secret"
-        assert audit(stack, arguments={"escrow": {**mine, "fingerprint": "0" * 16}})["encryption.key_escrowed"]["status"] == "fail"
-        waiver = {"control": "https.api_forced", "justification": "a proxy does it", "expires": soon}
-        waived = audit(stack, arguments={"waivers": [waiver]})["https.api_forced"]
-        assert (waived["status"], waived["waiver"]) == ("waived", {"justification": "a proxy does it", "expires": soon})
-        expired = audit(stack, arguments={"waivers": [{**waiver, "expires": "2026-01-01"}]})["https.api_forced"]
-        assert expired["status"] == "fail" and "expired on 2026-01-01" in expired["evidence"]
+    set_env(stack.directory, **{KEY: NOT_A_KEY})
+    today, soon = date.today().isoformat(), (date.today() + timedelta(days=30)).isoformat()
+    mine = {"fingerprint": fingerprint(NOT_A_KEY), "proved": today}
+    assert audit(stack)["encryption.key_escrowed"]["status"] == "unknown"
+    assert audit(stack, arguments={"escrow": mine})["encryption.key_escrowed"]["status"] == "pass"
+    assert audit(stack, arguments={"escrow": {"unseen": "no vault secret"}})["encryption.key_escrowed"]["evidence"] == "no vault secret"
+    assert audit(stack, arguments={"escrow": {**mine, "fingerprint": "0" * 16}})["encryption.key_escrowed"]["status"] == "fail"
+    waiver = {"control": "https.api_forced", "justification": "a proxy does it", "expires": soon}
+    waived = audit(stack, arguments={"waivers": [waiver]})["https.api_forced"]
+    assert (waived["status"], waived["waiver"]) == ("waived", {"justification": "a proxy does it", "expires": soon})
+    expired = audit(stack, arguments={"waivers": [{**waiver, "expires": "2026-01-01"}]})["https.api_forced"]
+    assert expired["status"] == "fail" and "expired on 2026-01-01" in expired["evidence"]
 
 
 @small("audit")
@@ -172,7 +166,7 @@ LIVE = ("https.http_redirects", "https.no_redirect_loop", "https.certificate_tru
     ({"redirect": "none", "hsts": None}, {"https.http_redirects", "https.hsts_sent"}),
 ], ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "")
 def test_what_answers_under_the_domain(stack, served, failing):
-    with stack.kept(), serve(**served) as endpoint:
+    with serve(**served) as endpoint:
         set_env(stack.directory, _APP_DOMAIN=endpoint.host)
         where = {"host": endpoint.address, "http_port": endpoint.http_port, "https_port": endpoint.https_port}
         findings = audit(stack, arguments={"endpoint": where}, environ={**clean_environ(), "SSL_CERT_FILE": str(endpoint.ca_file)})
@@ -182,10 +176,9 @@ def test_what_answers_under_the_domain(stack, served, failing):
 
 @small("audit")
 def test_nobody_there(stack):
-    with stack.kept():
-        set_env(stack.directory, _APP_DOMAIN="appwrite.notarealcompany.com")
-        findings = audit(stack, arguments={"endpoint": {"host": "127.0.0.1", "http_port": 9, "https_port": 9}})
-        assert set(statuses(findings, *LIVE)) == {"unknown"}
+    set_env(stack.directory, _APP_DOMAIN="appwrite.notarealcompany.com")
+    findings = audit(stack, arguments={"endpoint": {"host": "127.0.0.1", "http_port": 9, "https_port": 9}})
+    assert set(statuses(findings, *LIVE)) == {"unknown"}
 
 
 @small("audit")

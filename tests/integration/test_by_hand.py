@@ -69,7 +69,7 @@ def test_secret_in_a_difference(directory, tool):
     assert secret not in str(succeed("env", {"project_src": str(directory), "variables": {SMTP: secret}}, check=True, diff=True))
 
 
-@small("guides")
+@small("apply")
 def test_containers_that_run_on(stack):
     """The file says it, no container has it, and nothing tells."""
     before = stack.project.container_env("appwrite")[HTTPS]
@@ -82,7 +82,7 @@ def test_containers_that_run_on(stack):
     stack.assert_in_force()
 
 
-@small("guides")
+@small("apply")
 def test_service_that_does_not_come_up(stack):
     before = (stack.directory / ".env").read_bytes()
     stack.project.fail("appwrite")

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
-from integration.support import HTTPS, KEY, ROOT_ONLY, Stack, every_kind, official, on, succeed, tree
+from integration.support import HTTPS, KEY, ROOT_ONLY, Stack, every_kind, on, succeed, tree
 
 WRITE, APPLY = "Secure the .env", "Recreate what changed"
 
@@ -77,8 +75,3 @@ def test_secure(stack):
 @on(*(kind for kind in every_kind() if kind.database == "mariadb" and kind.release != "1.8.1"))
 def test_apply_prediction(stack):
     check_prediction(stack)
-
-
-def test_official_files_are_tested():
-    if not official():
-        pytest.skip("APPWRITE_COMPOSE_DIR is not set")

@@ -24,7 +24,7 @@ from testbed._base import clean_environ
 from integration.support import CHECKOUT, KEY, WORK, Play, assert_no_leak, playbook, read_env, set_env, small, succeed, tree, type_in, without
 
 PLACEHOLDER = "your-secret-key"
-PASSWORD = "zq7vx-9Kd3-Tw5uP8-vault"
+PASSWORD = "unreal-9Kd3-Tw5uP8-vault"
 OWN_KEY = "notreal-Zk4Qw8-Jx2Vt6-Bn9"
 
 

@@ -8,6 +8,7 @@ A block with a caption is a file of that name, C($) is the controller's prompt a
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import sys
@@ -112,7 +113,7 @@ def test_quickstart(reader):
     reader.stack.assert_in_force()
 
 
-@small("guides")
+@small("readme")
 def test_existing(reader):
     reader.prepare()
     set_env(reader.stack.directory, **{KEY: NOT_A_KEY})
@@ -137,7 +138,7 @@ def test_fresh(directory, tmp_path):
         stack.project.down()
 
 
-@small("guides")
+@small("readme")
 def test_many_servers(reader):
     reader.prepare()
     reader.read("many_servers")
@@ -186,6 +187,7 @@ def test_audit(reader):
     place = re.sub("[^A-Za-z0-9/]", "_", str(reader.stack.directory)[1:]).replace("/", "-")
     shown = "python3 /usr/local/lib/appwrite-audit-opt-appwrite.pyz --config /etc/appwrite-audit-opt-appwrite.json --print"
     reader.replaced |= {
+        "2027-03-31": f"{datetime.date.today() + datetime.timedelta(days=30)}",
         f"{shown}": f"{sys.executable} {root}/usr/local/lib/appwrite-audit-{place}.pyz --config {root}/etc/appwrite-audit-{place}.json --print",
         "appwrite.audit ": f"appwrite.audit -e __appwrite_audit_root={root} -e appwrite_audit_textfile_dir={root}/textfile "}
     reader.read("audit", ends={"ansible-playbook selfhost.appwrite.audit": 2, shown: 1})
@@ -217,7 +219,7 @@ def test_awx(reader):
         assert wanted["type"] == "bool" if question["type"] == "multiplechoice" else wanted["type"] in ("str", "path")
 
 
-@small("guides")
+@small("readme")
 def test_community_docker(reader):
     reader.prepare()
     reader.environ["ANSIBLE_COLLECTIONS_PATH"] = f"{CHECKOUT}/.work/import:{community()}"
@@ -257,7 +259,7 @@ def elsewhere(text: str) -> bool:
     return any(re.match(pattern, text) for pattern in TESTED_ELSEWHERE)
 
 
-@small("guides")
+@small("readme")
 def test_commands_of_the_readme(reader):
     """On a controller that has the inventory and a vault password."""
     reader.prepare()
@@ -274,7 +276,7 @@ def test_commands_of_the_readme(reader):
     reader.stack.assert_in_force()
 
 
-@small("guides")
+@small("readme")
 def test_yaml_of_the_readmes(reader):
     """A play as it is, a task in a play, and the waivers as a file that the play names."""
     reader.prepare()

@@ -94,8 +94,7 @@ def make_vault(stack, directory, key, **options):
 @pytest.fixture
 def vault(stack, tmp_path):
     """On PostgreSQL under the installer's public key."""
-    with stack.kept():
-        yield make_vault(stack, tmp_path, PUBLIC if stack.kind.database == "postgresql" else OLD)
+    return make_vault(stack, tmp_path, PUBLIC if stack.kind.database == "postgresql" else OLD)
 
 
 @on(*KINDS)

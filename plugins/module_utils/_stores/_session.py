@@ -35,7 +35,9 @@ class Session:
     the first error, and the database then undoes what was not committed.
     """
 
-    def __init__(self, command: Sequence[str], name: str, print_word: str, error: str, reasons: Mapping[str, str], environ: Optional[Mapping[str, str]]) -> None:
+    def __init__(
+        self, command: Sequence[str], name: str, print_word: str, error: str, reasons: Mapping[str, str], environ: Optional[Mapping[str, str]]
+    ) -> None:
         """print_word: the statement that prints C(%s). error: matches the code in what the client complains. reasons: code to words."""
         self._name = name
         self._error = re.compile(error.encode())

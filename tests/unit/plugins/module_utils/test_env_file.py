@@ -75,7 +75,7 @@ def test_backups_of_one_second_do_not_meet(path, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
-def test_mode_is_kept_and_no_wider_one_is_ever_there(path, mode):
+def test_mode_is_kept(path, mode):
     path.chmod(mode)
     replace(path)
     assert stat.S_IMODE(path.stat().st_mode) == mode

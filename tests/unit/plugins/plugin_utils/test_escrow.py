@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import threading
+import time
 
 import pytest
 import yaml
@@ -150,6 +151,7 @@ def test_one_at_a_time(tmp_path):
         with Escrow(str(tmp_path / "one.yml"), SECRETS).locked():
             inside.append(1)
             most.append(len(inside))
+            time.sleep(0.001)
             inside.pop()
 
     threads = [threading.Thread(target=work) for _number in range(20)]

@@ -11,15 +11,12 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import pytest
-from integration.conftest import _running, stack
-from integration.support import Kind, on
-
 from testbed import DATABASES
 from testbed._servers import MongoDB
 from testbed._shapes import Table
 from testbed.dataset import _OVERHEAD, OTHER_KEY, Dataset, _Php
 
-__all__ = ["_running", "stack"]
+from integration.support import Kind, on
 
 KEY = "NotARealEncryptionKey1"
 KINDS = [Kind("1.9.6", database, services=(database,), room="rotation") for database in DATABASES]
