@@ -190,7 +190,8 @@ def test_audit(reader):
         "2027-03-31": f"{datetime.date.today() + datetime.timedelta(days=30)}",
         f"{shown}": f"{sys.executable} {root}/usr/local/lib/appwrite-audit-{place}.pyz --config {root}/etc/appwrite-audit-{place}.json --print",
         "appwrite.audit ": f"appwrite.audit -e __appwrite_audit_root={root} -e appwrite_audit_textfile_dir={root}/textfile "}
-    reader.read("audit", ends={"ansible-playbook selfhost.appwrite.audit": 2, shown: 1})
+    reader.read("audit", ends={
+        "ansible-playbook selfhost.appwrite.audit": 2, "ansible-playbook selfhost.appwrite.audit -e appwrite_audit_fail_on=critical": 2, shown: 1})
     assert (reader.place / "appwrite-audit" / "report.html").is_file()
     assert "waived" in reader.output and "containers.release_not_vulnerable" in reader.output
 
