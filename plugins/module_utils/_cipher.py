@@ -68,11 +68,6 @@ class Cipher:
         sealed = self._gcm.encrypt(iv, plain, None)
         return binascii.b2a_base64(memoryview(sealed)[:-_TAG], newline=False), iv.hex(), sealed[-_TAG:].hex()
 
-    def open(self, sealed: str) -> Optional[bytes]:
-        """C(None) where it is no sealed value or this key does not open it."""
-        parts = _parts(sealed)
-        return self.decrypt(*parts) if parts else None
-
     def seal(self, plain: bytes) -> str:
         """The slashes of the base64 text are not escaped, unlike PHP's: never longer than before, so it fits where the old value was."""
         data, iv, tag = self.encrypt(plain)

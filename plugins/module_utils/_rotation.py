@@ -148,18 +148,6 @@ class Rotation:
             raise AppwriteError("neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count)
         return report.state
 
-    def finish(self) -> str:
-        """After an interruption: takes back what is only begun, ends what is done in part, and returns the state that everything is in then.
-
-        C(old) means that the rotation has not happened. Where a store without transactions has values under either key, all go to the new one.
-        """
-        state = self.state()
-        if state == MIXED:
-            self.rotate()
-            return NEW
-        self.sweep()
-        return state
-
     def undo(self) -> str:
         """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one."""
         state = self.state()
