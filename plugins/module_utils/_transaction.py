@@ -217,7 +217,7 @@ class _Transaction:
                 "%s is open to others than its owner (mode %04o), and it holds every secret of the installation. Set mode to '0600'"
                 % (env_file.path, mode))
         for name in sorted(set(after.values) & set(change["name"] for change in changes)):
-            if _variables.is_secret(name) and after.dead_copies(name):
+            if _variables.is_secret(name) and after.has_dead_copy(name):
                 self._warnings.append("%s: an older copy of %s stays in a line that is not in force; remove it by hand" % (env_file.path, name))
         written = {change["name"]: after.values[change["name"]] for change in changes if change["name"] in after.values}
         self._warnings += _upgrade.warnings(written, after.text, self._instance.release)
