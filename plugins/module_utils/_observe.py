@@ -184,7 +184,7 @@ def _drift(instance: Instance, document: Document, containers: list[Container]) 
 
 def _running(container: Container, hashes: Mapping[str, str]) -> Running:
     return Running(
-        container.service, container.name, container.status, container.health, container.image_name, container.restart, container.ports,
+        container.service, container.status, container.health, container.image_name, container.restart, container.ports,
         container.mounts, container.environment, container.config_hash == hashes.get(container.service))
 
 

@@ -39,7 +39,7 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
         "holds_data": evidence.state,
         "holds_data_reason": evidence.reason,
         "key": encryption_key.describe(state, key).public(),
-        "container_keys": _container_keys(instance),
+        "container_keys": {encryption_key.fingerprint(used): sorted(names) for used, names in instance.container_keys().items() if used},
         "drift": drift,
         "variables": {shown_name(name): shown(name, value) for name, value in sorted(document.values.items())},
         "warnings": instance.warnings,
@@ -53,13 +53,6 @@ def _observed(instance: Instance, document: Any) -> tuple[list[dict[str, str]], 
     except ComposeError as error:
         instance.warnings.append("containers could not be looked at: %s" % error)
         return [], {name: "unknown" for name in instance.services}
-
-
-def _container_keys(instance: Instance) -> dict[str, list[str]]:
-    try:
-        return {encryption_key.fingerprint(key): sorted(services) for key, services in instance.container_keys().items() if key}
-    except ComposeError:
-        return {}
 
 
 def _state(container: Container) -> str:

@@ -73,7 +73,6 @@ class Running:
     """One container of the project, stopped ones included, as the engine has it."""
 
     service: str
-    name: str
     status: str
     """V(running), V(exited), V(restarting), V(created), …"""
     health: Optional[str]
@@ -104,7 +103,6 @@ class Answer:
 class Certificate:
     """What the TLS endpoint presents."""
 
-    subject: str
     issuer: str
     names: Tuple[str, ...]
     not_before: datetime.datetime
