@@ -14,8 +14,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen, Waiver
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint, in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._observe import day, observe
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint, in_force
 
 AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,

@@ -16,8 +16,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Published
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, in_force
 
 PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "project_src": {"type": "path", "required": True},

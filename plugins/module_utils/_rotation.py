@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange, Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
 
 MIXED, EMPTY = "mixed", "empty"

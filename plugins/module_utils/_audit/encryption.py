@@ -14,8 +14,8 @@ from typing import Callable, Dict, List, Sequence, Tuple
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, services, some)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import (
-    NAME, effective_bits, fingerprint, in_force, same_cipher, weakness)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
+    NAME, effective_bits, fingerprint, in_force, is_public, same_cipher, weakness)
 
 _OTHERS = 0o077
 _SHOWN = 10
@@ -35,7 +35,7 @@ def _shown(value: str) -> str:
     key = _key(value)
     if not key:
         return "empty"
-    return "the public default" if _variables.is_public_default(NAME, key) else "the key with fingerprint %s" % fingerprint(key)
+    return "the public default" if is_public(key) else "the key with fingerprint %s" % fingerprint(key)
 
 
 def _has_a_key(observation: Observation) -> bool:
@@ -69,12 +69,12 @@ def _present(observation: Observation) -> Outcome:
 def _not_public(observation: Observation) -> Outcome:
     if not _has_a_key(observation):
         return not_applicable(_NO_KEY)
-    return _rotated(observation, _judge(observation, lambda value: not _variables.is_public_default(NAME, value), _shown))
+    return _rotated(observation, _judge(observation, lambda value: not is_public(value), _shown))
 
 
 def _strong(observation: Observation) -> Outcome:
     keys = {_key(value) for _place, value in _everywhere(observation)}
-    if all(not key or _variables.is_public_default(NAME, key) for key in keys):
+    if all(not key or is_public(key) for key in keys):
         return not_applicable("there is no key that is not public")
     return _rotated(observation, _judge(
         observation, lambda value: weakness(_key(value)) is None,
@@ -136,7 +136,7 @@ def _opens_data(observation: Observation) -> Outcome:
 
 def _escrowed(observation: Observation) -> Outcome:
     key = in_force(seen(observation.env).values)
-    if not key or _variables.is_public_default(NAME, key):
+    if not key or is_public(key):
         return not_applicable("there is no key that could be lost")
     escrow = seen(observation.escrow)
     if escrow.fingerprint is None:

@@ -14,9 +14,9 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import FilterModule
 from ansible_collections.selfhost.appwrite.plugins.lookup.escrow_state import LookupModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 
 ROOT = Path(__file__).parents[4]
@@ -104,8 +104,8 @@ def test_bad_entry(text, message):
 @pytest.fixture
 def state(monkeypatch):
     """The lookup, with the vault secrets that Ansible was started with; the fingerprint's slowness has a test of its own."""
-    monkeypatch.setattr(encryption_key, "_ROUNDS", 1)
-    encryption_key.fingerprint.cache_clear()
+    monkeypatch.setattr(_key, "_ROUNDS", 1)
+    _key.fingerprint.cache_clear()
 
     def look(path, secrets=tuple(SECRETS)):
         loader = DataLoader()
@@ -115,7 +115,7 @@ def state(monkeypatch):
         return found
 
     yield look
-    encryption_key.fingerprint.cache_clear()
+    _key.fingerprint.cache_clear()
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_state(state, file):
     days = {datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
     found = state(file)
     days.add(datetime.datetime.now(datetime.timezone.utc).date().isoformat())
-    assert found == {"fingerprint": encryption_key.fingerprint(KEY), "proved": found["proved"]} and found["proved"] in days
+    assert found == {"fingerprint": _key.fingerprint(KEY), "proved": found["proved"]} and found["proved"] in days
 
 
 @pytest.mark.parametrize("secrets", [(), tuple(SECRETS)], ids=["no secret", "secret"])

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Stored, seen)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 
 KEY = "_APP_OPENSSL_KEY_V1"
 NOT_A_KEY = "NotARealKeyAtAll" + "0123456789abcdef" * 3
