@@ -266,6 +266,22 @@ def services(observation: Observation) -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
+def known_services(observation: Observation) -> Mapping[str, Mapping[str, Any]]:
+    """The services as far as they are known; a control that passes asks C(seen_all) whether that is all."""
+    return {} if isinstance(observation.config, Unseen) else services(observation)
+
+
+def known_containers(observation: Observation) -> Tuple[Running, ...]:
+    """The containers as far as they are known; a control that passes asks C(seen_all) whether that is all."""
+    return () if isinstance(observation.containers, Unseen) else observation.containers
+
+
+def seen_all(observation: Observation) -> None:
+    """Raises Unobserved where the services or the containers are unseen."""
+    seen(observation.config)
+    seen(observation.containers)
+
+
 def places(observation: Observation, name: str) -> List[Tuple[str, str]]:
     """Where a variable has which value: each container that was given it, and each service that a recreate would give it.
 
@@ -274,13 +290,10 @@ def places(observation: Observation, name: str) -> List[Tuple[str, str]]:
     if isinstance(observation.config, Unseen):
         return [(".env", seen(observation.env).values.get(name, ""))]
     listed = [(service, options.get("environment") or {}) for service, options in sorted(services(observation).items())]
-    found = [("service " + service, str(environment[name] or "")) for service, environment in listed if name in environment]
-    if not isinstance(observation.containers, Unseen):
-        receivers = {service for service, environment in listed if name in environment}
-        found += [
-            ("container of " + container.service, container.environment.get(name, ""))
-            for container in observation.containers if name in container.environment or container.service in receivers]
-    return found
+    receivers = {service: str(environment[name] or "") for service, environment in listed if name in environment}
+    return [("service " + service, value) for service, value in receivers.items()] + [
+        ("container of " + container.service, container.environment.get(name, ""))
+        for container in known_containers(observation) if name in container.environment or container.service in receivers]
 
 
 def judge(observation: Observation, name: str, good: Callable[[str], bool], shown: Callable[[str], str] = lambda value: value) -> Outcome:
@@ -294,8 +307,7 @@ def judge(observation: Observation, name: str, good: Callable[[str], bool], show
             bad.setdefault(value, []).append(place)
     if bad:
         return failed("; ".join("%s is %s in %s" % (name, shown(value) or "empty", some(where)) for value, where in sorted(bad.items())))
-    seen(observation.config)
-    seen(observation.containers)
+    seen_all(observation)
     return passed("%s is %s wherever it is received" % (name, ", ".join(sorted({shown(value) or "empty" for _place, value in found}))))
 
 

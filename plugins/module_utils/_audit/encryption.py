@@ -13,7 +13,8 @@ from typing import Callable, Dict, List, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, services, some)
+    Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, known_containers, not_applicable, passed, places, seen,
+    seen_all, services, some)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     NAME, effective_bits, fingerprint, in_force, is_public, same_cipher, weakness)
 
@@ -93,8 +94,8 @@ def _reaches(observation: Observation) -> Outcome:
     if not _has_a_key(observation):
         return not_applicable(_NO_KEY)
     without = [service for service in needed if not _key(str((present[service].get("environment") or {}).get(NAME) or ""))]
-    containers = () if isinstance(observation.containers, Unseen) else observation.containers
-    started = sorted({container.service for container in containers if container.service in needed and not in_force(container.environment)})
+    started = sorted({container.service for container in known_containers(observation)
+                      if container.service in needed and not in_force(container.environment)})
     said = ["the project gives %s no key" % some(without)] if without else []
     said += ["containers of %s run without a key" % some(started)] if started else []
     if said:
@@ -119,8 +120,7 @@ def _one(observation: Observation) -> Outcome:
             else "what one sealed cannot be read with another, and the next recreate makes one of them the only one"),
             _SECURE if len([key for key in keys if key]) == 1 else None)
     seen(observation.env)
-    seen(observation.config)
-    seen(observation.containers)
+    seen_all(observation)
     return passed("%s is %s in .env, in the configuration and in every container" % (NAME, _shown(next(iter(keys)))))
 
 
