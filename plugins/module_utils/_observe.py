@@ -17,7 +17,7 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Seen, Stored, Unseen, WorkTree)
+    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Seen, Stored, Unseen, WorkTree, day)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
@@ -82,14 +82,6 @@ def _escrow(told: Mapping[str, Any] | None) -> Seen[Escrow]:
     if told["unseen"]:
         return Unseen(told["unseen"])
     return Escrow(told["fingerprint"], day(told["proved"], "escrow.proved") if told["proved"] else None)
-
-
-def day(text: str, option: str) -> datetime.date:
-    """Raises AppwriteError, which names the option, where the text is no date."""
-    try:
-        return datetime.datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        raise AppwriteError("%s: %r is not a date; give one such as 2027-01-31" % (option, text)) from None
 
 
 def _document(instance: Instance) -> Document:

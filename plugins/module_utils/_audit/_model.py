@@ -10,7 +10,11 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
-GROUPS = ("encryption", "secrets", "https", "console", "platform", "containers", "host", "lynis", "testssl")
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+THIRD_PARTIES = ("lynis", "testssl")
+"""Other auditors, whose findings are groups of their own."""
+GROUPS = ("encryption", "secrets", "https", "console", "platform", "containers", "host") + THIRD_PARTIES
 SEVERITIES = ("critical", "high", "medium", "low")
 STATUSES = ("fail", "unknown", "waived", "pass", "not_applicable")
 
@@ -309,6 +313,16 @@ def judge(observation: Observation, name: str, good: Callable[[str], bool], show
         return failed("; ".join("%s is %s in %s" % (name, shown(value) or "empty", some(where)) for value, where in sorted(bad.items())))
     seen_all(observation)
     return passed("%s is %s wherever it is received" % (name, ", ".join(sorted({shown(value) or "empty" for _place, value in found}))))
+
+
+def day(value: Any, option: str) -> datetime.date:
+    """YAML makes a date of what looks like one, unless it is in quotes. Raises AppwriteError, which names the option, where it is none."""
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    try:
+        return datetime.datetime.strptime(value, "%Y-%m-%d").date()
+    except (TypeError, ValueError):
+        raise AppwriteError("%s: %r is not a date; give one such as 2027-01-31" % (option, value)) from None
 
 
 def some(words: Sequence[str], most: int = 3) -> str:
