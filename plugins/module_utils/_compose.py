@@ -128,6 +128,11 @@ def _spellings(text: str) -> set[str]:
     return found
 
 
+def search_path(environment: Mapping[str, str], places: Sequence[str]) -> str:
+    """C(PATH), and behind it places that a task's short one may lack."""
+    return os.pathsep.join(filter(None, (environment.get("PATH"), *places)))
+
+
 class Compose:
     """One project, named as C(docker compose) itself would name it from C(directory)."""
 
@@ -150,7 +155,7 @@ class Compose:
             name: value for name, value in os.environ.items()
             if not (clean_environment and _LEFTOVER.match(name))}
         self.environment["PWD"] = directory
-        self.environment["PATH"] = os.pathsep.join([part for part in [self.environment.get("PATH", "")] if part] + list(_PLACES))
+        self.environment["PATH"] = search_path(self.environment, _PLACES)
 
     @property
     def installed(self) -> bool:

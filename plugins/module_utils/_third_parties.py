@@ -20,6 +20,7 @@ from typing import Dict, List, Optional, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import lynis, testssl
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding, Observation, Unobserved, seen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import search_path
 
 _PROGRAMS = {each.PROGRAM.group: each for each in (lynis, testssl)}
 _PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -58,7 +59,7 @@ def run(names: Sequence[str], observation: Observation, timeout: float) -> List[
 
     After C(timeout) seconds those that still run are ended.
     """
-    path = os.pathsep.join([part for part in [os.environ.get("PATH", "")] if part] + list(_PLACES))
+    path = search_path(os.environ, _PLACES)
     installed = {name: program for name in names for program in [_find(name, path)] if program}
     if not installed:
         return []

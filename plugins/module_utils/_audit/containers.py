@@ -14,6 +14,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import _r
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, known_containers, known_services, not_applicable, passed, seen, seen_all,
     services, some)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import image, replicas
 
 _PROXY = "traefik"
 _WITH_SOCKET = (_PROXY, "openruntimes-executor")
@@ -94,20 +95,13 @@ def _isolated(observation: Observation) -> Outcome:
 # --- images and releases ---
 
 
-def _tag(image: str) -> Tuple[str, str, bool]:
-    """Name, tag, and whether a digest pins it."""
-    name, _at, digest = image.partition("@")
-    front, _colon, tag = name.rpartition(":")
-    return (front, tag, bool(digest)) if front and "/" not in tag else (name, "", bool(digest))
-
-
 def _images_pinned(observation: Observation) -> Outcome:
     floating = []
     for service, options in sorted(services(observation).items()):
-        name, tag, by_digest = _tag(options.get("image") or "")
-        numbers = r"v?\d+\.\d+\.\d+" if name.rpartition("/")[2] == "appwrite" else r"v?\d+\.\d+"
-        if name and not options.get("build") and not by_digest and not re.match(numbers, tag):
-            floating.append("%s:%s in %s" % (name, tag or "latest", service))
+        found = image(options.get("image") or "")
+        numbers = r"v?\d+\.\d+\.\d+" if found.name == "appwrite" else r"v?\d+\.\d+"
+        if found.name and not options.get("build") and not found.digest and not re.match(numbers, found.tag):
+            floating.append("%s:%s in %s" % (found.repository, found.tag or "latest", service))
     if floating:
         return failed("under a tag that may change: %s" % some(floating))
     return passed("every image has a tag of a release")
@@ -116,11 +110,7 @@ def _images_pinned(observation: Observation) -> Outcome:
 def _releases_here(observation: Observation) -> List[str]:
     """The release that the files name, and those that containers were made of."""
     found = {observation.release} if observation.release_is_known else set()
-    for container in known_containers(observation):
-        name, tag, _by_digest = _tag(container.image)
-        number = re.match(r"v?(\d+\.\d+\.\d+)", tag)
-        if number and name.rpartition("/")[2] == "appwrite":
-            found.add(number.group(1))
+    found |= {release for release in (image(container.image).release for container in known_containers(observation)) if release}
     if not found:
         raise Unobserved("no image tag names the release; set appwrite_version")
     return sorted(found)
@@ -174,15 +164,11 @@ def _running(observation: Observation) -> Outcome:
             bad.append("%s is unhealthy" % container.service)
     if not isinstance(observation.containers, Unseen):
         there = {container.service for container in present} | ended
-        bad += ["%s has no container" % name for name, options in known_services(observation).items() if name not in there and _replicas(options)]
+        bad += ["%s has no container" % name for name, options in known_services(observation).items() if name not in there and replicas(options)]
     if bad:
         return failed(some(bad))
     seen_all(observation)
     return passed("every service has a container that runs and is not unhealthy")
-
-
-def _replicas(options: Mapping[str, Any]) -> int:
-    return int((options.get("deploy") or {}).get("replicas", options.get("scale", 1)))
 
 
 def _current(observation: Observation) -> Outcome:

@@ -14,6 +14,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _variable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, judge, known_services, not_applicable, passed, places, seen, seen_all,
     services)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import image
 
 DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"
 _ALIASES = {
@@ -84,8 +85,8 @@ def _is_bare(redis: Any) -> bool:
     """Whether it is certainly a Redis without a password: the official image with nothing that could give it one."""
     if not isinstance(redis, Mapping):
         return False
-    image = str(redis.get("image") or "").split("@", 1)[0].rsplit("/", 1)[-1].split(":", 1)[0]
-    return image == "redis" and not redis.get("environment") and not _CONFIGURED.search("%s %s" % (redis.get("entrypoint"), redis.get("command")))
+    official = image(str(redis.get("image") or "")).name == "redis"
+    return official and not redis.get("environment") and not _CONFIGURED.search("%s %s" % (redis.get("entrypoint"), redis.get("command")))
 
 
 def _dsn_safe(observation: Observation) -> Outcome:
