@@ -13,8 +13,8 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -16,9 +16,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, fingerprint, same_cipher, used_bytes
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import CIPHER_BYTES, fingerprint, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 
 _LENGTH = 64
@@ -110,7 +110,7 @@ class ActionModule(ActionBase):
     def _new(self, old: str) -> str:
         if self._scope == "values":
             return generate(_LENGTH)
-        kept = old.encode("utf-8", "surrogateescape")[:CIPHER_BYTES].decode("utf-8", "surrogateescape")
+        kept = used_bytes(old).decode("utf-8", "surrogateescape")
         return kept + generate(_LENGTH - CIPHER_BYTES)
 
     def _watched(self, arguments: dict[str, Any]) -> dict[str, Any]:

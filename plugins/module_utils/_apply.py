@@ -20,7 +20,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint, in_force, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint, in_force, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
 SETTLED = 2.0
@@ -147,14 +148,13 @@ def predict(instance: Instance) -> Prediction:
     started = []
     for name, service in instance.config["services"].items():
         present = [container for container in instance.containers() if container.service == name]
-        wanted = int((service.get("deploy") or {}).get("replicas", service.get("scale", 1)))
         stale = [container for container in present
                  if container.config_hash != hashes.get(name) or container.image != images.get(service.get("image", ""), container.image)]
         if stale:
             names = sorted(variable for variable, value in instance.services[name].items()
                            if any(container.environment.get(variable) != value for container in stale))
             recreated[name] = "recreated with %s" % (", ".join(names) or "another image or configuration")
-        elif len(present) != wanted or any(container.status != "running" for container in present):
+        elif len(present) != replicas(service) or any(container.status != "running" for container in present):
             started.append(name)
     if recreated:
         services = {container.service for container in instance.containers()}

@@ -10,12 +10,12 @@ import datetime
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _third_parties
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, audit, score, worst
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen, Waiver
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import audit, score, waiver_of, worst
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import THIRD_PARTIES, Observation, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._observe import day, observe
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._observe import observe
 
 AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
@@ -34,7 +34,7 @@ AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
         "justification": {"type": "str", "required": True},
         "expires": {"type": "str", "required": True},
     }},
-    "third_parties": {"type": "list", "elements": "str", "choices": ["lynis", "testssl"], "default": []},
+    "third_parties": {"type": "list", "elements": "str", "choices": list(THIRD_PARTIES), "default": []},
     "third_party_timeout": {"type": "int", "default": 300},
 }
 
@@ -47,7 +47,7 @@ def examine(parameters: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("http_port", "https_port"):
         if not 0 < parameters["endpoint"][name] < 65536:
             raise AppwriteError("endpoint.%s: %d is no port; give one from 1 to 65535" % (name, parameters["endpoint"][name]))
-    waivers = [_waiver(number, entry) for number, entry in enumerate(parameters["waivers"])]
+    waivers = [waiver_of(entry, "waivers[%d]." % number) for number, entry in enumerate(parameters["waivers"])]
     observation = observe(parameters, today)
     others = _third_parties.run(parameters["third_parties"], observation, parameters["third_party_timeout"])
     findings = audit(observation, waivers, others)
@@ -63,15 +63,6 @@ def examine(parameters: Mapping[str, Any]) -> dict[str, Any]:
         "certificate_expires": _certificate_expires(observation),
         "escrow_proved": _escrow_proved(observation),
     }
-
-
-def _waiver(number: int, entry: Mapping[str, Any]) -> Waiver:
-    name, justification = entry["control"], entry["justification"].strip()
-    if not name.startswith(("lynis.", "testssl.")) and name not in {control.id for control in CONTROLS}:
-        raise AppwriteError("waivers[%d].control: there is no control %r; take the id from a finding" % (number, name))
-    if not justification:
-        raise AppwriteError("waivers[%d].justification: is empty; say why this finding is lived with" % number)
-    return Waiver(name, justification, day(entry["expires"], "waivers[%d].expires" % number))
 
 
 def _certificate_expires(observation: Observation) -> str | None:

@@ -14,10 +14,10 @@ import binascii
 import json
 import re
 import secrets
-from typing import Any, Dict, List, Match, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Match, Optional, Sequence, Tuple, Union
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import cipher_key
 
 try:
     from cryptography.exceptions import InvalidTag
@@ -29,8 +29,11 @@ except ImportError:
 OLD, NEW, NEITHER, PLAIN = "old", "new", "neither", "plain"
 """Which key opens a value; C(PLAIN) is one that nobody sealed: null, empty, or other text."""
 
+Value = Union[str, List[Optional[str]], None]
+"""of a column; a list where the column is an array"""
+
 METHOD, VERSION = "aes-128-gcm", "1"
-_KEY, _IV, _TAG = 16, 12, 16
+_IV, _TAG = 12, 16
 """in bytes"""
 _SEALED = '{"data":"%s","method":"' + METHOD + '","iv":"%s","tag":"%s","version":"' + VERSION + '"}'
 _USUAL = re.compile(r'\{"data":"([A-Za-z0-9+/=\\]*)","method":"%s","iv":"([0-9a-f]{%d})","tag":"([0-9a-f]{%d})","version":"%s"\}' % (
@@ -41,13 +44,13 @@ _INNERMOST = re.compile(rb"\{[^{}]*\}")
 
 
 class Cipher:
-    """One encryption key as PHP's openssl takes it: its first 16 bytes, or as many as there are and zeros."""
+    """One encryption key, as PHP's openssl takes it."""
 
     def __init__(self, key: str) -> None:
         if _MISSING:
             raise AppwriteError(
                 "the Python of this host lacks the package cryptography, which opens and seals values; install python3-cryptography there")
-        self._key = key.encode("utf-8", "surrogateescape")[:_KEY].ljust(_KEY, b"\0")
+        self._key = cipher_key(key)
         self._gcm = AESGCM(self._key)
 
     def opens_the_same(self, other: Cipher) -> bool:
@@ -67,11 +70,6 @@ class Cipher:
         iv = secrets.token_bytes(_IV)
         sealed = self._gcm.encrypt(iv, plain, None)
         return binascii.b2a_base64(memoryview(sealed)[:-_TAG], newline=False), iv.hex(), sealed[-_TAG:].hex()
-
-    def open(self, sealed: str) -> Optional[bytes]:
-        """C(None) where it is no sealed value or this key does not open it."""
-        parts = _parts(sealed)
-        return self.decrypt(*parts) if parts else None
 
     def seal(self, plain: bytes) -> str:
         """The slashes of the base64 text are not escaped, unlike PHP's: never longer than before, so it fits where the old value was."""

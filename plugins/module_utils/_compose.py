@@ -71,7 +71,6 @@ class Container:
     image: str
     """image id"""
     environment: Mapping[str, str]
-    name: str = ""
     image_name: str = ""
     restart: str = ""
     ports: tuple[tuple[str, int, int], ...] = ()
@@ -138,6 +137,11 @@ def _spellings(text: str) -> set[str]:
     return found
 
 
+def search_path(environment: Mapping[str, str], places: Sequence[str]) -> str:
+    """C(PATH), and behind it places that a task's short one may lack."""
+    return os.pathsep.join(filter(None, (environment.get("PATH"), *places)))
+
+
 class Compose:
     """One project, named as C(docker compose) itself would name it from C(directory)."""
 
@@ -160,7 +164,7 @@ class Compose:
             name: value for name, value in os.environ.items()
             if not (clean_environment and _LEFTOVER.match(name))}
         self.environment["PWD"] = directory
-        self.environment["PATH"] = os.pathsep.join([part for part in [self.environment.get("PATH", "")] if part] + list(_PLACES))
+        self.environment["PATH"] = search_path(self.environment, _PLACES)
 
     @property
     def installed(self) -> bool:
@@ -236,9 +240,9 @@ class Compose:
         answer = self.docker(["logs", "--tail", str(lines), container], tolerate=True)
         return [self.mask(line.rstrip()) for line in (answer.stdout + answer.stderr).splitlines()][-lines:]
 
-    def execute(self, container: str, command: Sequence[str], script: str | None = None, timeout: float = _QUESTION_TIMEOUT) -> str:
+    def execute(self, container: str, command: Sequence[str], script: str | None = None) -> str:
         """Standard output of a command in a container. C(script) goes in by standard input, so that it is no argument."""
-        return self.docker(["exec", "-i", container] + list(command), script=script, timeout=timeout).stdout
+        return self.docker(["exec", "-i", container] + list(command), script=script).stdout
 
     def docker(self, arguments: Sequence[str], script: str | None = None, timeout: float = _QUESTION_TIMEOUT,
                tolerate: bool = False) -> subprocess.CompletedProcess[str]:
@@ -341,7 +345,7 @@ def _container(item: Mapping[str, Any]) -> Container:
         started_at=state.get("StartedAt", ""), restarts=item.get("RestartCount", 0), exit_code=state.get("ExitCode", 0),
         config_hash=labels.get(HASH_LABEL, ""), image=item["Image"],
         environment=dict(entry.split("=", 1) for entry in item["Config"].get("Env") or [] if "=" in entry),
-        name=item.get("Name", "").lstrip("/"), image_name=item["Config"].get("Image", ""),
+        image_name=item["Config"].get("Image", ""),
         restart=((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no", ports=_ports(item),
         mounts=tuple(sorted((mount.get("Name") or mount.get("Source", ""), mount["Destination"], bool(mount.get("RW")))
                             for mount in item.get("Mounts") or [])))

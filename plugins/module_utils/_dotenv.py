@@ -81,18 +81,9 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """A value that the text holds and that is not in force: an earlier duplicate, or a comment's, which is not decoded."""
-
-    line: int
-    value: str = field(repr=False)
-
-
-@dataclass(frozen=True)
 class _Comment:
     start: int
     end: int
-    line: int
 
 
 class Document:
@@ -122,23 +113,19 @@ class Document:
         """The assignment whose value is in force, or None."""
         return next((one for one in reversed(self.assignments) if one.name == name and one.value is not None), None)
 
-    def is_commented(self, name: str) -> bool:
-        """Whether a line ``# NAME=…`` exists."""
-        return any(found == name for comment, found, rest in self._commented())
-
-    def dead_copies(self, name: str) -> tuple[Copy, ...]:
-        """The non-empty values of this name that are not in force, in duplicates and comments, in the text's order."""
+    def has_dead_copy(self, name: str) -> bool:
+        """Whether a duplicate or a comment holds a value of this name that is not in force."""
         effective = self.effective(name)
-        copies = [
-            Copy(one.line, one.value)
+        if any(
+            one.name == name and one.value and one.style != "inherited" and one is not effective
             for one in self.assignments
-            if one.name == name and one.value and one.style != "inherited" and one is not effective
-        ]
-        for comment, found, rest in self._commented():
-            value = rest.split(" #", 1)[0].strip(_SPACE + "'\"")
-            if found == name and value:
-                copies.append(Copy(comment.line, value))
-        return tuple(sorted(copies, key=lambda copy: copy.line))
+        ):
+            return True
+        commented = (_COMMENTED.match(self.text, comment.start, comment.end) for comment in self._comments)
+        return any(
+            match and match.group(1) == name and match.group(2).split(" #", 1)[0].strip(_SPACE + "'\"")
+            for match in commented
+        )
 
     def references(self, name: str) -> tuple[str, ...]:
         """The names whose values refer to this one, directly or through others."""
@@ -175,12 +162,6 @@ class Document:
         if text != self.text:
             self._verify(text, changes)
         return text
-
-    def _commented(self) -> t.Iterator[tuple[_Comment, str, str]]:
-        for comment in self._comments:
-            match = _COMMENTED.match(self.text, comment.start, comment.end)
-            if match:
-                yield comment, match.group(1), match.group(2)
 
     def _verify(self, text: str, changes: t.Mapping[str, str | None]) -> None:
         try:
@@ -260,7 +241,7 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
             return statements, comments
         if text[pos] == "#":
             pos = _line_end(text, pos)
-            comments.append(_Comment(start, pos, line))
+            comments.append(_Comment(start, pos))
             continue
         pos = _skip(_EXPORT, text, pos)
         match = _NAME_END.search(text, pos)

@@ -10,14 +10,14 @@ import os
 import re
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _project, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import (
     FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Published
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, in_force
 
 PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "project_src": {"type": "path", "required": True},
@@ -29,7 +29,6 @@ PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "clean_environment": {"type": "bool", "default": True},
 }
 
-_IMAGE = re.compile(r"(?:^|/)appwrite:v?(\d+\.\d+\.\d+)(?:[-+@].*)?$")
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
@@ -93,8 +92,7 @@ DATABASES = (
 
 def kind_of(image: str) -> str | None:
     """The name of the database in an image, as its service is called; C(None) where it is none of Appwrite's."""
-    name = image.rsplit("/", 1)[-1].split(":")[0].split("@")[0]
-    return next((database.service for database in DATABASES if name in database.images), None)
+    return next((database.service for database in DATABASES if _project.image(image).name in database.images), None)
 
 
 class Instance:
@@ -224,10 +222,9 @@ class Instance:
             ordered = [images.get("appwrite", "")] + list(images.values())
         else:
             ordered = [_resolved(image, self.values) for text in self.texts() for image in _IMAGE_LINE.findall(text)]
-        for image in ordered:
-            found = _IMAGE.search(image)
-            if found:
-                return found.group(1)
+        for release in (_project.image(image).release for image in ordered):
+            if release:
+                return release
         self.release_is_known = False
         self.warnings.append(
             "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version" % _variables.NEWEST)

@@ -17,16 +17,16 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Seen, Stored, Unseen, WorkTree)
+    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Seen, Stored, Unseen, WorkTree, day)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import probe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import NothingSealed
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look
 
 _SHORTEST_SECRET = 8
@@ -84,14 +84,6 @@ def _escrow(told: Mapping[str, Any] | None) -> Seen[Escrow]:
     if told["unseen"]:
         return Unseen(told["unseen"])
     return Escrow(told["fingerprint"], day(told["proved"], "escrow.proved") if told["proved"] else None)
-
-
-def day(text: str, option: str) -> datetime.date:
-    """Raises AppwriteError, which names the option, where the text is no date."""
-    try:
-        return datetime.datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        raise AppwriteError("%s: %r is not a date; give one such as 2027-01-31" % (option, text)) from None
 
 
 def _document(instance: Instance) -> Document:
@@ -186,7 +178,7 @@ def _drift(instance: Instance, document: Document, containers: list[Container]) 
 
 def _running(container: Container, hashes: Mapping[str, str]) -> Running:
     return Running(
-        container.service, container.name, container.status, container.health, container.image_name, container.restart, container.ports,
+        container.service, container.status, container.health, container.image_name, container.restart, container.ports,
         container.mounts, container.environment, container.config_hash == hashes.get(container.service))
 
 

@@ -109,10 +109,10 @@ def _certificate(host: str, address: str, port: int) -> Seen[Certificate]:
     except OSError as error:
         return Unseen("%s over TLS: %s" % (_where(address, port), _words(error)))
     try:
-        subject, issuer, names, not_before, not_after = _decoded(presented or b"")
+        issuer, names, not_before, not_after = _decoded(presented or b"")
     except (ValueError, IndexError, StopIteration):
         return Unseen("the certificate that %s presents cannot be read" % _where(address, port))
-    return Certificate(subject, issuer, names, not_before, not_after, chain_error, any(_matches(name, host) for name in names))
+    return Certificate(issuer, names, not_before, not_after, chain_error, any(_matches(name, host) for name in names))
 
 
 def _chain_error(host: str, address: str, port: int) -> Optional[str]:
@@ -161,18 +161,18 @@ def _words(error: Exception) -> str:
     return "no HTTP answer (%s)" % type(error).__name__
 
 
-def _decoded(der: bytes) -> Tuple[str, str, Tuple[str, ...], datetime, datetime]:
-    """Subject, issuer, host names and validity of an X.509 certificate (RFC 5280); C(ssl) decodes only those that it trusts."""
+def _decoded(der: bytes) -> Tuple[str, Tuple[str, ...], datetime, datetime]:
+    """Issuer, host names and validity of an X.509 certificate (RFC 5280); C(ssl) decodes only those that it trusts."""
     _certificate_tag, certificate = next(_elements(der))
     _tbs_tag, tbs = next(_elements(certificate))
     fields = list(_elements(tbs))
     if fields[0][0] == 0xA0:  # the version, left out in version 1
         del fields[0]
-    issuer, validity, subject = (fields[number][1] for number in (2, 3, 4))
+    issuer, validity = fields[2][1], fields[3][1]
     begin, end = (_moment(tag, text) for tag, text in _elements(validity))
     extensions = [inner for tag, inner in fields[6:] if tag == 0xA3]
     names = _names(extensions[0]) if extensions else []
-    return _name(subject), _name(issuer), tuple(names), begin, end
+    return _name(issuer), tuple(names), begin, end
 
 
 def _elements(data: bytes) -> Iterator[Tuple[int, bytes]]:

@@ -32,11 +32,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import d
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, GUARD, check, fingerprint, in_force, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import GUARD, fingerprint, in_force, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
@@ -331,7 +330,7 @@ class _Rekey:
         _check_given(self._module, self._env_file, old)
         if new is None:
             raise AppwriteError("new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first")
-        encryption_key.check(new, "new_key")
+        check(new, "new_key")
         if new == old:
             raise AppwriteError("new_key: is the key that is in force already")
         if same_cipher(new, old):
@@ -564,13 +563,13 @@ def _check_tail(old: str, new: str | None) -> None:
     if _variables.is_public_default(_variables.KEY, old) or not old:
         raise AppwriteError("scope: %s is %s, so its tail protects nothing; rotate the whole key with scope: values" % (
             _variables.KEY, "the public default" if old else "empty"))
-    if len(old.encode("utf-8", "surrogateescape")) <= encryption_key.CIPHER_BYTES:
+    if len(old.encode("utf-8", "surrogateescape")) <= CIPHER_BYTES:
         raise AppwriteError(
             "scope: %s has no more than the 16 bytes that AES uses, so it has no tail that could change without the data; use scope: values"
             % _variables.KEY)
     if new is None:
         raise AppwriteError("new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first")
-    encryption_key.check(new, "new_key")
+    check(new, "new_key")
     if not same_cipher(old, new):
         raise AppwriteError("new_key: does not have the first 16 bytes of the key in force, so stored data would be lost; use scope: values")
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import shown, shown_name
 
 
@@ -27,9 +26,9 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
     instance.load(document, None if env_file.exists else b"")
     evidence = instance.holds_data()
     drift, services = _observed(instance, document)
-    key = encryption_key.in_force(document.values)
-    instance.warnings += filter(None, [encryption_key.weakness(key)])
-    state = "absent" if not key else "placeholder" if _variables.is_public_default(_variables.KEY, key) else "present"
+    key = _key.in_force(document.values)
+    instance.warnings += filter(None, [_key.weakness(key)])
+    state = "absent" if not key else "placeholder" if _key.is_public(key) else "present"
     return {
         "changed": False,
         "env_file": env_file.path,
@@ -38,8 +37,8 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
         "services": services,
         "holds_data": evidence.state,
         "holds_data_reason": evidence.reason,
-        "key": encryption_key.describe(state, key).public(),
-        "container_keys": _container_keys(instance),
+        "key": _key.describe(state, key).public(),
+        "container_keys": {_key.fingerprint(used): sorted(names) for used, names in instance.container_keys().items() if used},
         "drift": drift,
         "variables": {shown_name(name): shown(name, value) for name, value in sorted(document.values.items())},
         "warnings": instance.warnings,
@@ -53,13 +52,6 @@ def _observed(instance: Instance, document: Any) -> tuple[list[dict[str, str]], 
     except ComposeError as error:
         instance.warnings.append("containers could not be looked at: %s" % error)
         return [], {name: "unknown" for name in instance.services}
-
-
-def _container_keys(instance: Instance) -> dict[str, list[str]]:
-    try:
-        return {encryption_key.fingerprint(key): sorted(services) for key, services in instance.container_keys().items() if key}
-    except ComposeError:
-        return {}
 
 
 def _state(container: Container) -> str:

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange, Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
 
 MIXED, EMPTY = "mixed", "empty"
@@ -147,18 +147,6 @@ class Rotation:
         if report.state == EMPTY and report.undecryptable_count:
             raise AppwriteError("neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count)
         return report.state
-
-    def finish(self) -> str:
-        """After an interruption: takes back what is only begun, ends what is done in part, and returns the state that everything is in then.
-
-        C(old) means that the rotation has not happened. Where a store without transactions has values under either key, all go to the new one.
-        """
-        state = self.state()
-        if state == MIXED:
-            self.rotate()
-            return NEW
-        self.sweep()
-        return state
 
     def undo(self) -> str:
         """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one."""

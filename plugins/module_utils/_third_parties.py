@@ -20,9 +20,9 @@ from typing import Dict, List, Optional, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import lynis, testssl
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding, Observation, Unobserved, seen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import search_path
 
-_PROGRAMS = {"lynis": (lynis.PROGRAM, lynis.read), "testssl": (testssl.PROGRAM, testssl.read)}
-_COMMANDS = {"lynis": ("lynis",), "testssl": ("testssl", "testssl.sh")}
+_PROGRAMS = {each.PROGRAM.group: each for each in (lynis, testssl)}
 _PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _GRACE = 10.0
 _LAST_LINES = 3
@@ -55,11 +55,11 @@ _CHECKS = ("-p", "-s", "-f", "-P", "-S", "-h", "-U")
 
 
 def run(names: Sequence[str], observation: Observation, timeout: float) -> List[Finding]:
-    """What those of V(lynis) and V(testssl) that are asked for and installed find. One that is not installed says nothing.
+    """What those of C(THIRD_PARTIES) that are asked for and installed find. One that is not installed says nothing.
 
     After C(timeout) seconds those that still run are ended.
     """
-    path = os.pathsep.join([part for part in [os.environ.get("PATH", "")] if part] + list(_PLACES))
+    path = search_path(os.environ, _PLACES)
     installed = {name: program for name in names for program in [_find(name, path)] if program}
     if not installed:
         return []
@@ -69,11 +69,11 @@ def run(names: Sequence[str], observation: Observation, timeout: float) -> List[
 
 
 def _find(name: str, path: str) -> Optional[str]:
-    return next((program for program in (shutil.which(command, path=path) for command in _COMMANDS[name]) if program), None)
+    return next((program for program in (shutil.which(command, path=path) for command in _PROGRAMS[name].PROGRAM.commands) if program), None)
 
 
 def _run(name: str, program: str, path: str, observation: Observation, timeout: float) -> List[Finding]:
-    auditor, read = _PROGRAMS[name]
+    auditor = _PROGRAMS[name]
     try:
         with tempfile.TemporaryDirectory(prefix="appwrite-audit-") as scratch:
             report, output = os.path.join(scratch, "report"), os.path.join(scratch, "output")
@@ -81,13 +81,13 @@ def _run(name: str, program: str, path: str, observation: Observation, timeout: 
             if not _completes([program] + arguments, scratch, path, output, timeout):
                 raise Unobserved("it did not come to its end within %d seconds, and was ended" % timeout)
             try:
-                return read(_text(report))
+                return auditor.read(_text(report))
             except Unobserved as incomplete:
                 raise Unobserved(str(incomplete) or "it gave no complete report, and said: %s" % _last_lines(output)) from None
     except Unobserved as unseen:
-        return [auditor.did_not_run(str(unseen))]
+        return [auditor.PROGRAM.did_not_run(str(unseen))]
     except OSError as error:
-        return [auditor.did_not_run("it could not be run: %s" % error.strerror)]
+        return [auditor.PROGRAM.did_not_run("it could not be run: %s" % error.strerror)]
 
 
 def _lynis(scratch: str, report: str) -> List[str]:

@@ -17,6 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint, in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
 
@@ -74,7 +75,7 @@ def prune_backups(env_file: EnvFile, document: Document, keep: int) -> None:
     """A backup that holds another encryption key than the file may be the only copy of it, and stays whatever its age."""
     def holds_another_key(data: bytes) -> bool:
         try:
-            key = encryption_key.in_force(parse(decode(data)).values)
+            key = in_force(parse(decode(data)).values)
         except AppwriteError:
             return True
         return bool(key) and key != document.values.get(_variables.KEY) and not _variables.is_public_default(_variables.KEY, key)
@@ -87,7 +88,7 @@ def shown(name: str, value: str | None) -> str | None:
         return value
     if _variables.is_public_default(name, value):
         return "(public default)"
-    return "(secret, fingerprint %s)" % encryption_key.fingerprint(value)
+    return "(secret, fingerprint %s)" % fingerprint(value)
 
 
 def shown_name(name: str) -> str:
@@ -215,7 +216,7 @@ class _Transaction:
                 "%s is open to others than its owner (mode %04o), and it holds every secret of the installation. Set mode to '0600'"
                 % (env_file.path, mode))
         for name in sorted(set(after.values) & set(change["name"] for change in changes)):
-            if _variables.is_secret(name) and after.dead_copies(name):
+            if _variables.is_secret(name) and after.has_dead_copy(name):
                 self._warnings.append("%s: an older copy of %s stays in a line that is not in force; remove it by hand" % (env_file.path, name))
         written = {change["name"]: after.values[change["name"]] for change in changes if change["name"] in after.values}
         self._warnings += _upgrade.warnings(written, after.text, self._instance.release)

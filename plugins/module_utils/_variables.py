@@ -11,8 +11,8 @@ the compose services that list it, less their ``appwrite-`` prefix: ``@name`` is
 ``unread`` is the first release in which services list the variable but ignore ``.env``, because the code no longer
 looks at it or the compose file gives a literal; ``use`` is the variable that took its place.
 
-To add a release: a line in ``_RECORDED``; a row wherever a default or a list changed; new variables at the place that
-``variables.php`` gives them.
+To add a release: its number in ``RELEASES``; a row wherever a default or a list changed; new variables at the place
+that ``variables.php`` gives them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,11 @@ from typing import Any, Callable, Mapping, Sequence, Tuple, TypeVar
 
 KEY = "_APP_OPENSSL_KEY_V1"
 
-# From which release on a recorded one stands for all: a minor release for its patch releases (early ones of 1.5 and 1.6
-# name a few services differently), but 1.9.5 is as 1.9.6. Variables that came with a patch release have rows from it.
-_RECORDED = (
-    ("1.4", "1.4.14"),
-    ("1.5", "1.5.11"),
-    ("1.6", "1.6.2"),
-    ("1.7", "1.7.4"),
-    ("1.8", "1.8.1"),
-    ("1.9", "1.9.0"),
-    ("1.9.5", "1.9.6"),
-)
-RELEASES: tuple[str, ...] = tuple(release for since, release in _RECORDED)
+RELEASES: tuple[str, ...] = ("1.4.14", "1.5.11", "1.6.2", "1.7.4", "1.8.1", "1.9.0", "1.9.6")
+"""Those whose files the rows are from. Early patch releases of 1.5 and 1.6 name a few services differently; 1.9.5 is as
+1.9.6, and a variable that came with another patch release has a row from it."""
 NEWEST = RELEASES[-1]
+_OLDEST = (1, 4)
 
 _SERVICE_GROUPS = {
     "tasks": (
@@ -134,8 +126,8 @@ _SHELL = re.compile(r"[\s\"'`$&|;<>()\[\]{}\\*~!]")
 class Variable:
     """One variable: its category in ``variables.php`` (``Compose``: only the compose file names it), its kind, whether
     its value must never be shown (``secret``), whether changing it in ``.env`` alone breaks an installation with data
-    (``sticky``), the defaults of a secret, which the whole world knows, and a line on what to heed. The last three
-    fields are the catalogue's own.
+    (``sticky``), and the defaults of a secret, which the whole world knows. The last three fields are the catalogue's
+    own.
     """
 
     name: str
@@ -144,7 +136,6 @@ class Variable:
     secret: bool
     sticky: bool
     public_defaults: tuple[str, ...]
-    note: str
     rows: tuple[tuple[str, str | None, str], ...]
     unread: str
     successor: str
@@ -157,25 +148,18 @@ def _v(
     sticky: bool = False,
     unread: str = "",
     use: str = "",
-    note: str = "",
 ) -> Callable[[str], Variable]:
     secret = kind in _SECRET_KINDS
     public = tuple(dict.fromkeys(default for since, default, services in rows if default)) if secret else ()
-    return lambda group: Variable(name, group, kind, secret, sticky, public, note, rows, unread, use)
+    return lambda group: Variable(name, group, kind, secret, sticky, public, rows, unread, use)
 
 
 _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
     ("General", (
-        _v(
-            "_APP_ENV", "choice:production development", ("1.4", "production", "@all"),
-            note="development shows stack traces and opens mock routes; set production explicitly",
-        ),
+        _v("_APP_ENV", "choice:production development", ("1.4", "production", "@all")),
         _v("_APP_EDITION", "text", ("1.9.5", None, "appwrite")),
         _v("_APP_LOCALE", "text", ("1.4", "en", "appwrite")),
-        _v(
-            "_APP_OPTIONS_ABUSE", "switch", ("1.4", "enabled", "appwrite realtime"),
-            note="the API and realtime read words other than enabled and disabled differently",
-        ),
+        _v("_APP_OPTIONS_ABUSE", "switch", ("1.4", "enabled", "appwrite realtime")),
         _v(
             "_APP_OPTIONS_FORCE_HTTPS", "switch", ("1.4", "disabled", "appwrite worker-builds"),
             ("1.6", "disabled", "@functions worker-mails"),
@@ -184,21 +168,16 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 "appwrite @schedulers worker-builds worker-functions "
                 "worker-mails worker-migrations worker-screenshots",
             ),
-            note="only the exact word enabled redirects",
         ),
         _v(
             "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS", "switch", ("1.4.4", "disabled", "appwrite worker-builds"),
             ("1.7", "disabled", ""), use="_APP_OPTIONS_ROUTER_FORCE_HTTPS",
         ),
         _v("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "switch", ("1.7", "disabled", "appwrite worker-builds")),
-        _v(
-            "_APP_OPTIONS_ROUTER_PROTECTION", "switch", ("1.4.4", "disabled", "appwrite realtime"),
-            note="1.9.0 protects whatever it says (appwrite/appwrite#12798); since 1.9.5 unset means on",
-        ),
+        _v("_APP_OPTIONS_ROUTER_PROTECTION", "switch", ("1.4.4", "disabled", "appwrite realtime")),
         _v(
             "_APP_OPENSSL_KEY_V1", "secret", ("1.4", "your-secret-key", "@all -worker-messaging"),
             ("1.5", "your-secret-key", "@all"), sticky=True,
-            note="a change makes stored secrets unreadable; whoever knows it can forge an administrator",
         ),
         _v(
             "_APP_DOMAIN", "hostname",
@@ -213,7 +192,6 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 "appwrite task-interval @maintenance @schedulers worker-builds "
                 "worker-certificates worker-functions worker-mails worker-migrations",
             ),
-            note="localhost breaks certificates and links",
         ),
         _v(
             "_APP_CUSTOM_DOMAIN_DENY_LIST", "list", ("1.6.2", "example.com,test.com,app.example.com", ""),
@@ -237,22 +215,10 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
         _v("_APP_DOMAIN_TARGET_A", "ips", ("1.7", "127.0.0.1", "@targets")),
         _v("_APP_DOMAIN_TARGET_CAA", "hostname", ("1.8", "", "@targets")),
         _v("_APP_DNS", "ips", ("1.8", "8.8.8.8", "@targets")),
-        _v(
-            "_APP_CONSOLE_WHITELIST_ROOT", "switch", ("1.4", "enabled", "appwrite"),
-            note="enabled or empty admits one console account; any other word lifts the limit",
-        ),
-        _v(
-            "_APP_CONSOLE_WHITELIST_EMAILS", "emails", ("1.4", "", "appwrite"),
-            note="checked at sign-up only; compared in lower case, no wildcards, entries not trimmed",
-        ),
-        _v(
-            "_APP_CONSOLE_WHITELIST_IPS", "ips", ("1.4", "", "appwrite"),
-            note="checked at sign-up only; compared as text, no CIDR, entries not trimmed",
-        ),
-        _v(
-            "_APP_CONSOLE_COUNTRIES_DENYLIST", "countries", ("1.9.5", None, "appwrite"),
-            note="upper-case ISO codes, entries not trimmed",
-        ),
+        _v("_APP_CONSOLE_WHITELIST_ROOT", "switch", ("1.4", "enabled", "appwrite")),
+        _v("_APP_CONSOLE_WHITELIST_EMAILS", "emails", ("1.4", "", "appwrite")),
+        _v("_APP_CONSOLE_WHITELIST_IPS", "ips", ("1.4", "", "appwrite")),
+        _v("_APP_CONSOLE_COUNTRIES_DENYLIST", "countries", ("1.9.5", None, "appwrite")),
         _v("_APP_CONSOLE_HOSTNAMES", "list", ("1.4.14", "", "appwrite"), unread="1.9", use="_APP_CONSOLE_DOMAIN"),
         _v("_APP_CONSOLE_DOMAIN", "hostname", ("1.9.5", None, "appwrite @schedulers worker-builds")),
         _v("_APP_CONSOLE_SCHEMA", "list", ("1.9.5", None, "appwrite @schedulers")),
@@ -267,18 +233,18 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             ("1.9.5", "team@appwrite.io", "appwrite"),
         ),
         _v("_APP_SYSTEM_RESPONSE_FORMAT", "text", ("1.4", "", "appwrite")),
+        # The address for certificates before 1.5.8.
         _v(
             "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS", "email",
             ("1.4", "certs@appwrite.io", "appwrite worker-certificates worker-migrations worker-webhooks"),
             ("1.5.8", "certs@appwrite.io", "worker-webhooks"),
             ("1.6", "certs@appwrite.io", "worker-deletes worker-webhooks"), ("1.9.5", "certs@appwrite.io", ""),
-            use="_APP_EMAIL_CERTIFICATES", note="asked for certificates before 1.5.8",
+            use="_APP_EMAIL_CERTIFICATES",
         ),
         _v("_APP_EMAIL_SECURITY", "email", ("1.5.8", "", "appwrite worker-migrations worker-webhooks")),
         _v(
             "_APP_EMAIL_CERTIFICATES", "email", ("1.5.8", "", "worker-certificates"),
             ("1.6", "", "worker-certificates worker-deletes"),
-            note="without it no certificate is issued (appwrite/appwrite#9021)",
         ),
         _v(
             "_APP_USAGE_STATS", "switch", ("1.4", "enabled", "appwrite realtime usage worker-functions"),
@@ -316,58 +282,42 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             ("1.9.5", None, "task-stats-resources"),
         ),
         _v("_APP_WORKER_PER_CORE", "integer", ("1.4", "6", "@all")),
-        _v(
-            "_APP_WORKERS_NUM", "integer", ("1.9.5", None, "@workers"), unread="1.9.5",
-            note="the compose file itself gives each worker its number",
-        ),
-        _v(
-            "_APP_WORKER_MAX_COROUTINES", "integer", ("1.9.5", None, "@workers"), unread="1.9.5",
-            note="the compose file itself gives each worker its number",
-        ),
+        # The compose file itself gives each worker its numbers.
+        _v("_APP_WORKERS_NUM", "integer", ("1.9.5", None, "@workers"), unread="1.9.5"),
+        _v("_APP_WORKER_MAX_COROUTINES", "integer", ("1.9.5", None, "@workers"), unread="1.9.5"),
         _v("_APP_QUEUE_NAME", "text", ("1.9.5", None, "worker-databases")),
         _v("_APP_WEBHOOK_MAX_FAILED_ATTEMPTS", "integer", ("1.9.5", None, "worker-webhooks")),
-        _v(
-            "_APP_CONSOLE_SESSION_ALERTS", "switch", ("1.6", "disabled", "appwrite"),
-            note="mails the user on a new console login",
-        ),
+        _v("_APP_CONSOLE_SESSION_ALERTS", "switch", ("1.6", "disabled", "appwrite")),
         _v("_APP_COMPRESSION_ENABLED", "switch", ("1.6.2", "enabled", ""), ("1.9.5", "enabled", "appwrite")),
         _v("_APP_COMPRESSION_MIN_SIZE_BYTES", "integer", ("1.6.2", "1024", "appwrite")),
         _v("_APP_TRUSTED_HEADERS", "list", ("1.9", "x-forwarded-for", ""), ("1.9.5", "x-forwarded-for", "appwrite")),
     )),
     ("Database", (
-        _v(
-            "_APP_DB_ADAPTER", "choice:mariadb mongodb mysql postgresql", ("1.9", "mongodb", "@all"), sticky=True,
-            note="created the database volume",
-        ),
+        # Those that are sticky made the database volume, or lead to it.
+        _v("_APP_DB_ADAPTER", "choice:mariadb mongodb mysql postgresql", ("1.9", "mongodb", "@all"), sticky=True),
         _v(
             "_APP_DB_HOST", "hostname", ("1.4", "mariadb", "@all -worker-mails -worker-messaging -worker-webhooks"),
             ("1.5", "mariadb", "@all"), ("1.9", "mongodb", "@all"), sticky=True,
-            note="upgrades overwrite it (appwrite/appwrite#11902)",
         ),
         _v(
             "_APP_DB_PORT", "port", ("1.4", "3306", "@all -worker-mails -worker-messaging -worker-webhooks"),
-            ("1.5", "3306", "@all"), ("1.9", "27017", "@all"), note="upgrades overwrite it (appwrite/appwrite#11902)",
+            ("1.5", "3306", "@all"), ("1.9", "27017", "@all"),
         ),
         _v(
             "_APP_DB_SCHEMA", "dsn", ("1.4", "appwrite", "@all -worker-mails -worker-messaging -worker-webhooks"),
-            ("1.5", "appwrite", "@all"), sticky=True, note="created the database volume",
+            ("1.5", "appwrite", "@all"), sticky=True,
         ),
         _v(
             "_APP_DB_USER", "dsn", ("1.4", "user", "@all -worker-mails -worker-messaging -worker-webhooks"),
-            ("1.5", "user", "@all"), sticky=True, note="created the database volume",
+            ("1.5", "user", "@all"), sticky=True,
         ),
         _v(
             "_APP_DB_PASS", "password", ("1.4", "password", "@all -worker-mails -worker-messaging -worker-webhooks"),
-            ("1.5", "password", "@all"), sticky=True, note="created the database volume; goes unencoded through a DSN",
+            ("1.5", "password", "@all"), sticky=True,
         ),
-        _v(
-            "_APP_DB_ROOT_PASS", "password", ("1.4", "rootsecretpassword", "$"), sticky=True,
-            note="created the database volume; MongoDB's health check hands it unquoted to a shell",
-        ),
-        _v(
-            "_APP_POOL_ADAPTER", "choice:stack swoole", ("1.9.5", None, "@all"),
-            note="the compose file itself gives realtime swoole",
-        ),
+        _v("_APP_DB_ROOT_PASS", "password", ("1.4", "rootsecretpassword", "$"), sticky=True),
+        # The compose file itself gives realtime swoole.
+        _v("_APP_POOL_ADAPTER", "choice:stack swoole", ("1.9.5", None, "@all")),
         _v("_APP_DATABASE_SHARED_TABLES", "list", ("1.6.2", None, "task-stats-resources"), ("1.9.5", None, "@all")),
         _v("_APP_DATABASE_SHARED_NAMESPACE", "text", ("1.9.5", None, "appwrite")),
         _v("_APP_DB_ADAPTER_VECTORSDB", "choice:postgresql", ("1.9.5", None, "@vectors")),
@@ -381,10 +331,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
         _v("_APP_REDIS_HOST", "hostname", ("1.4", "redis", "@all")),
         _v("_APP_REDIS_PORT", "port", ("1.4", "6379", "@all")),
         _v("_APP_REDIS_USER", "dsn", ("1.4", "", "@all")),
-        _v(
-            "_APP_REDIS_PASS", "password", ("1.4", "", "@all"),
-            note="does not give the bundled Redis a password (appwrite/appwrite#3309)",
-        ),
+        _v("_APP_REDIS_PASS", "password", ("1.4", "", "@all")),
     )),
     ("InfluxDB", (
         _v("_APP_INFLUXDB_HOST", "hostname", ("1.4", "influxdb", "appwrite telegraf usage"), ("1.5", "influxdb", "")),
@@ -397,10 +344,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
     ("SMTP", (
         _v("_APP_SMTP_HOST", "hostname", ("1.4", "", "appwrite worker-mails")),
         _v("_APP_SMTP_PORT", "port", ("1.4", "", "appwrite worker-mails")),
-        _v(
-            "_APP_SMTP_SECURE", "choice:tls ssl", ("1.4", "", "appwrite worker-mails"),
-            note="neither tls nor ssl means plaintext, without opportunistic TLS",
-        ),
+        _v("_APP_SMTP_SECURE", "choice:tls ssl", ("1.4", "", "appwrite worker-mails")),
         _v("_APP_SMTP_USERNAME", "text", ("1.4", "", "appwrite worker-mails")),
         _v("_APP_SMTP_PASSWORD", "secret", ("1.4", "", "appwrite worker-mails")),
     )),
@@ -412,10 +356,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
     ("Storage", (
         _v("_APP_STORAGE_LIMIT", "integer", ("1.4", "30000000", "appwrite")),
         _v("_APP_STORAGE_PREVIEW_LIMIT", "integer", ("1.4", "20000000", "appwrite")),
-        _v(
-            "_APP_STORAGE_ANTIVIRUS", "switch", ("1.4", "disabled", "appwrite"),
-            note="1.9 ships no clamav service; enabled without one fails uploads",
-        ),
+        _v("_APP_STORAGE_ANTIVIRUS", "switch", ("1.4", "disabled", "appwrite")),
         _v("_APP_STORAGE_ANTIVIRUS_HOST", "hostname", ("1.4", "clamav", "appwrite")),
         _v("_APP_STORAGE_ANTIVIRUS_PORT", "port", ("1.4", "3310", "appwrite")),
         _v("_APP_STORAGE_DEVICE", "choice:local s3 dospaces backblaze linode wasabi", ("1.4", "local", "@storage")),
@@ -462,10 +403,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
         _v("_APP_COMPUTE_MEMORY", "integer", ("1.7", "0", "@functions")),
         _v("_APP_FUNCTIONS_MEMORY_SWAP", "integer", ("1.4", "0", "")),
         _v("_APP_FUNCTIONS_RUNTIMES", "list", ("1.4", "node-16.0,php-8.0,python-3.9,ruby-3.0", "appwrite")),
-        _v(
-            "_APP_EXECUTOR_SECRET", "secret", ("1.4", "your-secret-key", "@functions worker-deletes"),
-            note="bearer secret of the service that holds the Docker socket",
-        ),
+        _v("_APP_EXECUTOR_SECRET", "secret", ("1.4", "your-secret-key", "@functions worker-deletes")),
         _v(
             "_APP_EXECUTOR_HOST", "url", ("1.4", "http://appwrite-executor/v1", "@functions worker-deletes"),
             ("1.5", "http://exc1/v1", "@functions worker-deletes"),
@@ -530,12 +468,10 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
         _v(
             "_APP_MAINTENANCE_RETENTION_AUDIT", "integer", ("1.4", "1209600", "appwrite maintenance"),
             ("1.5", "1209600", "appwrite @maintenance worker-deletes"),
-            note="audit logs older than this many seconds are deleted",
         ),
         _v(
             "_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE", "integer",
             ("1.6.2", "15778800", "appwrite @maintenance worker-deletes"),
-            note="console audit logs older than this many seconds are deleted",
         ),
         _v(
             "_APP_MAINTENANCE_RETENTION_ABUSE", "integer", ("1.4", "86400", "appwrite maintenance"),
@@ -547,7 +483,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
         _v("_APP_INTERVAL_CLEANUP_STALE_EXECUTIONS", "integer", ("1.9.5", None, "task-interval"), unread="1.9.5"),
     )),
     ("GraphQL", (
-        _v("_APP_GRAPHQL_INTROSPECTION", "switch", ("1.9", "enabled", "appwrite"), note="enabled discloses the schema"),
+        _v("_APP_GRAPHQL_INTROSPECTION", "switch", ("1.9", "enabled", "appwrite")),
         _v("_APP_GRAPHQL_MAX_BATCH_SIZE", "integer", ("1.4", "10", "appwrite")),
         _v("_APP_GRAPHQL_MAX_COMPLEXITY", "integer", ("1.4", "250", "appwrite")),
         _v("_APP_GRAPHQL_MAX_DEPTH", "integer", ("1.4", "3", "appwrite")),
@@ -580,11 +516,14 @@ _Row = TypeVar("_Row", bound=Tuple[Any, ...])
 
 @lru_cache(maxsize=None)
 def _version(release: str) -> tuple[int, ...]:
+    """An older release counts as the oldest, and ``1.9`` as its newest patch release; what follows ``-`` or ``+`` is
+    ignored. Raises ValueError where it is none, such as ``latest``.
+    """
     match = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+].*)?", release)
     if match is None:
         raise ValueError(f"{release!r} is not a release of Appwrite: give one such as {NEWEST}")
     major, minor, patch = match.groups()
-    return max((int(major), int(minor), int(patch) if patch else sys.maxsize), _since(_RECORDED[0][0]))
+    return max((int(major), int(minor), int(patch) if patch else sys.maxsize), _OLDEST)
 
 
 @lru_cache(maxsize=None)
@@ -628,16 +567,6 @@ def names(release: str | None = None) -> tuple[str, ...]:
     return tuple(name for name in _VARIABLES if release is None or _rows(name, release))
 
 
-def recorded(release: str) -> str:
-    """The recorded release whose services and defaults stand for this one: that of the same minor release, and 1.9.6
-    for 1.9.5 (``_RECORDED``). An older release is taken for the oldest, a newer one for the newest. A minor release
-    such as ``1.9`` means its newest patch release; what follows ``-`` or ``+`` is ignored.
-
-    Raises ValueError when the release is none, such as ``latest``.
-    """
-    return _until(_RECORDED, release)[-1][1]
-
-
 def is_older(release: str, version: tuple[int, ...]) -> bool:
     """Whether the release came before this version."""
     return _version(release) < version
@@ -658,11 +587,6 @@ def services(name: str, release: str) -> tuple[str, ...]:
     """The compose services whose environment lists the variable, bare or with a literal, sorted."""
     rows = _rows(name, release)
     return tuple(sorted(_expand(rows[-1][2], release))) if rows else ()
-
-
-def service_names(release: str) -> tuple[str, ...]:
-    """The compose services that list any variable, sorted."""
-    return tuple(sorted({service for name in _VARIABLES for service in services(name, release)}))
 
 
 def is_read(name: str, release: str) -> bool:

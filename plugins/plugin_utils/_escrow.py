@@ -19,7 +19,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 
 FORMAT = 1
 LOCK_TIMEOUT = 600.0

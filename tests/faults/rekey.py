@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _env_file
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _env_file, _key
 from integration.support import Play, assert_no_leak, playbook, read_env, set_env
 from testbed._base import Failed, clean_environ, run
 from testbed.dataset import Dataset, Differences
 from testbed.project import Project
 
-KEY = encryption_key.NAME
+KEY = _key.NAME
 KEYS = ("UnrealHj4Vw8Sd2LmKq6Pz", "NotRealTx9Bc3Gn7RfYe5Ua")
 CACHED = "default-cache-_console:users:1"
 """a key of Redis with a decrypted row"""
@@ -157,7 +156,7 @@ def _serve() -> None:
     """Answers each line with the status of a child, and goes on with a stopped one at the next line."""
     for name in ("apply", "rekey"):
         importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}")
-    encryption_key._ROUNDS = 1  # slow on purpose, and it touches no file
+    _key._ROUNDS = 1  # slow on purpose, and it touches no file
     _apply.SETTLED = 0.0  # nothing here dies by itself
     stopped = 0
     for line in sys.stdin:
@@ -217,7 +216,7 @@ class Host:
 
     @property
     def is_guarded(self) -> bool:
-        return encryption_key.GUARD in (self.project.directory / ".env").read_text()
+        return _key.GUARD in (self.project.directory / ".env").read_text()
 
     @property
     def state(self) -> dict[str, Any]:

@@ -212,7 +212,9 @@ class Victim:
             found.state = lambda: states.append(look()) or states[0]
             if not forward:
                 assert found.undo() == "old"
-            elif found.finish() == "old":
+            elif found.state() == "new":
+                found.sweep()
+            else:
                 found.rotate()
         if forward:
             self.key = self.other

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import decode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 from testbed._base import clean_environ
 
 from integration.support import CHECKOUT, HTTPS, KEY, ROOT_ONLY, WORK, read_env, refuse, succeed, without

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import ALPHABET
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset
 

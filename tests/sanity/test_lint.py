@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sanity.support import ROOT, check
 
-PURE_ROOMS = ("_audit", "_dotenv", "_seal", "_settings", "_upgrade", "_variables")
+PURE_ROOMS = ("_audit", "_dotenv", "_key", "_project", "_seal", "_settings", "_upgrade", "_variables")
 
 
 def test_ansible_lint(collection_copy, checker_environment):

@@ -69,3 +69,9 @@ def catalogue() -> Any:
     from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 
     return _variables
+
+
+def service_names(release: str) -> tuple[str, ...]:
+    """The compose services of that release that list any variable, sorted."""
+    variables = catalogue()
+    return tuple(sorted({service for name in variables.names(release) for service in variables.services(name, release)}))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._base import catalogue
+from ._base import catalogue, service_names
 from .images import entrypoint
 
 
@@ -176,7 +176,7 @@ def compose(release: str, database: str, http_port: int, https_port: int, image_
         *(own(name) for name in appwrite_services(release)),
         *(
             other(name, f"{name.replace('-', '/', 1)}:1.0.0")
-            for name in dict.fromkeys((*variables.service_names(release), *others))
+            for name in dict.fromkeys((*service_names(release), *others))
             if name not in appwrite_services(release)
         ),
         other(
@@ -235,8 +235,7 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
 
 def appwrite_services(release: str) -> tuple[str, ...]:
     """The services that run the appwrite image in that release."""
-    names = catalogue().service_names(release)
-    return tuple(name for name in names if name.startswith("appwrite") and name != "appwrite-assistant")
+    return tuple(name for name in service_names(release) if name.startswith("appwrite") and name != "appwrite-assistant")
 
 
 def _numbers(release: str) -> tuple[int, ...]:

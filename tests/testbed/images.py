@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import tools
-from ._base import WORK, Failed, catalogue, locked, run
+from ._base import WORK, Failed, catalogue, locked, run, service_names
 
 REPOSITORY = "selfhost-appwrite-testbed"
 _REGISTRY = "testbed.invalid/"
@@ -61,7 +61,7 @@ def stand_in(release: str | None = None) -> str:
 
     def fill(root: Path) -> None:
         _write(root / "usr/local/share/appwrite/variables", names)
-        for program in {entrypoint(service) for known in variables.RELEASES for service in variables.service_names(known)}:
+        for program in {entrypoint(service) for known in variables.RELEASES for service in service_names(known)}:
             _link(root, program, "idle")
         # Appwrite's own image is Alpine, whose nc knows -z. Debian's busybox has one without, and its shell takes no other.
         _link(root, "nc", "/bin/nc.openbsd")

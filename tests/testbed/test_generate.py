@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from testbed import generate
-from testbed._base import catalogue
+from testbed._base import catalogue, service_names
 from testbed.images import entrypoint
 
 PREFIX = "testbed.invalid/0123456789ab/"
@@ -31,7 +31,7 @@ def environments(text: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize(("release", "database"), RELEASES)
 def test_services_list_what_the_catalogue_says(release, database):
     found = environments(generate.compose(release, database, 20080, 20443, PREFIX))
-    for service in VARIABLES.service_names(release):
+    for service in service_names(release):
         wanted = {name for name in VARIABLES.names(release) if service in VARIABLES.services(name, release)}
         assert found[service] == {name for name in wanted if name.startswith("_APP_")}, service
     assert {"traefik", "redis", "openruntimes-executor", database} <= set(found)

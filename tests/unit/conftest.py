@@ -17,8 +17,7 @@ from typing import Any, Callable, Iterator, Mapping
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _compose, _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Installation
 
 try:
@@ -137,7 +136,7 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 @pytest.fixture
 def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path) -> Callable[..., dict[str, Any]]:
     """Runs a module of the collection as Ansible does, but in this process, and returns what it printed."""
-    monkeypatch.setattr(encryption_key, "_ROUNDS", 1)
+    monkeypatch.setattr(_key, "_ROUNDS", 1)
 
     def run(name: str, check: bool = False, **parameters: Any) -> dict[str, Any]:
         warnings: list[str] = []

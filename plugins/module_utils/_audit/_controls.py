@@ -11,12 +11,14 @@ C(tests/unit/plugins/module_utils/_audit/), whose tests refuse a control without
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Iterable, List, Sequence, Tuple
+from difflib import get_close_matches
+from typing import Any, Iterable, List, Mapping, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import (
     console, containers, encryption, host, https, platform, secrets)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    GROUPS, SEVERITIES, Control, Finding, Observation, Outcome, Unobserved, Waiver)
+    GROUPS, SEVERITIES, THIRD_PARTIES, Control, Finding, Observation, Outcome, Unobserved, Waiver, day)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 CONTROLS: Tuple[Control, ...] = tuple(
     control for group in (encryption, secrets, https, console, platform, containers, host) for control in group.CONTROLS)
@@ -24,7 +26,7 @@ CONTROLS: Tuple[Control, ...] = tuple(
 _WEIGHT = {"critical": 10, "high": 5, "medium": 2, "low": 1}
 _CAP = {"critical": 40, "high": 70}
 """The most that an installation can score while a control of that severity fails or is unknown."""
-_THIRD_PARTIES = ("lynis", "testssl")
+_IDS = [control.id for control in CONTROLS]
 
 
 def audit(observation: Observation, waivers: Sequence[Waiver] = (), others: Iterable[Finding] = ()) -> List[Finding]:
@@ -34,6 +36,23 @@ def audit(observation: Observation, waivers: Sequence[Waiver] = (), others: Iter
     return [_waived(finding, waivers, observation) for finding in found]
 
 
+def is_control(name: str) -> bool:
+    """Whether a finding may have that id. What other programs test for is not known here."""
+    return name in _IDS or name.startswith(tuple(program + "." for program in THIRD_PARTIES))
+
+
+def waiver_of(entry: Mapping[str, Any], where: str) -> Waiver:
+    """Raises AppwriteError, which names the field behind C(where), where an entry is no waiver."""
+    name, justification = entry.get("control"), entry.get("justification")
+    if not isinstance(name, str) or not is_control(name):
+        near = get_close_matches(str(name), _IDS, 1)
+        raise AppwriteError("%scontrol: there is no control %r; %s" % (
+            where, name, "is %s meant?" % near[0] if near else "take the id from a finding"))
+    if not isinstance(justification, str) or not justification.strip():
+        raise AppwriteError("%sjustification: is empty; say why this finding is lived with" % where)
+    return Waiver(name, justification.strip(), day(entry.get("expires"), where + "expires"))
+
+
 def score(findings: Iterable[Finding]) -> int:
     """0 to 100: the share of the applicable controls that pass, by weight.
 
@@ -41,7 +60,7 @@ def score(findings: Iterable[Finding]) -> int:
     and a blind spot do not make an installation safer. While a critical control fails or is unknown the whole is worth 40 points at most,
     while a high one does or is, 70. Findings of other programs do not count: which of them run differs from host to host.
     """
-    counted = [finding for finding in findings if finding.group not in _THIRD_PARTIES and finding.status != "not_applicable"]
+    counted = [finding for finding in findings if finding.group not in THIRD_PARTIES and finding.status != "not_applicable"]
     total = sum(_WEIGHT[finding.severity] for finding in counted)
     reached = sum(_WEIGHT[finding.severity] for finding in counted if finding.status == "pass")
     most = min([100] + [_CAP.get(finding.severity, 100) for finding in counted if finding.status in ("fail", "unknown")])

@@ -10,7 +10,11 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
-GROUPS = ("encryption", "secrets", "https", "console", "platform", "containers", "host", "lynis", "testssl")
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+THIRD_PARTIES = ("lynis", "testssl")
+"""Other auditors, whose findings are groups of their own."""
+GROUPS = ("encryption", "secrets", "https", "console", "platform", "containers", "host") + THIRD_PARTIES
 SEVERITIES = ("critical", "high", "medium", "low")
 STATUSES = ("fail", "unknown", "waived", "pass", "not_applicable")
 
@@ -73,7 +77,6 @@ class Running:
     """One container of the project, stopped ones included, as the engine has it."""
 
     service: str
-    name: str
     status: str
     """V(running), V(exited), V(restarting), V(created), …"""
     health: Optional[str]
@@ -104,7 +107,6 @@ class Answer:
 class Certificate:
     """What the TLS endpoint presents."""
 
-    subject: str
     issuer: str
     names: Tuple[str, ...]
     not_before: datetime.datetime
@@ -268,6 +270,22 @@ def services(observation: Observation) -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
+def known_services(observation: Observation) -> Mapping[str, Mapping[str, Any]]:
+    """The services as far as they are known; a control that passes asks C(seen_all) whether that is all."""
+    return {} if isinstance(observation.config, Unseen) else services(observation)
+
+
+def known_containers(observation: Observation) -> Tuple[Running, ...]:
+    """The containers as far as they are known; a control that passes asks C(seen_all) whether that is all."""
+    return () if isinstance(observation.containers, Unseen) else observation.containers
+
+
+def seen_all(observation: Observation) -> None:
+    """Raises Unobserved where the services or the containers are unseen."""
+    seen(observation.config)
+    seen(observation.containers)
+
+
 def places(observation: Observation, name: str) -> List[Tuple[str, str]]:
     """Where a variable has which value: each container that was given it, and each service that a recreate would give it.
 
@@ -276,13 +294,10 @@ def places(observation: Observation, name: str) -> List[Tuple[str, str]]:
     if isinstance(observation.config, Unseen):
         return [(".env", seen(observation.env).values.get(name, ""))]
     listed = [(service, options.get("environment") or {}) for service, options in sorted(services(observation).items())]
-    found = [("service " + service, str(environment[name] or "")) for service, environment in listed if name in environment]
-    if not isinstance(observation.containers, Unseen):
-        receivers = {service for service, environment in listed if name in environment}
-        found += [
-            ("container of " + container.service, container.environment.get(name, ""))
-            for container in observation.containers if name in container.environment or container.service in receivers]
-    return found
+    receivers = {service: str(environment[name] or "") for service, environment in listed if name in environment}
+    return [("service " + service, value) for service, value in receivers.items()] + [
+        ("container of " + container.service, container.environment.get(name, ""))
+        for container in known_containers(observation) if name in container.environment or container.service in receivers]
 
 
 def judge(observation: Observation, name: str, good: Callable[[str], bool], shown: Callable[[str], str] = lambda value: value) -> Outcome:
@@ -296,9 +311,18 @@ def judge(observation: Observation, name: str, good: Callable[[str], bool], show
             bad.setdefault(value, []).append(place)
     if bad:
         return failed("; ".join("%s is %s in %s" % (name, shown(value) or "empty", some(where)) for value, where in sorted(bad.items())))
-    seen(observation.config)
-    seen(observation.containers)
+    seen_all(observation)
     return passed("%s is %s wherever it is received" % (name, ", ".join(sorted({shown(value) or "empty" for _place, value in found}))))
+
+
+def day(value: Any, option: str) -> datetime.date:
+    """YAML makes a date of what looks like one, unless it is in quotes. Raises AppwriteError, which names the option, where it is none."""
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    try:
+        return datetime.datetime.strptime(value, "%Y-%m-%d").date()
+    except (TypeError, ValueError):
+        raise AppwriteError("%s: %r is not a date; give one such as 2027-01-31" % (option, value)) from None
 
 
 def some(words: Sequence[str], most: int = 3) -> str:

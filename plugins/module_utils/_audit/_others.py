@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable
+from typing import Iterable, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding
 
@@ -22,8 +22,10 @@ class Program:
     name: str
     subject: str
     """what it judges, in words"""
+    commands: Tuple[str, ...]
+    """the names that it is installed under"""
     by_hand: str
-    """the command that runs it without us"""
+    """the command line that runs it without us"""
 
     def ran(self, version: str) -> Finding:
         return self._itself("pass", "%s %s ran to its end" % (self.name, version), "%s %s" % (self.name, version))

@@ -10,7 +10,8 @@ from typing import Callable, Dict, List, Mapping, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Control, Observation, Outcome, Unobserved, Unseen, failed, not_applicable, passed, seen, services, some)
+    Control, Observation, Outcome, Unobserved, Unseen, failed, known_containers, known_services, not_applicable, passed, seen, seen_all,
+    services, some)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import EMAILS, IPS, ROOT
 
 ALERTS, COUNTRIES = "_APP_CONSOLE_SESSION_ALERTS", "_APP_CONSOLE_COUNTRIES_DENYLIST"
@@ -27,9 +28,8 @@ def _views(observation: Observation) -> List[Tuple[str, Mapping[str, str]]]:
     if service is None:
         raise Unobserved("the project has no service appwrite")
     listed = {name: str(value or "") for name, value in (service.get("environment") or {}).items()}
-    containers = () if isinstance(observation.containers, Unseen) else observation.containers
     return [("service appwrite", listed)] + [
-        ("container of appwrite", container.environment) for container in containers if container.service == "appwrite"]
+        ("container of appwrite", container.environment) for container in known_containers(observation) if container.service == "appwrite"]
 
 
 def _judge(observation: Observation, faults: Callable[[Mapping[str, str]], List[str]], good: str) -> Outcome:
@@ -39,8 +39,7 @@ def _judge(observation: Observation, faults: Callable[[Mapping[str, str]], List[
             found.setdefault(fault, []).append(place)
     if found:
         return failed("; ".join("%s (%s)" % (fault, some(sorted(set(where)))) for fault, where in sorted(found.items())))
-    seen(observation.config)
-    seen(observation.containers)
+    seen_all(observation)
     return passed(good)
 
 
@@ -131,8 +130,7 @@ def _countries(observation: Observation) -> Outcome:
 
 def _no_dead_variables(observation: Observation) -> Outcome:
     values, release = seen(observation.env).values, observation.release
-    received = set() if isinstance(observation.config, Unseen) else {
-        name for service in services(observation).values() for name in service.get("environment") or {}}
+    received = {name for service in known_services(observation).values() for name in service.get("environment") or {}}
     dead = []
     for name in sorted(values):
         variable = _variables.get(name)

@@ -12,7 +12,9 @@ from typing import Any, Dict, List, Mapping, Set, Tuple
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import _releases
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Control, Observation, Outcome, Running, Unobserved, Unseen, failed, not_applicable, passed, seen, services, some)
+    Control, Observation, Outcome, Unobserved, Unseen, failed, known_containers, known_services, not_applicable, passed, seen, seen_all,
+    services, some)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import image, replicas
 
 _PROXY = "traefik"
 _WITH_SOCKET = (_PROXY, "openruntimes-executor")
@@ -22,23 +24,9 @@ _COMES_BACK = ("always", "unless-stopped")
 _STRONG = ("ALL", "CAP_SYS_ADMIN", "SYS_ADMIN")
 
 
-def _configured(observation: Observation) -> Mapping[str, Mapping[str, Any]]:
-    """The services as far as they are known; a control that passes asks again by C(_both_seen)."""
-    return {} if isinstance(observation.config, Unseen) else services(observation)
-
-
-def _present(observation: Observation) -> Tuple[Running, ...]:
-    return () if isinstance(observation.containers, Unseen) else observation.containers
-
-
-def _both_seen(observation: Observation) -> None:
-    seen(observation.config)
-    seen(observation.containers)
-
-
 def _one_shots(observation: Observation) -> Set[str]:
     """Services that are meant to end: another one waits for that."""
-    return {name for options in _configured(observation).values() if isinstance(options.get("depends_on"), dict)
+    return {name for options in known_services(observation).values() if isinstance(options.get("depends_on"), dict)
             for name, how in options["depends_on"].items() if (how or {}).get("condition") == "service_completed_successfully"}
 
 
@@ -48,16 +36,16 @@ def _one_shots(observation: Observation) -> Set[str]:
 def _ports_limited(observation: Observation) -> Outcome:
     published = {
         (name, port.get("host_ip") or "0.0.0.0", str(port.get("published") or "a random port"), int(port["target"]))
-        for name, options in _configured(observation).items() for port in options.get("ports") or ()}
+        for name, options in known_services(observation).items() for port in options.get("ports") or ()}
     published |= {(container.service, address, str(port), target)
-                  for container in _present(observation) for address, port, target in container.ports}
+                  for container in known_containers(observation) for address, port, target in container.ports}
     beyond = sorted(entry for entry in published if not (int(entry[2]) if entry[2].isdigit() else 0) in _WEB
                     and not (entry[0] == _PROXY and entry[3] in _WEB))
     local = [entry for entry in beyond if entry[1].startswith("127.") or entry[1] in ("::1", "localhost")]
     bad = [entry for entry in beyond if entry not in local]
     if bad:
         return failed("; ".join("%s publishes %s on %s" % (name, port, address) for name, address, port, _target in bad))
-    _both_seen(observation)
+    seen_all(observation)
     return passed("nothing is published beyond HTTP and HTTPS" + "".join(
         "; %s publishes %s on %s, for this host alone" % (name, port, address) for name, address, port, _target in local))
 
@@ -66,8 +54,8 @@ def _socket_mounts(observation: Observation) -> Dict[str, bool]:
     """Service to whether it may write, for those that have the Docker socket, or a directory above it."""
     found: Dict[str, bool] = {}
     mounts = [(name, str(mount.get("source") or ""), not mount.get("read_only"))
-              for name, options in _configured(observation).items() for mount in options.get("volumes") or ()]
-    mounts += [(container.service, source, writable) for container in _present(observation) for source, _target, writable in container.mounts]
+              for name, options in known_services(observation).items() for mount in options.get("volumes") or ()]
+    mounts += [(container.service, source, writable) for container in known_containers(observation) for source, _target, writable in container.mounts]
     for name, source, writable in mounts:
         path = source.rstrip("/") or source[:1]
         if path.endswith("/docker.sock") or path in _ABOVE_SOCKET:
@@ -80,7 +68,7 @@ def _socket_limited(observation: Observation) -> Outcome:
     bad = sorted(set(found) - set(_WITH_SOCKET))
     if bad:
         return failed("%s %s the Docker socket" % (", ".join(bad), "has" if len(bad) == 1 else "have"))
-    _both_seen(observation)
+    seen_all(observation)
     if not found:
         return passed("no service has the Docker socket")
     return passed("none but %s, which Appwrite's own files give it to, has the Docker socket" % " and ".join(sorted(found)))
@@ -90,7 +78,7 @@ def _proxy_socket_read_only(observation: Observation) -> Outcome:
     writable = _socket_mounts(observation).get(_PROXY)
     if writable:
         return failed("%s has the Docker socket writable" % _PROXY)
-    _both_seen(observation)
+    seen_all(observation)
     return not_applicable("%s has no Docker socket" % _PROXY) if writable is None else passed("%s has the Docker socket read-only" % _PROXY)
 
 
@@ -107,20 +95,13 @@ def _isolated(observation: Observation) -> Outcome:
 # --- images and releases ---
 
 
-def _tag(image: str) -> Tuple[str, str, bool]:
-    """Name, tag, and whether a digest pins it."""
-    name, _at, digest = image.partition("@")
-    front, _colon, tag = name.rpartition(":")
-    return (front, tag, bool(digest)) if front and "/" not in tag else (name, "", bool(digest))
-
-
 def _images_pinned(observation: Observation) -> Outcome:
     floating = []
     for service, options in sorted(services(observation).items()):
-        name, tag, by_digest = _tag(options.get("image") or "")
-        numbers = r"v?\d+\.\d+\.\d+" if name.rpartition("/")[2] == "appwrite" else r"v?\d+\.\d+"
-        if name and not options.get("build") and not by_digest and not re.match(numbers, tag):
-            floating.append("%s:%s in %s" % (name, tag or "latest", service))
+        found = image(options.get("image") or "")
+        numbers = r"v?\d+\.\d+\.\d+" if found.name == "appwrite" else r"v?\d+\.\d+"
+        if found.name and not options.get("build") and not found.digest and not re.match(numbers, found.tag):
+            floating.append("%s:%s in %s" % (found.repository, found.tag or "latest", service))
     if floating:
         return failed("under a tag that may change: %s" % some(floating))
     return passed("every image has a tag of a release")
@@ -129,11 +110,7 @@ def _images_pinned(observation: Observation) -> Outcome:
 def _releases_here(observation: Observation) -> List[str]:
     """The release that the files name, and those that containers were made of."""
     found = {observation.release} if observation.release_is_known else set()
-    for container in _present(observation):
-        name, tag, _by_digest = _tag(container.image)
-        number = re.match(r"v?(\d+\.\d+\.\d+)", tag)
-        if number and name.rpartition("/")[2] == "appwrite":
-            found.add(number.group(1))
+    found |= {release for release in (image(container.image).release for container in known_containers(observation)) if release}
     if not found:
         raise Unobserved("no image tag names the release; set appwrite_version")
     return sorted(found)
@@ -162,12 +139,12 @@ def _release_not_vulnerable(observation: Observation) -> Outcome:
 
 
 def _come_back(observation: Observation) -> Outcome:
-    policies = {(name, str(options.get("restart") or _deployed(options))) for name, options in _configured(observation).items()}
-    policies |= {(container.service, container.restart) for container in _present(observation)}
+    policies = {(name, str(options.get("restart") or _deployed(options))) for name, options in known_services(observation).items()}
+    policies |= {(container.service, container.restart) for container in known_containers(observation)}
     bad = sorted({name for name, policy in policies if policy not in _COMES_BACK} - _one_shots(observation))
     if bad:
         return failed("not back after a restart of the engine: %s" % ", ".join(bad))
-    _both_seen(observation)
+    seen_all(observation)
     return passed("every service comes back after a restart of the engine")
 
 
@@ -179,7 +156,7 @@ def _deployed(options: Mapping[str, Any]) -> str:
 
 def _running(observation: Observation) -> Outcome:
     bad, ended = [], _one_shots(observation)
-    present = _present(observation)
+    present = known_containers(observation)
     for container in present:
         if container.status != "running" and not (container.status == "exited" and container.service in ended):
             bad.append("%s is %s" % (container.service, container.status))
@@ -187,15 +164,11 @@ def _running(observation: Observation) -> Outcome:
             bad.append("%s is unhealthy" % container.service)
     if not isinstance(observation.containers, Unseen):
         there = {container.service for container in present} | ended
-        bad += ["%s has no container" % name for name, options in _configured(observation).items() if name not in there and _replicas(options)]
+        bad += ["%s has no container" % name for name, options in known_services(observation).items() if name not in there and replicas(options)]
     if bad:
         return failed(some(bad))
-    _both_seen(observation)
+    seen_all(observation)
     return passed("every service has a container that runs and is not unhealthy")
-
-
-def _replicas(options: Mapping[str, Any]) -> int:
-    return int((options.get("deploy") or {}).get("replicas", options.get("scale", 1)))
 
 
 def _current(observation: Observation) -> Outcome:
@@ -220,7 +193,7 @@ def _env_received(observation: Observation) -> Outcome:
             and values.get(entry["name"], "") not in ("", "0", _variables.default(entry["name"], release))]
     if lost:
         return failed("the compose file hands to no service: %s" % ", ".join(sorted(lost)))
-    _both_seen(observation)
+    seen_all(observation)
     return passed("what was set in .env reaches the services that read it")
 
 
@@ -231,7 +204,7 @@ def _env_not_overridden(observation: Observation) -> Outcome:
             found.setdefault(entry["name"], []).append(entry["service"])
     if found:
         return failed("; ".join("%s has another value in %s than in .env" % (name, some(where)) for name, where in sorted(found.items())))
-    _both_seen(observation)
+    seen_all(observation)
     return passed("no literal of the compose files beats a value of .env")
 
 

@@ -13,9 +13,10 @@ from typing import Callable, Dict, List, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, services, some)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import (
-    NAME, effective_bits, fingerprint, in_force, same_cipher, weakness)
+    Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, known_containers, not_applicable, passed, places, seen,
+    seen_all, services, some)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
+    NAME, effective_bits, fingerprint, in_force, is_public, same_cipher, weakness)
 
 _OTHERS = 0o077
 _SHOWN = 10
@@ -35,7 +36,7 @@ def _shown(value: str) -> str:
     key = _key(value)
     if not key:
         return "empty"
-    return "the public default" if _variables.is_public_default(NAME, key) else "the key with fingerprint %s" % fingerprint(key)
+    return "the public default" if is_public(key) else "the key with fingerprint %s" % fingerprint(key)
 
 
 def _has_a_key(observation: Observation) -> bool:
@@ -69,12 +70,12 @@ def _present(observation: Observation) -> Outcome:
 def _not_public(observation: Observation) -> Outcome:
     if not _has_a_key(observation):
         return not_applicable(_NO_KEY)
-    return _rotated(observation, _judge(observation, lambda value: not _variables.is_public_default(NAME, value), _shown))
+    return _rotated(observation, _judge(observation, lambda value: not is_public(value), _shown))
 
 
 def _strong(observation: Observation) -> Outcome:
     keys = {_key(value) for _place, value in _everywhere(observation)}
-    if all(not key or _variables.is_public_default(NAME, key) for key in keys):
+    if all(not key or is_public(key) for key in keys):
         return not_applicable("there is no key that is not public")
     return _rotated(observation, _judge(
         observation, lambda value: weakness(_key(value)) is None,
@@ -93,8 +94,8 @@ def _reaches(observation: Observation) -> Outcome:
     if not _has_a_key(observation):
         return not_applicable(_NO_KEY)
     without = [service for service in needed if not _key(str((present[service].get("environment") or {}).get(NAME) or ""))]
-    containers = () if isinstance(observation.containers, Unseen) else observation.containers
-    started = sorted({container.service for container in containers if container.service in needed and not in_force(container.environment)})
+    started = sorted({container.service for container in known_containers(observation)
+                      if container.service in needed and not in_force(container.environment)})
     said = ["the project gives %s no key" % some(without)] if without else []
     said += ["containers of %s run without a key" % some(started)] if started else []
     if said:
@@ -119,8 +120,7 @@ def _one(observation: Observation) -> Outcome:
             else "what one sealed cannot be read with another, and the next recreate makes one of them the only one"),
             _SECURE if len([key for key in keys if key]) == 1 else None)
     seen(observation.env)
-    seen(observation.config)
-    seen(observation.containers)
+    seen_all(observation)
     return passed("%s is %s in .env, in the configuration and in every container" % (NAME, _shown(next(iter(keys)))))
 
 
@@ -136,7 +136,7 @@ def _opens_data(observation: Observation) -> Outcome:
 
 def _escrowed(observation: Observation) -> Outcome:
     key = in_force(seen(observation.env).values)
-    if not key or _variables.is_public_default(NAME, key):
+    if not key or is_public(key):
         return not_applicable("there is no key that could be lost")
     escrow = seen(observation.escrow)
     if escrow.fingerprint is None:

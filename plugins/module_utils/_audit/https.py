@@ -14,28 +14,19 @@ from typing import Callable, Iterable, List, Mapping, Tuple
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Certificate, Control, Endpoint, Observation, Outcome, Unobserved, failed, judge, not_applicable, passed, seen)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.https import API, CERTIFICATE_EMAILS, ROUTERS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.https import API, CERTIFICATE_EMAILS, ROUTERS, why_not_public
 
 _HSTS_SECONDS = 10886400
 """Appwrite's own C(max-age), 126 days."""
 _RENEWAL = datetime.timedelta(days=14)
 """Appwrite renews 30 days before the end, so a certificate with two weeks left has been missed for two."""
-_CLOSED = (
-    "arpa", "corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost", "onion", "private", "test")
-"""Top-level domains without public names: RFC 2606, 6761, 6762, 7686 and 8375, ICANN's C(internal), and customs of closed networks."""
-_EXAMPLES = ("example.com", "example.net", "example.org")
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 _HTTPS_URL = re.compile(r"(?i)https://([^/:?#]+)")
 _MAX_AGE = re.compile(r'(?i)\bmax-age\s*=\s*"?(\d+)')
 _ROUTER_SINCE = "1.4.4"
 
 
 def _is_real(name: str) -> bool:
-    """Whether a public authority could issue for it. There is no list of public suffixes here, so any other top-level domain will do."""
-    labels = name.lower().split(":")[0].rstrip(".").split(".")
-    if name.count(":") > 1 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
-        return False
-    return not (labels[-1].isdigit() or labels[-1] in _CLOSED or ".".join(labels[-2:]) in _EXAMPLES)
+    return not why_not_public(name)
 
 
 def _are_real(names: str) -> bool:
@@ -191,26 +182,24 @@ def _certificate_lasts(observation: Observation) -> Outcome:
 
 def _old_tls_refused(observation: Observation) -> Outcome:
     endpoint = seen(observation.endpoint)
-    versions = {name: seen(endpoint.protocols).get(name) for name in ("TLSv1", "TLSv1.1")}
-    spoken = [name for name, speaks in versions.items() if speaks]
-    if spoken:
-        return failed("%s speaks %s" % (endpoint.address, " and ".join(spoken)))
-    untried = [name for name, speaks in versions.items() if speaks is None]
-    if untried:
-        raise Unobserved("this host's OpenSSL cannot try %s" % " and ".join(untried))
-    return passed("%s refuses TLSv1 and TLSv1.1" % endpoint.address)
+    spoken = _spoken(endpoint, ("TLSv1", "TLSv1.1"))
+    return failed("%s speaks %s" % (endpoint.address, spoken)) if spoken else passed("%s refuses TLSv1 and TLSv1.1" % endpoint.address)
 
 
 def _modern_tls_spoken(observation: Observation) -> Outcome:
     endpoint = seen(observation.endpoint)
-    versions = {name: seen(endpoint.protocols).get(name) for name in ("TLSv1.2", "TLSv1.3")}
+    spoken = _spoken(endpoint, ("TLSv1.2", "TLSv1.3"))
+    return passed("%s speaks %s" % (endpoint.address, spoken)) if spoken else failed("%s speaks neither TLSv1.2 nor TLSv1.3" % endpoint.address)
+
+
+def _spoken(endpoint: Endpoint, names: Iterable[str]) -> str:
+    """Those of the protocols that it speaks, in words. Raises Unobserved where it speaks none that this host could try, but there are others."""
+    versions = {name: seen(endpoint.protocols).get(name) for name in names}
     spoken = [name for name, speaks in versions.items() if speaks]
-    if spoken:
-        return passed("%s speaks %s" % (endpoint.address, " and ".join(spoken)))
     untried = [name for name, speaks in versions.items() if speaks is None]
-    if untried:
+    if untried and not spoken:
         raise Unobserved("this host's OpenSSL cannot try %s" % " and ".join(untried))
-    return failed("%s speaks neither TLSv1.2 nor TLSv1.3" % endpoint.address)
+    return " and ".join(spoken)
 
 
 def _hsts_sent(observation: Observation) -> Outcome:

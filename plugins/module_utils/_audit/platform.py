@@ -11,7 +11,7 @@ from typing import Set, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Control, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, services)
+    Control, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, seen_all, services)
 
 _UNSET = ("", "0")
 """What Appwrite reads as no value, and takes its default for."""
@@ -27,11 +27,6 @@ def _given(observation: Observation, name: str) -> Set[str]:
     return {value for _place, value in places(observation, name)} - set(_UNSET)
 
 
-def _all_seen(observation: Observation) -> None:
-    seen(observation.config)
-    seen(observation.containers)
-
-
 def _environment_production(observation: Observation) -> Outcome:
     return judge(observation, "_APP_ENV", lambda value: value == "production")
 
@@ -45,7 +40,7 @@ def _router_protected(observation: Observation) -> Outcome:
     if not _variables.is_read(name, release):
         return not_applicable("Appwrite %s has no router protection" % release)
     if not _variables.is_older(release, (1, 9)) and _variables.is_older(release, (1, 9, 5)):
-        _all_seen(observation)
+        seen_all(observation)
         return passed("Appwrite %s turns unknown host names away whatever %s says" % (release, name))
     on_by_itself = not _variables.is_older(release, (1, 9, 5)) and _variables.is_older(release, (1, 9, 7))
     return judge(observation, name, lambda value: value == "enabled" or on_by_itself and value in _UNSET)
@@ -60,14 +55,14 @@ def _schema_closed(observation: Observation) -> Outcome:
 
 def _mail_encrypted(observation: Observation) -> Outcome:
     if not _given(observation, "_APP_SMTP_HOST"):
-        _all_seen(observation)
+        seen_all(observation)
         return not_applicable("no mail server is set")
     return judge(observation, "_APP_SMTP_SECURE", lambda value: value in ("tls", "ssl"))
 
 
 def _scanner_there(observation: Observation) -> Outcome:
     if "enabled" not in _given(observation, "_APP_STORAGE_ANTIVIRUS"):
-        _all_seen(observation)
+        seen_all(observation)
         return not_applicable("uploads are not to be scanned")
     inside = observation.inside
     answers = None if isinstance(inside, Unseen) else inside.reachable.get("antivirus")
@@ -82,7 +77,7 @@ def _scanner_there(observation: Observation) -> Outcome:
     if hosts - names:
         seen(inside)
         raise Unobserved("the container appwrite was made without scanning, so it was not asked whether the scanner answers")
-    _all_seen(observation)
+    seen_all(observation)
     return passed("uploads are to be scanned by %s, a service of the project" % ", ".join(sorted(hosts)))
 
 

@@ -12,7 +12,9 @@ from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Control, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, services)
+    Control, Observation, Outcome, Unobserved, Unseen, failed, judge, known_services, not_applicable, passed, places, seen, seen_all,
+    services)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import image
 
 DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"
 _ALIASES = {
@@ -54,7 +56,7 @@ def _judge(observation: Observation, name: str, alias: str) -> Outcome:
 
 def _by_hand(observation: Observation) -> str:
     """A database keeps the password that it was made with, whatever C(.env) says later."""
-    present = {} if isinstance(observation.config, Unseen) else services(observation)
+    present = known_services(observation)
     client = next(("docker compose exec %s %s" % (name, client) for name, client in _CLIENTS.items() if name in present), None)
     if client is None:
         return "docker compose up -d (after it was changed in the database and in .env)"
@@ -83,8 +85,8 @@ def _is_bare(redis: Any) -> bool:
     """Whether it is certainly a Redis without a password: the official image with nothing that could give it one."""
     if not isinstance(redis, Mapping):
         return False
-    image = str(redis.get("image") or "").split("@", 1)[0].rsplit("/", 1)[-1].split(":", 1)[0]
-    return image == "redis" and not redis.get("environment") and not _CONFIGURED.search("%s %s" % (redis.get("entrypoint"), redis.get("command")))
+    official = image(str(redis.get("image") or "")).name == "redis"
+    return official and not redis.get("environment") and not _CONFIGURED.search("%s %s" % (redis.get("entrypoint"), redis.get("command")))
 
 
 def _dsn_safe(observation: Observation) -> Outcome:
@@ -102,8 +104,7 @@ def _dsn_safe(observation: Observation) -> Outcome:
     if bad:
         return failed("; ".join(bad), _by_hand(observation) if sticky else None)
     seen(observation.env)
-    seen(observation.config)
-    seen(observation.containers)
+    seen_all(observation)
     return passed("names and passwords of the database and of Redis hold nothing that a DSN reads otherwise")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding, Unobserved
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._others import Program
 
-PROGRAM = Program("testssl", "testssl.sh", "a TLS endpoint from outside", "testssl https://…")
+PROGRAM = Program("testssl", "testssl.sh", "a TLS endpoint from outside", ("testssl", "testssl.sh"), "testssl https://…")
 _SEVERITY = {"CRITICAL": "critical", "HIGH": "high", "MEDIUM": "medium", "LOW": "low", "WARN": "low"}
 _UNTOLD = ("sessionresumption_", "cipher-")
 """It fails to try to resume a session now and then, and has nothing against either answer; single ciphers are told by their category."""

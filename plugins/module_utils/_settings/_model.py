@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets
 import string
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping
+from typing import Callable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import Key
 
 ALPHABET = string.ascii_letters + string.digits
 """Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""
@@ -35,21 +36,6 @@ class Evidence:
     reason: str
     never_started: bool = False
     """not even the database has been created, so its own credentials are free too"""
-
-
-@dataclass(frozen=True)
-class Key:
-    """What is said about an encryption key in public."""
-
-    state: str
-    fingerprint: str | None
-    effective_bits: int
-    sealed: str | None = None
-    """the key itself, for the one who asked for it with a password"""
-
-    def public(self) -> dict[str, Any]:
-        sealed = {} if self.sealed is None else {"sealed": self.sealed}
-        return {"state": self.state, "fingerprint": self.fingerprint, "effective_bits": self.effective_bits, **sealed}
 
 
 @dataclass(frozen=True)

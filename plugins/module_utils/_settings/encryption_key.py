@@ -6,37 +6,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-import string
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Mapping
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import quote
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
+    NAME, check, describe, fingerprint, in_force, is_public, weakness)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import (
-    ALPHABET, Evidence, Installation, Key, Plan, Refusal, generate)
-
-NAME = _variables.KEY
-CIPHER_BYTES = 16
-"""AES-128 takes the first 16 bytes of the key and no more (Appwrite 1.4.14 to 1.9.6)."""
-_ALPHABETS = (
-    string.digits, string.digits + "abcdef", string.digits + "ABCDEF", string.ascii_lowercase, string.ascii_uppercase,
-    string.digits + string.ascii_lowercase, string.digits + string.ascii_uppercase, ALPHABET, ALPHABET + "-_", ALPHABET + "+/=",
-    ALPHABET + string.punctuation + " ")
-"""From which keys are usually drawn, smallest first."""
-_WEAK = 64
-"""Bits below which a key is warned of."""
-_ROUNDS = 200_000
-_SALT = b"selfhost.appwrite fingerprint, version 1"
-
-GUARD = (
-    '%s="${ROTATION_UNFINISHED:?a rotation of the encryption key is unfinished, and until it ends nothing may start: '
-    'run ansible-playbook selfhost.appwrite.rotate again}"' % NAME)
-"""What stands in C(.env) for the key while data may be sealed with either of two. Every command of compose fails with its message."""
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Installation, Plan, Refusal, generate
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "key": {"type": "raw", "no_log": True},
@@ -51,47 +27,6 @@ FORGERY = (
     "(appwrite/appwrite#13769)." % NAME)
 _REHEARSE = "ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=%s --check"
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
-
-
-@lru_cache(maxsize=None)
-def fingerprint(value: str) -> str:
-    """16 hex digits that tell values apart and are slow to guess from: PBKDF2-HMAC-SHA256, 200,000 rounds, a fixed salt."""
-    return hashlib.pbkdf2_hmac("sha256", value.encode("utf-8", "surrogateescape"), _SALT, _ROUNDS, 8).hex()
-
-
-def effective_bits(key: str) -> int:
-    """Bits of strength that AES gets: the first 16 bytes, by the alphabet seen in them; 0 for a public default."""
-    used = key.encode("utf-8", "surrogateescape")[:CIPHER_BYTES]
-    if not used or _variables.is_public_default(NAME, key):
-        return 0
-    seen = set(used.decode("latin-1"))
-    if len(seen) == 1:
-        return 0
-    alphabet = next((alphabet for alphabet in _ALPHABETS if seen <= set(alphabet)), None)
-    return int(len(used) * math.log(len(alphabet) if alphabet else 256, 2))
-
-
-def weakness(key: str) -> str | None:
-    """A sentence where the key is there, is not public, and is weak."""
-    bits = effective_bits(key)
-    if not key or bits >= _WEAK or _variables.is_public_default(NAME, key):
-        return None
-    return "%s is weak: AES uses its first 16 bytes, which hold about %d bits" % (NAME, bits)
-
-
-def in_force(values: Mapping[str, str]) -> str:
-    """The key that Appwrite takes from these variables; it reads C(0) as unset, as in every variable."""
-    value = values.get(NAME, "")
-    return "" if value == "0" else value
-
-
-def describe(state: str, key: str) -> Key:
-    return Key(state, fingerprint(key) if key else None, effective_bits(key))
-
-
-def same_cipher(left: str, right: str) -> bool:
-    """Whether both keys open the same stored values: AES sees only the first 16 bytes, a shorter key is padded with zeros."""
-    return _cipher_key(left) == _cipher_key(right)
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
@@ -122,7 +57,7 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         raise Refusal(
             "key: is not the one in the escrow (fingerprint %s, there %s). Leave it out, or move the escrow file away if it belongs to "
             "another installation" % (fingerprint(given), fingerprint(escrowed)))
-    if current and not _variables.is_public_default(NAME, current):
+    if current and not is_public(current):
         if escrowed not in (None, current):
             raise _disagree(escrowed, ".env", current)
         return _present(current, given)
@@ -142,14 +77,14 @@ def _restored(installation: Installation, current: str, escrowed: str) -> Plan:
     """The escrow is the memory of this installation. Only containers that have sealed data with another key weigh more."""
     carried = {key: services for key, services in installation.container_keys().items() if key and key != escrowed}
     for key, services in carried.items():
-        public = _variables.is_public_default(NAME, key)
+        public = is_public(key)
         if (current or not public) and installation.holds_data().state != "no":
             raise _disagree(escrowed, "the containers of this project (%s)" % ", ".join(services), key)
     return _set("restored", escrowed)
 
 
 def _disagree(escrowed: str, where: str, key: str) -> Refusal:
-    here = "the public default" if _variables.is_public_default(NAME, key) else "fingerprint %s" % fingerprint(key)
+    here = "the public default" if is_public(key) else "fingerprint %s" % fingerprint(key)
     return Refusal(
         "%s: the escrow (fingerprint %s) and %s (%s) disagree, and nothing was changed. Data opens with the key that sealed it and no other. "
         "If the escrow is right, remove the line from .env%s and run again: the escrowed key is put back. If the other one is right, "
@@ -169,7 +104,7 @@ def _present(current: str, given: str | None) -> Plan:
 def _absent(installation: Installation, current: str, given: str | None, length: int) -> Plan:
     carried = dict(installation.container_keys())
     unkeyed = carried.pop("", ())
-    real = {key: services for key, services in carried.items() if not _variables.is_public_default(NAME, key)}
+    real = {key: services for key, services in carried.items() if not is_public(key)}
     if not real and not current and carried and installation.holds_data().state != "no":
         real = carried
     if len(real) > 1 and given in real:
@@ -206,7 +141,7 @@ def _from_containers(installation: Installation, current: str, given: str | None
     warnings = [
         "%s was %s in .env and has been recovered from the containers of this project (%s)"
         % (NAME, "the public default" if current else "absent", ", ".join(services))]
-    if _variables.is_public_default(NAME, key):
+    if is_public(key):
         warnings.append(FORGERY)
     return _set("recovered", key, warnings)
 
@@ -228,20 +163,3 @@ def _placeholder_in_use(installation: Installation, current: str, given: str | N
 
 def _set(state: str, key: str, warnings: list[str] | None = None) -> Plan:
     return Plan(changes={NAME: key}, warnings=list(warnings or []), key=describe(state, key))
-
-
-def check(key: str, option: str) -> None:
-    """Raises Refusal where an option's value will not do as a new key."""
-    if _variables.is_public_default(NAME, key):
-        raise Refusal("%s: is a public placeholder; leave it out to have one generated" % option)
-    if len(key.encode("utf-8", "surrogateescape")) < CIPHER_BYTES:
-        raise Refusal(
-            "%s: is shorter than 16 bytes, the length of an AES-128 key; pass a longer one or leave it out to have one generated" % option)
-    try:
-        quote(key)
-    except AppwriteError as error:
-        raise Refusal("%s: cannot be written into .env: %s" % (option, error)) from None
-
-
-def _cipher_key(key: str) -> bytes:
-    return key.encode("utf-8", "surrogateescape")[:CIPHER_BYTES].ljust(CIPHER_BYTES, b"\0")

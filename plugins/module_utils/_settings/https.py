@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
@@ -22,6 +23,11 @@ API = "_APP_OPTIONS_FORCE_HTTPS"
 ROUTERS = ("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS")
 CERTIFICATE_EMAILS = ("_APP_EMAIL_CERTIFICATES", "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS")
 _HTTPS_PORT = 443
+_CLOSED = (
+    "arpa", "corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "onion", "private", "test")
+"""Top-level domains without public names: RFC 2606, 6761, 6762, 7686 and 8375, ICANN's C(internal), and customs of closed networks."""
+_EXAMPLES = ("example.com", "example.net", "example.org")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
@@ -54,7 +60,7 @@ def _switch(on: bool) -> str:
 def _useless(values: Mapping[str, str], email: str) -> list[str]:
     warnings = []
     domain = values.get("_APP_DOMAIN", "")
-    why = _not_public(domain)
+    why = why_not_public(domain)
     if why:
         warnings.append(
             "_APP_DOMAIN is %s: %s. Forcing HTTPS has no use until it is the public host name of this installation"
@@ -69,15 +75,33 @@ def _useless(values: Mapping[str, str], email: str) -> list[str]:
     return warnings
 
 
-def _not_public(domain: str) -> str:
-    host = domain.split(":")[0].lower() if domain.count(":") < 2 else domain
-    if not host or host == "localhost" or host.endswith(".localhost"):
+def why_not_public(name: str) -> str:
+    """Why no public authority would issue a certificate for a host name, which may have a port behind it; empty where one could.
+
+    There is no list of public suffixes here, so any top-level domain will do that is not known to be closed.
+    """
+    host = (name.split(":")[0] if name.count(":") < 2 else name).lower().rstrip(".")
+    labels = host.split(".")
+    if not host or labels[-1] == "localhost":
         return "requests for localhost are never redirected and no authority issues a certificate for it"
+    if _is_address(host):
+        return "no certificate is requested for an address"
+    if len(labels) < 2:
+        return "no authority issues a certificate for a name without a dot"
+    if labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+        return "it is no host name"
+    if labels[-1] in _CLOSED:
+        return "no authority issues a certificate under .%s, which is no public domain" % labels[-1]
+    domain = ".".join(labels[-2:])
+    return "%s is reserved for examples" % domain if domain in _EXAMPLES else ""
+
+
+def _is_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(text)
     except ValueError:
-        return "" if "." in host else "no authority issues a certificate for a name without a dot"
-    return "no certificate is requested for an address"
+        return False
+    return True
 
 
 def _loop(published: Published | None) -> list[str]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
 """collections whose rows describe files"""
 FILE_COLUMNS = ("path", "openSSLVersion", "openSSLCipher", "openSSLTag", "openSSLIV", "chunksTotal", "chunksUploaded")
-
-Value = Union[str, List[Optional[str]], None]
-"""of a column; a list where the column is an array"""
 
 
 class StoreError(AppwriteError):

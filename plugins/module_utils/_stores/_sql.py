@@ -16,8 +16,9 @@ import re
 from abc import abstractmethod
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import (
-    BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value, clean)
+    BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, clean)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import Session
 
 _PAGE = 500

@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import (
-    BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, Value, clean)
+    BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, clean)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, Session
 
 _PAGE = 500

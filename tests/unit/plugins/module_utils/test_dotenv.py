@@ -480,18 +480,21 @@ def test_effective_is_the_last_that_gives_a_value() -> None:
     assert parse(text).effective("B") is None
 
 
-def test_is_commented() -> None:
-    document = parse("# A=1\n #B=\n## export C = x\n# D\n# EE=1\nF='\n# G=1\n' # H=1\n# I: 1\n")
-    assert [name for name in "ABCDEFGHI" if document.is_commented(name)] == ["A", "B", "C", "H"]
+@pytest.mark.parametrize("text", [
+    "A=old\nA=new\n", "A=1\n# A=1\n", "# A='old' # really\n", "#A='open\n", "#A=$C\n", "## export A = x\n", "F='\n' # A=1\n", "A=1\nA=\n"])
+def test_has_dead_copy(text: str) -> None:
+    assert parse(text).has_dead_copy("A")
+    assert not parse(text).has_dead_copy("B")
 
 
-def test_dead_copies() -> None:
-    document = parse("A=old\n# A='older' # really\nA=\n#A=\n#A='open\nA\nA=new\nB=x\n#A=$C\n", {"A": "shell"})
-    copies = [(copy.line, copy.value) for copy in document.dead_copies("A")]
-    assert copies == [(1, "old"), (2, "older"), (5, "open"), (9, "$C")]
-    assert document.dead_copies("B") == ()
-    assert parse("A=1\nA\n").dead_copies("A") == ()
-    assert "old" not in repr(document.dead_copies("A") + document.assignments)
+@pytest.mark.parametrize("text", ["A=1\n", "A=1\nA\n", "A=\nA=1\n", "#A=\n", "# A= # really\n", "# A\n# A: 1\n# AA=1\n", "F='\n# A=1\n'\n"])
+def test_has_no_dead_copy(text: str) -> None:
+    assert not parse(text).has_dead_copy("A")
+
+
+def test_dead_copy_of_an_inherited_name() -> None:
+    assert parse("A=old\nA\n", {"A": "shell"}).has_dead_copy("A")
+    assert "old" not in repr(parse("A=old\n").assignments)
 
 
 def test_references() -> None:

@@ -15,9 +15,9 @@ import time
 import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, seal, unseal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils import _escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError
 
@@ -29,10 +29,10 @@ SECRETS = [("default", VaultSecret(b"not-a-real-vault-password"))]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """The slowness of the fingerprint has a test of its own."""
-    monkeypatch.setattr(encryption_key, "_ROUNDS", 1)
-    encryption_key.fingerprint.cache_clear()
+    monkeypatch.setattr(_key, "_ROUNDS", 1)
+    _key.fingerprint.cache_clear()
     yield
-    encryption_key.fingerprint.cache_clear()
+    _key.fingerprint.cache_clear()
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def opened(path, secrets=None):
 
 def test_kept_and_opened(escrow):
     [entry] = opened(escrow.path).entries
-    assert entry["key"] == KEY and entry["fingerprint"] == encryption_key.fingerprint(KEY) and entry["host"] == "one"
+    assert entry["key"] == KEY and entry["fingerprint"] == _key.fingerprint(KEY) and entry["host"] == "one"
     assert stat.S_IMODE(os.stat(escrow.path).st_mode) == 0o600
     assert os.listdir(os.path.dirname(escrow.path)) == ["one.yml"]
 

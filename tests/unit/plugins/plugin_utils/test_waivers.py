@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
 from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import FilterModule
 from ansible_collections.selfhost.appwrite.plugins.lookup.escrow_state import LookupModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 
 ROOT = Path(__file__).parents[4]
@@ -78,17 +78,17 @@ def test_documented_examples():
     ("waivers: []", "the waivers are no list; write each as an entry with control, hosts, justification, expires"),
     ("- all\n", "entry 1 has no dictionary; write control, hosts, justification, expires"),
     (ENTRY + ENTRY.replace("expires", "until"), "entry 2 has until; write control"),
-    (ENTRY.replace(f"control: {CONTROL}, ", ""), "entry 1: control None is none; take the id from a report"),
-    (ENTRY.replace(CONTROL, "host.observd"), "entry 1: control 'host.observd' is none; do you mean host.observed?"),
-    (ENTRY.replace(CONTROL, "lynis"), "entry 1: control 'lynis' is none"),
+    (ENTRY.replace(f"control: {CONTROL}, ", ""), "entry 1: control: there is no control None; take the id from a finding"),
+    (ENTRY.replace(CONTROL, "host.observd"), "entry 1: control: there is no control 'host.observd'; is host.observed meant?"),
+    (ENTRY.replace(CONTROL, "lynis"), "entry 1: control: there is no control 'lynis'"),
     (ENTRY.replace("hosts: all, ", ""), "entry 1: hosts has to be"),
-    (ENTRY.replace("justification: Replaced in spring, ", ""), "entry 1: justification is missing; say why"),
-    (ENTRY.replace("Replaced in spring", "' '"), "entry 1: justification is missing"),
-    (ENTRY.replace(", expires: 2027-03-31", ""), "entry 1: expires is None; give the last day on which it holds, such as 2027-01-31"),
-    (ENTRY.replace("2027-03-31", "next year"), "entry 1: expires is 'next year'"),
-    (ENTRY.replace("2027-03-31", "'2027-02-30'"), "entry 1: expires is '2027-02-30'"),
-    (ENTRY.replace("2027-03-31", "2027-03-31T00:00:00Z"), "entry 1: expires is datetime"),
-    (ENTRY.replace("2027-03-31", "20270331"), "entry 1: expires is 20270331"),
+    (ENTRY.replace("justification: Replaced in spring, ", ""), "entry 1: justification: is empty; say why"),
+    (ENTRY.replace("Replaced in spring", "' '"), "entry 1: justification: is empty"),
+    (ENTRY.replace(", expires: 2027-03-31", ""), "entry 1: expires: None is not a date; give one such as 2027-01-31"),
+    (ENTRY.replace("2027-03-31", "next year"), "entry 1: expires: 'next year' is not a date"),
+    (ENTRY.replace("2027-03-31", "'2027-02-30'"), "entry 1: expires: '2027-02-30' is not a date"),
+    (ENTRY.replace("2027-03-31", "2027-03-31T00:00:00Z"), "entry 1: expires: datetime"),
+    (ENTRY.replace("2027-03-31", "20270331"), "entry 1: expires: 20270331 is not a date"),
 ])
 def test_bad_entry(text, message):
     """Whether it is for this host or not."""
@@ -104,8 +104,8 @@ def test_bad_entry(text, message):
 @pytest.fixture
 def state(monkeypatch):
     """The lookup, with the vault secrets that Ansible was started with; the fingerprint's slowness has a test of its own."""
-    monkeypatch.setattr(encryption_key, "_ROUNDS", 1)
-    encryption_key.fingerprint.cache_clear()
+    monkeypatch.setattr(_key, "_ROUNDS", 1)
+    _key.fingerprint.cache_clear()
 
     def look(path, secrets=tuple(SECRETS)):
         loader = DataLoader()
@@ -115,7 +115,7 @@ def state(monkeypatch):
         return found
 
     yield look
-    encryption_key.fingerprint.cache_clear()
+    _key.fingerprint.cache_clear()
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_state(state, file):
     days = {datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
     found = state(file)
     days.add(datetime.datetime.now(datetime.timezone.utc).date().isoformat())
-    assert found == {"fingerprint": encryption_key.fingerprint(KEY), "proved": found["proved"]} and found["proved"] in days
+    assert found == {"fingerprint": _key.fingerprint(KEY), "proved": found["proved"]} and found["proved"] in days
 
 
 @pytest.mark.parametrize("secrets", [(), tuple(SECRETS)], ids=["no secret", "secret"])

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     EnvironmentFile, Escrow, File, Observation, Stored, Unseen, WorkTree)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 from unit.plugins.module_utils._audit.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with_containers, with_service
 
 PUBLIC = "your-secret-key"

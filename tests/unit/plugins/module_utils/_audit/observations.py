@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Stored, seen)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 
 KEY = "_APP_OPENSSL_KEY_V1"
 NOT_A_KEY = "NotARealKeyAtAll" + "0123456789abcdef" * 3
@@ -48,8 +48,7 @@ def secured(release: str = _variables.NEWEST, values: Mapping[str, str | None] |
         endpoint=Endpoint(
             "appwrite.notarealcompany.com", "192.0.2.10:443", Answer(301, "https://appwrite.notarealcompany.com/"),
             Answer(200, hsts="max-age=10886400"), False,
-            Certificate("CN=appwrite.notarealcompany.com", "CN=Example CA", ("appwrite.notarealcompany.com",), _noon(2026, 10, 1),
-                        _noon(2027, 3, 1), None, True),
+            Certificate("CN=Example CA", ("appwrite.notarealcompany.com",), _noon(2026, 10, 1), _noon(2027, 3, 1), None, True),
             {"TLSv1": False, "TLSv1.1": False, "TLSv1.2": True, "TLSv1.3": True}),
         escrow=Escrow(fingerprint(NOT_A_KEY), TODAY), stored=Stored(50, 0))
     found = replace(found, containers=_containers(seen(found.config)))
@@ -90,7 +89,7 @@ def _config(release: str, values: Mapping[str, str]) -> dict[str, Any]:
 def _containers(config: Mapping[str, Any]) -> tuple[Running, ...]:
     return tuple(
         Running(
-            name, f"appwrite-{name}-1", "running", "healthy" if name in ("mariadb", "redis") else None, service["image"], service["restart"],
+            name, "running", "healthy" if name in ("mariadb", "redis") else None, service["image"], service["restart"],
             tuple(("0.0.0.0", int(port["published"]), port["target"]) for port in service.get("ports", ())),
             tuple((mount["source"], mount["target"], not mount.get("read_only")) for mount in service.get("volumes", ())),
             service.get("environment", {}), True)

@@ -9,12 +9,14 @@ import re
 import secrets
 
 import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key as setting
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import ALPHABET
 
-NAME = setting.NAME
+NAME = _key.NAME
 PUBLIC = "your-secret-key"
 ABSENT = {
     "no line": "_APP_ENV=production\n",
@@ -27,7 +29,7 @@ ABSENT = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """What is tested here is which key is chosen; the slowness of the fingerprint has a test of its own."""
-    monkeypatch.setattr(setting, "_ROUNDS", 1)
+    monkeypatch.setattr(_key, "_ROUNDS", 1)
 
 
 def plan(installation, **options):
@@ -84,7 +86,7 @@ def test_generated_by_the_systems_generator(installation, monkeypatch):
     drawn = []
     monkeypatch.setattr(secrets, "choice", lambda alphabet: drawn.append(alphabet) or alphabet[-1])
     assert plan(installation()).changes[NAME] == "9" * 64
-    assert set(drawn) == {setting.ALPHABET}
+    assert set(drawn) == {ALPHABET}
 
 
 # --- present ---
@@ -107,7 +109,7 @@ def test_the_same_key_passed_is_no_change(installation, key):
 def test_another_key_for_a_present_one_is_refused(installation, key, data):
     message = refused(installation({NAME: key()}, data=data), key=key("b"))
     assert message.startswith("key: ")
-    assert setting.fingerprint(key()) in message and setting.fingerprint(key("b")) in message
+    assert _key.fingerprint(key()) in message and _key.fingerprint(key("b")) in message
     assert key() not in message and key("b") not in message
 
 
@@ -255,7 +257,7 @@ def test_containers_of_an_unused_installation_bind_nobody(installation, key):
 
 def test_containers_that_disagree_are_refused(installation, key):
     message = refused(installation(data="yes", keys={key(): ("appwrite",), key("b"): ("realtime",)}))
-    assert all(part in message for part in (setting.fingerprint(key()), setting.fingerprint(key("b")), "appwrite", "realtime", "`key`"))
+    assert all(part in message for part in (_key.fingerprint(key()), _key.fingerprint(key("b")), "appwrite", "realtime", "`key`"))
     assert key() not in message and key("b") not in message
 
 
@@ -267,48 +269,6 @@ def test_containers_that_disagree_and_the_remedy_of_that_message(installation, k
 
 def test_containers_without_a_key_beside_one_with_it(installation, key):
     assert plan(installation(data="yes", keys={"": ("realtime",), key(): ("appwrite",)})).changes == {NAME: key()}
-
-
-# --- what is said of a key ---
-
-
-@pytest.mark.parametrize(
-    ("value", "bits"),
-    [
-        ("", 0),
-        (PUBLIC, 0),
-        ("a" * 64, 0),
-        ("0123456789abcdef" * 4, 64),
-        ("0123456789ABCDEF", 64),
-        ("0123456789" * 7, 53),
-        ("aB3" * 22, 95),
-        ("aB3-" * 16, 96),
-        ("aB3", 17),
-        ("é" * 32, 128),
-    ],
-)
-def test_effective_bits(value, bits):
-    assert setting.effective_bits(value) == bits
-
-
-def test_only_the_first_sixteen_bytes_count(key):
-    assert setting.same_cipher("0123456789abcdef", "0123456789abcdef-and-a-tail")
-    assert setting.same_cipher("short", "short\0\0")
-    assert not setting.same_cipher("0123456789abcdeF", "0123456789abcdef")
-    assert setting.effective_bits("aB3aB3aB3aB3aB3a" + "----") == setting.effective_bits("aB3aB3aB3aB3aB3a")
-
-
-def test_fingerprint(monkeypatch, key):
-    """Slow to guess from, the same every time, and nothing of the key in it."""
-    monkeypatch.undo()
-    assert setting._ROUNDS == 200_000
-    first = setting.fingerprint(key())
-    assert re.fullmatch("[0-9a-f]{16}", first) and first == setting.fingerprint(key()) != setting.fingerprint(key("b"))
-
-
-def test_public_description(key):
-    assert setting.describe("absent", "").public() == {"state": "absent", "fingerprint": None, "effective_bits": 0}
-    assert set(setting.describe("kept", key()).public()) == {"state", "fingerprint", "effective_bits"}
 
 
 # --- from the escrow ---
@@ -331,7 +291,7 @@ def test_escrowed_key_that_is_there(installation):
 
 def test_escrow_and_file_disagree(installation):
     said = refused(installation({NAME: "not-a-real-key-of-the-file"}), escrowed=ESCROWED)
-    assert setting.fingerprint(ESCROWED) in said and setting.fingerprint("not-a-real-key-of-the-file") in said
+    assert _key.fingerprint(ESCROWED) in said and _key.fingerprint("not-a-real-key-of-the-file") in said
     assert "remove the line from .env and run again" in said and "pass it as `key`" in said
 
 

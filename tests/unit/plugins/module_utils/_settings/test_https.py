@@ -12,7 +12,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model
 
 API, FUNCTIONS, ROUTER = (f"_APP_OPTIONS_{part}FORCE_HTTPS" for part in ("", "FUNCTIONS_", "ROUTER_"))
 OLD_EMAIL, EMAIL = "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS", "_APP_EMAIL_CERTIFICATES"
-FINE = {"_APP_DOMAIN": "appwrite.example.com", "_APP_ENV": "production", EMAIL: "admin@example.com"}
+FINE = {"_APP_DOMAIN": "appwrite.notarealcompany.com", "_APP_ENV": "production", EMAIL: "admin@example.com"}
 
 
 def plan(installation, **options):
@@ -84,6 +84,13 @@ def test_certificate_email_that_is_none(installation, address):
         ("203.0.113.7:8443", "address"),
         ("2001:db8::7", "address"),
         ("appwrite", "without a dot"),
+        ("appwrite.localhost:8080", "localhost"),
+        ("appwrite .notarealcompany.com", "no host name"),
+        ("notarealcompany.1", "no host name"),
+        ("appwrite.local", "under .local"),
+        ("Appwrite.LAN.", "under .lan"),
+        ("appwrite.example.com", "example.com is reserved for examples"),
+        ("example.org:443", "example.org is reserved for examples"),
     ],
 )
 def test_domain_that_is_not_public(installation, domain, part):
@@ -91,7 +98,7 @@ def test_domain_that_is_not_public(installation, domain, part):
     assert warning.startswith("_APP_DOMAIN is ") and part in warning
 
 
-@pytest.mark.parametrize("domain", ["appwrite.example.com", "appwrite.example.com:443"])
+@pytest.mark.parametrize("domain", ["appwrite.notarealcompany.com", "appwrite.notarealcompany.com:443", "Notarealexample.COM.", "xn--bcher-kva.a_b.local.de"])
 def test_domain_that_is_public(installation, domain):
     assert plan(installation({**FINE, "_APP_DOMAIN": domain})).warnings == []
 
