@@ -17,6 +17,7 @@ from typing import Any, Callable, Iterator, Mapping
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _compose, _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Installation
 
@@ -29,6 +30,8 @@ except ImportError:  # ansible-core 2.18 and before
             environment.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
             yield
 
+INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
+"""Newer releases of ansible-core leave the invocation out otherwise."""
 COMPOSE_FILE = """\
 services:
   appwrite:
@@ -142,7 +145,7 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         warnings: list[str] = []
         monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
         module = importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}")
-        with patch_module_args({"project_src": str(project), "_ansible_check_mode": check, "_ansible_inject_invocation": True, **parameters}):
+        with patch_module_args({"project_src": str(project), "_ansible_check_mode": check, **INVOCATION, **parameters}):
             with pytest.raises(SystemExit):
                 module.main()
         printed, complaints = capsys.readouterr()
