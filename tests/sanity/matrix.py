@@ -57,7 +57,7 @@ def test_sanity(series, collection_copy, checker_environment, table, subtests):
 def test_units(series, minor, table):
     programs = core(series, minor)
     pins = [line for line in (ROOT / "tests/requirements.txt").read_text().splitlines() if line.partition("==")[0] in UNIT_NEEDS]
-    subprocess.run([programs / "pip", "install", "--quiet", *pins], check=True)
+    subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", *pins], check=True)
     process = subprocess.run(
         [programs / "python", "-m", "pytest", "--quiet", "-o", f"cache_dir={WORK}/cores/pytest-{series}-{minor}", "tests/unit"], cwd=ROOT,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
