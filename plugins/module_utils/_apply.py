@@ -267,16 +267,16 @@ def _verify(instance: Instance, drift: Sequence[Mapping[str, str]]) -> None:
         printed = printed_variables(instance.compose.execute(container.id, ["vars"]))
     except ComposeError as error:
         raise ApplyError("exec appwrite vars failed, so the values in force cannot be verified: %s" % error, service="appwrite") from None
-    wrong = sorted(name for name, value in printed.items() if _default(value) != _default(container.environment.get(name, "")))
+    wrong = sorted(name for name, value in printed.items() if _printed(value) != _printed(container.environment.get(name, "")))
     if wrong or not printed:
         raise ApplyError(
             "exec appwrite vars does not agree with the container's environment: %s" % (", ".join(wrong) or "it printed no variable"),
             service="appwrite")
 
 
-def _default(value: str) -> str:
-    """Unset, empty and 0 are one to Appwrite, and C(vars) prints each as empty."""
-    return "" if value == "0" else value.strip()
+def _printed(value: str) -> str:
+    """As C(vars) prints it: what is unset is empty."""
+    return "" if value in _variables.UNSET else value.strip()
 
 
 def printed_variables(text: str) -> dict[str, str]:

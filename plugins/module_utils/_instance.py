@@ -309,7 +309,7 @@ class Instance:
 
     def _database_host(self) -> str:
         only = self.databases[0] if len(self.databases) == 1 else None
-        return self.values.get("_APP_DB_HOST") or only or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
+        return _variables.given(self.values, "_APP_DB_HOST") or only or _variables.default("_APP_DB_HOST", self.release) or "mariadb"
 
     def database(self) -> tuple[str, str]:
         """Which of Appwrite's databases the project has, and the id of its running container. Raises AppwriteError where there is none."""

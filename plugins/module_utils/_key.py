@@ -57,9 +57,8 @@ def describe(state: str, key: str) -> Key:
 
 
 def in_force(values: Mapping[str, str]) -> str:
-    """The key that Appwrite takes from these variables; it reads C(0) as unset, as in every variable."""
-    value = values.get(NAME, "")
-    return "" if value == "0" else value
+    """The key that Appwrite takes from these variables."""
+    return _variables.given(values, NAME)
 
 
 def is_public(key: str) -> bool:

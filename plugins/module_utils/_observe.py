@@ -192,14 +192,13 @@ def _inside(instance: Instance, found: list[Container]) -> Inside:
 def _questions(environment: Mapping[str, str], release: str) -> str:
     """A script for the container, whose image (Alpine) has C(nc), C(df) and a shell."""
     def value(name: str, otherwise: str) -> str:
-        given = environment.get(name, "")
-        return given if given not in ("", "0") else _variables.default(name, release) or otherwise
+        return _variables.given(environment, name) or _variables.default(name, release) or otherwise
 
     targets = {
         "database": (value("_APP_DB_HOST", "mariadb"), value("_APP_DB_PORT", "3306")),
         "cache": (value("_APP_REDIS_HOST", "redis"), value("_APP_REDIS_PORT", "6379")),
     }
-    if environment.get("_APP_SMTP_HOST"):
+    if _variables.given(environment, "_APP_SMTP_HOST"):
         targets["smtp"] = (environment["_APP_SMTP_HOST"], value("_APP_SMTP_PORT", "25"))
     if environment.get("_APP_STORAGE_ANTIVIRUS") == "enabled":
         targets["antivirus"] = (value("_APP_STORAGE_ANTIVIRUS_HOST", "clamav"), value("_APP_STORAGE_ANTIVIRUS_PORT", "3310"))

@@ -193,7 +193,7 @@ class _Redis:
 
     def __init__(self, instance: Instance) -> None:
         values = instance.services.get("appwrite", {})
-        host = values.get("_APP_REDIS_HOST") or "redis"
+        host = _variables.given(values, "_APP_REDIS_HOST") or "redis"
         found = [container for container in instance.containers() if container.service == host and container.status == "running"]
         if not found:
             raise AppwriteError("the Redis %s is no running container of this project, so its cache cannot be emptied; start it" % host)

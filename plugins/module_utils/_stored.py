@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, List, NamedTuple, Optional
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import PLAIN, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -81,7 +82,7 @@ def store_of(instance: Instance, container: str | None = None) -> Store:
 def uploads_of(instance: Instance) -> str:
     """The directory of this host that the containers have as C(/storage/uploads)."""
     listed = instance.listed("appwrite")
-    device = str(listed.get("_APP_STORAGE_DEVICE") or listed.get("_APP_CONNECTIONS_STORAGE") or "local").partition(":")[0].lower()
+    device = (_variables.given(listed, "_APP_STORAGE_DEVICE") or _variables.given(listed, "_APP_CONNECTIONS_STORAGE") or "local").partition(":")[0].lower()
     if device != "local":
         raise AppwriteError(
             "files are stored on %s (_APP_STORAGE_DEVICE), which this rotation cannot reach; it knows the local volume alone. Nothing was changed" % device)

@@ -91,6 +91,9 @@ _SERVICE_GROUPS = {
     "vectors": (("1.4", "appwrite realtime worker-databases"),),
 }
 
+UNSET = ("", "0")
+"""What Appwrite reads as unset, in every variable: it asks PHP for C(getenv($name) ?: $default) (Appwrite 1.4.14 to 1.9.6)."""
+
 DATABASE_PORTS = {"mariadb": "3306", "mongodb": "27017", "postgresql": "5432"}
 """The bundled database services and their ports, which the installer sets from the adapter since 1.9.0."""
 
@@ -646,7 +649,7 @@ def problem(name: str, value: str, release: str) -> str | None:
     None when it fits. Empty and ``0`` always fit: Appwrite reads them as unset.
     """
     variable = get(name)
-    if variable is None or value in ("", "0"):
+    if variable is None or value in UNSET:
         return None
     misfit = _misfit(variable.kind, value)
     if not misfit and name == "_APP_DB_ROOT_PASS" and _since("1.9") <= _version(release) and _SHELL.search(value):
@@ -681,6 +684,12 @@ def _ip_misfit(value: str) -> str | None:
         return f"must be made of IP addresses, not {value!r}: {remedy}"
     exact = str(getattr(address, "ipv4_mapped", None) or address)
     return None if value == exact else f"must have {value!r} in the form that Appwrite compares with: {exact}"
+
+
+def given(values: Mapping[str, Any], name: str) -> str:
+    """The value as Appwrite reads it; empty where it is unset."""
+    value = str(values.get(name) or "")
+    return "" if value in UNSET else value
 
 
 def is_secret(name: str) -> bool:

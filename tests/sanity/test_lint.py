@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from sanity.support import ROOT, check
+from unit.plugins.test_rooms import PURE
 
-PURE_ROOMS = ("_audit", "_dotenv", "_key", "_project", "_seal", "_settings", "_upgrade", "_variables")
+from sanity.support import ROOT, check
 
 
 def test_ansible_lint(collection_copy, checker_environment):
@@ -19,5 +19,5 @@ def test_ansible_lint(collection_copy, checker_environment):
 
 
 def test_types():
-    rooms = [f"--package=ansible_collections.selfhost.appwrite.plugins.module_utils.{room}" for room in PURE_ROOMS]
+    rooms = [f"--package=ansible_collections.selfhost.appwrite.plugins.module_utils.{room}" for room in PURE]
     check("mypy", *rooms, cwd=ROOT)

@@ -12,12 +12,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _variable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, known_containers, known_services, not_applicable, passed, seen, seen_all,
     services, some)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import EMAILS, IPS, ROOT
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import EMAILS, IPS, ROOT, is_root_only, lists, other_ways
 
 ALERTS, COUNTRIES = "_APP_CONSOLE_SESSION_ALERTS", "_APP_CONSOLE_COUNTRIES_DENYLIST"
-_UNSET = ("", "0")
-_OTHER_WAYS = (("_APP_SMTP_HOST", "magic URL and e-mail OTP"), ("_APP_SMS_PROVIDER", "phone"), ("_APP_CONSOLE_GITHUB_APP_ID", "GitHub"))
-"""What opens a way to sign up on which only the limit of one account is checked."""
 
 
 def _views(observation: Observation) -> List[Tuple[str, Mapping[str, str]]]:
@@ -43,21 +40,13 @@ def _judge(observation: Observation, faults: Callable[[Mapping[str, str]], List[
     return passed(good)
 
 
-def _root_only(values: Mapping[str, str]) -> bool:
-    return values.get(ROOT, "") in _UNSET + ("enabled",)
-
-
-def _lists(values: Mapping[str, str]) -> List[str]:
-    return [name for name in (EMAILS, IPS) if values.get(name, "") not in _UNSET]
-
-
 def _any(observation: Observation, question: Callable[[Mapping[str, str]], object]) -> bool:
     return any(question(values) for _place, values in _views(observation))
 
 
 def _signup_limited(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
-        if _root_only(values) or _lists(values):
+        if is_root_only(values) or lists(values):
             return []
         return ["anyone may sign up: %s is %r, and neither %s nor %s lists anybody" % (ROOT, values[ROOT], EMAILS, IPS)]
 
@@ -66,23 +55,23 @@ def _signup_limited(observation: Observation) -> Outcome:
 
 def _other_ways(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
-        if _root_only(values) or not _lists(values):
+        if is_root_only(values) or not lists(values):
             return []
-        return ["%s limit sign-up by password only, and %s leaves %s open to others" % (" and ".join(_lists(values)), name, way)
-                for name, way in _OTHER_WAYS if values.get(name, "") not in _UNSET]
+        return ["%s limit sign-up by password only, and %s leaves %s open to others" % (" and ".join(lists(values)), name, way)
+                for name, way in other_ways(values).items()]
 
     found = _judge(observation, faults, "the limit of one account holds for every way, or no other way than the password is configured")
-    if found.status != "fail" and _any(observation, lambda values: not _root_only(values) and not _lists(values)):
+    if found.status != "fail" and _any(observation, lambda values: not is_root_only(values) and not lists(values)):
         return not_applicable("sign-up is open to anyone by any way")
     return found
 
 
 def _lists_can_match(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
-        return ["%r in %s can never match: it %s" % (entry, name, reason) for name in _lists(values) for entry in values[name].split(",")
+        return ["%r in %s can never match: it %s" % (entry, name, reason) for name in lists(values) for entry in values[name].split(",")
                 for reason in [_never(name, entry, observation.release)] if reason]
 
-    if not _any(observation, _lists):
+    if not _any(observation, lists):
         return not_applicable("nobody is listed")
     return _judge(observation, faults, "every entry is in the form that Appwrite compares with")
 
@@ -97,11 +86,11 @@ def _never(name: str, entry: str, release: str) -> str:
 def _all_listed_admitted(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
         listed = {entry for entry in values.get(EMAILS, "").split(",") if entry.strip()}
-        if len(listed) < 2 or not _root_only(values):
+        if len(listed) < 2 or not is_root_only(values):
             return []
         return ["%s lists %d addresses, but %s lets only the first of them sign up" % (EMAILS, len(listed), ROOT)]
 
-    if not _any(observation, _lists):
+    if not _any(observation, lists):
         return not_applicable("nobody is listed")
     return _judge(observation, faults, "no listed address is shut out by %s" % ROOT)
 
@@ -113,7 +102,7 @@ def _session_alerts(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
         if values.get(ALERTS) != "enabled":
             return ["%s is not enabled" % ALERTS]
-        return ["%s has no mail server to send with: _APP_SMTP_HOST is empty" % ALERTS] if values.get("_APP_SMTP_HOST", "") in _UNSET else []
+        return ["%s has no mail server to send with: _APP_SMTP_HOST is empty" % ALERTS] if not _variables.given(values, "_APP_SMTP_HOST") else []
 
     return _judge(observation, faults, "a new console session is announced by e-mail")
 
@@ -123,7 +112,7 @@ def _countries(observation: Observation) -> Outcome:
         problem = _variables.problem(COUNTRIES, values.get(COUNTRIES, ""), observation.release)
         return ["%s: %s" % (COUNTRIES, problem)] if problem else []
 
-    if not _any(observation, lambda values: values.get(COUNTRIES, "") not in _UNSET):
+    if not _any(observation, lambda values: _variables.given(values, COUNTRIES)):
         return not_applicable("no country is denied")
     return _judge(observation, faults, "every entry is a country's code as Appwrite compares it")
 

@@ -190,7 +190,7 @@ def _drift(observation: Observation, kind: str) -> List[Mapping[str, str]]:
 def _env_received(observation: Observation) -> Outcome:
     values, release = seen(observation.env).values, observation.release
     lost = [entry["name"] for entry in _drift(observation, "not_passed") if _variables.is_read(entry["name"], release)
-            and values.get(entry["name"], "") not in ("", "0", _variables.default(entry["name"], release))]
+            and values.get(entry["name"], "") not in (*_variables.UNSET, _variables.default(entry["name"], release))]
     if lost:
         return failed("the compose file hands to no service: %s" % ", ".join(sorted(lost)))
     seen_all(observation)

@@ -39,11 +39,11 @@ def _is_email(address: str) -> bool:
 
 
 def _are_v4(addresses: str) -> bool:
-    return addresses in ("", "0") or all(_is_address(address, 4) for address in addresses.split(","))
+    return addresses in _variables.UNSET or all(_is_address(address, 4) for address in addresses.split(","))
 
 
 def _is_v6(address: str) -> bool:
-    return address in ("", "0") or _is_address(address, 6)
+    return address in _variables.UNSET or _is_address(address, 6)
 
 
 def _is_address(text: str, version: int) -> bool:
@@ -105,7 +105,7 @@ def _variables_of_release(observation: Observation) -> Outcome:
 
 
 def _is_set(name: str, values: Mapping[str, str], release: str) -> bool:
-    return values.get(name, "") not in ("", "0", "disabled", _variables.default(name, release))
+    return values.get(name, "") not in (*_variables.UNSET, "disabled", _variables.default(name, release))
 
 
 def _certificate_email(observation: Observation) -> Outcome:

@@ -13,7 +13,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _variable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, seen_all, services)
 
-_UNSET = ("", "0")
 """What Appwrite reads as no value, and takes its default for."""
 _PROVIDERS = ("sentry", "raygun")
 """Names that Appwrite's two lists spell alike since it takes the provider from the DSN; appSignal and logOwl end up in neither branch."""
@@ -24,7 +23,7 @@ _SCANNER = "clamav"
 
 def _given(observation: Observation, name: str) -> Set[str]:
     """Its values, wherever it is received."""
-    return {value for _place, value in places(observation, name)} - set(_UNSET)
+    return {value for _place, value in places(observation, name)} - set(_variables.UNSET)
 
 
 def _environment_production(observation: Observation) -> Outcome:
@@ -43,7 +42,7 @@ def _router_protected(observation: Observation) -> Outcome:
         seen_all(observation)
         return passed("Appwrite %s turns unknown host names away whatever %s says" % (release, name))
     on_by_itself = not _variables.is_older(release, (1, 9, 5)) and _variables.is_older(release, (1, 9, 7))
-    return judge(observation, name, lambda value: value == "enabled" or on_by_itself and value in _UNSET)
+    return judge(observation, name, lambda value: value == "enabled" or on_by_itself and value in _variables.UNSET)
 
 
 def _schema_closed(observation: Observation) -> Outcome:
@@ -85,7 +84,7 @@ def _errors_logged(observation: Observation) -> Outcome:
     if _variables.is_older(observation.release, _DSN_SINCE):
         outcome = judge(observation, "_APP_LOGGING_PROVIDER", lambda value: value in _OLD_PROVIDERS)
         return outcome if outcome.status == "fail" else judge(
-            observation, "_APP_LOGGING_CONFIG", lambda value: value not in _UNSET, lambda value: "set" if value else "")
+            observation, "_APP_LOGGING_CONFIG", lambda value: value not in _variables.UNSET, lambda value: "set" if value else "")
     return judge(
         observation, "_APP_LOGGING_CONFIG", lambda value: _provider(value) in _PROVIDERS,
         lambda value: "a DSN of %s" % _provider(value) if _provider(value) in _OLD_PROVIDERS else "no DSN of a known provider" if value else "")
@@ -100,7 +99,7 @@ def _kept(observation: Observation, name: str, seconds: int) -> Outcome:
     """C(seconds) are Appwrite's own default."""
     if not _variables.is_read(name, observation.release):
         return not_applicable("Appwrite %s has no %s" % (observation.release, name))
-    return judge(observation, name, lambda value: value in _UNSET or value.isdigit() and int(value) >= seconds)
+    return judge(observation, name, lambda value: value in _variables.UNSET or value.isdigit() and int(value) >= seconds)
 
 
 CONTROLS: Tuple[Control, ...] = (

@@ -49,7 +49,7 @@ def _own(name: str, observation: Observation) -> Outcome:
 
 def _judge(observation: Observation, name: str, alias: str) -> Outcome:
     def shown(value: str) -> str:
-        return "the public default" if _variables.is_public_default(name, value) else "empty" if value in ("", "0") else _OWN
+        return "the public default" if _variables.is_public_default(name, value) else "empty" if value in _variables.UNSET else _OWN
 
     return judge(observation, alias, lambda value: shown(value) == _OWN, shown)
 
@@ -67,7 +67,7 @@ def _redis_asks(observation: Observation) -> Outcome:
     is_open = None if isinstance(observation.inside, Unseen) else observation.inside.cache_is_open
     if is_open is False:
         return passed("Redis refuses who does not log in")
-    told = any(value not in ("", "0") for _place, value in places(observation, REDIS))
+    told = any(value not in _variables.UNSET for _place, value in places(observation, REDIS))
     if is_open is None and not _is_bare(services(observation).get("redis")):
         seen(observation.inside)
         raise Unobserved("it could not be tried whether Redis answers without a password")

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Any, Mapping
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -24,7 +24,7 @@ IPS = "_APP_CONSOLE_WHITELIST_IPS"
 _PRIVATE = tuple(ipaddress.ip_network(text) for text in (
     "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7", "fe80::/10"))
 """RFC 1918, RFC 6598, loopback, link-local and RFC 4193: what a proxy or a container network has, and no client from outside."""
-_EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+")
+_OTHER_WAYS = {"_APP_SMTP_HOST": "magic URL and e-mail OTP", "_APP_SMS_PROVIDER": "phone", "_APP_CONSOLE_GITHUB_APP_ID": "GitHub"}
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
@@ -32,7 +32,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     if options["root_only"] is not None:
         wanted.changes[ROOT] = "enabled" if options["root_only"] else "disabled"
     if options["emails"] is not None:
-        wanted.changes[EMAILS] = _joined(_email(entry) for entry in options["emails"])
+        wanted.changes[EMAILS] = _joined(_email(entry, installation.release) for entry in options["emails"])
     if options["ips"] is not None:
         wanted.changes[IPS] = _joined(_ip(entry) for entry in options["ips"])
     values = {**installation.values, **{name: value or "" for name, value in wanted.changes.items()}}
@@ -44,11 +44,11 @@ def _joined(entries: Any) -> str:
     return ",".join(sorted(set(entries)))
 
 
-def _email(entry: str) -> str:
+def _email(entry: str, release: str) -> str:
     address = entry.strip().lower()
     if address.startswith("@") or address.startswith("*"):
         raise Refusal("emails: %r is a pattern; Appwrite compares whole addresses and knows no wildcard, so list each address" % entry)
-    if "," in address or not _EMAIL.fullmatch(address):
+    if address in _variables.UNSET or "," in address or _variables.problem(EMAILS, address, release):
         raise Refusal("emails: %r is not an e-mail address; Appwrite compares it with the address that signs up, so it could never match" % entry)
     return address
 
@@ -71,22 +71,33 @@ def _ip(entry: str) -> str:
     return str(address)
 
 
+def is_root_only(values: Mapping[str, str]) -> bool:
+    return (_variables.given(values, ROOT) or "enabled") == "enabled"
+
+
+def lists(values: Mapping[str, str]) -> list[str]:
+    """The variables that list somebody."""
+    return [name for name in (EMAILS, IPS) if _variables.given(values, name)]
+
+
+def other_ways(values: Mapping[str, str]) -> dict[str, str]:
+    """Variable to the way to sign up that it opens, and on which only the limit of one account is checked."""
+    return {name: way for name, way in _OTHER_WAYS.items() if _variables.given(values, name)}
+
+
 def _together(values: Mapping[str, str]) -> list[str]:
-    root_only = values.get(ROOT, "") in ("", "0", "enabled")
-    lists = [name for name in (EMAILS, IPS) if values.get(name)]
+    root_only, listing, open_ways = is_root_only(values), lists(values), other_ways(values)
     warnings = []
-    if lists and root_only:
+    if listing and root_only:
         warnings.append(
             "%s is set, but %s lets only one console account exist, and the conditions are AND-ed: once it exists, none of the listed "
-            "can sign up. Set root_only to false to admit them" % (" and ".join(lists), ROOT))
-    if not lists and not root_only:
+            "can sign up. Set root_only to false to admit them" % (" and ".join(listing), ROOT))
+    if not listing and not root_only:
         warnings.append("anyone may sign up to the console: %s is off and neither e-mails nor addresses are listed" % ROOT)
-    open_ways = [way for way, name in (("magic URL and e-mail OTP", "_APP_SMTP_HOST"), ("phone", "_APP_SMS_PROVIDER")) if values.get(name)]
-    if lists and not root_only and open_ways:
+    if listing and not root_only and open_ways:
         warnings.append(
             "%s limit sign-up by password only: with %s configured, sign-up by %s stays open to others"
-            % (" and ".join(lists), " and ".join(name for name in ("_APP_SMTP_HOST", "_APP_SMS_PROVIDER") if values.get(name)),
-               " and ".join(open_ways)))
+            % (" and ".join(listing), " and ".join(open_ways), " and ".join(open_ways.values())))
     private = [text for text in values.get(IPS, "").split(",") if _is_private(text)]
     if private:
         warnings.append(

@@ -44,7 +44,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     if options["certificate_email"] is not None:
         address = options["certificate_email"]
         problem = _variables.problem(email, address, release)
-        if problem or address in ("", "0"):
+        if problem or address in _variables.UNSET:
             raise Refusal("certificate_email: %s" % (problem or "is empty; give the address that the certificate authority may write to"))
         wanted.changes[email] = address
     if force or force_router:
@@ -65,7 +65,7 @@ def _useless(values: Mapping[str, str], email: str) -> list[str]:
         warnings.append(
             "_APP_DOMAIN is %s: %s. Forcing HTTPS has no use until it is the public host name of this installation"
             % (repr(domain) if domain else "empty", why))
-    elif not values.get(email):
+    elif not _variables.given(values, email):
         warnings.append(
             "%s is empty: no certificate can be issued without the address, and forced HTTPS then ends in a browser warning. "
             "Set certificate_email" % email)

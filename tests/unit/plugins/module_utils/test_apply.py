@@ -112,7 +112,7 @@ def test_printed_variable_of_a_release_that_is_newer_than_the_catalogue():
 
 @pytest.mark.parametrize(("left", "right"), [("", "0"), (" a", "a"), ("a\n", "a")])
 def test_what_vars_cannot_tell_apart(left, right):
-    assert _apply._default(left) == _apply._default(right)
+    assert _apply._printed(left) == _apply._printed(right)
 
 
 # --- words ---
