@@ -62,8 +62,9 @@ tools: ## See that the programs that only tests need are here: faults, auditors,
 	@tests/faults/tools.sh
 	@tests/browser/tools.sh
 
-screenshots: setup tools ## Draw the pictures in docs/images anew
+pictures: setup engine tools ## Draw the pictures in docs/images anew
 	PYTHONPATH=tests:.work/import .venv/bin/python -m browser.screenshots
+	PYTHONPATH=tests .venv/bin/python -m browser.terminal
 
 clean: ## Remove all that these targets made
 	@if [ -x .venv/bin/python ] && docker info >/dev/null 2>&1; then PYTHONPATH=tests .venv/bin/python -m testbed clean; fi
@@ -71,4 +72,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation screenshots setup engine tools clean
+.PHONY: help test unit integration fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation pictures setup engine tools clean

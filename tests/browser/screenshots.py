@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the pictures in docs/images: PYTHONPATH=tests:.work/import .venv/bin/python -m browser.screenshots
+"""Makes the pictures of the report in docs/images.
 
 They were made with Debian's fonts-inter and fonts-jetbrains-mono installed; without them they show another font.
 """

@@ -24,7 +24,7 @@ class Database:
     image: str
     environment: tuple[str, ...]
     healthcheck: tuple[str, ...]
-    interval: str = "2s"
+    interval: str = "3s"
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ def compose(release: str, database: str, http_port: int, https_port: int, image_
         names = (name for name in variables.names(release) if service in variables.services(name, release))
         return [f"{name}={literals[name]}" if name in literals else name for name in names]
 
-    def healthcheck(*test: str, interval: str = "2s") -> dict[str, Any] | None:
+    def healthcheck(*test: str, interval: str = "3s") -> dict[str, Any] | None:
         timing = {"interval": interval, "timeout": "20s", "retries": 3, "start_period": "60s"}
         return {"test": test, **timing} if modern else None
 
