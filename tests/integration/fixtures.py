@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from testbed import newest_compose
-from testbed.project import leftovers
+from testbed import Project, newest_compose
+from testbed._base import run
 
 from integration.support import SMALL, Kind, Stack
 
@@ -64,11 +64,11 @@ def stack(_running: Stack, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture(scope="session")
 def _template(tmp_path_factory: pytest.TempPathFactory):
-    name = f"files-{secrets.token_hex(4)}"
-    yield SMALL.create(tmp_path_factory.mktemp("template"), name).directory
-    for started in leftovers():  # by a test that failed
-        if name in started.name:
-            started.down()
+    template = SMALL.create(tmp_path_factory.mktemp("template"), f"files-{secrets.token_hex(4)}")
+    yield template.directory
+    started = set(run("docker", "ps", "--all", "--format", '{{.Label "com.docker.compose.project"}}').split())  # by tests that failed
+    for name in {template.name, *(name for name in started if name.startswith(template.name))}:
+        Project(template.directory.with_name(name)).down()
 
 
 @pytest.fixture

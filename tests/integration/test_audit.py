@@ -138,7 +138,7 @@ def test_escrow_and_waivers(stack):
 @small("audit")
 @pytest.mark.parametrize("arguments, message", [
     ({"waivers": [{"control": "https.api", "justification": "x", "expires": "2027-01-01"}]}, "waivers[0].control: there is no control 'https.api'"),
-    ({"waivers": [{"control": "https.api_forced", "justification": " ", "expires": "2027-01-01"}]}, "waivers[0].justification: is empty"),
+    ({"waivers": [{"control": "https.api_forced", "justification": " ", "expires": "2027-01-01"}]}, "waivers[0].justification: is missing"),
     ({"waivers": [{"control": "https.api_forced", "justification": "x", "expires": "soon"}]}, "waivers[0].expires: 'soon' is not a date"),
     ({"escrow": {"fingerprint": "0" * 16, "proved": "yesterday"}}, "escrow.proved: 'yesterday' is not a date"),
     ({"third_party_timeout": 0}, "third_party_timeout: 0"),

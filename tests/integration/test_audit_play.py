@@ -169,7 +169,7 @@ def test_bad_waivers(tmp_path):
     waivers = tmp_path / "waivers.yml"
     waivers.write_text("- {control: host.observed, hosts: other, expires: 2027-03-31}\n")
     play = fleet.audit(waivers_file=str(waivers))
-    assert play.rc == 2 and "entry 1: justification is missing; say why" in play.output and AUDIT not in play.output
+    assert play.rc == 2 and "entry 1: justification: is missing; say why" in play.output and AUDIT not in play.output
     assert not fleet.reports.exists()
 
 

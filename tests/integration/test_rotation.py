@@ -257,6 +257,7 @@ def test_refused_key_that_opens_nothing(loaded):
     """The file and the containers agree, but what is stored was sealed with another key."""
     set_env(loaded.stack.directory, **{KEY: "AnotherUnrealKeyOfMine"})
     loaded.stack.project.up()
+    loaded.stack.project.wait()
     try:
         assert refused(loaded).startswith("key: the key in .env opens none of the ")
         result = succeed("audit_info", loaded.stack.arguments)
