@@ -10,12 +10,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from testbed import Project, newest_compose
+from testbed import Project
 from testbed._base import run
 
-from integration.support import SMALL, Kind, Stack
-
-_NEEDS = {"mongodb": "FerretDB, the MongoDB project's server, and npm's mongosh are needed"}
+from integration.support import SMALL, Stack
 
 
 @pytest.hookimpl(trylast=True)
@@ -27,27 +25,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=group)
 
 
-def _require(kind: Kind, environment: pytest.MonkeyPatch) -> None:
-    if kind.newest_compose:
-        if not (directory := newest_compose()):
-            pytest.skip("Go is not at hand: it builds the newest compose")
-        environment.setenv("DOCKER_CONFIG", str(directory))
-    if kind.database == "mongodb":
-        for program, reason in (("go", "Go is not at hand"), ("npm", "npm is not at hand"), ("node", "npm is not at hand")):
-            if not shutil.which(program):
-                pytest.skip(f"{reason}: {_NEEDS['mongodb']}")
-
-
 @pytest.fixture(scope="session")
 def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     kind = request.param
+    if kind.database == "mongodb":
+        for program, reason in (("go", "Go is not at hand"), ("npm", "npm is not at hand"), ("node", "npm is not at hand")):
+            if not shutil.which(program):
+                pytest.skip(f"{reason}: FerretDB, the MongoDB project's server, and npm's mongosh are needed")
     project = None
     try:
-        with pytest.MonkeyPatch.context() as environment:
-            _require(kind, environment)
-            project = kind.create(tmp_path_factory.mktemp("stack"))
-            project.up()
-            project.wait()
+        project = kind.create(tmp_path_factory.mktemp("stack"))
+        project.up()
+        project.wait()
         yield Stack(kind, project)
     finally:
         if project:
@@ -55,9 +44,8 @@ def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def stack(_running: Stack, monkeypatch: pytest.MonkeyPatch):
+def stack(_running: Stack):
     """A running project as the installer leaves it. Whatever a test does to it is undone."""
-    _require(_running.kind, monkeypatch)
     with _running.kept():
         yield _running
 

@@ -48,7 +48,6 @@ class Kind:
     services: tuple[str, ...] = ()
     """of a generated project, only these; all where empty"""
     room: str = ""
-    newest_compose: bool = False
 
     def __str__(self) -> str:
         return "-".join(filter(None, (self.release, self.database, "official" if self.file else "", self.room)))
@@ -65,7 +64,6 @@ class Kind:
 
 _FEW = ("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis")
 SMALL = Kind(services=(*_FEW, "mariadb"), room="small")
-NEWEST_COMPOSE = replace(SMALL, room="newest-compose", newest_compose=True)
 GENERATED = (
     Kind("1.6.2"), Kind("1.8.1"), Kind("1.9.6"), *(Kind("1.9.6", database, services=(*_FEW, database)) for database in ("postgresql", "mongodb")))
 
@@ -81,7 +79,7 @@ def official() -> list[Kind]:
 def every_kind() -> list[Kind]:
     """Appwrite's own files, and what is generated where there is none of them for a release and database."""
     found = {(kind.release, kind.database): kind for kind in (*GENERATED, *official())}
-    return [*found.values(), NEWEST_COMPOSE]
+    return list(found.values())
 
 
 def on(*kinds: Kind) -> pytest.MarkDecorator:

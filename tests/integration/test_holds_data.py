@@ -14,7 +14,7 @@ from testbed._base import run
 
 from integration.support import Stack, every_kind, on, small, succeed
 
-DATABASES = tuple(kind for kind in every_kind() if kind.release == "1.9.6" and not kind.newest_compose)
+DATABASES = tuple(kind for kind in every_kind() if kind.release == "1.9.6")
 PROGRAMS = Path(testbed.__file__).parent / "programs"
 
 
