@@ -13,7 +13,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _variable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, seen_all, services)
 
-"""What Appwrite reads as no value, and takes its default for."""
 _PROVIDERS = ("sentry", "raygun")
 """Names that Appwrite's two lists spell alike since it takes the provider from the DSN; appSignal and logOwl end up in neither branch."""
 _OLD_PROVIDERS = ("sentry", "raygun", "appSignal", "logOwl")

@@ -29,7 +29,9 @@ SEALED = PHP[0][2]
 
 
 def opened(cipher: Cipher, sealed: str) -> bytes | None:
-    return cipher.decrypt(*_cipher._parts(sealed))
+    parts = _cipher._parts(sealed)
+    assert parts is not None
+    return cipher.decrypt(*parts)
 
 
 def changed(**fields: object) -> str:
