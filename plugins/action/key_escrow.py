@@ -13,7 +13,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 
@@ -96,9 +96,9 @@ class ActionModule(ActionBase):
         key, state = unseal(foreseen["key"]["sealed"], password), foreseen["key"]["state"]
         if escrow.key is not None and state != "kept":
             raise AnsibleActionFail(
-                "key: the escrow %s holds another key (fingerprint %s) than the one that was passed (fingerprint %s), and the host has neither. "
+                "key: the escrow %s holds another key (%s) than the one that was passed (%s), and the host has neither. "
                 "Leave `key` out, or move the escrow file away if it belongs to another installation. Nothing was changed"
-                % (escrow.path, fingerprint(escrow.key), fingerprint(key)))
+                % (escrow.path, told(escrow.key), told(key)))
         escrow.add(key, self._origin(foreseen))
         result = self._secure(key=key) if state == "kept" else self._secure(escrowed=key, key=key)
         if not result.get("failed"):

@@ -16,7 +16,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, fingerprint, same_cipher, used_bytes
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, same_cipher, shown_fingerprint, told, used_bytes
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
@@ -74,13 +74,13 @@ class ActionModule(ActionBase):
             escrow.add(old, origin)
             return dict(
                 foreseen, changed=True, phase="finished" if self._scope == "values" else "written", new_key=now,
-                key={"fingerprint": fingerprint(before) if before else None, "public": before is None})
+                key={"fingerprint": shown_fingerprint(before or ""), "public": before is None})
         if escrow.key is None and not foreseen["key"]["public"]:
             escrow.add(old, origin)
         if escrow.key not in (None, old) and escrow.key != escrow.pending:
             raise AnsibleActionFail(
-                "escrow_file: %s holds another key (fingerprint %s) than the one in force (fingerprint %s). Run selfhost.appwrite.drill, which says "
-                "what to do. Nothing was changed" % (escrow.path, fingerprint(escrow.key or ""), fingerprint(old)))
+                "escrow_file: %s holds another key (%s) than the one in force (%s). Run selfhost.appwrite.drill, which says "
+                "what to do. Nothing was changed" % (escrow.path, told(escrow.key or ""), told(old)))
         if foreseen.get("phase") in _UNFINISHED:
             new = unseal(foreseen["new_key"]["sealed"], password)
         elif boolean(self._arguments.get("abort", False)):

@@ -20,7 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint, in_force, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, same_cipher, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
@@ -181,8 +181,7 @@ def _guard_key(instance: Instance, prediction: Prediction) -> None:
         raise ApplyError(
             "%s in .env (%s) is not the one that %s runs with (%s), and %s. A recreate would make that data unreadable. "
             "%sut the running key back into .env: remove the line and run selfhost.appwrite.encryption_key, which recovers it"
-            % (_variables.KEY, "fingerprint " + fingerprint(coming) if coming else "empty", container.service,
-               "fingerprint " + fingerprint(running), evidence.reason,
+            % (_variables.KEY, told(coming), container.service, told(running), evidence.reason,
                "Run again when the database answers, or p" if evidence.state == "unknown" else "P"), service=container.service)
 
 

@@ -27,7 +27,7 @@ _ALPHABETS = (
     _ALPHANUMERIC + string.punctuation + " ")
 """From which keys are usually drawn, smallest first."""
 _WEAK = 64
-"""Bits below which a key is warned of."""
+"""Bits below which a key is warned of, and its fingerprint is not shown."""
 _ROUNDS = 200_000
 _SALT = b"selfhost.appwrite fingerprint, version 1"
 
@@ -53,7 +53,7 @@ class Key:
 
 
 def describe(state: str, key: str) -> Key:
-    return Key(state, fingerprint(key) if key else None, effective_bits(key))
+    return Key(state, shown_fingerprint(key), effective_bits(key))
 
 
 def in_force(values: Mapping[str, str]) -> str:
@@ -83,8 +83,26 @@ def same_cipher(left: str, right: str) -> bool:
 
 @lru_cache(maxsize=None)
 def fingerprint(value: str) -> str:
-    """16 hex digits that tell values apart and are slow to guess from: PBKDF2-HMAC-SHA256, 200,000 rounds, a fixed salt."""
+    """16 hex digits that tell values apart and are slow to guess from: PBKDF2-HMAC-SHA256, 200,000 rounds, a fixed salt.
+
+    With one salt for all, one table would do for every weak value: what leaves this process is C(shown_fingerprint()).
+    """
     return hashlib.pbkdf2_hmac("sha256", value.encode("utf-8", "surrogateescape"), _SALT, _ROUNDS, 8).hex()
+
+
+def shown_fingerprint(value: str) -> str | None:
+    """The fingerprint of a value that cannot be guessed; C(None) for any other."""
+    return fingerprint(value) if effective_bits(value) >= _WEAK else None
+
+
+def told(key: str) -> str:
+    """A key, or another secret, in a message."""
+    if not key:
+        return "no key"
+    if is_public(key):
+        return "the public default"
+    shown = shown_fingerprint(key)
+    return "fingerprint %s" % shown if shown else "a weak one, of about %d bits" % effective_bits(key)
 
 
 def effective_bits(key: str) -> int:

@@ -32,7 +32,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import d
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, GUARD, check, fingerprint, in_force, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, GUARD, check, in_force, same_cipher, shown_fingerprint, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
@@ -278,8 +278,8 @@ class _Rekey:
         _check_given(self._module, self._env_file, state.content["old"])
         if self._module.params["new_key"] not in (None, state.content["new"]):
             raise AppwriteError(
-                "new_key: an unfinished rotation goes to another key (fingerprint %s); pass that one, or none, until it has ended"
-                % fingerprint(state.content["new"]))
+                "new_key: an unfinished rotation goes to another key (%s); pass that one, or none, until it has ended"
+                % told(state.content["new"]))
         if state.phase == WRITTEN and not self._runs() and not self._module.params["abort"]:
             return self._result(WRITTEN, changed=False)
         if check_mode:
@@ -494,7 +494,7 @@ def _require(env_file: EnvFile) -> None:
 
 def _check_given(module: AnsibleModule, env_file: EnvFile, old: str) -> None:
     if module.params["key"] not in (None, old):
-        raise AppwriteError("key: is not the one in %s (fingerprint %s); leave it out" % (env_file.path, fingerprint(old)))
+        raise AppwriteError("key: is not the one in %s (%s); leave it out" % (env_file.path, told(old)))
 
 
 def _check_report(report: Report) -> None:
@@ -576,7 +576,7 @@ def _check_tail(old: str, new: str | None) -> None:
 
 def described(key: str, password: str | None = None) -> dict[str, Any]:
     """What may be said of a key; itself for the one who asked for it with a password."""
-    said = {"fingerprint": fingerprint(key) if key else None, "public": _variables.is_public_default(_variables.KEY, key)}
+    said = {"fingerprint": shown_fingerprint(key), "public": _variables.is_public_default(_variables.KEY, key)}
     return said if password is None else {**said, "sealed": seal(key, password)}
 
 
@@ -584,8 +584,8 @@ def _check_containers(instance: Instance, path: str, allowed: Sequence[str]) -> 
     for key, services in instance.container_keys().items():
         if key not in allowed:
             raise AppwriteError(
-                "the containers of %s run with another key (%s) than %s (fingerprint %s). Apply the file first, or put their key back"
-                % (", ".join(services), "fingerprint " + fingerprint(key) if key else "none", path, fingerprint(allowed[0])))
+                "the containers of %s run with another key (%s) than %s (%s). Apply the file first, or put their key back"
+                % (", ".join(services), told(key), path, told(allowed[0])))
 
 
 def _verify(module: AnsibleModule, instance: Instance) -> dict[str, Any]:

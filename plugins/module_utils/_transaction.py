@@ -17,7 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
 
@@ -88,7 +88,7 @@ def shown(name: str, value: str | None) -> str | None:
         return value
     if _variables.is_public_default(name, value):
         return "(public default)"
-    return "(secret, fingerprint %s)" % fingerprint(value)
+    return "(secret, %s)" % told(value)
 
 
 def shown_name(name: str) -> str:

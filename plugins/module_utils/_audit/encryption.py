@@ -16,7 +16,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model im
     Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, known_containers, not_applicable, passed, places, seen,
     seen_all, services, some)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
-    NAME, effective_bits, fingerprint, in_force, is_public, same_cipher, weakness)
+    NAME, effective_bits, fingerprint, in_force, is_public, same_cipher, told, weakness)
 
 _OTHERS = 0o077
 _SHOWN = 10
@@ -36,7 +36,7 @@ def _shown(value: str) -> str:
     key = _key(value)
     if not key:
         return "empty"
-    return "the public default" if is_public(key) else "the key with fingerprint %s" % fingerprint(key)
+    return "the public default" if is_public(key) else "the key with %s" % told(key)
 
 
 def _has_a_key(observation: Observation) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
-    NAME, check, describe, fingerprint, in_force, is_public, weakness)
+    NAME, check, describe, in_force, is_public, told, weakness)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Installation, Plan, Refusal, generate
 
@@ -55,8 +55,8 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         raise Refusal("key: is empty; leave it out to have one generated, or pass at least 16 bytes")
     if escrowed is not None and given not in (None, escrowed):
         raise Refusal(
-            "key: is not the one in the escrow (fingerprint %s, there %s). Leave it out, or move the escrow file away if it belongs to "
-            "another installation" % (fingerprint(given), fingerprint(escrowed)))
+            "key: is not the one in the escrow (%s, there %s). Leave it out, or move the escrow file away if it belongs to "
+            "another installation" % (told(given), told(escrowed)))
     if current and not is_public(current):
         if escrowed not in (None, current):
             raise _disagree(escrowed, ".env", current)
@@ -84,20 +84,19 @@ def _restored(installation: Installation, current: str, escrowed: str) -> Plan:
 
 
 def _disagree(escrowed: str, where: str, key: str) -> Refusal:
-    here = "the public default" if is_public(key) else "fingerprint %s" % fingerprint(key)
     return Refusal(
-        "%s: the escrow (fingerprint %s) and %s (%s) disagree, and nothing was changed. Data opens with the key that sealed it and no other. "
+        "%s: the escrow (%s) and %s (%s) disagree, and nothing was changed. Data opens with the key that sealed it and no other. "
         "If the escrow is right, remove the line from .env%s and run again: the escrowed key is put back. If the other one is right, "
         "pass it as `key` (appwrite_security_encryption_key of the role): it goes into the escrow, which keeps its older key as history"
-        % (NAME, fingerprint(escrowed), where, here, "" if where == ".env" else " and the containers (docker compose down, never with -v)"))
+        % (NAME, told(escrowed), where, told(key), "" if where == ".env" else " and the containers (docker compose down, never with -v)"))
 
 
 def _present(current: str, given: str | None) -> Plan:
     if given is not None and given != current:
         raise Refusal(
-            "key: %s is already set (fingerprint %s) and is not the key that was passed (fingerprint %s). A changed key makes every "
+            "key: %s is already set (%s) and is not the key that was passed (%s). A changed key makes every "
             "stored password, OAuth secret and API key unreadable, so it stays. Pass the key that is there or none"
-            % (NAME, fingerprint(current), fingerprint(given)))
+            % (NAME, told(current), told(given)))
     return Plan(key=describe("kept", current))
 
 
@@ -113,7 +112,7 @@ def _absent(installation: Installation, current: str, given: str | None, length:
         raise Refusal(
             "%s is absent from .env and the containers of this project disagree about it: %s. Find out which key opened the data, "
             "recreate the others or remove them, or pass that key as `key`"
-            % (NAME, "; ".join("fingerprint %s in %s" % (fingerprint(key), ", ".join(services)) for key, services in sorted(real.items()))))
+            % (NAME, "; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(real.items()))))
     if real:
         return _from_containers(installation, current, given, *real.popitem())
     evidence = installation.holds_data()
@@ -134,8 +133,8 @@ def _absent(installation: Installation, current: str, given: str | None, length:
 def _from_containers(installation: Installation, current: str, given: str | None, key: str, services: tuple[str, ...]) -> Plan:
     if given is not None and given != key and installation.holds_data().state != "no":
         raise Refusal(
-            "key: the containers of this project (%s) run with another key, fingerprint %s, and not with the one passed, "
-            "fingerprint %s. Pass that key or none" % (", ".join(services), fingerprint(key), fingerprint(given)))
+            "key: the containers of this project (%s) run with another key (%s) and not with the one passed "
+            "(%s). Pass that key or none" % (", ".join(services), told(key), told(given)))
     if given is not None and given != key:
         return _set("placeholder_replaced" if current else "supplied", given)
     warnings = [
