@@ -5,35 +5,26 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
-from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.plugins.action import ActionBase
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "escrow": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"},
     "escrow_file": {"type": "path"},
     "cluster": {"type": "str"},
 }
-HOW = "start Ansible with --vault-password-file, --vault-id or --ask-vault-pass"
 
 
-class ActionModule(ActionBase):
+class ActionModule(EscrowAction):
     """One task on the managed host where the escrow has the key already; two, of which the first changes nothing, where it has not."""
 
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        self._task_vars = task_vars or {}
+    def work(self) -> dict[str, Any]:
         self._arguments = {name: value for name, value in self._task.args.items() if name not in OPTIONS}
         checked = ArgumentSpecValidator(OPTIONS).validate({name: value for name, value in self._task.args.items() if name in OPTIONS})
         if checked.error_messages:
@@ -46,7 +37,7 @@ class ActionModule(ActionBase):
             return self._secure()
         if not self._own["escrow_file"]:
             raise AnsibleActionFail("escrow_file: is missing; name a file on the controller, or set escrow to off")
-        escrow = Escrow(self._own["escrow_file"], self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY)
+        escrow = self.escrow(self._own["escrow_file"], self._own["cluster"])
         return self._with(escrow) if escrow.usable or escrow.exists else self._without(escrow)
 
     @property
@@ -71,7 +62,7 @@ class ActionModule(ActionBase):
     def _with(self, escrow: Escrow) -> dict[str, Any]:
         settled = self._is_settled(escrow)
         if not settled and self._task.check_mode:
-            result = self._secure()
+            result = self._secure(**self._remembered(escrow))
             state = "written" if _has_own_key(result) else "none"
             return dict(result, changed=result.get("changed") or state == "written", escrow={"state": state, "file": escrow.path})
         if not settled:
@@ -79,27 +70,32 @@ class ActionModule(ActionBase):
                 if not self._is_settled(escrow):  # another fork may have been here first
                     escrow.check_writable()
                     return self._into(escrow)
-        return dict(self._secure(escrowed=escrow.key), escrow={"state": "kept", "file": escrow.path})
+        return dict(self._secure(escrowed=escrow.key, **self._remembered(escrow)), escrow={"state": "kept", "file": escrow.path})
 
     def _is_settled(self, escrow: Escrow) -> bool:
         """Reads the escrow: whether the key that is to be in force is there."""
         escrow.read()
         return escrow.key is not None and self._given in (None, escrow.key)
 
+    @staticmethod
+    def _remembered(escrow: Escrow) -> dict[str, Any]:
+        """What else may open the data, so that a refusal can name it."""
+        return {**({"candidates": escrow.others} if escrow.others else {}), **({"pending": escrow.pending} if escrow.pending else {})}
+
     def _into(self, escrow: Escrow) -> dict[str, Any]:
         """Learns in check mode which key the host has or would get, saves that, and only then has it written."""
         password = new_password()
-        with self._checking():
-            foreseen = self._secure(seal=password)
+        foreseen = self._secure(check_mode=True, seal=password, **self._remembered(escrow))
         if foreseen.get("failed") or not _has_own_key(foreseen):
             return foreseen if foreseen.get("failed") else dict(self._secure(), escrow={"state": "none", "file": escrow.path})
+        self.belongs(escrow, foreseen.get("project"))
         key, state = unseal(foreseen["key"]["sealed"], password), foreseen["key"]["state"]
         if escrow.key is not None and state != "kept":
             raise AnsibleActionFail(
                 "key: the escrow %s holds another key (%s) than the one that was passed (%s), and the host has neither. "
                 "Leave `key` out, or move the escrow file away if it belongs to another installation. Nothing was changed"
                 % (escrow.path, told(escrow.key), told(key)))
-        escrow.add(key, self._origin(foreseen))
+        escrow.add(key, self.notes(foreseen.get("release")))
         result = self._secure(key=key) if state == "kept" else self._secure(escrowed=key, key=key)
         if not result.get("failed"):
             result["key"]["state"] = state
@@ -109,25 +105,9 @@ class ActionModule(ActionBase):
                 result.setdefault("warnings", []).append(warning)
         return dict(result, escrow={"state": "written", "file": escrow.path})
 
-    def _secure(self, **key_options: Any) -> dict[str, Any]:
-        arguments = dict(self._arguments)
-        arguments["encryption_key"] = {**(arguments.get("encryption_key") or {}), **key_options}
-        result: dict[str, Any] = self._execute_module(
-            module_name="selfhost.appwrite.security", module_args=arguments, task_vars=self._task_vars)
-        return result
-
-    @contextlib.contextmanager
-    def _checking(self) -> Iterator[None]:
-        self._task.check_mode = True
-        try:
-            yield
-        finally:
-            self._task.check_mode = False
-
-    def _origin(self, foreseen: dict[str, Any]) -> dict[str, Any]:
-        origin = {"host": self._task_vars.get("inventory_hostname"), "cluster": self._own["cluster"],
-                  "project_src": self._arguments.get("project_src"), "project": foreseen.get("project"), "release": foreseen.get("release")}
-        return {name: str(value) for name, value in origin.items() if value}
+    def _secure(self, check_mode: bool | None = None, **key_options: Any) -> dict[str, Any]:
+        key = {**(self._arguments.get("encryption_key") or {}), **key_options}
+        return self.ask("selfhost.appwrite.security", {**self._arguments, "encryption_key": key}, check_mode=check_mode)
 
 
 def _has_own_key(result: dict[str, Any]) -> bool:

@@ -6,102 +6,156 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
-from ansible import constants as C
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, same_cipher, shown_fingerprint, told, used_bytes
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, same_cipher, shown_fingerprint, told, used_bytes
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction, answer, printable
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 
 _LENGTH = 64
 _LONGEST = 7 * 24 * 3600
 _POLL = 2.0
+_SILENCE = 45.0
+"""Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_rekey.Progress))."""
 _MODULE = "selfhost.appwrite.rekey"
-_UNFINISHED = ("prepared", "guarded", "sealed", "written")
+_UNFINISHED = ("guarded", "sealed", "written")
+"""Phases from which a rotation can only go on, or back."""
+_T = TypeVar("_T")
 
 display = Display()
 
 
-class ActionModule(ActionBase):
-    """The module runs in the background of the managed host, so that a connection that is lost does not end it."""
+class _State(NamedTuple):
+    """What the host says, without having looked at any data."""
 
-    _supports_check_mode = True
-    _supports_async = False
+    phase: str
+    key: str
+    """that what is stored was sealed with before the rotation"""
+    new: str | None
+    """that the journal of a rotation names"""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        self._task_vars = task_vars or {}
-        self._arguments = {name: value for name, value in self._task.args.items() if name != "escrow_file"}
+
+class ActionModule(EscrowAction):
+    """What takes long runs in the background of the managed host, so that a lost connection does not end it; it is handed no key."""
+
+    def work(self) -> dict[str, Any]:
+        self._arguments = {name: value for name, value in self._task.args.items() if name not in ("escrow_file", "cluster")}
         self._scope = self._arguments.get("scope", "verify")
         path = self._task.args.get("escrow_file")
         if self._scope not in ("values", "tokens"):
+            return self._verify(path)
+        if self._task.check_mode and self._scope == "values":
             return self._watched(self._arguments)
-        if self._task.check_mode:
-            return self._watched(self._arguments)
-        if self._arguments.get("new_key") is not None:
-            return self._watched(self._arguments)
+        if self._task.check_mode or self._arguments.get("new_key") is not None:
+            return self._handed(self._arguments)
         if not path:
             raise AnsibleActionFail("escrow_file: is missing; name the escrow file on the controller, or pass a new_key that you keep yourself")
-        escrow = Escrow(path, self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY)
+        escrow = self.escrow(path, None)
         if not escrow.usable:
             raise AnsibleActionFail(
-                "escrow_file: the new key cannot be kept in %s, since Ansible was given no vault secret; start it with --vault-password-file, --vault-id or "
-                "--ask-vault-pass. Nothing was changed" % escrow.path)
+                "escrow_file: the new key cannot be kept in %s, since Ansible was given no vault secret; %s. Nothing was changed" % (escrow.path, HOW))
         with escrow.locked():
             escrow.read()
             escrow.check_writable()
             return self._kept(escrow)
 
+    def _verify(self, path: str | None) -> dict[str, Any]:
+        """With the key in the escrow, if that is given."""
+        if path is None:
+            return self._watched(self._arguments) if self._arguments.get("key") is None else self.ask(_MODULE, self._arguments)
+        escrow = self.escrow(path, self._task.args.get("cluster"))
+        escrow.read()
+        if escrow.key is None:
+            raise AnsibleActionFail(
+                "escrow_file: %s does not exist, so there is no key to try; ansible-playbook selfhost.appwrite.secure makes it" % escrow.path)
+        return self.ask(_MODULE, {**self._arguments, "key": escrow.key})
+
+    def _handed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The new key goes into the host's journal by a short task, and from there to the one that takes long."""
+        if self._scope == "tokens":
+            return self.ask(_MODULE, arguments)
+        staged = self.ask(_MODULE, {**arguments, "step": "stage"})
+        if staged.get("failed"):
+            return dict(staged, phase="refused")
+        return self._watched({name: value for name, value in arguments.items() if name not in ("key", "new_key", "seal")})
+
     def _kept(self, escrow: Escrow) -> dict[str, Any]:
         """Both keys are on the controller before the host is told the new one."""
         password = new_password()
-        foreseen = self._foreseen(password)
-        if foreseen.get("failed"):
-            return foreseen
-        old = unseal(foreseen["key"]["sealed"], password)
-        origin = {name: str(value) for name, value in {
-            "host": self._task_vars.get("inventory_hostname"), "project_src": self._arguments.get("project_src")}.items() if value}
-        if foreseen.get("phase") not in _UNFINISHED and escrow.pending == old:  # the last run ended on the host, and was cut off from here
-            before, now = escrow.key, {name: value for name, value in foreseen["key"].items() if name != "sealed"}
-            escrow.add(old, origin)
-            return dict(
-                foreseen, changed=True, phase="finished" if self._scope == "values" else "written", new_key=now,
-                key={"fingerprint": shown_fingerprint(before or ""), "public": before is None})
-        if escrow.key is None and not foreseen["key"]["public"]:
-            escrow.add(old, origin)
-        if escrow.key not in (None, old) and escrow.key != escrow.pending:
-            raise AnsibleActionFail(
-                "escrow_file: %s holds another key (%s) than the one in force (%s). Run selfhost.appwrite.drill, which says "
-                "what to do. Nothing was changed" % (escrow.path, told(escrow.key or ""), told(old)))
-        if foreseen.get("phase") in _UNFINISHED:
-            new = unseal(foreseen["new_key"]["sealed"], password)
-        elif boolean(self._arguments.get("abort", False)):
-            new = None
+        found = self.ask(_MODULE, {**self._arguments, "step": "state", "seal": password})
+        if found.get("failed"):
+            return found
+        self.belongs(escrow, found.get("project"))
+        state = self._state(found, password)
+        if state.phase not in _UNFINISHED and escrow.pending == state.key:  # the last run ended on the host, and was cut off from here
+            before = escrow.key or ""
+            escrow.add(state.key, self.notes())
+            return {"changed": True, "phase": "finished" if self._scope == "values" else "written", "warnings": [], "key": _described(before),
+                    "new_key": _described(state.key), "stops_working": []}
+        self._agree(escrow, state)
+        if boolean(self._arguments.get("abort", False)):
+            result = self._watched(self._arguments)
         else:
-            new = escrow.pending if self._leads_on(old, escrow.pending) else self._new(old)
-        if new not in (None, escrow.pending, escrow.key):
-            escrow.stage(new, origin)
-        result = self._watched({**self._arguments, "new_key": new})
+            staged = state.new if self._scope == "values" else None
+            new = staged or (escrow.pending if self._leads_on(state.key, escrow.pending) else None) or self._new(state.key)
+            fresh = new not in [escrow.key, *escrow.others]
+            if new not in (escrow.key, escrow.pending):
+                escrow.stage(new, self.notes())
+            result = self._handed({**self._arguments, "new_key": new})
+            if result.get("phase") == "refused" and fresh:
+                escrow.discard(new)
+            elif result.get("phase") == "finished" or self._scope == "tokens" and not result.get("failed"):
+                escrow.add(new, self.notes())
         if result.get("phase") == "aborted":
             escrow.unstage()
-        elif new and (result.get("phase") == "finished" or self._scope == "tokens" and not result.get("failed")):
-            escrow.add(new, origin)
         return result
 
-    def _foreseen(self, password: str) -> dict[str, Any]:
-        given = {**self._arguments, "seal": password, "abort": False}
-        if self._scope == "tokens":
-            given.update(scope="verify", sample=1)
-        with self._check_mode(True):
-            return self._watched(given)
+    def _state(self, found: Mapping[str, Any], password: str) -> _State:
+        try:
+            key, new = (unseal(found[name]["sealed"], password) if found.get(name) else None for name in ("key", "new_key"))
+        except (AppwriteError, KeyError, TypeError):
+            raise AnsibleActionFail("the managed host did not say which key is in force; another version of the collection may run there") from None
+        if not key:
+            raise AnsibleActionFail("there is no encryption key in force on the host, so there is none to rotate; run selfhost.appwrite.secure. Nothing was changed")
+        return _State(str(found.get("phase")), key, new)
+
+    def _agree(self, escrow: Escrow, state: _State) -> None:
+        """The host's journal says what data is under, then the data itself. The escrow follows, or this stops with the next step in words."""
+        known = [escrow.key, *escrow.others]
+        if escrow.key is None:
+            if not is_public(state.key):
+                escrow.add(state.key, self.notes())
+        elif state.phase in _UNFINISHED:
+            if state.key not in known and state.new not in known and not is_public(state.key):
+                raise AnsibleActionFail(
+                    "escrow_file: a rotation is unfinished on the host, from the key with %s to the one with %s, and %s holds neither. Run this on the "
+                    "controller where it was begun, or with that controller's escrow file. Nothing was changed"
+                    % (told(state.key), told(state.new or ""), escrow.path))
+        elif escrow.key != state.key:
+            tried = self.ask(_MODULE, {**self._plain(), "scope": "verify", "key": state.key})
+            if state.key not in known or not tried.get("opens"):
+                raise AnsibleActionFail(
+                    "escrow_file: %s holds another key (%s) than the one in force (%s), %s. %s. Nothing was changed" % (
+                        escrow.path, told(escrow.key), told(state.key),
+                        "and the one in force opens what is stored" if tried.get("opens") else "and the one in force does not open what is stored"
+                        if not tried.get("failed") else "and neither could be tried (%s)" % printable(str(tried.get("msg"))),
+                        "Run selfhost.appwrite.secure with that key as appwrite_security_encryption_key, which saves it, and rotate then" if tried.get("opens")
+                        else "Start the database, and run again" if tried.get("failed") else
+                        "Remove the line of _APP_OPENSSL_KEY_V1 from .env and run selfhost.appwrite.secure, which tries the escrow's keys"))
+            escrow.add(state.key, self.notes())  # the machine was put back to a time before an earlier rotation
+
+    def _plain(self) -> dict[str, Any]:
+        """The options that say which project it is."""
+        other = ("abort", "backup_keep", "drain_timeout", "dump", "key", "new_key", "sample", "scope", "seal", "waivers")
+        return {name: value for name, value in self._arguments.items() if name not in other}
 
     def _leads_on(self, old: str, pending: str | None) -> bool:
         """Whether a run that was cut off may have told the host this key for the same scope."""
@@ -113,7 +167,9 @@ class ActionModule(ActionBase):
         kept = used_bytes(old).decode("utf-8", "surrogateescape")
         return kept + generate(_LENGTH - CIPHER_BYTES)
 
-    def _watched(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    # --- the job in the background ---
+
+    def _watched(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         directory = self._make_tmp_path()
         progress = self._connection._shell.join_path(directory, "progress")
         self._task.async_val = _LONGEST
@@ -121,37 +177,63 @@ class ActionModule(ActionBase):
             started = self._execute_module(
                 module_name=_MODULE, module_args={**arguments, "progress_file": progress}, task_vars=self._task_vars, wrap_async=True)
             if not started.get("ansible_job_id"):
-                return started
+                return answer(started)
             return self._wait(str(started["ansible_job_id"]), progress)
         finally:
             self._task.async_val = 0
             self._remove_tmp_path(directory, force=True)
 
     def _wait(self, job: str, progress: str) -> dict[str, Any]:
-        told = ""
+        said, beat, alive = "", "", time.monotonic()
         jobs = self.get_shell_option("async_dir", default="~/.ansible_async")
         while True:
             time.sleep(_POLL)
-            status = self._execute("ansible.legacy.async_status", jid=job, mode="status", _async_dir=jobs)
+            status = self._patiently(lambda: self._poll("ansible.legacy.async_status", jid=job, mode="status", _async_dir=jobs))
+            if status.get("msg") == "could not find job":
+                return self._lost()
             if status.get("finished") or status.get("failed"):
-                self._execute("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
-                return {name: value for name, value in status.items() if name not in (
-                    "ansible_job_id", "started", "finished", "results_file", "stdout", "stderr", "stdout_lines", "stderr_lines")}
-            words = base64.b64decode(self._execute("ansible.legacy.slurp", src=progress).get("content") or "").decode("ascii", "replace").split()
-            if len(words) == 3:
-                told = "%s: %s %s of %s" % (self._task_vars.get("inventory_hostname"), *words)
-            display.display(told or "%s: working" % self._task_vars.get("inventory_hostname"))
+                self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
+                return answer({name: value for name, value in status.items() if name not in ("stdout", "stderr", "stdout_lines", "stderr_lines")})
+            words = self._patiently(lambda: self._progress(progress))
+            if len(words) == 4 and words[3] != beat:
+                beat, alive = words[3], time.monotonic()
+                said = "%s: %s %s of %s" % (self.host, *words[:3])
+            if time.monotonic() - alive > _SILENCE:
+                self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
+                return self._lost()
+            display.display(said or "%s: working" % self.host)
 
-    def _execute(self, name: str, **arguments: Any) -> dict[str, Any]:
+    def _lost(self) -> dict[str, Any]:
+        return {"failed": True, "phase": "lost", "msg": (
+            "the process that was at work on %s has given no sign of life for %d seconds: the machine was started anew, or somebody killed it. What it had "
+            "done stands in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes back"
+            % (self.host, _SILENCE))}
+
+    def _progress(self, path: str) -> list[str]:
+        content = self._poll("ansible.legacy.slurp", src=path).get("content")
+        try:
+            return printable(base64.b64decode(content or "").decode("ascii", "replace")[:200]).split()
+        except (TypeError, ValueError):
+            return []
+
+    def _poll(self, name: str, **arguments: Any) -> dict[str, Any]:
         """A question to the host, which is asked in check mode too."""
         with self._check_mode(False):
             found: dict[str, Any] = self._execute_module(module_name=name, module_args=arguments, task_vars=self._task_vars)
         return found
 
-    @contextlib.contextmanager
-    def _check_mode(self, wanted: bool) -> Iterator[None]:
-        before, self._task.check_mode = self._task.check_mode, wanted
-        try:
-            yield
-        finally:
-            self._task.check_mode = before
+    def _patiently(self, question: Callable[[], _T]) -> _T:
+        """The job goes on where the connection is lost, and so does this for a while."""
+        lost = time.monotonic()
+        while True:
+            try:
+                return question()
+            except AnsibleConnectionFailure as error:
+                if time.monotonic() - lost > _SILENCE:
+                    raise AnsibleConnectionFailure(
+                        "%s. What was begun on the host goes on there; run the same command again, which waits for it or takes it up" % error) from None
+            time.sleep(_POLL)
+
+
+def _described(key: str) -> dict[str, Any]:
+    return {"fingerprint": shown_fingerprint(key), "public": not key or is_public(key)}

@@ -21,6 +21,10 @@ options:
     type: list
     elements: path
     required: true
+  owner:
+    description:
+      - Whose key it must be, as RV(selfhost.appwrite.role_settings#module:escrow). The file of another one counts as a file that cannot be opened.
+    type: dict
 seealso:
   - module: selfhost.appwrite.audit_info
   - plugin: selfhost.appwrite.escrowed_key
@@ -32,7 +36,7 @@ EXAMPLES = r"""
 - name: Audit the installation, and whether its key is in escrow
   selfhost.appwrite.audit_info:
     project_src: /opt/appwrite
-    escrow: "{{ lookup('selfhost.appwrite.escrow_state', inventory_dir ~ '/.appwrite-escrow/' ~ inventory_hostname ~ '.yml') }}"
+    escrow: "{{ lookup('selfhost.appwrite.escrow_state', inventory_dir ~ '/.appwrite-escrow/shop.yml') }}"
 """
 
 RETURN = r"""
@@ -53,15 +57,17 @@ import datetime
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
-        return [self._state(str(term)) for term in terms]
+        told = kwargs.get("owner")
+        owner = Owner(told["host"], told.get("cluster"), told.get("project_src") or "") if told else None
+        return [self._state(str(term), owner) for term in terms]
 
-    def _state(self, path: str) -> dict[str, Any]:
-        escrow = Escrow(path, self._loader._vault.secrets)
+    def _state(self, path: str, owner: Owner | None) -> dict[str, Any]:
+        escrow = Escrow(path, self._loader._vault.secrets, owner=owner)
         try:
             escrow.read()
         except EscrowError as error:

@@ -15,6 +15,7 @@ description:
   - Returns the encryption key that is in force in an escrow file, as M(selfhost.appwrite.key_escrow) writes it.
   - The file is opened with the vault secrets that Ansible was started with. Use it in tasks with C(no_log), unless the
     option that takes it hides its value, as O(selfhost.appwrite.encryption_key#module:escrowed) does.
+  - Name the file in so many words, or by variables of the inventory. One that is named by a fact is named by the managed host.
 options:
   _terms:
     description: Escrow files on the controller.
@@ -30,7 +31,7 @@ EXAMPLES = r"""
 - name: Give a host the key that was saved for it
   selfhost.appwrite.encryption_key:
     project_src: /opt/appwrite
-    escrowed: "{{ lookup('selfhost.appwrite.escrowed_key', inventory_dir ~ '/.appwrite-escrow/' ~ inventory_hostname ~ '.yml') }}"
+    escrowed: "{{ lookup('selfhost.appwrite.escrowed_key', inventory_dir ~ '/.appwrite-escrow/shop.yml') }}"
 """
 
 RETURN = r"""

@@ -33,7 +33,8 @@ options:
   escrow_file:
     description:
       - The escrow file on the controller. Its directory is made where it is missing. Needed unless O(escrow=off).
-      - One installation has one file. In an inventory that is a directory, name a hidden one, which Ansible does not read as hosts.
+      - One installation has one file. It says which host, or O(cluster), and which project it is for, and is refused for any other.
+      - In an inventory that is a directory, name a hidden one, which Ansible does not read as hosts.
     type: path
   cluster:
     description:
@@ -72,7 +73,7 @@ EXAMPLES = r"""
     https:
       certificate_email: admin@example.com
     escrow: required
-    escrow_file: "{{ inventory_dir }}/.appwrite-escrow/{{ inventory_hostname }}.yml"
+    escrow_file: "{{ inventory_dir }}/.appwrite-escrow/shop.yml"
 """
 
 RETURN = r"""

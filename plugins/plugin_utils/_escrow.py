@@ -9,10 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
+import re
+import string
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -23,6 +27,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fing
 
 FORMAT = 1
 LOCK_TIMEOUT = 600.0
+HOW = "start Ansible with --vault-password-file, --vault-id or --ask-vault-pass"
+_LONGEST_PART = 110
 _HEAD = (
     "# The encryption key (_APP_OPENSSL_KEY_V1) of a self-hosted Appwrite. Whoever loses it loses every stored password, OAuth secret\n"
     "# and API key; whoever has it can forge an administrator. The first entry is in force, the others are history.\n")
@@ -32,13 +38,59 @@ class EscrowError(AnsibleError):
     """The escrow cannot be read or written; nothing was changed in it."""
 
 
+@dataclass(frozen=True)
+class Owner:
+    """Whose key a file holds: a host's, for one project, or that of a cluster, whose hosts share a database and so a key."""
+
+    host: str
+    cluster: str | None = None
+    project_src: str = ""
+    project: str = ""
+    """the compose project's name, as far as it is known"""
+
+    def __str__(self) -> str:
+        if self.cluster:
+            return "the cluster %s" % self.cluster
+        return "%s of %s%s" % (self.project_src or "a project", self.host or "a host", " (project %s)" % self.project if self.project else "")
+
+    def public(self) -> dict[str, str]:
+        """As it stands in the file."""
+        if self.cluster:
+            return {"cluster": str(self.cluster)}
+        return {name: str(value) for name, value in (("host", self.host), ("project_src", self.project_src), ("project", self.project)) if value}
+
+    def is_of(self, origin: Mapping[str, str]) -> bool:
+        """Whether that is what stands in a file of this owner's. What it does not say counts for nothing."""
+        if self.cluster or "cluster" in origin:
+            return origin.get("cluster") == self.cluster
+        mine = self.public()
+        return all(mine[name] == origin[name] for name in mine.keys() & origin.keys())
+
+
+def default_path(folder: str, owner: Owner) -> str:
+    """A name of its own for each owner: whatever is not a letter or digit is written as its number."""
+    place = "-".join(_encoded(part, ".") for part in owner.project_src.split("/") if part)
+    parts = ("", _encoded(owner.cluster, "-.")) if owner.cluster else (_encoded(owner.host, "-."), place)
+    return os.path.join(folder, "%s.yml" % "@".join(map(_bounded, parts)))
+
+
+def former_path(folder: str, owner: Owner) -> str:
+    """The name that versions before 1.0.0 gave it, which several owners may have in common."""
+    return os.path.join(folder, "%s.yml" % re.sub("[^A-Za-z0-9._-]", "_", owner.cluster or owner.host))
+
+
 class Escrow:
     """One escrow file. C(secrets) are the vault secrets that Ansible was started with."""
 
-    def __init__(self, path: str, secrets: list[tuple[str, Any]] | None, encrypt_vault_id: str | None = None) -> None:
+    def __init__(
+        self, path: str, secrets: list[tuple[str, Any]] | None, encrypt_vault_id: str | None = None, owner: Owner | None = None
+    ) -> None:
+        """owner: whose it must be, and who it is made for where it does not exist yet."""
         self.path = os.path.abspath(os.path.expanduser(path))
         self._secrets = secrets or []
         self._encrypt_vault_id = encrypt_vault_id
+        self._owner = owner
+        self._origin: dict[str, str] = {}
         self.entries: list[dict[str, Any]] = []
 
     @property
@@ -56,13 +108,18 @@ class Escrow:
         return next((entry["key"] for entry in self.entries if not entry.get("pending")), None)
 
     @property
+    def others(self) -> list[str]:
+        """All but the one in force."""
+        return [entry["key"] for entry in self.entries if entry["key"] != self.key]
+
+    @property
     def pending(self) -> str | None:
         """One that a rotation is on its way to."""
         return next((entry["key"] for entry in self.entries if entry.get("pending")), None)
 
     def read(self) -> None:
-        """Raises EscrowError where there is a file that is not a whole escrow, or that no vault secret opens."""
-        self.entries = []
+        """Raises EscrowError where there is a file that is not a whole escrow, that no vault secret opens, or that is another's than the owner's."""
+        self.entries, self._origin = [], {}
         try:
             with open(self.path, "rb") as stream:
                 ciphertext = stream.read()
@@ -73,7 +130,7 @@ class Escrow:
         except OSError as error:
             raise self._error("cannot be read: %s" % reason(error)) from None
         if not self.usable:
-            raise self._error("cannot be opened: Ansible was given no vault secret; add --vault-password-file, --vault-id or --ask-vault-pass")
+            raise self._error("cannot be opened: Ansible was given no vault secret; %s" % HOW)
         if not VaultLib.is_encrypted(ciphertext):
             raise self._error("is damaged: it is not encrypted by ansible-vault")
         try:
@@ -81,6 +138,16 @@ class Escrow:
         except (AnsibleError, UnicodeError, ValueError):
             raise self._error("cannot be opened: it is damaged, or was encrypted with another vault secret than Ansible was given") from None
         self.entries = self._entries_of(text)
+        if self._owner is not None:
+            self.require(self._owner)
+
+    def require(self, owner: Owner) -> None:
+        """Raises EscrowError where the file is not this owner's, whose key alone it may give away. What is known of the owner is written with the next key."""
+        if self.entries and not owner.is_of(self._origin):
+            raise self._error(
+                "holds the key of %s, and this is %s. Name the file of this installation. If it is the same one under another name, change what stands "
+                "under `for` in the file: ansible-vault edit" % (Owner(**{"host": "", **self._origin}), owner))
+        self._owner = owner
 
     def _entries_of(self, text: str) -> list[dict[str, Any]]:
         try:
@@ -93,27 +160,59 @@ class Escrow:
         for entry in entries:
             if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or entry.get("fingerprint") != fingerprint(entry["key"]):
                 raise self._error("is damaged: a key inside does not have the fingerprint that stands beside it")
+        self._origin = self._origin_of(content.get("for") or next((entry for entry in entries if "host" in entry), {}))
         return entries
 
-    def add(self, key: str, origin: Mapping[str, Any]) -> None:
-        """Puts a key in force, keeps what was there as history, and has it all on disk when it returns. Call it under C(locked)."""
-        self._save([_entry(key, origin), *(one for one in self.entries if one["key"] != key)])
+    def _origin_of(self, told: Any) -> dict[str, str]:
+        """A file that was written before it had a place for that says it with its newest key."""
+        if not isinstance(told, dict):
+            raise self._error("is damaged: what stands under `for` is not an owner")
+        names = ("cluster",) if told.get("cluster") else ("host", "project_src", "project")
+        return {name: str(told[name]) for name in names if told.get(name)}
 
-    def stage(self, key: str, origin: Mapping[str, Any]) -> None:
+    def add(self, key: str, notes: Mapping[str, str]) -> None:
+        """Puts a key in force, keeps what was there as history, and has it all on disk when it returns. Call it under C(locked).
+
+        notes: what else is known of the installation, for people.
+        """
+        self._save([_entry(key, notes), *(one for one in self.entries if one["key"] != key)])
+
+    def stage(self, key: str, notes: Mapping[str, str]) -> None:
         """Saves a key that is not in force yet, as C(add) does. Another one that no rotation took stays as history."""
-        self._save([*_settled(self.entries), {**_entry(key, origin), "pending": True}])
+        self._save([*(one for one in _settled(self.entries) if one["key"] != key), {**_entry(key, notes), "pending": True}])
+
+    def discard(self, key: str) -> None:
+        """Takes back what C(stage()) saved, of a key that no host was told."""
+        self._save([entry for entry in self.entries if entry["key"] != key])
 
     def unstage(self) -> None:
         """The rotation was given up. The key stays as history."""
         self._save(_settled(self.entries))
 
+    def moved_to(self, path: str, owner: Owner, dry_run: bool) -> str:
+        """Gives a file that is this owner's another name, and returns where it is then. Another's stays, and so does one that cannot be opened."""
+        if not self.usable:
+            return self.path
+        with contextlib.nullcontext() if dry_run else self.locked():
+            self.read()
+            if not owner.is_of(self._origin):
+                return path
+            if dry_run:
+                return self.path
+            with self._words("renamed"):
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                os.rename(self.path, path)
+                _sync(os.path.dirname(path))
+        return path
+
     def _save(self, entries: list[dict[str, Any]]) -> None:
-        text = _HEAD + yaml.safe_dump({"format": FORMAT, "keys": entries}, sort_keys=False, allow_unicode=False)
+        origin = {**self._origin, **(self._owner.public() if self._owner else {})}
+        text = _HEAD + yaml.safe_dump({"format": FORMAT, **({"for": origin} if origin else {}), "keys": entries}, sort_keys=False, allow_unicode=False)
         vault_id, secret = match_encrypt_secret(self._secrets, encrypt_vault_id=self._encrypt_vault_id)
         ciphertext = VaultLib(self._secrets).encrypt(text, secret, vault_id if vault_id != "default" else None)
         with self._words("written"):
             self._replace(ciphertext)
-        self.entries = entries
+        self.entries, self._origin = entries, origin
 
     def _replace(self, ciphertext: bytes) -> None:
         target = os.path.realpath(self.path)
@@ -128,11 +227,7 @@ class Escrow:
         except BaseException:
             os.unlink(draft)
             raise
-        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(directory)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -186,5 +281,25 @@ def _settled(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in entry.items() if name != "pending"} for entry in entries]
 
 
-def _entry(key: str, origin: Mapping[str, Any]) -> dict[str, Any]:
-    return {"key": key, "fingerprint": fingerprint(key), "saved": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **origin}
+def _entry(key: str, notes: Mapping[str, str]) -> dict[str, Any]:
+    saved = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"key": key, "fingerprint": fingerprint(key), "saved": saved, **{name: str(value) for name, value in notes.items() if value}}
+
+
+def _encoded(text: str, plain: str) -> str:
+    """For a part of a file's name, another one for each text: letters, digits and what is C(plain) stand for themselves."""
+    kept = string.ascii_letters + string.digits + plain
+    return "".join(chr(byte) if chr(byte) in kept else "_%02x" % byte for byte in text.encode("utf-8", "surrogateescape"))
+
+
+def _bounded(part: str) -> str:
+    """A file's name has 255 bytes at most."""
+    return part if len(part) <= _LONGEST_PART else "%s_%s" % (part[:_LONGEST_PART - 65], hashlib.sha256(part.encode()).hexdigest())
+
+
+def _sync(directory: str) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Owner, default_path
 from testbed._base import clean_environ
 
 from integration.support import CHECKOUT, KEY, WORK, Play, assert_no_leak, playbook, read_env, set_env, small, succeed, tree, type_in, without
@@ -42,7 +43,9 @@ class Controller:
         (directory / "inventory.yml").write_text(json.dumps({"all": {"hosts": inventory}}))
 
     def file(self, name: str = "one") -> Path:
-        return self.escrows / f"{name}.yml"
+        """Of a host, or of a cluster."""
+        owner = Owner(name, None, str(self.hosts[name])) if name in self.hosts else Owner("", name)
+        return Path(default_path(str(self.escrows), owner))
 
     def run(self, *flags: str, playbook: str = "secure", vault: bool | Path = True, verbosity: str = "-v", **variables: object) -> Play:
         extra = {"appwrite_security_apply": False, **{f"appwrite_security_{name}": value for name, value in variables.items()}}
@@ -259,7 +262,7 @@ def test_two_at_once(controller, directory):
         plays = list(pool.map(lambda _number: controller.run(), range(2)))
     assert [play.rc for play in plays] == [0, 0], "\n".join(play.output for play in plays)
     assert [entry["key"] for entry in controller.entries()] == [read_env(directory)[KEY]]
-    assert sorted(path.name for path in controller.escrows.iterdir()) == ["one.yml"]
+    assert list(controller.escrows.iterdir()) == [controller.file()]
 
 
 @pytest.mark.parametrize(("options", "said"), [

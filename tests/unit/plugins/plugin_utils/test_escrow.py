@@ -98,7 +98,7 @@ def test_damaged(escrow, tmp_path, damage, why):
 def test_other_vault_secret_or_none(escrow):
     with pytest.raises(EscrowError, match="encrypted with another vault secret"):
         opened(escrow.path, [("default", VaultSecret(b"not-a-real-wrong-password"))])
-    with pytest.raises(EscrowError, match="no vault secret; add --vault-password-file"):
+    with pytest.raises(EscrowError, match="no vault secret; start Ansible with --vault-password-file"):
         opened(escrow.path, [])
 
 

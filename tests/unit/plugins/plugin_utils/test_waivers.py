@@ -139,7 +139,7 @@ def test_state_of_no_file(state, tmp_path, secrets):
 
 
 @pytest.mark.parametrize(("secrets", "damage", "why"), [
-    ((), b"", "no vault secret; add --vault-password-file"),
+    ((), b"", "no vault secret; start Ansible with --vault-password-file"),
     ([("default", VaultSecret(b"not-a-real-wrong-password"))], b"", "encrypted with another vault secret"),
     (SECRETS, b"x", "cannot be opened: it is damaged"),
 ], ids=["no secret", "other secret", "damaged"])

@@ -1,0 +1,83 @@
+#!/usr/bin/python
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: role_settings
+short_description: Settle on the controller what a role does there, before the managed host is asked anything
+version_added: 1.0.0
+author:
+  - selfhost.appwrite contributors (@selfhost)
+description:
+  - Facts outrank the defaults of roles and the inventory, and a managed host can return any fact with any module's result. A host that
+    somebody took over could so name a file, a task file, or a severity on the controller.
+  - The roles of this collection run this first, and use what it returns from then on. A registered result outranks facts.
+  - Fails if a fact of the host has the name of a variable of these roles, or of a variable that O(names) or the place of the escrow file
+    are made from. With C(inject_facts_as_vars = False) in C(ansible.cfg) no fact takes a variable's place, and only what is made from
+    C(ansible_facts) is refused.
+  - Says which escrow file is the host's. One by default is named after the host or cluster and the project directory, so that no two
+    installations share one. A file with the name of an earlier release of this collection is renamed if it belongs to this host.
+options:
+  role:
+    description: The role whose variables they are.
+    type: str
+    choices: [appwrite_audit, appwrite_rotation, appwrite_security]
+    required: true
+  names:
+    description: Variables that name something on the controller, without the role's name in front.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Can run in check mode, and then renames no file.
+    support: full
+  diff_mode:
+    description: There is nothing to show a difference of.
+    support: N/A
+  idempotent:
+    description: Changes nothing when run again.
+    support: full
+seealso:
+  - module: selfhost.appwrite.key_escrow
+"""
+
+EXAMPLES = r"""
+---
+- name: Settle what no host may move
+  selfhost.appwrite.role_settings:
+    role: appwrite_security
+    names: [env_template]
+  vars:
+    appwrite_security_project_src: /opt/appwrite
+  register: settled
+"""
+
+RETURN = r"""
+---
+settings:
+  description: The value of each of O(names), or V(none) if it is not set.
+  type: dict
+  returned: success
+escrow:
+  description: The escrow file, and whose key it holds.
+  type: dict
+  returned: success
+  contains:
+    file:
+      description: Its path on the controller.
+      type: str
+    host:
+      description: The host's name in the inventory.
+      type: str
+    cluster:
+      description: The cluster that the host belongs to; V(none) if it belongs to none.
+      type: str
+    project_src:
+      description: The project directory on the managed host.
+      type: str
+"""

@@ -1,0 +1,171 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private plugin utility of selfhost.appwrite: no stability is promised outside the collection.
+"""What a managed host may do to its controller: answer, in data. Every module of this collection is run through C(HostAction)."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ansible import constants as C
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
+from jinja2 import Environment, TemplateError, meta
+
+_ACTED_ON = frozenset({
+    "add_group", "add_host", "deprecations", "exception", "finished", "include", "include_args", "results", "results_file", "skipped", "started",
+    "unreachable"})
+"""What Ansible takes from a result for a wish of its own, besides all that begins with C(ansible_)."""
+_OURS = ("appwrite_security_", "appwrite_audit_", "appwrite_rotation_", "appwrite_project_src", "__appwrite_")
+"""How the variables of this collection's roles begin."""
+_MAGIC = ("inventory_hostname", "inventory_dir", "group_names")
+"""Magic variables that facts outrank, and by which hosts are told apart."""
+
+
+class HostAction(ActionBase):
+    """Runs a module on the managed host, and passes on what it says as data alone.
+
+    A task cannot be C(async): what such a task returns reaches the controller past this class.
+    """
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        self._task_vars = task_vars or {}
+        refuse_facts(self._task_vars, ())
+        return self.work()
+
+    def work(self) -> dict[str, Any]:
+        """The module of the task's name, with the task's arguments."""
+        return self.ask(self._task.action, self._task.args)
+
+    @property
+    def host(self) -> str:
+        """As the inventory has it: C(run()) has seen that no fact stands in its place."""
+        return str(self._task_vars["inventory_hostname"])
+
+    def ask(self, module: str, arguments: Mapping[str, Any], background: bool = False, check_mode: bool | None = None) -> dict[str, Any]:
+        """check_mode: whether the module runs in check mode, if not as the task does."""
+        with self._check_mode(self._task.check_mode if check_mode is None else check_mode):
+            result = answer(self._execute_module(module_name=module, module_args=dict(arguments), task_vars=self._task_vars, wrap_async=background))
+        if self._discovered_interpreter_key:  # the controller's own finding, without which each task would look again
+            result["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
+        return result
+
+    @contextlib.contextmanager
+    def _check_mode(self, wanted: bool) -> Iterator[None]:
+        before, self._task.check_mode = self._task.check_mode, wanted
+        try:
+            yield
+        finally:
+            self._task.check_mode = before
+
+
+def answer(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a host returned, without all that Ansible would act on and without control characters."""
+    kept = {name: value for name, value in result.items()
+            if isinstance(name, str) and not name.startswith(("ansible_", "_ansible_")) and name not in _ACTED_ON}
+    if "warnings" in kept:
+        kept["warnings"] = [_sentence(warning) for warning in kept["warnings"]] if isinstance(kept["warnings"], (list, tuple)) else []
+    try:
+        return {printable(name): _cleaned(value) for name, value in kept.items()}
+    except RecursionError:
+        return {"failed": True, "msg": "the managed host's answer is nested too deeply to be read"}
+
+
+def _sentence(warning: Any) -> str:
+    """ansible-core 2.19 and later make an object of a module's warning."""
+    return str(getattr(getattr(warning, "event", None), "msg", warning))
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(name) if isinstance(name, str) else name: _cleaned(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned(inner) for inner in value]
+    return value
+
+
+def printable(text: str) -> str:
+    """A host's text as a terminal may be given it: no control characters but the ends of lines and tabs, none that turn text around."""
+    if text.isprintable():
+        return text
+    return "".join(character if character in "\n\t" or unicodedata.category(character)[0] != "C" else "?" for character in text)
+
+
+def refuse_facts(variables: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raises AnsibleActionFail if a fact of the host has the name of a variable that is the operator's to set.
+
+    Facts outrank the defaults of roles and the inventory, and a host can return any: with a module's result, or in a fact cache.
+
+    names: variables that name something on the controller. What their values are made from is the operator's, too.
+    """
+    injected = C.config.get_config_value("INJECT_FACTS_AS_VARS")
+    facts = {name for name in variables.get("ansible_facts") or {} if isinstance(name, str)} if injected else set()
+    for name in sorted(facts):
+        if name.startswith(_OURS) or name in _MAGIC:
+            raise AnsibleActionFail(
+                "%s: a fact of this host has the name of this variable, and would take its place. The variable is the operator's to set: remove the fact "
+                "(where facts are cached, from the cache), or set inject_facts_as_vars = False in ansible.cfg, and run again. Nothing was changed"
+                % printable(name))
+    for name in names:
+        for source in _sources(name, variables):
+            if source == "ansible_facts" or source in facts or source.startswith("ansible_") and source[len("ansible_"):] in facts:
+                raise AnsibleActionFail(
+                    "%s: is made from %s, which is a fact of this host, and a host may not say what is done on the controller. Use a variable of the "
+                    "inventory instead. Nothing was changed" % (name, source))
+
+
+def _sources(name: str, variables: Mapping[str, Any]) -> set[str]:
+    """The variables that the value of one is made from, itself included."""
+    found, waiting = set(), [name]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += _named_in(variables.get(name))
+    return found
+
+
+def _named_in(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [name for inner in value.values() for name in _named_in(inner)]
+    if isinstance(value, (list, tuple)):
+        return [name for inner in value for name in _named_in(inner)]
+    if not isinstance(value, str) or "{" not in value:
+        return []
+    try:
+        return sorted(meta.find_undeclared_variables(Environment().parse(value)))
+    except TemplateError:  # which is for Ansible to complain of, where it is used
+        return []
+
+
+class EscrowAction(HostAction):
+    """An action that keeps encryption keys in an escrow file, which is one installation's alone."""
+
+    def escrow(self, path: str, cluster: str | None) -> Escrow:
+        """The escrow file, as far as the controller alone can tell that it is this installation's."""
+        told = self._task.args
+        self._mine = Owner(self.host, cluster, posixpath.normpath(str(told.get("project_src") or ".")), str(told.get("project_name") or ""))
+        return Escrow(path, self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY, self._mine)
+
+    def belongs(self, escrow: Escrow, project: Any) -> None:
+        """Raises EscrowError if the file is of another compose project than the one that the host has there."""
+        self._mine = replace(self._mine, project=project if isinstance(project, str) else "")
+        escrow.require(self._mine)
+
+    def notes(self, release: Any = None) -> dict[str, str]:
+        """What stands beside a key."""
+        return {"host": self.host, "cluster": self._mine.cluster or "", "project_src": self._mine.project_src, "project": self._mine.project,
+                "release": release if isinstance(release, str) else ""}
