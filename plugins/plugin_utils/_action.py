@@ -17,7 +17,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
-from jinja2 import Environment, TemplateError, meta
+from jinja2 import Environment, TemplateError, nodes
 
 _ACTED_ON = frozenset({
     "add_group", "add_host", "deprecations", "exception", "finished", "include", "include_args", "results", "results_file", "skipped", "started",
@@ -146,9 +146,10 @@ def _named_in(value: Any) -> list[str]:
     if not isinstance(value, str) or "{" not in value:
         return []
     try:
-        return sorted(meta.find_undeclared_variables(Environment().parse(value)))
+        found = list(Environment().parse(value).find_all(nodes.Name))  # what jinja2.meta does needs all of Ansible's filters
     except TemplateError:  # which is for Ansible to complain of, where it is used
         return []
+    return sorted({name.name for name in found if name.ctx == "load"} - {name.name for name in found if name.ctx != "load"})
 
 
 class EscrowAction(HostAction):

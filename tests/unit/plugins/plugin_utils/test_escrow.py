@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import re
 import stat
 import threading
@@ -19,7 +20,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, seal, unseal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils import _escrow
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner, default_path, former_path
+from hypothesis import given
+from hypothesis import strategies as st
 
 KEY, OTHER = "not-a-real-key-0123456789", "not-a-real-other-key-0123"
 ORIGIN = {"host": "one", "release": "1.9.6"}
@@ -182,3 +185,106 @@ def test_sealed_and_spoiled(spoil):
     for text, with_what in ((spoil(sealed) if spoil(sealed) != sealed else sealed[1:], password), (sealed, new_password())):
         with pytest.raises(AppwriteError, match="cannot be opened"):
             unseal(text, with_what)
+
+
+# --- whose it is ---
+
+ONE = Owner("one", None, "/opt/appwrite", "appwrite")
+
+
+def owned(tmp_path, owner, name="owned.yml"):
+    found = Escrow(str(tmp_path / name), SECRETS, owner=owner)
+    with found.locked():
+        found.read()
+        found.add(KEY, {"host": owner.host})
+    return found
+
+
+@pytest.mark.parametrize(("owner", "mine"), [
+    (ONE, True), (Owner("one", None, "/opt/appwrite"), True), (Owner("two", None, "/opt/appwrite", "appwrite"), False),
+    (Owner("one", None, "/opt/shop", "appwrite"), False), (Owner("one", None, "/opt/appwrite", "shop"), False), (Owner("one", "shop", "/opt/appwrite"), False)])
+def test_refused_for_another(tmp_path, owner, mine):
+    owned(tmp_path, ONE)
+    again = Escrow(str(tmp_path / "owned.yml"), SECRETS, owner=owner)
+    if mine:
+        again.read()
+        assert again.key == KEY
+    else:
+        with pytest.raises(EscrowError, match="holds the key of /opt/appwrite of one .*ansible-vault edit") as caught:
+            again.read()
+        assert KEY not in str(caught.value)
+
+
+def test_cluster_is_one_owner_whatever_the_host(tmp_path):
+    owned(tmp_path, Owner("one", "shop", "/opt/appwrite"))
+    again = Escrow(str(tmp_path / "owned.yml"), SECRETS, owner=Owner("two", "shop", "/srv/appwrite"))
+    again.read()
+    assert again.key == KEY
+    with pytest.raises(EscrowError, match="holds the key of the cluster shop"):
+        Escrow(str(tmp_path / "owned.yml"), SECRETS, owner=ONE).read()
+
+
+def test_file_of_before_says_it_with_its_newest_key(tmp_path):
+    text = yaml.safe_dump({"format": 1, "keys": [{"key": KEY, "fingerprint": _key.fingerprint(KEY), "host": "two", "project_src": "/opt/appwrite"}]})
+    (tmp_path / "two.yml").write_bytes(_sealed(text))
+    opened(tmp_path / "two.yml")
+    with pytest.raises(EscrowError, match="holds the key of /opt/appwrite of two"):
+        Escrow(str(tmp_path / "two.yml"), SECRETS, owner=ONE).read()
+
+
+@pytest.mark.parametrize("told", ["text", ["list"], 5])
+def test_owner_that_is_none(tmp_path, told):
+    (tmp_path / "x.yml").write_bytes(_sealed(yaml.safe_dump({"format": 1, "for": told, "keys": [{"key": KEY, "fingerprint": _key.fingerprint(KEY)}]})))
+    with pytest.raises(EscrowError, match="is damaged"):
+        opened(tmp_path / "x.yml")
+
+
+def test_project_is_written_when_it_is_known(tmp_path):
+    found = owned(tmp_path, Owner("one", None, "/opt/appwrite"))
+    found.require(ONE)
+    with found.locked():
+        found.add(OTHER, {})
+    with pytest.raises(EscrowError, match="project appwrite"):
+        Escrow(found.path, SECRETS, owner=Owner("one", None, "/opt/appwrite", "shop")).read()
+
+
+# --- its name ---
+
+_NAMES = st.text(st.sampled_from("ab1/_-.@ é~"), min_size=1, max_size=12)
+_OWNERS = st.builds(Owner, _NAMES, st.none() | _NAMES, _NAMES.map(lambda text: posixpath.normpath("/" + text)))
+
+
+@given(_OWNERS, _OWNERS)
+def test_no_two_owners_share_a_name(left, right):
+    def same(owner):
+        return owner.cluster or (owner.host, owner.project_src.lstrip("/"))
+    paths = [default_path("/e", owner) for owner in (left, right)]
+    assert (paths[0] == paths[1]) == (same(left) == same(right) and bool(left.cluster) == bool(right.cluster))
+    assert all(os.path.dirname(path) == "/e" and len(os.path.basename(path)) < 256 for path in paths)
+
+
+@pytest.mark.parametrize(("owner", "name"), [
+    (Owner("appwrite.example.com", None, "/opt/appwrite"), "appwrite.example.com@opt-appwrite.yml"), (Owner("one", "shop", "/x"), "@shop.yml"),
+    (Owner("web/1", None, "/opt/app-1"), "web_2f1@opt-app_2d1.yml"), (Owner("web_1", None, "/opt/app_1"), "web_5f1@opt-app_5f1.yml")])
+def test_name(owner, name):
+    assert default_path("/e", owner) == f"/e/{name}"
+
+
+def test_long_names():
+    owners = [Owner("h" * 300 + end, None, "/x" * 300) for end in "ab"]
+    paths = [default_path("/e", owner) for owner in owners]
+    assert paths[0] != paths[1] and all(len(os.path.basename(path)) < 256 for path in paths)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_name_of_before(tmp_path, dry_run):
+    """Two hosts had it in common: it becomes that of the one whose key it holds."""
+    web = [Owner(host, None, "/opt/appwrite") for host in ("web/1", "web_1")]
+    former = former_path(str(tmp_path), web[0])
+    assert former == former_path(str(tmp_path), web[1])
+    owned(tmp_path, web[0], os.path.basename(former))
+    paths = [default_path(str(tmp_path), owner) for owner in web]
+    moved = [Escrow(former, SECRETS).moved_to(path, owner, dry_run) for owner, path in reversed(list(zip(web, paths)))]
+    assert moved == [paths[1], former if dry_run else paths[0]]
+    assert sorted(map(str, tmp_path.iterdir())) == [former if dry_run else paths[0]]
+    assert Escrow(former, []).moved_to(paths[0], web[0], dry_run) == former, "it cannot be told whose it is"

@@ -1,0 +1,238 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the controller makes of a host's state and of its escrow: the journal and the escrow together always name the next step."""
+
+from __future__ import annotations
+
+import base64
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultSecret
+from ansible_collections.selfhost.appwrite.plugins.action import rekey
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
+
+OLD, NEW, OTHER = ("%s-not-a-real-key-of-the-tests" % (letter * 16) for letter in ("aB3", "cD4", "eF5"))
+SECRETS = [("default", VaultSecret(b"not-a-real-vault-password"))]
+OWNER = Owner("one", None, "/opt/appwrite")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(_key, "_ROUNDS", 1)
+    _key.fingerprint.cache_clear()
+    yield
+    _key.fingerprint.cache_clear()
+
+
+class Host:
+    """A managed host as the action sees it: what it is asked, and what it answers."""
+
+    def __init__(self, phase: str = "none", key: str = OLD, new: str | None = None, **more: Any) -> None:
+        self.phase, self.key, self.new = phase, key, new
+        self.result: dict[str, Any] = {"changed": True, "phase": "finished", "key": {}, "new_key": {}, **more.pop("result", {})}
+        self.opens: dict[str, Any] = more.pop("opens", {"opens": True})
+        self.refuses = more.pop("refuses", "")
+        self.asked: list[dict[str, Any]] = []
+        assert not more
+
+    def __call__(self, module_name: str, module_args: dict[str, Any], **_more: Any) -> dict[str, Any]:
+        assert module_name == "selfhost.appwrite.rekey"
+        self.asked.append(module_args)
+        if module_args.get("scope") == "verify":
+            return dict(self.opens)
+        if module_args.get("step") == "state":
+            described = {name: {"sealed": seal(value, module_args["seal"])} if value else None for name, value in (("key", self.key), ("new_key", self.new))}
+            return {"phase": self.phase, "project": "appwrite", **described}
+        if module_args.get("step") == "stage":
+            if self.refuses:
+                return {"failed": True, "msg": self.refuses}
+            self.phase, self.new = "staged", module_args["new_key"]
+            return {"changed": True, "phase": "staged"}
+        return dict(self.result)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs the action on a host. The job in the background is one call."""
+    def make(host: Host, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        loader = DataLoader()
+        loader.set_vault_secrets(SECRETS)
+        task = SimpleNamespace(
+            args={"project_src": "/opt/appwrite", "scope": "values", "escrow_file": str(tmp_path / "one.yml"), **arguments}, check_mode=check, async_val=0,
+            action="selfhost.appwrite.rekey", diff=False, environment=[], _parent=None)
+        action = rekey.ActionModule(task, SimpleNamespace(), SimpleNamespace(check_mode=check), loader, SimpleNamespace(), None)
+        monkeypatch.setattr(action, "_execute_module", host)
+        monkeypatch.setattr(action, "_watched", lambda arguments: host("selfhost.appwrite.rekey", dict(arguments)))
+        action._task_vars = {"inventory_hostname": "one"}
+        return action.work()
+    return make
+
+
+@pytest.fixture
+def escrow(tmp_path):
+    """Writes the escrow file, or reads it: the keys in order, the pending one last."""
+    def make(*keys: str, pending: str | None = None) -> Escrow:
+        found = Escrow(str(tmp_path / "one.yml"), SECRETS, owner=OWNER)
+        with found.locked():
+            for key in reversed(keys):
+                found.add(key, {"host": "one"})
+            if pending:
+                found.stage(pending, {})
+        found.read()
+        return found
+    return make
+
+
+def test_first_rotation(run, escrow):
+    host = Host()
+    assert run(host)["phase"] == "finished"
+    found = escrow()
+    new = found.key
+    assert found.others == [OLD] and found.pending is None and len(new) == 64
+    assert [asked.get("step") for asked in host.asked] == ["state", "stage", None]
+    assert "new_key" not in host.asked[-1] and "seal" not in host.asked[-1], "the job in the background is handed no key"
+
+
+TABLE = {
+    "cut off after the end": (dict(key=NEW), ((OLD,), NEW), NEW, [OLD], ["state"]),
+    "a key that was staged here": (dict(), ((OLD,), NEW), NEW, [OLD], ["state", "stage", None]),
+    "a key that was staged by another controller": (dict(phase="staged", new=OTHER), ((OLD,), NEW), OTHER, [OLD, NEW], ["state", "stage", None]),
+    "guarded": (dict(phase="guarded", new=NEW), ((OLD,), NEW), NEW, [OLD], ["state", "stage", None]),
+    "a snapshot of the middle, after the end": (dict(phase="sealed", new=NEW), ((NEW, OLD), None), NEW, [OLD], ["state", "stage", None]),
+    "a snapshot of the middle, after two more ends": (dict(phase="guarded", new=NEW), ((OTHER, NEW, OLD), None), NEW, [OTHER, OLD], ["state", "stage", None]),
+    "a new escrow, since the controller is lost": (dict(phase="written", new=NEW), ((), None), NEW, [OLD], ["state", "stage", None]),
+    "a snapshot of before, which opens": (dict(), ((NEW, OLD), None), None, [OLD, NEW], ["state", None, "stage", None]),
+}
+
+
+@pytest.mark.parametrize(("host", "before", "key", "others", "steps"), TABLE.values(), ids=TABLE)
+def test_next_step(run, escrow, host, before, key, others, steps):
+    escrow(*before[0], pending=before[1])
+    host = Host(**host)
+    assert run(host)["phase"] == "finished"
+    found = escrow()
+    assert key in (None, found.key) and sorted(found.others) == sorted(others) and found.pending is None
+    assert [asked.get("step") for asked in host.asked] == steps
+
+
+@pytest.mark.parametrize(("host", "keys", "words"), [
+    (dict(phase="sealed", new=NEW), (OTHER,), "holds neither"),
+    (dict(), (OTHER,), "Run selfhost.appwrite.secure with that key"),
+    (dict(opens={"opens": False}), (OTHER, OLD), "which tries the escrow's keys"),
+    (dict(opens={"failed": True, "msg": "the database does not run"}), (OTHER, OLD), "could be tried (the database does not run). Start the database"),
+], ids=["another rotation", "another key", "one that opens nothing", "a database that is down"])
+def test_disagreement(run, escrow, host, keys, words):
+    before = escrow(*keys).entries
+    with pytest.raises(AnsibleActionFail) as refused:
+        run(Host(**host))
+    assert words in str(refused.value) and "Nothing was changed" in str(refused.value) and OLD not in str(refused.value)
+    assert escrow().entries == before
+
+
+def test_staged_by_another_controller_meanwhile(run, escrow):
+    """The key that no host was told does not stay."""
+    escrow(OLD)
+    assert run(Host(refuses="new_key: another run has staged another key"))["failed"]
+    assert [entry["key"] for entry in escrow().entries] == [OLD]
+
+
+def test_aborted(run, escrow):
+    escrow(OLD, pending=NEW)
+    host = Host(phase="guarded", new=NEW, result={"phase": "aborted"})
+    run(host, abort=True)
+    assert escrow().key == OLD and escrow().pending is None and host.asked[-1]["abort"]
+
+
+def test_tokens_keep_what_seals(run, escrow):
+    host = Host(result={"phase": "written"})
+    run(host, scope="tokens")
+    assert escrow().key != OLD and same_cipher(OLD, escrow().key) and host.asked[-1]["new_key"] == escrow().key
+
+
+def test_escrow_of_another_project(run, tmp_path):
+    other = Escrow(str(tmp_path / "one.yml"), SECRETS, owner=Owner("one", None, "/opt/appwrite", "shop"))
+    with other.locked():
+        other.add(OLD, {})
+    with pytest.raises(EscrowError, match=r"holds the key of /opt/appwrite of one \(project shop\)"):
+        run(Host())
+
+
+@pytest.mark.parametrize("found", [{"key": None}, {"key": {}}, {"key": {"sealed": 5}}, {"key": {"sealed": "AAAA"}}, {"key": "text"}])
+def test_state_that_is_none(run, found):
+    host = Host()
+    with pytest.raises(AnsibleActionFail):
+        run(lambda module_name, module_args, **_more: {**host(module_name, module_args), **found})
+
+
+# --- the job in the background ---
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(rekey.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(rekey.time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def wait(monkeypatch):
+    """Waits for a job that is asked for its status and its progress."""
+    clock = Clock(monkeypatch)
+
+    def make(status: Any, progress: Any) -> dict[str, Any]:
+        action = rekey.ActionModule.__new__(rekey.ActionModule)
+        action._task_vars = {"inventory_hostname": "one"}
+        monkeypatch.setattr(action, "get_shell_option", lambda *_unused, **_more: "dir", raising=False)
+        monkeypatch.setattr(action, "_poll", lambda name, **arguments: progress(clock) if "slurp" in name else status(clock, arguments))
+        return action._wait("j1", "progress")
+    make.clock = clock
+    return make
+
+
+def told(text: str) -> dict[str, Any]:
+    return {"content": base64.b64encode(text.encode()).decode()}
+
+
+def test_job_that_ends(wait, capsys):
+    result = wait(lambda clock, _arguments: {"finished": clock.now > 5, "phase": "finished", "ansible_facts": {"a": 1}, "results_file": "x"},
+                  lambda clock: told("read\x1b[2J %d 9 %d" % (clock.now, clock.now)))
+    assert result == {"phase": "finished"}
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("progress", [told("read 1 9 3"), {}, {"content": None}, {"content": 5}, {"content": "%%%"}, told("\x1b" * 50_000)],
+                         ids=["silent", "gone", "none", "number", "no base64", "long"])
+def test_job_that_is_dead(wait, progress):
+    result = wait(lambda clock, arguments: {"finished": 0}, lambda clock: progress)
+    assert result["failed"] and "has given no sign of life" in result["msg"] and wait.clock.now < 60
+
+
+def test_job_that_is_forgotten(wait):
+    assert "run the same command again" in wait(lambda clock, arguments: {"failed": True, "msg": "could not find job"}, lambda clock: {})["msg"]
+
+
+def test_job_that_is_slow_but_lives(wait):
+    assert "failed" not in wait(lambda clock, arguments: {"finished": clock.now > 600}, lambda clock: told("read 1 9 %d" % (clock.now // 5)))
+
+
+def test_connection_that_comes_back_or_does_not(wait):
+    def lost_until(moment: float) -> Any:
+        def status(clock: Clock, arguments: Any) -> dict[str, Any]:
+            if clock.now < moment:
+                raise AnsibleConnectionFailure("no route")
+            return {"finished": True, "phase": "finished"}
+        return status
+    assert wait(lost_until(30), lambda clock: {})["phase"] == "finished"
+    with pytest.raises(AnsibleConnectionFailure, match="goes on there; run the same command again"):
+        wait(lost_until(1e9), lambda clock: {})
