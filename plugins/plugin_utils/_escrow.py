@@ -56,8 +56,8 @@ class Owner:
     def public(self) -> dict[str, str]:
         """As it stands in the file."""
         if self.cluster:
-            return {"cluster": str(self.cluster)}
-        return {name: str(value) for name, value in (("host", self.host), ("project_src", self.project_src), ("project", self.project)) if value}
+            return {"cluster": _plain(self.cluster)}
+        return {name: _plain(value) for name, value in (("host", self.host), ("project_src", self.project_src), ("project", self.project)) if value}
 
     def is_of(self, origin: Mapping[str, str]) -> bool:
         """Whether that is what stands in a file of this owner's. What it does not say counts for nothing."""
@@ -283,7 +283,12 @@ def _settled(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _entry(key: str, notes: Mapping[str, str]) -> dict[str, Any]:
     saved = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"key": key, "fingerprint": fingerprint(key), "saved": saved, **{name: str(value) for name, value in notes.items() if value}}
+    return {"key": key, "fingerprint": fingerprint(key), "saved": saved, **{name: _plain(value) for name, value in notes.items() if value}}
+
+
+def _plain(text: str) -> str:
+    """Of the type that YAML can write: Ansible marks its texts by types of its own, of which C(str()) makes the same again."""
+    return "".join([text])
 
 
 def _encoded(text: str, plain: str) -> str:
