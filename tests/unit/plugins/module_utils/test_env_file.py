@@ -83,14 +83,14 @@ def test_mode_is_kept(path, mode):
 
 def test_a_narrower_mode_is_never_wider_on_its_way(path, monkeypatch):
     path.chmod(0o644)
-    seen, real = [], os.chmod
-    monkeypatch.setattr(_env_file.os, "chmod", lambda name, mode: seen.append(mode) or real(name, mode))
+    seen, real = [], os.fchmod
+    monkeypatch.setattr(_env_file.os, "fchmod", lambda handle, mode: seen.append(mode) or real(handle, mode))
     env_file = EnvFile(str(path))
     with env_file.locked():
         env_file.read()
         env_file.replace(AFTER, False, 0o600)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not any(mode & 0o077 for mode in seen)
+    assert seen and not any(mode & 0o077 for mode in seen)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
@@ -205,10 +205,10 @@ def _meanwhile(monkeypatch, meddle, supported=True):
     """Lets somebody else in at the last moment, between the look at the file and the step that replaces it."""
     real, late = _env_file._rename, [meddle]
 
-    def rename(*arguments):
+    def rename(*arguments, **directories):
         if late:
             late.pop()()
-        return supported and real(*arguments)
+        return supported and real(*arguments, **directories)
 
     monkeypatch.setattr(_env_file, "_rename", rename)
 
@@ -301,12 +301,12 @@ def test_appeared_or_removed_meanwhile(path, monkeypatch, removed):
     assert os.listdir(path.parent) == ([] if removed else [".env"])
 
 
-@pytest.mark.parametrize("call", ["fsync", "chmod", "rename"])
+@pytest.mark.parametrize("call", ["fsync", "fchmod", "rename"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EPERM, errno.EBUSY])
 def test_the_system_says_no(path, monkeypatch, call, number):
     """A full or broken disk cannot be had in a unit test, so the one call that would report it does."""
 
-    def fail(*_unused):
+    def fail(*_unused, **_directories):
         raise OSError(number, "text of the system that holds /a/path")
 
     monkeypatch.setattr(*((_env_file, "_rename") if call == "rename" else (_env_file.os, call)), fail)
@@ -317,7 +317,7 @@ def test_the_system_says_no(path, monkeypatch, call, number):
 
 
 def test_no_backup_stays_of_a_replacement_that_failed(path, monkeypatch):
-    def fail(*_unused):
+    def fail(*_unused, **_directories):
         raise OSError(errno.EIO, "")
 
     monkeypatch.setattr(_env_file.os, "rename", fail)
@@ -411,13 +411,19 @@ def test_file_of_another_owner_in_a_directory_that_is_writable(open_path):
 
 # --- the lock ---
 
-HOLDER = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+LOCK = ".selfhost-appwrite-lock"
+HOLDER = """
+import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
 def holder(path):
     """Another process that holds the lock until it ends."""
-    process = subprocess.Popen([sys.executable, "-S", "-c", HOLDER, str(path.parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-S", "-c", HOLDER, str(path.parent / LOCK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
     yield process
     process.kill()
