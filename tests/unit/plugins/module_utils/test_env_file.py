@@ -11,6 +11,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file
@@ -289,6 +290,37 @@ def test_files_that_are_not_ours_stay(path, backups):
         (path.parent / name).touch()
     (path.parent / ".env.20200101T000000Z.bak").mkdir()
     assert prune(path, 1) == sorted([*others, ".env.20200101T000000Z.bak", backups[-1]])
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("clock", ["20200101T000000Z", "20261124T030000Z", "20270101T000000Z"], ids=["behind", "between", "the same"])
+def test_a_new_backup_is_the_last_whatever_the_clock_says(path, backups, monkeypatch, clock, keep):
+    monkeypatch.setattr(_env_file.time, "gmtime", lambda: time.strptime(clock, "%Y%m%dT%H%M%SZ"))
+    env_file, made = EnvFile(str(path)), []
+    with env_file.locked():
+        for number in range(2):
+            env_file.read()
+            made.append(os.path.basename(env_file.replace(b"_APP_LOCALE=%d\n" % number, True)))
+            env_file.prune(keep, lambda _data: False)
+            assert made[-1] in os.listdir(path.parent)
+    assert made == [".env.20270101T000000Z-1.bak", ".env.20270101T000000Z-2.bak"]
+    assert sorted(os.listdir(path.parent)) == sorted([".env", *made[-keep:]])
+
+
+def test_a_clock_that_is_right_again(path, backups):
+    """The names go on from the last one that is there."""
+    (path.parent / ".env.20990101T000000Z-9.bak").touch()
+    assert os.path.basename(replace(path)) == ".env.20990101T000000Z-10.bak"
+
+
+def test_what_this_run_made_stays_though_somebody_made_a_later_one(path):
+    env_file = EnvFile(str(path))
+    with env_file.locked():
+        env_file.read()
+        made = env_file.replace(AFTER, True)
+        (path.parent / ".env.20990101T000000Z.bak").touch()
+        env_file.prune(1, lambda _data: False)
+    assert os.path.exists(made)
 
 
 @pytest.mark.parametrize("removed", [True, False])
