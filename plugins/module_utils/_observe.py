@@ -17,11 +17,11 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Seen, Stored, Unseen, WorkTree, day)
+    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Owned, ProjectFiles, Running, Seen, Stored, Unseen, WorkTree, day)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import is_backup
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import is_backup, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force
@@ -59,7 +59,7 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
         containers = _try(lambda: tuple(_running(container, _known(hashes.result())) for container in _known(found)))
         return Observation(
             today, instance.directory, instance.release, instance.release_is_known, env.result(), config, containers,
-            _shell(instance), drift, inside.result(), endpoint.result(), escrow, stored.result())
+            _shell(instance), drift, inside.result(), endpoint.result(), escrow, stored.result(), _try(lambda: _project(instance)))
 
 
 def _try(look: Callable[[], _T]) -> Seen[_T]:
@@ -114,6 +114,23 @@ def _env(instance: Instance, document: Document) -> EnvironmentFile:
         tuple(_copies(instance.directory, path, secrets)), _work_tree(path))
 
 
+def _project(instance: Instance) -> ProjectFiles:
+    env = os.path.realpath(instance.env_path)
+    paths = [instance.directory, os.path.dirname(env), *(instance.files or instance.compose_files(instance.values))]
+    entries = []
+    for path in dict.fromkeys(paths):
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise AppwriteError("cannot look at %s: %s" % (path, reason(error))) from None
+        entries.append(Owned(path, status.st_uid, stat.S_IMODE(status.st_mode)))
+    try:
+        owner = os.stat(env).st_uid
+    except OSError:
+        owner = entries[0].owner
+    return ProjectFiles(owner, tuple(entries))
+
+
 def _copies(directory: str, original: str, secrets: Mapping[str, bytes]) -> Iterator[File]:
     """Compose files count as well, where somebody wrote a secret into them."""
     for number, path in enumerate(_files(directory)):
@@ -123,13 +140,18 @@ def _copies(directory: str, original: str, secrets: Mapping[str, bytes]) -> Iter
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_COPY or os.path.realpath(path) == original:
                 continue
-            with open(path, "rb") as stream:
-                data = stream.read()
+            with open(path, "rb", opener=_plainly) as stream:
+                data = stream.read(_LARGEST_COPY)
         except OSError:
             continue
         holds = tuple(sorted(name for name, value in secrets.items() if value in data))
         if holds:
             yield File(path, stat.S_IMODE(status.st_mode), holds, is_backup(path, original))
+
+
+def _plainly(path: str, flags: int) -> int:
+    """Somebody may put a link or a pipe in a file's place at this moment."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _files(directory: str) -> Iterator[str]:

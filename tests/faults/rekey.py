@@ -117,14 +117,14 @@ class _Moments:
         return call
 
     @staticmethod
-    def _label(name: str, *arguments: Any, dir_fd: int | None = None, **_options: Any) -> str:
+    def _label(name: str, *arguments: Any, dir_fd: int | None = None, dst_dir_fd: int | None = None, **_options: Any) -> str:
         first = arguments[0]
         if name == "open" and not arguments[1] & os.O_CREAT:
             return ""
         if name == "write" and os.readlink(f"/proc/self/fd/{first}").startswith("pipe:"):
             word = _WRITES.match(bytes(arguments[1][:200]))
             return f"ask {(word[1] or word[2]).decode()}" if word else ""
-        return f"{name} {_place(arguments[1] if name in ('rename', 'exchange') else first, dir_fd)}"
+        return f"{name} {_place(arguments[1], dst_dir_fd) if name in ('rename', 'exchange') else _place(first, dir_fd)}"
 
 
 def _program(command: list[str], stdin: Any) -> str:

@@ -155,8 +155,8 @@ FAULTS: dict[str, tuple[Callable[[Path], contextlib.AbstractContextManager[None]
     "no block for a backup": (lambda project: full(project.parent, 3), "the disk is full"),
     "no block for a candidate": (lambda project: full(project.parent, 8), "the disk is full"),
     "no inode": (lambda project: no_inodes(project.parent, 0), "df -i"),
-    "no inode for a backup": (lambda project: no_inodes(project.parent, 1), "df -i"),
-    "no inode for a candidate": (lambda project: no_inodes(project.parent, 2), "df -i"),
+    "no inode for a backup": (lambda project: no_inodes(project.parent, 2), "df -i"),
+    "no inode for a candidate": (lambda project: no_inodes(project.parent, 3), "df -i"),
     "read-only": (lambda project: read_only(project.parent), "the file system is read-only: mount it writable"),
     "immutable file": (lambda project: flag(project / ".env", "i"), "immutable (lsattr)"),
     "append-only file": (lambda project: flag(project / ".env", "a"), "immutable (lsattr)"),
@@ -184,9 +184,9 @@ def test_append_only_directory(project):
 
 
 @pytest.mark.parametrize(("fault", "words"), {
-    "mkdir:error=EIO:when=1": "look at the kernel's log", "write:error=ENOSPC:when=1": "the disk is full", "write:error=EIO:when=2": "input/output error",
+    "mkdirat:error=EIO:when=1": "look at the kernel's log", "write:error=ENOSPC:when=1": "the disk is full", "write:error=EIO:when=2": "input/output error",
     "fsync:error=EIO:when=1": "input/output error", "fsync:error=ENOSPC:when=2": "the disk is full", "fsync:error=EDQUOT:when=3": "quota is used up",
-    "rename:error=EIO:when=1": "input/output error", "chmod:error=EPERM:when=1": "needs become", "renameat2:error=EIO:when=1": "input/output error",
+    "renameat:error=EIO:when=1": "input/output error", "fchmod:error=EPERM:when=1": "needs become", "renameat2:error=EIO:when=1": "input/output error",
     "flock:error=ENOLCK": "no working locks (flock)", "flock:error=EOPNOTSUPP": "no working locks (flock)", "flock:error=EIO": "cannot lock the directory",
 }.items())
 def test_call_fails(project, fault, words):

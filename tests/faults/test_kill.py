@@ -58,7 +58,7 @@ for line in sys.stdin:
 """
 _SIGKILLED = -9
 _CALL = re.compile(r"(\w+)\((.*)")
-_CHANGES = {"mkdir", "write", "fsync", "chown", "chmod", "setxattr", "removexattr", "rename", "renameat2", "unlink", "unlinkat", "rmdir"}
+_CHANGES = {"mkdirat", "write", "fsync", "fchown", "fchmod", "fsetxattr", "fremovexattr", "renameat", "renameat2", "unlinkat"}
 _LOOKS = {"openat", "read"}
 _BACKUP = ".env.2026010%dT000000Z.bak"
 
@@ -296,11 +296,10 @@ class Victim:
         for path in directory.rglob("*.bak"):
             assert path.stat().st_mode & 0o7777 == 0o600
             assert path.read_bytes() == (before[path.name][1] if path.name in before else self._old and self._old.text)
-        handle = os.open((directory / ".env").resolve().parent, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(handle)
+        for lock in directory.rglob(".selfhost-appwrite-lock"):
+            assert lock.stat().st_mode & 0o7777 == 0o600
+            with lock.open("r+") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _check_next(self, directory: Path) -> None:
         left = State.of(directory / ".env")
@@ -335,7 +334,7 @@ def test_with_compose(_template, tmp_path):
     print(f"killed at {len(points)} points with compose")
 
 
-@pytest.mark.parametrize("point", ["rename:signal=SIGKILL:when=1", "renameat2:signal=SIGKILL:when=1", "fsync:signal=SIGKILL:when=4"])
+@pytest.mark.parametrize("point", ["renameat:signal=SIGKILL:when=1", "renameat2:signal=SIGKILL:when=1", "fsync:signal=SIGKILL:when=4"])
 def test_rollback(directory, tmp_path, point):
     """Without an engine nothing can be applied, so the next run puts the file back and then fails."""
     path, backup = directory / ".env", tmp_path / "backup"
@@ -359,11 +358,11 @@ def test_on_disk_before_it_is_told(name, _template, tmp_path, forks):
         return [number for number, found in enumerate(victim.calls) if found.name == call and argument in found.arguments]
 
     whole_backup, = moments("fsync", "/backup>")
-    named_backup, = moments("rename", '/backup", ')
+    named_backup, = moments("renameat", '"backup", ')
     whole_candidate, = moments("fsync", "/candidate>")
-    switch = moments("rename" if name == "no exchange" else "renameat2", '/candidate", ')[-1]
+    switch = moments("renameat" if name == "no exchange" else "renameat2", '"candidate", ')[-1]
     told = moments("write", forks.answer)[0]
     recorded = moments("fsync", f"<{victim.directory}>")
     assert whole_backup < named_backup < recorded[0] < switch and whole_candidate < switch < recorded[-1] < told
-    dressed = [number for call in ("write", "chown", "setxattr", "chmod") for number in moments(call, "/candidate")]
+    dressed = [number for call in ("write", "fchown", "fsetxattr", "fchmod") for number in moments(call, "/candidate")]
     assert len(dressed) >= 2 and max(dressed) < whole_candidate

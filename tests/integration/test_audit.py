@@ -120,6 +120,19 @@ def test_copies_and_work_trees(stack, tmp_path):
 
 
 @small("audit")
+@pytest.mark.parametrize("name, mode", [(".", 0o777), ("docker-compose.yml", 0o664)])
+def test_what_others_may_write(stack, name, mode):
+    """Until what the remedy says is typed."""
+    control, path = "host.project_not_writable", stack.directory / name
+    assert audit(stack)[control]["status"] == "pass"
+    path.chmod(mode)
+    finding = audit(stack)[control]
+    assert finding["status"] == "fail" and f"{path} has mode {mode:04o}" in finding["evidence"]
+    run("sh", "-c", finding["remedy"])
+    assert audit(stack)[control]["status"] == "pass"
+
+
+@small("audit")
 def test_escrow_and_waivers(stack):
     set_env(stack.directory, **{KEY: NOT_A_KEY})
     today, soon = date.today().isoformat(), (date.today() + timedelta(days=30)).isoformat()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
@@ -70,6 +71,25 @@ class EnvironmentFile:
     copies: Tuple[File, ...] = ()
     """other files of the project's directory, two levels deep, that hold one of its secrets"""
     work_tree: Seen[Optional[WorkTree]] = None
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A directory or file, and who may write it."""
+
+    path: str
+    owner: int
+    mode: int
+
+
+@dataclass(frozen=True)
+class ProjectFiles:
+    """What decides what a command of compose does on the managed host."""
+
+    owner: int
+    """the user whom C(.env) belongs to; of the directory where there is none"""
+    entries: Tuple[Owned, ...]
+    """the project's directory, that of C(.env) where it is another, and the compose files"""
 
 
 @dataclass(frozen=True)
@@ -189,6 +209,7 @@ class Observation:
     endpoint: Seen[Endpoint] = Unseen("the endpoint was not asked")
     escrow: Seen[Escrow] = Unseen("the audit was not told of an escrow")
     stored: Seen[Stored] = Unseen("the database was not asked")
+    project: Seen[ProjectFiles] = Unseen("the project's directory was not looked at")
 
 
 @dataclass(frozen=True)
@@ -329,3 +350,11 @@ def some(words: Sequence[str], most: int = 3) -> str:
     """A list in words, of which the first few are named."""
     words = sorted(words)
     return ", ".join(words[:most]) + (" and %d more" % (len(words) - most) if len(words) > most else "")
+
+
+def typed(path: str) -> str:
+    """A path as a shell takes it, on one line whatever is in it."""
+    if path.isprintable():
+        return shlex.quote(path)
+    return "$'%s'" % "".join(
+        chr(byte) if 0x20 <= byte < 0x7f and byte not in b"\\'" else "\\x%02x" % byte for byte in path.encode("utf-8", "surrogateescape"))

@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from dataclasses import replace
 from typing import Callable, Dict, List, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, known_containers, not_applicable, passed, places, seen,
-    seen_all, services, some)
+    seen_all, services, some, typed)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     NAME, effective_bits, fingerprint, in_force, is_public, same_cipher, told, weakness)
 
@@ -83,7 +82,7 @@ def _strong(observation: Observation) -> Outcome:
 
 
 def _rotated(observation: Observation, outcome: Outcome) -> Outcome:
-    return replace(outcome, remedy=_ROTATE % (" -e appwrite_rotation_project_src=" + _typed(observation.directory))) if outcome.status == "fail" else outcome
+    return replace(outcome, remedy=_ROTATE % (" -e appwrite_rotation_project_src=" + typed(observation.directory))) if outcome.status == "fail" else outcome
 
 
 def _reaches(observation: Observation) -> Outcome:
@@ -153,10 +152,10 @@ def _escrowed(observation: Observation) -> Outcome:
 
 def _not_in_git(observation: Observation) -> Outcome:
     env = seen(observation.env)
-    tree, path = seen(env.work_tree), _typed(env.file.path)
+    tree, path = seen(env.work_tree), typed(env.file.path)
     if tree is None:
         return passed("%s is in no git work tree" % path)
-    root = _typed(tree.root)
+    root = typed(tree.root)
     if tree.tracked:
         return failed("%s is tracked by git in %s, and so are the secrets of every commit" % (path, root), "git -C %s rm --cached %s" % (root, path))
     if tree.ignored is None:
@@ -166,7 +165,7 @@ def _not_in_git(observation: Observation) -> Outcome:
     if not tree.ignored:
         name = env.file.path.rsplit("/", 1)[-1]
         return failed("%s is not ignored in the git work tree %s: the next git add takes it" % (path, root),
-                      "echo %s >> %s" % (_typed(name + "*"), _typed(tree.root + "/.gitignore")))
+                      "echo %s >> %s" % (typed(name + "*"), typed(tree.root + "/.gitignore")))
     return passed("%s is ignored by git in %s" % (path, root))
 
 
@@ -180,9 +179,9 @@ def _copies_private(observation: Observation) -> Outcome:
 
 def _closed(files: Sequence[File], none: str) -> Outcome:
     is_open = [file for file in files if file.mode & _OTHERS]
-    modes = some(["%s has mode %04o" % (_typed(file.path), file.mode) for file in is_open or files], _SHOWN)
+    modes = some(["%s has mode %04o" % (typed(file.path), file.mode) for file in is_open or files], _SHOWN)
     if is_open:
-        return failed(modes, "chmod 600 %s" % " ".join(sorted(_typed(file.path) for file in is_open)))
+        return failed(modes, "chmod 600 %s" % " ".join(sorted(typed(file.path) for file in is_open)))
     return passed(modes or none)
 
 
@@ -191,17 +190,9 @@ def _no_stray_copies(observation: Observation) -> Outcome:
     stray = [file for file in copies if not file.is_backup]
     if stray:
         return failed(
-            "secrets of .env are also in %s" % some(["%s (%s)" % (_typed(file.path), some(file.holds)) for file in stray], _SHOWN),
-            "rm -i %s" % " ".join(sorted(_typed(file.path) for file in stray)))
+            "secrets of .env are also in %s" % some(["%s (%s)" % (typed(file.path), some(file.holds)) for file in stray], _SHOWN),
+            "rm -i %s" % " ".join(sorted(typed(file.path) for file in stray)))
     return passed("only .env and the collection's own backups of it hold its secrets")
-
-
-def _typed(path: str) -> str:
-    """A path as a shell takes it, on one line whatever is in it."""
-    if path.isprintable():
-        return shlex.quote(path)
-    return "$'%s'" % "".join(
-        chr(byte) if 0x20 <= byte < 0x7f and byte not in b"\\'" else "\\x%02x" % byte for byte in path.encode("utf-8", "surrogateescape"))
 
 
 CONTROLS = (

@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import stat
 from functools import partial
 from typing import Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Control, Observation, Outcome, Unobserved, Unseen, failed, not_applicable, passed, seen)
+    Control, Observation, Outcome, Unobserved, Unseen, failed, not_applicable, passed, seen, some, typed)
 
 _FULL = 80
 """Percent, as C(doctor) has it."""
+_SHOWN = 10
+"""How many files are named in evidence; a remedy names all."""
 _DOCTOR = "Appwrite 1.9.6, src/Appwrite/Platform/Tasks/Doctor.php"
 
 
@@ -48,6 +51,19 @@ def _disk_free(observation: Observation) -> Outcome:
     if unknown or not used:
         raise Unobserved("the container appwrite did not say how full %s" % (", ".join(unknown) + " is" if unknown else "its disk is"))
     return passed("less than %d %% are used where %s are" % (_FULL, ", ".join(sorted(used))))
+
+
+def _project_closed(observation: Observation) -> Outcome:
+    project = seen(observation.project)
+    is_open = [entry for entry in project.entries if entry.mode & (stat.S_IWGRP | stat.S_IWOTH)]
+    theirs = [entry for entry in project.entries if entry.owner not in (0, project.owner)]
+    said = ["%s has mode %04o" % (typed(entry.path), entry.mode) for entry in is_open]
+    said += ["%s belongs to the user %d" % (typed(entry.path), entry.owner) for entry in theirs]
+    if not said:
+        return passed("%s cannot be written by others" % some([typed(entry.path) for entry in project.entries], _SHOWN))
+    commands = [" ".join([command] + sorted(typed(entry.path) for entry in entries))
+                for command, entries in (("chmod go-w", is_open), ("chown %d" % project.owner, theirs)) if entries]
+    return failed(some(said, _SHOWN), " && ".join(commands))
 
 
 CONTROLS: Tuple[Control, ...] = (
@@ -86,4 +102,10 @@ CONTROLS: Tuple[Control, ...] = (
         "host.disk_free", "Less than 80 % of the disk are used", "medium",
         "A full disk stops the database, and a backup or the .env file can no longer be written.",
         "docker system df, then free room or enlarge the disk", _DOCTOR, _disk_free),
+    Control(
+        "host.project_not_writable", "Only root and the owner of .env may write the project's directory and compose files", "high",
+        "Whoever writes a compose file is root on the host when somebody applies it, and whoever writes the directory can add one, or put "
+        "another file in the place of .env.",
+        "chmod go-w on the directory and on the compose files; chown to root or to the owner of .env",
+        "Docker's manual, Docker Engine security, Docker daemon attack surface; selfhost.appwrite.audit_info", _project_closed),
 )

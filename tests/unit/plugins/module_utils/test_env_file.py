@@ -11,6 +11,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file
@@ -83,14 +84,14 @@ def test_mode_is_kept(path, mode):
 
 def test_a_narrower_mode_is_never_wider_on_its_way(path, monkeypatch):
     path.chmod(0o644)
-    seen, real = [], os.chmod
-    monkeypatch.setattr(_env_file.os, "chmod", lambda name, mode: seen.append(mode) or real(name, mode))
+    seen, real = [], os.fchmod
+    monkeypatch.setattr(_env_file.os, "fchmod", lambda handle, mode: seen.append(mode) or real(handle, mode))
     env_file = EnvFile(str(path))
     with env_file.locked():
         env_file.read()
         env_file.replace(AFTER, False, 0o600)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not any(mode & 0o077 for mode in seen)
+    assert seen and not any(mode & 0o077 for mode in seen)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
@@ -205,10 +206,10 @@ def _meanwhile(monkeypatch, meddle, supported=True):
     """Lets somebody else in at the last moment, between the look at the file and the step that replaces it."""
     real, late = _env_file._rename, [meddle]
 
-    def rename(*arguments):
+    def rename(*arguments, **directories):
         if late:
             late.pop()()
-        return supported and real(*arguments)
+        return supported and real(*arguments, **directories)
 
     monkeypatch.setattr(_env_file, "_rename", rename)
 
@@ -291,6 +292,37 @@ def test_files_that_are_not_ours_stay(path, backups):
     assert prune(path, 1) == sorted([*others, ".env.20200101T000000Z.bak", backups[-1]])
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("clock", ["20200101T000000Z", "20261124T030000Z", "20270101T000000Z"], ids=["behind", "between", "the same"])
+def test_a_new_backup_is_the_last_whatever_the_clock_says(path, backups, monkeypatch, clock, keep):
+    monkeypatch.setattr(_env_file.time, "gmtime", lambda: time.strptime(clock, "%Y%m%dT%H%M%SZ"))
+    env_file, made = EnvFile(str(path)), []
+    with env_file.locked():
+        for number in range(2):
+            env_file.read()
+            made.append(os.path.basename(env_file.replace(b"_APP_LOCALE=%d\n" % number, True)))
+            env_file.prune(keep, lambda _data: False)
+            assert made[-1] in os.listdir(path.parent)
+    assert made == [".env.20270101T000000Z-1.bak", ".env.20270101T000000Z-2.bak"]
+    assert sorted(os.listdir(path.parent)) == sorted([".env", *made[-keep:]])
+
+
+def test_a_clock_that_is_right_again(path, backups):
+    """The names go on from the last one that is there."""
+    (path.parent / ".env.20990101T000000Z-9.bak").touch()
+    assert os.path.basename(replace(path)) == ".env.20990101T000000Z-10.bak"
+
+
+def test_what_this_run_made_stays_though_somebody_made_a_later_one(path):
+    env_file = EnvFile(str(path))
+    with env_file.locked():
+        env_file.read()
+        made = env_file.replace(AFTER, True)
+        (path.parent / ".env.20990101T000000Z.bak").touch()
+        env_file.prune(1, lambda _data: False)
+    assert os.path.exists(made)
+
+
 @pytest.mark.parametrize("removed", [True, False])
 def test_appeared_or_removed_meanwhile(path, monkeypatch, removed):
     if not removed:
@@ -301,12 +333,12 @@ def test_appeared_or_removed_meanwhile(path, monkeypatch, removed):
     assert os.listdir(path.parent) == ([] if removed else [".env"])
 
 
-@pytest.mark.parametrize("call", ["fsync", "chmod", "rename"])
+@pytest.mark.parametrize("call", ["fsync", "fchmod", "rename"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EPERM, errno.EBUSY])
 def test_the_system_says_no(path, monkeypatch, call, number):
     """A full or broken disk cannot be had in a unit test, so the one call that would report it does."""
 
-    def fail(*_unused):
+    def fail(*_unused, **_directories):
         raise OSError(number, "text of the system that holds /a/path")
 
     monkeypatch.setattr(*((_env_file, "_rename") if call == "rename" else (_env_file.os, call)), fail)
@@ -317,7 +349,7 @@ def test_the_system_says_no(path, monkeypatch, call, number):
 
 
 def test_no_backup_stays_of_a_replacement_that_failed(path, monkeypatch):
-    def fail(*_unused):
+    def fail(*_unused, **_directories):
         raise OSError(errno.EIO, "")
 
     monkeypatch.setattr(_env_file.os, "rename", fail)
@@ -411,13 +443,19 @@ def test_file_of_another_owner_in_a_directory_that_is_writable(open_path):
 
 # --- the lock ---
 
-HOLDER = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+LOCK = ".selfhost-appwrite-lock"
+HOLDER = """
+import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
 def holder(path):
     """Another process that holds the lock until it ends."""
-    process = subprocess.Popen([sys.executable, "-S", "-c", HOLDER, str(path.parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-S", "-c", HOLDER, str(path.parent / LOCK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
     yield process
     process.kill()

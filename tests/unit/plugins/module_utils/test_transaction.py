@@ -133,7 +133,10 @@ def test_the_lock_is_held_while_the_file_is_replaced(run_module, project, withou
 
 
 def _locked(directory):
-    handle = os.open(directory, os.O_RDONLY)
+    try:
+        handle = os.open(directory / ".selfhost-appwrite-lock", os.O_RDWR)
+    except FileNotFoundError:
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return False

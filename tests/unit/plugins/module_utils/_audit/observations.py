@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
-    Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Running, Stored, seen)
+    Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Owned, ProjectFiles, Running, Stored, seen)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 
 KEY = "_APP_OPENSSL_KEY_V1"
@@ -50,7 +50,8 @@ def secured(release: str = _variables.NEWEST, values: Mapping[str, str | None] |
             Answer(200, hsts="max-age=10886400"), False,
             Certificate("CN=Example CA", ("appwrite.notarealcompany.com",), _noon(2026, 10, 1), _noon(2027, 3, 1), None, True),
             {"TLSv1": False, "TLSv1.1": False, "TLSv1.2": True, "TLSv1.3": True}),
-        escrow=Escrow(fingerprint(NOT_A_KEY), TODAY), stored=Stored(50, 0))
+        escrow=Escrow(fingerprint(NOT_A_KEY), TODAY), stored=Stored(50, 0),
+        project=ProjectFiles(0, (Owned(DIRECTORY, 0, 0o755), Owned(f"{DIRECTORY}/docker-compose.yml", 0, 0o644))))
     found = replace(found, containers=_containers(seen(found.config)))
     return replace(found, **parts)
 

@@ -34,9 +34,9 @@ WITHOUT_DOCKER = {control for file in GROUP_FILES for control in getattr(file, "
 ABOUT_THE_RELEASE = {control for file in GROUP_FILES for control in getattr(file, "ABOUT_THE_RELEASE", ())}
 PUBLIC = {default for name in _variables.names() if (variable := _variables.get(name)) for default in variable.public_defaults}
 UNSEEN = Unseen("it was not looked at")
-PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored")
+PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored", "project")
 TYPED = re.compile(
-    r"(^|[:;,] |[(])(appwrite_(security|audit)_[a-z_]+: \S|(ansible-playbook|apt-get|chmod|docker|echo|git|mv|openssl|rm|systemctl|unset) \S)")
+    r"(^|[:;,] |[(])(appwrite_(security|audit)_[a-z_]+: \S|(ansible-playbook|apt-get|chmod|chown|docker|echo|git|mv|openssl|rm|systemctl|unset) \S)")
 """A variable of a role with its value, or a command: at the beginning, or where words have led up to it."""
 BLIND = replace(secured(), release_is_known=False, **{part: UNSEEN for part in PARTS})
 
