@@ -356,8 +356,8 @@ class EnvFile:
 
     def _check_owner(self, path: str, status: os.stat_result) -> None:
         """Who may write the directory can put somebody else's file there, as a hard link or by moving it, but cannot give away his own."""
-        assert self._handle is not None
-        directory = os.fstat(self._handle)
+        with self._held() as handle:
+            directory = os.fstat(handle)
         theirs = directory.st_uid not in _trusted()
         if theirs and status.st_uid not in _trusted() | {directory.st_uid}:
             raise self._error(

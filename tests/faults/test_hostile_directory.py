@@ -53,7 +53,7 @@ def roots(tmp_path: Path) -> Iterator[Path]:
 
 
 def state(directory: Path) -> dict[str, tuple[object, ...]]:
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for path in (directory, *directory.iterdir()):
         status = path.lstat()
         found[path.name] = status.st_ino, status.st_uid, status.st_gid, status.st_mode, status.st_nlink, path.is_file() and path.read_bytes()
@@ -129,12 +129,12 @@ def as_user(user: int, work: Callable[[], object], directory: Path) -> str:
 
 
 @contextlib.contextmanager
-def meanwhile(user: int, work: Callable[[Callable[[], None]], object], directory: Path) -> Iterator[None]:
+def meanwhile(user: int, work: Callable[[Callable[[], object]], object], directory: Path) -> Iterator[None]:
     """The same at the same time, from when it has called what it is given, until it is killed."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        _become(user, lambda: work(lambda: os.write(writer, b"begun") and None), directory, writer)
+        _become(user, lambda: work(lambda: os.write(writer, b"begun")), directory, writer)
     os.close(writer)
     try:
         assert os.read(reader, 1000) == b"begun"
@@ -181,8 +181,8 @@ def _file(name: str, number: int, roots: Path) -> None:
     os.rename(f"file{number}", ".env")
 
 
-def _swap(swap: Callable[[str, int, Path], None], roots: Path) -> Callable[[Callable[[], None]], NoReturn]:
-    def work(begun: Callable[[], None]) -> NoReturn:
+def _swap(swap: Callable[[str, int, Path], None], roots: Path) -> Callable[[Callable[[], object]], NoReturn]:
+    def work(begun: Callable[[], object]) -> NoReturn:
         begun()
         number = 0
         while True:
@@ -371,7 +371,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_env_file, "LOCK_TIMEOUT", 0.2)
 
 
-def _hold(begun: Callable[[], None]) -> NoReturn:
+def _hold(begun: Callable[[], object]) -> NoReturn:
     for flags, name in ((os.O_RDONLY, "."), (os.O_RDWR, LOCK), (os.O_RDWR | os.O_CREAT, LOCK)):
         with contextlib.suppress(OSError):
             fcntl.flock(os.open(name, flags, 0o666), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -426,7 +426,7 @@ def test_roots_run_and_the_owners_wait_for_each_other(project):
         assert "another run has held the lock" in as_user(OWNER, lambda: secure(project / ".env"), project)
     assert not as_user(OWNER, lambda: secure(project / ".env"), project)
 
-    def hold(begun: Callable[[], None]) -> NoReturn:
+    def hold(begun: Callable[[], object]) -> NoReturn:
         with EnvFile(str(project / ".env")).locked():
             begun()
             while True:
@@ -446,7 +446,7 @@ def test_two_of_one_group_wait_for_each_other(project):
         with EnvFile(str(project / ".env")).locked():
             pass
 
-    def hold(begun: Callable[[], None]) -> NoReturn:
+    def hold(begun: Callable[[], object]) -> NoReturn:
         with EnvFile(str(project / ".env")).locked():
             begun()
             while True:

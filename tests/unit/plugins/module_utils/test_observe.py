@@ -96,6 +96,6 @@ def test_a_copy_that_becomes_something_else_is_not_followed_or_waited_for(tmp_pa
         return status
 
     monkeypatch.setattr(_observe.os, "lstat", lstat)
-    monkeypatch.setattr(_observe.os.path, "realpath", lambda name: str(name))
+    monkeypatch.setattr(_observe.os.path, "realpath", str)
     found = list(_observe._copies(str(tmp_path), str(tmp_path / ".env"), {"SECRET": b"NotARealSecretAtAll"}))
     assert [file.path for file in found] == [str(tmp_path / "secret")]
