@@ -12,24 +12,29 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import waiver_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, Waiver
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, outline, report, visible
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, fails, outline, report, visible
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.junit import junit
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.markdown import markdown
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.sarif import sarif
 
+_WAIVER = ("control", "justification", "expires")
 OPTIONS: dict[str, dict[str, Any]] = {
     "report_dir": {"type": "path", "required": True},
     "hosts": {"type": "list", "elements": "dict", "required": True, "options": {
         "host": {"type": "str", "required": True},
         "audit": {"type": "raw"},
+        "waivers": {"type": "list", "elements": "dict", "options": {name: {"type": "str", "required": True} for name in _WAIVER}},
     }},
     "keep": {"type": "int", "default": 90},
     "fail_on": {"type": "str", "choices": [*SEVERITIES, "never"], "default": "never"},
@@ -46,20 +51,32 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        checked = ArgumentSpecValidator(OPTIONS).validate(self._task.args)
-        if checked.error_messages:
-            raise AnsibleActionFail("; ".join(checked.error_messages))
-        options = checked.validated_parameters
-        if options["keep"] < 0:
-            raise AnsibleActionFail("keep: is %d; give 0 or more" % options["keep"])
-        active = set((task_vars or {}).get("ansible_play_hosts", ()))
-        pending = [one["host"] for one in options["hosts"] if not one["audit"] and one["host"] in active]
+        options = self._options()
+        still = _still_to_come(task_vars or {})
+        pending = [one["host"] for one in options["hosts"] if not one["audit"] and one["host"] in still]
         present = report(options["hosts"], datetime.datetime.now(datetime.timezone.utc).strftime(WHEN))
         self._directory = os.path.abspath(options["report_dir"])
         with self._words():
             warnings = self._write(present, 0 if pending else options["keep"])
         summary = {**self._summary(present, options["hosts"], options["fail_on"]), "pending": pending}
         return {"changed": False, "report": summary, **({"warnings": warnings} if warnings else {})}
+
+    def _options(self) -> dict[str, Any]:
+        """An answer is kept from the validation, which copies it, of whatever depth and size a host made it."""
+        given = self._task.args.get("hosts")
+        entries = given if isinstance(given, list) else []
+        answers = [entry.get("audit") if isinstance(entry, Mapping) else None for entry in entries]
+        told = [{**entry, "audit": None} if isinstance(entry, Mapping) else entry for entry in entries]
+        checked = ArgumentSpecValidator(OPTIONS).validate({**self._task.args, **({"hosts": told} if entries else {})})
+        if checked.error_messages:
+            raise AnsibleActionFail("; ".join(checked.error_messages))
+        options: dict[str, Any] = checked.validated_parameters
+        if options["keep"] < 0:
+            raise AnsibleActionFail("keep: is %d; give 0 or more" % options["keep"])
+        options["hosts"] = [
+            {"host": one["host"], "audit": answer, "waivers": _waivers(one["waivers"], "hosts[%d].waivers" % number)}
+            for number, (one, answer) in enumerate(zip_longest(options["hosts"], answers))]
+        return options
 
     def _write(self, present: dict[str, Any], keep: int) -> list[str]:
         """Nothing is replaced before all is on disk. Returns warnings."""
@@ -98,7 +115,7 @@ class ActionModule(ActionBase):
         hosts = {one["host"]: found[visible(one["host"])] for one in asked}
         levels = SEVERITIES[:SEVERITIES.index(fail_on) + 1] if fail_on in SEVERITIES else ()
         failing = {
-            name: [finding["id"] for level in levels for finding in host["findings"] if finding["status"] == "fail" and finding["severity"] == level]
+            name: [finding["id"] for level in levels for finding in host["findings"] if fails(finding) and finding["severity"] == level]
             for name, host in hosts.items()}
         return {
             "path": os.path.join(self._directory, "report.html"),
@@ -114,6 +131,20 @@ class ActionModule(ActionBase):
         except OSError as error:
             raise AnsibleActionFail(
                 "report_dir: %s cannot be written: %s; name a directory that you may write to" % (self._directory, reason(error))) from None
+
+
+def _still_to_come(variables: Mapping[str, Any]) -> set[str]:
+    """The hosts of later batches. One that the play has been to is none, though it answered nothing, or what Ansible cannot keep."""
+    every, batch = (list(variables.get(name, ())) for name in ("ansible_play_hosts_all", "ansible_play_batch"))
+    begun = max((number for number, name in enumerate(every, 1) if name in batch), default=0)
+    return set(every[begun:]).intersection(variables.get("ansible_play_hosts", ()))
+
+
+def _waivers(given: list[dict[str, str]] | None, where: str) -> list[Waiver] | None:
+    try:
+        return None if given is None else [waiver_of(entry, "%s[%d]." % (where, number)) for number, entry in enumerate(given)]
+    except AppwriteError as error:
+        raise AnsibleActionFail(str(error)) from None
 
 
 def _kept(history: str) -> list[str]:

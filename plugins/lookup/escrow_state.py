@@ -45,7 +45,7 @@ _raw:
   description:
     - For each file the C(fingerprint) of the key that is in force, as RV(selfhost.appwrite.encryption_key#module:key.fingerprint), and today
       as the day on which that was C(proved), in UTC. The C(fingerprint) alone is returned, and is V(none), where there is no such file.
-    - Where the file cannot be opened, the reason as C(unseen).
+    - Where the file cannot be opened, or the key in it is weak, the reason as C(unseen).
   type: list
   elements: dict
   sample:
@@ -57,6 +57,7 @@ import datetime
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import shown_fingerprint, told
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
 
 
@@ -72,6 +73,9 @@ class LookupModule(LookupBase):
             escrow.read()
         except EscrowError as error:
             return {"unseen": str(error)}
-        if not escrow.entries:
+        if escrow.key is None:
             return {"fingerprint": None}
-        return {"fingerprint": escrow.entries[0]["fingerprint"], "proved": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
+        fingerprint = shown_fingerprint(escrow.key)
+        if fingerprint is None:
+            return {"unseen": "escrow_file: the key in %s is %s, so its fingerprint is told to nobody; rotate it" % (escrow.path, told(escrow.key))}
+        return {"fingerprint": fingerprint, "proved": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}

@@ -14,7 +14,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import THIRD_PARTIES, Observation, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, shown_fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._observe import observe
 
 AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
@@ -74,7 +74,6 @@ def _certificate_expires(observation: Observation) -> str | None:
 
 def _escrow_proved(observation: Observation) -> str | None:
     escrow = observation.escrow
-    if isinstance(escrow, Unseen) or isinstance(observation.env, Unseen) or escrow.proved is None:
+    if isinstance(escrow, Unseen) or isinstance(observation.env, Unseen) or escrow.proved is None or escrow.fingerprint is None:
         return None
-    key = in_force(observation.env.values)
-    return escrow.proved.isoformat() if key and escrow.fingerprint == fingerprint(key) else None
+    return escrow.proved.isoformat() if escrow.fingerprint == shown_fingerprint(in_force(observation.env.values)) else None

@@ -7,9 +7,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import ipaddress
+import re
 import socket
 import ssl
+import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -19,12 +23,28 @@ from urllib.parse import urljoin, urlsplit
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Answer, Certificate, Endpoint, Seen, Unseen
 
 _TIMEOUT = 2.5
+"""Seconds for one step: a connection, a handshake, the next piece of an answer."""
+_LIMIT = 10.0
+"""Seconds for all steps, with the look-up of the name."""
+_LARGEST_HEAD = 65536
+_HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
 _PATH = "/v1/health/version"
 """Answers without a key, and carries the headers of every API answer (appwrite 1.4.14 to 1.9.6, app/controllers/api/health.php)."""
 _VERSIONS = {"TLSv1": 0x301, "TLSv1.1": 0x302, "TLSv1.2": 0x303, "TLSv1.3": 0x304}
 _NOT_HERE = ("NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE", "UNSUPPORTED_SSL_VERSION")
 """What OpenSSL says when it is this host that cannot try a version."""
 _COMMON_NAME, _ORGANIZATION, _ALTERNATIVE_NAMES = "2.5.4.3", "2.5.4.10", "2.5.29.17"
+
+
+class _Endless(socket.timeout):
+    """Something comes, but never all of it."""
+
+
+class _Said(io.BytesIO):
+    """What was said, for C(http.client), which reads from a socket."""
+
+    def makefile(self, _mode: str) -> _Said:
+        return self
 
 
 def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
@@ -41,32 +61,92 @@ def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
             presented if isinstance(presented, Unseen) else spoken)
 
 
+def resolved(address: str, port: int, timeout: float) -> List[Any]:
+    """As C(getaddrinfo), which knows no time limit: if it is not back in time, the thread that waits for it is left behind."""
+    answers: List[Any] = []
+
+    def ask() -> None:
+        try:
+            answers.append(socket.getaddrinfo(address, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not answers:
+        raise socket.gaierror(socket.EAI_AGAIN, "the name is not resolved within %d seconds" % timeout)
+    if isinstance(answers[0], OSError):
+        raise answers[0]
+    found: List[Any] = answers[0]
+    return found
+
+
 def _plain(host: str, address: str, port: int) -> Seen[Optional[Answer]]:
     try:
-        socket.create_connection((address, port), _TIMEOUT).close()
+        return _get(host, address, port, "/", False)
     except ConnectionRefusedError:
         return None
-    except OSError:
-        pass
-    return _get(host, address, port, "/", False)
 
 
 def _get(host: str, address: str, port: int, path: str, secure: bool) -> Seen[Answer]:
-    connection = http.client.HTTPConnection(address, port, timeout=_TIMEOUT)
+    end = _end()
     try:
-        connection.sock = _connected(host, address, port) if secure else socket.create_connection((address, port), _TIMEOUT)
-        connection.putrequest("GET", path, skip_host=True)
-        connection.putheader("Host", host)
-        connection.endheaders()
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.getheader("Location"), answer.getheader("Strict-Transport-Security"))
+        with _connected(host, address, port, end) if secure else _reached(address, port, end) as connection:
+            connection.sendall(
+                ("GET %s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n" % (path, host)).encode("ascii"))
+            answer = http.client.HTTPResponse(_Said(_head(connection, end)))
+            answer.begin()
+            return Answer(answer.status, answer.getheader("Location"), answer.getheader("Strict-Transport-Security"))
     except (OSError, http.client.HTTPException) as error:
+        if not secure and isinstance(error, ConnectionRefusedError):
+            raise
         return Unseen("%s over %s: %s" % (_where(address, port), "HTTPS" if secure else "HTTP", _words(error)))
-    finally:
-        connection.close()
 
 
-def _connected(host: str, address: str, port: int, version: Optional[int] = None) -> ssl.SSLSocket:
+def _head(connection: socket.socket, end: float) -> bytes:
+    """What is said before the body."""
+    said = b""
+    while not _HEAD_ENDS.search(said):
+        if len(said) >= _LARGEST_HEAD:
+            raise http.client.LineTooLong("header")
+        _limit(connection, end)
+        piece = connection.recv(_LARGEST_HEAD - len(said))
+        if not piece:
+            break
+        said += piece
+    return said
+
+
+def _end() -> float:
+    return time.monotonic() + _LIMIT
+
+
+def _limit(connection: socket.socket, end: float) -> None:
+    """For the next step. A limit of each step alone would let a server go on for ever, byte by byte."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise _Endless()
+    connection.settimeout(min(_TIMEOUT, left))
+
+
+def _reached(address: str, port: int, end: float) -> socket.socket:
+    failure: OSError = _Endless()
+    for family, kind, protocol, _name, place in resolved(address, port, end - time.monotonic()):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            _limit(connection, end)
+            connection.connect(place)
+            return connection
+        except OSError as error:
+            connection.close()
+            failure = error
+            if isinstance(error, _Endless):
+                break
+    raise failure
+
+
+def _connected(host: str, address: str, port: int, end: float, version: Optional[int] = None) -> ssl.SSLSocket:
     """Whatever the certificate and the version: those are judged apart."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -77,12 +157,14 @@ def _connected(host: str, address: str, port: int, version: Optional[int] = None
         context.minimum_version = ssl.TLSVersion(version or _VERSIONS["TLSv1"])
         if version is not None:
             context.maximum_version = context.minimum_version
-    return _wrapped(context, host, address, port)
+    return _wrapped(context, host, address, port, end)
 
 
-def _wrapped(context: ssl.SSLContext, host: str, address: str, port: int) -> ssl.SSLSocket:
-    connection = socket.create_connection((address, port), _TIMEOUT)
+def _wrapped(context: ssl.SSLContext, host: str, address: str, port: int, end: float) -> ssl.SSLSocket:
+    """A handshake is one step for C(ssl), whatever number of reads it takes."""
+    connection = _reached(address, port, end)
     try:
+        _limit(connection, end)
         return context.wrap_socket(connection, server_hostname=host)
     except BaseException:
         connection.close()
@@ -91,7 +173,7 @@ def _wrapped(context: ssl.SSLContext, host: str, address: str, port: int) -> ssl
 
 def _speaks(host: str, address: str, port: int, version: int) -> Optional[bool]:
     try:
-        _connected(host, address, port, version).close()
+        _connected(host, address, port, _end(), version).close()
         return True
     except ssl.SSLError as error:
         return None if error.reason in _NOT_HERE else False
@@ -102,10 +184,11 @@ def _speaks(host: str, address: str, port: int, version: int) -> Optional[bool]:
 
 
 def _certificate(host: str, address: str, port: int) -> Seen[Certificate]:
+    end = _end()
     try:
-        with _connected(host, address, port) as connection:
+        with _connected(host, address, port, end) as connection:
             presented = connection.getpeercert(True)
-        chain_error = _chain_error(host, address, port)
+        chain_error = _chain_error(host, address, port, end)
     except OSError as error:
         return Unseen("%s over TLS: %s" % (_where(address, port), _words(error)))
     try:
@@ -115,11 +198,11 @@ def _certificate(host: str, address: str, port: int) -> Seen[Certificate]:
     return Certificate(issuer, names, not_before, not_after, chain_error, any(_matches(name, host) for name in names))
 
 
-def _chain_error(host: str, address: str, port: int) -> Optional[str]:
+def _chain_error(host: str, address: str, port: int, end: float) -> Optional[str]:
     context = ssl.create_default_context()
     context.check_hostname = False
     try:
-        _wrapped(context, host, address, port).close()
+        _wrapped(context, host, address, port, end).close()
     except ssl.SSLCertVerificationError as error:
         return str(error.verify_message)
     except ssl.SSLError as error:
@@ -150,6 +233,8 @@ def _where(address: str, port: int) -> str:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, _Endless):
+        return "no whole answer within %g seconds" % _LIMIT
     if isinstance(error, socket.timeout):
         return "no answer within %g seconds" % _TIMEOUT
     if isinstance(error, socket.gaierror):

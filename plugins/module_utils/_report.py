@@ -38,11 +38,21 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
         "holds_data": evidence.state,
         "holds_data_reason": evidence.reason,
         "key": _key.describe(state, key).public(),
-        "container_keys": {_key.fingerprint(used): sorted(names) for used, names in instance.container_keys().items() if used},
+        "container_keys": _container_keys(instance),
         "drift": drift,
         "variables": {shown_name(name): shown(name, value) for name, value in sorted(document.values.items())},
         "warnings": instance.warnings,
     }
+
+
+def _container_keys(instance: Instance) -> dict[str, list[str]]:
+    """By what may be said of each key, which of two weak ones may be the same."""
+    found: dict[str, list[str]] = {}
+    for used, names in instance.container_keys().items():
+        if used:
+            known = found.setdefault(_key.shown_fingerprint(used) or _key.told(used), [])
+            known[:] = sorted([*known, *names])
+    return found
 
 
 def _observed(instance: Instance, document: Any) -> tuple[list[dict[str, str]], dict[str, str]]:

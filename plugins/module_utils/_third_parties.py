@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -21,11 +21,15 @@ from typing import Dict, List, Optional, Sequence
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import lynis, testssl
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding, Observation, Unobserved, seen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import search_path
+from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import resolved
 
 _PROGRAMS = {each.PROGRAM.group: each for each in (lynis, testssl)}
 _PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _GRACE = 10.0
 _LAST_LINES = 3
+_LARGEST = 16 << 20
+"""Bytes of each file that they write, and of what is read of one: what they look at is not always well-meaning."""
+_RESOLVE = 10.0
 _TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 _HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*\Z")
 # lynis reads it after the profiles of the host. It would fetch lists of packages, as the tests that are skipped would even so, ask for its
@@ -106,7 +110,7 @@ def _testssl(report: str, observation: Observation) -> List[str]:
     if not _HOST.match(endpoint.host):
         raise Unobserved("%r is not the name of a host" % endpoint.host)
     place, _colon, port = endpoint.address.rpartition(":")
-    address = str(socket.getaddrinfo(place, int(port), type=socket.SOCK_STREAM)[0][4][0])
+    address = str(resolved(place, int(port), _RESOLVE)[0][4][0])
     trusted = next(filter(os.path.isfile, filter(None, (ssl.get_default_verify_paths().cafile,) + _TRUST_STORES)), None)
     return list(_CHECKS) + (["--add-ca", trusted] if trusted else []) + (["-6"] if ":" in address else []) + [
         "--ip", address, "--nodns", "none", "--quiet", "--color", "0", "--warnings", "off", "--openssl-timeout", "10",
@@ -120,6 +124,8 @@ def _completes(command: List[str], scratch: str, path: str, output: str, timeout
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows no time limit
             command, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
     try:
+        with suppress(OSError, ValueError):
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_LARGEST, _LARGEST))
         process.wait(timeout)
         return True
     except subprocess.TimeoutExpired:
@@ -142,7 +148,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _text(path: str) -> str:
     with suppress(FileNotFoundError):
         with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
+            return stream.read(_LARGEST)
     return ""
 
 

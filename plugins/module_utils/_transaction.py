@@ -17,7 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import effective_bits, in_force, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
 
@@ -82,12 +82,14 @@ def prune_backups(env_file: EnvFile, document: Document, keep: int) -> None:
     env_file.prune(keep, holds_another_key)
 
 
-def shown(name: str, value: str | None) -> str | None:
-    """A value as it may be printed."""
+def shown(name: str, value: str | None, compared: bool = False) -> str | None:
+    """A value as it may be printed. Of a user's own variable only its strength is told, unless it is compared: fingerprints are slow to make."""
     if not value or not _variables.is_secret(name):
         return value
     if _variables.is_public_default(name, value):
         return "(public default)"
+    if not compared and _variables.get(name) is None:
+        return "(secret, about %d bits)" % effective_bits(value)
     return "(secret, %s)" % told(value)
 
 
@@ -207,7 +209,7 @@ class _Transaction:
 
     def _result(self, env_file: EnvFile, before: Document, after: Document, key: Any) -> dict[str, Any]:
         changes = [
-            {"name": shown_name(name), "before": shown(name, before.values.get(name)), "after": shown(name, after.values.get(name))}
+            {"name": shown_name(name), "before": shown(name, before.values.get(name), True), "after": shown(name, after.values.get(name), True)}
             for name in sorted(set(before.values) | set(after.values)) if before.values.get(name) != after.values.get(name)]
         changed = encode(after.text) != env_file.data or not env_file.exists or self._mode not in (None, env_file.mode)
         mode = env_file.mode if self._mode is None else self._mode
@@ -246,7 +248,7 @@ def _listing(changes: list[dict[str, Any]], side: str, mode: int | None) -> str:
 
 
 def _invocation(module: AnsibleModule) -> dict[str, Any]:
-    """The parameters as they may be shown: what a variable's name makes secret is shown as its fingerprint, a file not at all."""
+    """The parameters as they may be shown: what a variable's name makes secret is shown by its strength or fingerprint, a file not at all."""
     def masked(options: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for name, value in options.items():

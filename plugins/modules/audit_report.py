@@ -18,6 +18,9 @@ description:
     needs nothing but itself.
   - C(docs/audit-report.schema.json) of the collection is the JSON schema of C(report.json).
   - A host that could not be reached, or whose audit failed, is in the report with the failing finding C(host.observed) and the score 0.
+  - What a host answers is checked. If it is not what M(selfhost.appwrite.audit_info) returns, the host is in the report with the finding
+    C(host.observed) alone, which is V(unknown) and says why. A control that the answer leaves out is V(unknown), titles, severities and reasons
+    are those of the collection on the controller, and the score is made again. No answer changes what is said of another host.
   - The files are for their owner alone, and are replaced when all of them are on disk. Those of an unchanged state differ by their time alone.
   - The directory C(history) keeps a copy of each C(report.json) under its time, of which the page shows the trend. None is kept of a report
     that a play with C(serial) writes before it has got to all of its hosts.
@@ -43,13 +46,33 @@ options:
         description:
           - What M(selfhost.appwrite.audit_info) returned on it, a failure included. Unset or empty where the play did not get that far.
         type: raw
+      waivers:
+        description:
+          - What the host was given as O(selfhost.appwrite.audit_info#module:waivers). A finding that the answer calls V(waived) and that none of
+            these is for is V(fail). Unset, the waivers of the answer are believed.
+        type: list
+        elements: dict
+        suboptions:
+          control:
+            description: The finding's RV(selfhost.appwrite.audit_info#module:findings[].id).
+            type: str
+            required: true
+          justification:
+            description: Why, in words.
+            type: str
+            required: true
+          expires:
+            description: The last day on which the waiver holds, as C(YYYY-MM-DD).
+            type: str
+            required: true
   keep:
     description:
       - How many reports stay in C(history), this one included. With V(0) this one is not kept, and none is removed.
     type: int
     default: 90
   fail_on:
-    description: The severity from which on a failing finding is named in RV(report.failing).
+    description:
+      - The severity from which on a failing finding is named in RV(report.failing). C(host.observed) is named if it is V(unknown), too.
     type: str
     choices: [critical, high, medium, low, never]
     default: never
@@ -103,10 +126,10 @@ report:
           C(not_applicable).
       type: dict
     failing:
-      description: Each host with findings that fail at O(fail_on), and their ids, worst first.
+      description: Each host with findings for which it is to fail at O(fail_on), and their ids, worst first.
       type: dict
     pending:
-      description: Hosts that the play has yet to get to.
+      description: Hosts of later batches, to which the play has yet to get.
       type: list
       elements: str
   sample:

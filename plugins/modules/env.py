@@ -89,7 +89,7 @@ backup_file:
   returned: success
   sample: /opt/appwrite/.env.20261124T030000Z.bak
 changes:
-  description: Each variable whose effective value changes, as C(docker compose) reads the file. A secret is shown as its fingerprint.
+  description: Each variable whose effective value changes, as C(docker compose) reads the file. A secret is shown as its fingerprint or strength.
   type: list
   elements: dict
   returned: success

@@ -14,7 +14,7 @@ author:
   - selfhost.appwrite contributors (@selfhost)
 description:
   - Returns the release, the services, whether the installation holds data, the state of its encryption key, where the containers differ
-    from the C(.env) file, and the variables. Secrets are only returned as fingerprints.
+    from the C(.env) file, and the variables. Of a secret only a fingerprint is returned, and of a weak one its strength alone.
 extends_documentation_fragment:
   - selfhost.appwrite.project
   - selfhost.appwrite.project.host
@@ -74,13 +74,15 @@ key:
       description: V(present), V(placeholder) for the public default, or V(absent).
       type: str
     fingerprint:
-      description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint), or V(none) where it is absent.
+      description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint), or V(none) where it is absent or weak.
       type: str
     effective_bits:
       description: As RV(selfhost.appwrite.encryption_key#module:key.effective_bits).
       type: int
 container_keys:
-  description: The fingerprint of each encryption key that containers of the project were created with, and their services.
+  description:
+    - The fingerprint of each encryption key that containers of the project were created with, and their services. Weak keys are told by their
+      strength, in words, in place of a fingerprint.
   type: dict
   returned: success
   sample: {"0f1e2d3c4b5a6978": ["appwrite", "appwrite-worker-builds"]}
@@ -90,10 +92,12 @@ drift:
   elements: dict
   returned: success
 variables:
-  description: Name to effective value of each variable in the C(.env) file, as C(docker compose) reads it. A secret is shown as its fingerprint.
+  description:
+    - Name to effective value of each variable in the C(.env) file, as C(docker compose) reads it. A secret of Appwrite is shown as its fingerprint,
+      and if it is weak as its strength; of a variable that Appwrite does not know only the strength of its value is shown.
   type: dict
   returned: success
-  sample: {"_APP_ENV": "production", "_APP_OPENSSL_KEY_V1": "(secret, fingerprint 0f1e2d3c4b5a6978)"}
+  sample: {"_APP_ENV": "production", "_APP_OPENSSL_KEY_V1": "(secret, fingerprint 0f1e2d3c4b5a6978)", "MY_TOKEN": "(secret, about 95 bits)"}
 warnings:
   description: What could not be found out, in words.
   type: list

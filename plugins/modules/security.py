@@ -139,7 +139,7 @@ backup_file:
   returned: success
   sample: /opt/appwrite/.env.20261124T030000Z.bak
 changes:
-  description: Each variable whose effective value changes, as C(docker compose) reads the file. A secret is shown as its fingerprint.
+  description: Each variable whose effective value changes, as C(docker compose) reads the file. A secret is shown as its fingerprint or strength.
   type: list
   elements: dict
   returned: success
@@ -189,7 +189,7 @@ key:
           public default was there and nobody had used the installation; V(placeholder_kept), the public default is there and stays.
       type: str
     fingerprint:
-      description: 16 hexadecimal digits that are the same for the same key, and slow to guess the key from.
+      description: 16 hexadecimal digits that are the same for the same key, and slow to guess the key from; V(none) of a weak key.
       type: str
     effective_bits:
       description: The strength in bits that AES-128 gets, which takes only the first 16 bytes of the key. 0 for a public default.

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
 from testbed import Project
 from testbed.dataset import Dataset
 from testbed.tools import community
@@ -184,7 +185,7 @@ def test_audit(reader):
     for part in ("usr/local/lib", "etc/cron.d"):
         (root / part).mkdir(parents=True)
     reader.prepare()
-    place = re.sub("[^A-Za-z0-9/]", "_", str(reader.stack.directory)[1:]).replace("/", "-")
+    place = unit_name(str(reader.stack.directory))
     shown = "python3 /usr/local/lib/appwrite-audit-opt-appwrite.pyz --config /etc/appwrite-audit-opt-appwrite.json --print"
     reader.replaced |= {
         "2027-03-31": f"{datetime.date.today() + datetime.timedelta(days=30)}",

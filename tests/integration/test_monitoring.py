@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
 from ansible_collections.selfhost.appwrite.plugins.lookup.audit_program import pack
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import STATUSES
@@ -220,7 +221,7 @@ def test_timer(directory, tmp_path):
         assert _states(play, task) == ["changed", "changed", "ok", "ok", "ok"], task
     assert _states(play, "Run the program once") == ["skipping", "ok", "skipping", "ok", "skipping"]
     assert [bool(files) for files in re.findall(r'"msg": \[(.*?)\]', play.output, re.DOTALL)] == [False, True, True, True, True]
-    place = re.sub("[^A-Za-z0-9/]", "_", str(directory)[1:]).replace("/", "-")
+    place = unit_name(str(directory))
     name, metrics = f"appwrite-audit-{place}", f"textfile/appwrite_audit_{place}.prom"
     assert timer.files() == {
         f"usr/local/lib/{name}.pyz": 0o644, f"etc/{name}.json": 0o600, f"etc/cron.d/{name}": 0o644, metrics: 0o644}
@@ -239,6 +240,47 @@ def test_timer(directory, tmp_path):
 
     play = timer.play({}, appwrite_audit_timer=False)
     assert play.rc == 0 and play.recap["changed"] == 1 and not timer.files(), play.output
+
+
+def test_projects_of_like_names(directory, tmp_path):
+    """Each has a timer of its own. What 1.0.0 called by one name is removed by the project that it is for."""
+    one, other = (directory.rename(tmp_path / "app-1"), tmp_path / "app_1")
+    shutil.copytree(one, other)
+    earlier = re.sub("[^A-Za-z0-9/]", "_", str(one)[1:]).replace("/", "-")
+    timer = Timer(tmp_path / "root", other)
+    old = [f"usr/local/lib/appwrite-audit-{earlier}.pyz", f"etc/appwrite-audit-{earlier}.json", f"etc/cron.d/appwrite-audit-{earlier}",
+           f"textfile/appwrite_audit_{earlier}.prom"]
+    for name in old:
+        (timer.root / name).parent.mkdir(exist_ok=True)
+        (timer.root / name).write_text(json.dumps({"audit": {"project_src": str(one), "escrow": "{{ 1 / 0 }}"}}))
+    first, second = [
+        {"appwrite_audit_timer": True, "appwrite_audit_project_src": str(project),
+         "__appwrite_audit_parameters": {"project_src": str(project), "endpoint": NOBODY}} for project in (other, one)]
+    timer.variables = {name: value for name, value in timer.variables.items() if name not in first}
+
+    def of(*projects: Path) -> set[str]:
+        return {name.replace(earlier, unit_name(str(project))) for project in projects for name in old}
+
+    assert timer.play(first).rc == 0
+    assert timer.files().keys() == of(other) | set(old), "it is not that project's"
+    play = timer.play({**second, "check": True}, second, second)
+    assert play.rc == 0 and timer.files().keys() == of(other, one), play.output
+    assert len(re.findall(r"^TASK \[.*Remove its files", play.output, re.MULTILINE)) == 2, "not a third time"
+    for name in old:
+        (timer.root / name).write_text(json.dumps({"audit": {"project_src": str(one)}}))
+    assert timer.play({**second, "appwrite_audit_timer": False}).rc == 0
+    assert timer.files().keys() == of(other)
+
+
+def test_configuration_that_a_host_has_spoiled(directory, tmp_path):
+    """It is read for a proof, which it does not hold, and never as a template."""
+    found = json.dumps({"audit": {"escrow": {"fingerprint": "{{ 1 / 0 }}", "proved": "{{ 1 / 0 }}"}}})
+    timer = Timer(tmp_path / "root", directory)
+    config = timer.root / f"etc/appwrite-audit-{unit_name(str(directory))}.json"
+    config.write_text(found)
+    play = timer.play({"appwrite_audit_timer": True, "__appwrite_audit_escrow": {"unseen": "no vault secret"}})
+    assert play.rc == 0, play.output
+    assert json.loads(config.read_text())["audit"]["escrow"] == {"unseen": "no vault secret"}
 
 
 def test_schedule_that_cron_cannot_keep(directory, tmp_path):

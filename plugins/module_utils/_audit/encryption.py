@@ -15,7 +15,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model im
     Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, known_containers, not_applicable, passed, places, seen,
     seen_all, services, some, typed)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
-    NAME, effective_bits, fingerprint, in_force, is_public, same_cipher, told, weakness)
+    NAME, effective_bits, in_force, is_public, same_cipher, shown_fingerprint, told, weakness)
 
 _OTHERS = 0o077
 _SHOWN = 10
@@ -35,7 +35,7 @@ def _shown(value: str) -> str:
     key = _key(value)
     if not key:
         return "empty"
-    return "the public default" if is_public(key) else "the key with %s" % told(key)
+    return "the key with %s" % told(key) if shown_fingerprint(key) else told(key)
 
 
 def _has_a_key(observation: Observation) -> bool:
@@ -140,7 +140,9 @@ def _escrowed(observation: Observation) -> Outcome:
     escrow = seen(observation.escrow)
     if escrow.fingerprint is None:
         return failed("the escrow holds no key")
-    if escrow.fingerprint != fingerprint(key):
+    if shown_fingerprint(key) is None:
+        raise Unobserved("the key is %s: a fingerprint of it would help to guess it, so it is not compared with the escrow's; rotate it" % told(key))
+    if escrow.fingerprint != shown_fingerprint(key):
         return failed("the escrow holds the key with fingerprint %s, and .env %s" % (escrow.fingerprint, _shown(key)), _DRILL)
     if escrow.proved is None:
         return failed("the escrow has never been opened to prove that it holds this key", _DRILL)

@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import datetime
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, STATUSES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, score
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, STATUSES, Finding
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.answer import NotAReport, checked, shortened, visible
 
 WHEN = "%Y-%m-%dT%H:%M:%SZ"
-_FIELDS = ("id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference")
+OBSERVED = "host.observed"
 _LONGEST_REASON = 500
+_MOST_READ = 5000
 
 
 def report(hosts: Iterable[Mapping[str, Any]], generated_at: str) -> dict[str, Any]:
-    """C(hosts) have C(host) and C(audit), the result of C(audit_info), or empty where there is none. The texts can be shown as they are."""
-    return {"generated_at": generated_at, "hosts": sorted((_host(one["host"], one.get("audit")) for one in hosts), key=lambda host: host["host"])}
+    """C(hosts) have C(host), C(audit), the result of C(audit_info), or empty where there is none, and the C(waivers) that it was given.
+
+    The texts can be shown as they are. What one host answers changes nothing of what is said of another.
+    """
+    today = datetime.datetime.strptime(generated_at, WHEN).date()
+    found = [{"host": visible(one["host"]), **_host(one.get("audit"), one.get("waivers"), today)} for one in hosts]
+    return {"generated_at": generated_at, "hosts": sorted(found, key=lambda host: host["host"])}
+
+
+def fails(finding: Mapping[str, Any]) -> bool:
+    """Whether the host is to fail for it. One whose answer is none must not get off better than one that is down."""
+    return finding["status"] == "fail" or finding["id"] == OBSERVED and finding["status"] == "unknown"
 
 
 def outline(text: str) -> dict[str, Any]:
@@ -36,7 +47,7 @@ def outline(text: str) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise ValueError(str(error)) from None
     for host in hosts:
-        if not isinstance(host["host"], str) or not isinstance(host["score"], int):
+        if not isinstance(host["host"], str) or not isinstance(host["score"], int) or isinstance(host["score"], bool) or not 0 <= host["score"] <= 100:
             raise ValueError("a host has no name or no score")
         if any(finding["severity"] not in SEVERITIES or finding["status"] not in STATUSES for finding in host["findings"]):
             raise ValueError("a finding has no severity or no status")
@@ -49,36 +60,31 @@ def counts(host: Mapping[str, Any]) -> dict[str, int]:
     return {name: found[name] for name in (*SEVERITIES, *STATUSES) if name != "fail"}
 
 
-def visible(text: Any) -> str:
-    """The same with every character that shows nothing, or turns the text around it, written as its number. XML takes what is left."""
-    shown = str(text)
-    if shown.isprintable():
-        return shown
-    return "".join(
-        char if char.isprintable() or char in "\n\t\u200d" or unicodedata.category(char) == "Zs" else "\\u{%04x}" % ord(char) for char in shown)
+def _host(audit: Any, waivers: Any, today: datetime.date) -> dict[str, Any]:
+    if not audit or isinstance(audit, Mapping) and (audit.get("failed") or audit.get("unreachable") or "findings" not in audit):
+        return _blind("fail", _why(audit))
+    try:
+        if not isinstance(audit, Mapping):
+            raise NotAReport("it is no dictionary")
+        release, findings = checked(audit, waivers, today)
+    except NotAReport as error:
+        return _blind("unknown", "the host's answer is not a report: %s" % error)
+    return {"release": release, "score": score(findings), "findings": [finding.public() for finding in findings]}
 
 
-def _host(name: str, audit: Any) -> dict[str, Any]:
-    if isinstance(audit, Mapping) and "findings" in audit and not audit.get("failed"):
-        return {"host": visible(name), "release": visible(audit["release"]), "score": int(audit["score"]),
-                "findings": [_finding(finding) for finding in audit["findings"]]}
-    control = next(control for control in CONTROLS if control.id == "host.observed")
-    evidence = visible(" ".join(_why(audit).split())[:_LONGEST_REASON])
-    blind = {"status": "fail", "evidence": evidence, **{name: getattr(control, name) for name in _FIELDS if name not in ("status", "evidence")}}
-    return {"host": visible(name), "release": "", "score": 0, "findings": [{name: blind[name] for name in _FIELDS}]}
-
-
-def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: visible(finding[name]) for name in _FIELDS}
-    if finding.get("waiver"):
-        found["waiver"] = {name: visible(finding["waiver"][name]) for name in ("justification", "expires")}
-    return found
+def _blind(status: str, evidence: str) -> dict[str, Any]:
+    control = next(control for control in CONTROLS if control.id == OBSERVED)
+    finding = Finding(
+        control.id, control.title, control.severity, control.group, status, shortened(" ".join(evidence.split()), _LONGEST_REASON),
+        control.rationale, control.remedy, control.reference)
+    return {"release": "", "score": 0, "findings": [finding.public()]}
 
 
 def _why(audit: Any) -> str:
-    if not isinstance(audit, Mapping) or not audit:
-        return "the play did not get to the audit of this host"
-    message = str(audit.get("msg")).removeprefix("Task failed: ")  # which ansible-core 2.19 adds
+    if not audit:
+        return "the play did not get to the audit of this host, or got no answer that it could read"
+    said = audit.get("msg")
+    message = said[:_MOST_READ].removeprefix("Task failed: ") if isinstance(said, str) else "it does not say why"  # ansible-core 2.19 adds that
     if audit.get("unreachable"):
         return "the host cannot be reached: %s" % message
     if audit.get("failed"):

@@ -14,6 +14,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model im
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import counts
 
 _COLUMNS = (*SEVERITIES, "unknown", "waived", "pass")
+_SHARED = ("severity", "id", "title", "rationale", "reference")
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -37,21 +38,21 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _section(report: Mapping[str, Any], heading: str, status: str, severity: str | None = None) -> Iterator[str]:
-    """One control after the other, with the hosts that it concerns by what mends them."""
-    controls: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    """One control after the other, with the hosts that it concerns by what mends them. Of another auditor's test hosts may say different things."""
+    controls: dict[tuple[str, ...], list[tuple[str, Mapping[str, Any]]]] = {}
     for host, finding in _findings(report, status):
         if severity in (None, finding["severity"]):
-            controls.setdefault(finding["id"], []).append((host, finding))
+            controls.setdefault(tuple(finding[name] for name in _SHARED), []).append((host, finding))
     if controls:
         yield from ("", "## %s" % heading)
-    for name in sorted(controls, key=lambda name: (SEVERITIES.index(controls[name][0][1]["severity"]), name)):
-        first = controls[name][0][1]
-        yield from ("", "### %s: %s" % (_escaped(name), _escaped(first["title"])), "", "Why: %s" % _escaped(first["rationale"]))
-        for remedy in sorted({finding["remedy"] for _host, finding in controls[name]}):
+    for shared in sorted(controls, key=lambda shared: (SEVERITIES.index(shared[0]), *shared)):
+        _severity, name, title, rationale, reference = map(_escaped, shared)
+        yield from ("", "### %s: %s" % (name, title), "", "Why: %s" % rationale)
+        for remedy in sorted({finding["remedy"] for _host, finding in controls[shared]}):
             yield ""
-            yield from ("- **%s**: %s" % (_escaped(host), _escaped(finding["evidence"])) for host, finding in controls[name] if finding["remedy"] == remedy)
+            yield from ("- **%s**: %s" % (_escaped(host), _escaped(finding["evidence"])) for host, finding in controls[shared] if finding["remedy"] == remedy)
             yield from ("", *_code(remedy))
-        yield from ("", "Reference: %s" % _escaped(first["reference"]))
+        yield from ("", "Reference: %s" % reference)
 
 
 def _waived(report: Mapping[str, Any]) -> Iterator[str]:

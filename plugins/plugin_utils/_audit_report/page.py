@@ -15,13 +15,14 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import score
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, score
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import GROUPS, SEVERITIES, STATUSES
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 _HERE = Path(__file__).parent
+_REMEDIES = {control.id: control.remedy for control in CONTROLS}
 _TO_MEND = ("fail", "unknown", "waived")
 _SPARK = 20
 """as many of the latest reports as a host's own line shows"""
@@ -96,9 +97,7 @@ def _controls(findings: Iterable[tuple[int, dict[str, Any]]], today: date) -> li
     controls = []
     for key, members in found.items():
         control: dict[str, Any] = dict(zip(shared, key))
-        remedies = {status: Counter(finding["remedy"] for _number, finding in members if finding["status"] == status) for status in _TO_MEND}
-        likely = remedies["fail"] or remedies["waived"] or remedies["unknown"]
-        control["remedy"] = min(((-count, remedy) for remedy, count in likely.items()), default=(0, None))[1]
+        control["remedy"] = _remedy(control["id"], [finding for _number, finding in members])
         control["counts"] = Counter(finding["status"] for _number, finding in members)
         control["rows"] = _rows(members, control["remedy"], today)
         controls.append(control)
@@ -109,6 +108,13 @@ def _controls(findings: Iterable[tuple[int, dict[str, Any]]], today: date) -> li
         names[control["id"]] += 1
         control["anchor"] = control["id"] + "-%d" % names[control["id"]] * (names[control["id"]] > 1)
     return controls
+
+
+def _remedy(control: str, findings: list[dict[str, Any]]) -> str | None:
+    """What all hosts say that are to be mended. If they differ none of them speaks for all, and each of their rows says its own."""
+    remedies = {status: {finding["remedy"] for finding in findings if finding["status"] == status} for status in _TO_MEND}
+    likely = remedies["fail"] or remedies["waived"] or remedies["unknown"]
+    return next(iter(likely), None) if len(likely) < 2 else _REMEDIES.get(control, "")
 
 
 def _rows(members: Iterable[tuple[int, dict[str, Any]]], remedy: str | None, today: date) -> list[dict[str, Any]]:

@@ -13,10 +13,11 @@ import os
 import re
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _transaction, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _key, _report, _transaction, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import APPLY_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._auditor import AUDIT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose
@@ -232,7 +233,29 @@ def test_shown():
     assert _transaction.shown(KEY, None) is None and _transaction.shown(KEY, "") == ""
     assert _transaction.shown(KEY, PUBLIC) == "(public default)"
     assert re.fullmatch(r"\(secret, fingerprint [0-9a-f]{16}\)", _transaction.shown(KEY, SECRET))
-    assert SECRET not in _transaction.shown("OURS_AND_UNKNOWN", SECRET)
+    assert _transaction.shown("OURS_AND_UNKNOWN", SECRET) == "(secret, about %d bits)" % _key.effective_bits(SECRET)
+    assert _transaction.shown("OURS_AND_UNKNOWN", SECRET, compared=True) == _transaction.shown(KEY, SECRET)
+
+
+def test_no_fingerprint_is_made_that_nobody_compares(run_module, project, without_docker, monkeypatch):
+    """Each takes its time, and there may be hundreds of variables."""
+    made = []
+    monkeypatch.setattr(_key, "fingerprint", lambda value: made.append(value) or "0" * 16)
+    own = {f"OURS_{letter}": f"{SECRET}{letter}" for letter in "ABCDEFGH"}
+    (project / ".env").write_text("".join(f"{name}={value}\n" for name, value in {**own, KEY: SECRET, "_APP_SMTP_PASSWORD": "notarealword"}.items()))
+    result = run_module("instance_info")
+    assert set(made) == {SECRET}, "the weak password has none"
+    assert all(result["variables"][name].startswith("(secret, about ") for name in own)
+    assert result["variables"]["_APP_SMTP_PASSWORD"].startswith("(secret, a weak one, of about ")
+    made.clear()
+    result = run_module("env", unknown="allow", variables={**own, "OURS_A": SECRET + "x"})
+    assert set(made) == {own["OURS_A"], SECRET + "x"}, "the one that changes is told from what it was"
+    assert SECRET not in json.dumps(result)
+
+
+def test_weak_keys_of_containers_are_told_by_their_strength():
+    instance = SimpleNamespace(container_keys=lambda: {"notarealkey": ("b", "d"), "notanotherk": ("a",), SECRET: ("c",), "": ("e",)})
+    assert _report._container_keys(instance) == {"a weak one, of about 51 bits": ["a", "b", "d"], _key.fingerprint(SECRET): ["c"]}
 
 
 def test_what_is_masked():

@@ -133,6 +133,16 @@ def test_state(state, file):
     assert found == {"fingerprint": _key.fingerprint(KEY), "proved": found["proved"]} and found["proved"] in days
 
 
+def test_state_of_a_weak_key(state, tmp_path):
+    """Its fingerprint would help to guess it."""
+    escrow = Escrow(str(tmp_path / "weak.yml"), SECRETS)
+    with escrow.locked():
+        escrow.add("notarealkey", {})
+    found = state(tmp_path / "weak.yml")
+    assert set(found) == {"unseen"} and "a weak one, of about 51 bits" in found["unseen"] and "rotate it" in found["unseen"]
+    assert _key.fingerprint("notarealkey") not in str(found)
+
+
 @pytest.mark.parametrize("secrets", [(), tuple(SECRETS)], ids=["no secret", "secret"])
 def test_state_of_no_file(state, tmp_path, secrets):
     assert state(tmp_path / "none.yml", secrets) == {"fingerprint": None}

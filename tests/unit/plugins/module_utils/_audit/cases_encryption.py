@@ -16,6 +16,7 @@ from unit.plugins.module_utils._audit.observations import DIRECTORY, KEY, NOT_A_
 PUBLIC = "your-secret-key"
 OTHER = "NotThatRealKeyAtAll" + "0123456789abcdef" * 3
 SAME_CIPHER = NOT_A_KEY[:16] + "AnotherTailThatIsNotReal"
+WEAK = "WeakWords"
 WORKER = "appwrite-worker-mails"
 STRAY = File(f"{DIRECTORY}/.env.1763971200.backup", 0o600, (KEY, "_APP_DB_PASS"))
 BACKUP = File(f"{DIRECTORY}/.env.20261101T120000Z.bak", 0o600, (KEY,), is_backup=True)
@@ -159,7 +160,10 @@ CASES = {
             "proved today": secured(),
             "on the last day": (escrowed(fingerprint(NOT_A_KEY), TODAY - datetime.timedelta(90)), "2026-08-26"),
         },
-        "unknown": {"not told": (secured(escrow=Unseen("the audit was not told of an escrow")), "not told")},
+        "unknown": {
+            "not told": (secured(escrow=Unseen("the audit was not told of an escrow")), "not told"),
+            "weak": (replace(keyed(WEAK), escrow=Escrow(fingerprint(WEAK), TODAY)), "about 53 bits"),
+        },
         "not_applicable": {"absent": keyed(None), "public": keyed(PUBLIC)},
     },
     "encryption.env_not_in_git": {

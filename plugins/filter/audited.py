@@ -1,0 +1,28 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gathers what the hosts of a play answered to their audits. See C(audited.yml)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import waivers_for
+
+
+def audited(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], waivers: Any) -> list[dict[str, Any]]:
+    return [
+        {"host": host, "audit": _answer(hostvars[host]), "waivers": waivers_for(waivers, host, [name for name, members in groups.items() if host in members])}
+        for host in hosts]
+
+
+def _answer(variables: Mapping[str, Any]) -> Any:
+    """One that was refused on the controller was not asked."""
+    settled = variables.get("__appwrite_audit_settled") or {}
+    return variables.get("__appwrite_audit_audited") or (settled if settled.get("failed") else {})
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"audited": audited}
