@@ -19,7 +19,7 @@ from sanity.support import controllers, core
 from testbed._base import clean_environ, locked
 
 OLDEST = "2.17"
-_HEAD = "#!%s\nPYTHON, HERE = %r\n"
+_HEAD = "#!%s -IS\nPYTHON, HERE = %r\n"
 _INTERPRETER = """\
 import base64, glob, json, os, re, subprocess, sys, time
 
@@ -54,7 +54,7 @@ def main():
     name = module(given)
     number = time.time_ns(), os.getpid()
     with open(os.path.join(HERE, "received", "%d-%d.json" % number), "w") as stream:
-        json.dump({"module": name, "argv": sys.argv[1:], "given": given, "environ": dict(os.environ)}, stream)
+        json.dump({"module": name, "argv": sys.argv[1:], "given": given}, stream)
     with open(os.path.join(HERE, "wish.json")) as stream:
         wish = json.load(stream)
     if name in wish["instead"]:
@@ -111,8 +111,8 @@ class Interpreter:
             path.unlink()
 
     def received(self) -> str:
-        """Modules and their arguments, files beside them, the environment."""
-        return "\n".join(text for call in self._calls() for text in (*call["argv"], *call["given"], *call["environ"].values()))
+        """Modules and their arguments, files beside them."""
+        return "\n".join(text for call in self._calls() for text in (*call["argv"], *call["given"]))
 
     def modules(self) -> list[str]:
         """The names of those that it was given, in order."""
@@ -161,6 +161,10 @@ class Site:
     def key(self, name: str) -> str:
         return read_env(Path(self.hosts[name]["appwrite_security_project_src"])).get(KEY, "")
 
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.reports / "report.json").read_text())
+        return found
+
     def run(self, *sources: str, flags: Sequence[str] = (), **settings: str) -> Play:
         """Playbooks of the collection by their names, with the hosts that they are for after a colon, and the text of others, one after the other."""
         (self.directory / "inventory.json").write_text(json.dumps({"all": {"hosts": self.hosts, "vars": self.everyone}}))
@@ -197,8 +201,8 @@ def programs_of(series: str) -> Path:
 def failures(play: Play) -> dict[str, str]:
     """Host to what its failures say."""
     found: dict[str, str] = {}
-    for host, text in re.findall(r"^fatal: \[([^]]*)\](?:: \w+!)? => (.*)", play.output, re.MULTILINE):
-        found[host] = found.get(host, "") + text
+    for match in re.finditer(r"^fatal: \[([^]]*)\](?:: \w+!)? => (?={)", play.output, re.MULTILINE):
+        found[match[1]] = found.get(match[1], "") + str(json.JSONDecoder().raw_decode(play.output, match.end())[0].get("msg"))
     return found
 
 
