@@ -156,7 +156,7 @@ class Exchange:
 
 def parts_of(value: Value) -> List[Optional[Parts]]:
     """The parts of each sealed value in it; C(None) for one that no key can open."""
-    found = []
+    found: List[Optional[Parts]] = []
     for text in _elements(value):
         parts = _parts(text) if text else None
         if parts and (len(parts[1]), len(parts[2])) != (2 * _IV, 2 * _TAG):
