@@ -216,7 +216,8 @@ def _guard_start(instance: Instance, prediction: Prediction, timeout: float, pul
         evidence, left = instance.holds_data(), "; the service %s was started for that and is left running" % database
     if evidence.state == "no":
         return
-    remedy = evidence.remedy if database else "Databases elsewhere are out of this collection's reach: start by hand if it is the right key (docker compose up -d)"
+    remedy = evidence.remedy if database else (
+        "Databases elsewhere are out of this collection's reach: start by hand if it is the right key (docker compose up -d)")
     for key, service in fresh.items():
         what = "%s in .env (%s) is in no container of this project" % (_variables.KEY, told(key))
         if evidence.state == "unknown":

@@ -203,8 +203,9 @@ class Compose:
 
         Raises ComposeError when it fails or takes longer than C(timeout) seconds.
         """
-        policy = [] if pull == "policy" else ["--pull", pull]
-        return self.mask(self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + policy + (["--no-deps", alone] if alone else []), timeout=timeout).stderr)
+        options = [] if pull == "policy" else ["--pull", pull]
+        options += ["--no-deps", alone] if alone else []
+        return self.mask(self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + options, timeout=timeout).stderr)
 
     def containers(self, project: str, oneoff: bool = False) -> list[Container]:
         """All containers of the project, stopped ones included, those of C(docker compose run) only with C(oneoff)."""

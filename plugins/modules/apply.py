@@ -45,7 +45,8 @@ options:
         applied. The file as it was is kept as a backup of its own, see RV(backup_file).
       - A relative path starts at the directory of the connection, as with other modules, so name the whole path. In check mode the recreates are those that
         the present file asks for.
-      - If the backup has another encryption key and data is stored, that key must open it; otherwise the one in the file stays. Nothing is done if neither opens it.
+      - If the backup has another encryption key and data is stored, that key must open it; otherwise the one in the file stays. Nothing is
+        done if neither opens it.
       - If nobody has signed up yet, a key that a container has, or may have, run with stays in the file.
     type: path
   backup_keep:

@@ -99,15 +99,15 @@ def test_restored_where_containers_carry_the_right_one(loaded):
 
 
 @on(KINDS[0])
-def test_supplied_and_recovered(loaded, path):
+def test_supplied_and_recovered(loaded):
     loaded.lose()
-    assert f"the key that was passed (fingerprint {fingerprint(WRONG)}) does not open what is stored" in loaded.refused(path=path, key=WRONG)
+    assert f"the key that was passed (fingerprint {fingerprint(WRONG)}) does not open what is stored" in loaded.refused(key=WRONG)
     set_env(loaded.stack.directory, **{KEY: WRONG})
     loaded.project.up()
     loaded.project.wait()
     for value in ("", "your-secret-key"):
         set_env(loaded.stack.directory, **{KEY: value})
-        said = loaded.refused(path=path)
+        said = loaded.refused()
         assert f"the key of the containers ({', '.join(HOLDERS)}) (fingerprint {fingerprint(WRONG)}) does not open what is stored" in said
     assert loaded.set(key=RIGHT) == "placeholder_replaced"
     result = succeed("apply", loaded.stack.arguments, secrets=[RIGHT, WRONG])
@@ -155,23 +155,23 @@ def test_nothing_can_be_opened(loaded, path, image, words):
 
 
 @on(*KINDS)
-def test_apply_after_down(loaded, path):
+def test_apply_after_down(loaded):
     """No container knows the key any more: what is in the file is tried before anything starts with it."""
     loaded.project.compose("down")
     set_env(loaded.stack.directory, **{KEY: WRONG})
     with _started_alone(loaded):
-        said = loaded.refused("apply", path=path)
+        said = loaded.refused("apply")
         assert f"{KEY} in .env (fingerprint {fingerprint(WRONG)}) is in no container of this project, and a console account exists" in said
         assert "Nothing with a key was started" in said and f"the service {loaded.database} was started for that and is left running" in said
-    said = loaded.refused("apply", path=path)
+    said = loaded.refused("apply")
     assert "Nothing with a key was started" in said and "left running" not in said
     set_env(loaded.stack.directory, **{KEY: RIGHT})
     loaded.project.compose("down")
-    check = succeed("apply", loaded.stack.arguments, check=True, path=path)
+    check = succeed("apply", loaded.stack.arguments, check=True)
     assert any(f"{loaded.database} is started first" in warning for warning in check["warnings"]) and not loaded.stack.ids()
-    result = succeed("apply", loaded.stack.arguments, path=path)
+    result = succeed("apply", loaded.stack.arguments)
     assert set(result["started"]) == set(loaded.stack.kind.services)
-    assert succeed("apply", loaded.stack.arguments, path=path)["changed"] is False
+    assert succeed("apply", loaded.stack.arguments)["changed"] is False
 
 
 @contextlib.contextmanager

@@ -398,11 +398,12 @@ def test_keys_that_open_the_same(installation):
 
 
 WAYS = {
-    "containers": ({"keys": {TWO: ("appwrite",)}}, {"escrowed": ONE}, "the key of the containers (appwrite)", "move the escrow file away, then run again: it is recovered"),
-    "containers, passed": ({"keys": {TWO: ("appwrite",)}}, {"key": ONE}, "the key of the containers (appwrite)", "leave `key` out, then run again: it is recovered"),
+    "containers": (
+        {"keys": {TWO: ("appwrite",)}}, {"escrowed": ONE}, "the key of the containers (appwrite)", "move the escrow file away, then run again: it is"),
+    "containers, passed": ({"keys": {TWO: ("appwrite",)}}, {"key": ONE}, "the key of the containers (appwrite)", "leave `key` out, then run again: it is"),
     "some containers": ({"keys": {TWO: ("a",), OLDER: ("b",)}}, {"key": ONE}, "the key of the containers (a)", "leave `key` out, then pass it as `key`"),
     "pending": ({}, {"escrowed": ONE, "pending": TWO}, "the pending key of the escrow", "a rotation of the key is unfinished, run ansible-playbook"),
-    "older": ({}, {"escrowed": ONE, "candidates": [TWO]}, "an older key of the escrow", "write its line into .env by hand (ansible-vault view shows it), and pass"),
+    "older": ({}, {"escrowed": ONE, "candidates": [TWO]}, "an older key of the escrow", "write its line into .env by hand (ansible-vault view shows it)"),
 }
 
 
