@@ -20,8 +20,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, same_cipher, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, public_keys, same_cipher, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
 SETTLED = 2.0
@@ -102,6 +104,7 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document) -> d
     before = instance.containers()
     prediction = predict(instance)
     _guard_key(instance, prediction)
+    _guard_start(instance, prediction, timeout, pull, module.check_mode)
     warnings = list(instance.warnings)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
     if module.check_mode:
@@ -126,14 +129,14 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document) -> d
         "services": sorted(instance.services), "warnings": warnings, "diff": _diff(before, prediction)}
 
 
-def _up(instance: Instance, before: Sequence[Container], timeout: float, pull: str) -> str:
+def _up(instance: Instance, before: Sequence[Container], timeout: float, pull: str, alone: str | None = None) -> str:
     started = {container.service for container in before if container.status != "created"}
     for container in before:
         # A compose that was killed left it to take another's place. The next one would fail on its name, once for each service.
         if container.status == "created" and container.service in started:
             instance.compose.docker(["rm", container.id], tolerate=True)
     try:
-        said = instance.compose.up(timeout, pull)
+        said = instance.compose.up(timeout, pull, alone)
     except ComposeError as error:
         raise _up_failed(instance, before, error) from None
     instance.forget_containers()
@@ -169,7 +172,7 @@ def _together(*questions: Any) -> list[Any]:
 
 
 def _guard_key(instance: Instance, prediction: Prediction) -> None:
-    """Stops a recreate that would put another key on data that was sealed with the one that runs."""
+    """Stops a recreate that would put another key on data than the one that opens it."""
     for container in instance.containers():
         running, coming = in_force(container.environment), in_force(instance.services.get(container.service, {}))
         listed = _variables.KEY in instance.listed(container.service)
@@ -178,11 +181,90 @@ def _guard_key(instance: Instance, prediction: Prediction) -> None:
         evidence = instance.holds_data()
         if evidence.state == "no":
             return
-        raise ApplyError(
-            "%s in .env (%s) is not the one that %s runs with (%s), and %s. A recreate would make that data unreadable. "
-            "%sut the running key back into .env: remove the line and run selfhost.appwrite.encryption_key, which recovers it"
-            % (_variables.KEY, told(coming), container.service, told(running), evidence.reason,
-               "Run again when the database answers, or p" if evidence.state == "unknown" else "P"), service=container.service)
+        differ = "%s in .env (%s) is not the one that %s runs with (%s)" % (_variables.KEY, told(coming), container.service, told(running))
+        if evidence.state == "unknown":
+            raise ApplyError(
+                "%s, and %s. A recreate could make that data unreadable. %s. Or put the running key back into .env: remove the line and run "
+                "selfhost.appwrite.encryption_key, which recovers it" % (differ, evidence.reason, evidence.remedy), service=container.service)
+        tried = _tried(instance, [coming, running], differ)
+        if tried.proves(coming):
+            instance.warnings.append("%s, and opens what is stored, which the other one does not" % differ)
+        elif tried.looked and not tried.opened[running]:
+            raise ApplyError("%s, and %s%s" % (differ, evidence.reason, _none_opens(tried)), service=container.service)
+        else:
+            raise ApplyError(
+                "%s, and %s%s. A recreate would make that data unreadable. Put the running key back into .env: remove the line and run "
+                "selfhost.appwrite.encryption_key, which recovers it"
+                % (differ, evidence.reason, ", whose data the running key opens" if tried.looked else ""), service=container.service)
+
+
+def _guard_start(instance: Instance, prediction: Prediction, timeout: float, pull: str, check_mode: bool) -> None:
+    """Stops a start on data with a key that no container has any more, unless it opens some of that. The database is started for it alone."""
+    carried = instance.container_keys()
+    coming = {in_force(instance.services[service]): service for service in [*prediction.recreated, *prediction.started]
+              if _variables.KEY in instance.listed(service)}
+    fresh = {key: service for key, service in coming.items() if not any(same_cipher(key, other) for other in carried)}
+    if not fresh:
+        return
+    evidence, left = instance.holds_data(), ""
+    database = instance.database_service()
+    if evidence.state == "unknown" and database and not _runs(instance, database):
+        if check_mode:
+            instance.warnings.append("%s is started first, and then it is tried whether the key in .env opens what is stored" % database)
+            return
+        _start_alone(instance, database, timeout, pull)
+        evidence, left = instance.holds_data(), "; the service %s was started for that and is left running" % database
+    if evidence.state == "no":
+        return
+    remedy = evidence.remedy if database else (
+        "Databases elsewhere are out of this collection's reach: start by hand if it is the right key (docker compose up -d)")
+    for key, service in fresh.items():
+        what = "%s in .env (%s) is in no container of this project" % (_variables.KEY, told(key))
+        if evidence.state == "unknown":
+            raise ApplyError(
+                "%s, so it is started only after it has opened some of what is stored, and %s. %s. Nothing with a key was started%s"
+                % (what, evidence.reason, remedy, left), service=service)
+        tried = _tried(instance, [key], what + left)
+        if tried.looked and not tried.proves(key):
+            raise ApplyError(
+                "%s, and %s%s. Nothing with a key was started%s" % (what, evidence.reason, _none_opens(tried), left), service=service)
+
+
+def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
+    """These keys and all others that are known here, on a sample of what is stored."""
+    try:
+        return opening(instance, list(dict.fromkeys([*keys, *instance.container_keys(), *public_keys()])))
+    except AppwriteError as error:
+        raise ApplyError("%s, and it cannot be tried on what is stored: %s" % (what, error)) from None
+
+
+def _none_opens(tried: Opening) -> str:
+    """The end of a sentence, where the key at hand does not open what is stored, or not all of it."""
+    openers = ["%s opens %d" % (told(key), count) for key, count in tried.opened.items() if count]
+    return (
+        ". Of %d values looked at, %s. Put the right key into .env: selfhost.appwrite.encryption_key tries those of the escrow and of the containers"
+        % (tried.looked, " and ".join(openers) or "it opens none, and no other key that is known here does"))
+
+
+def _runs(instance: Instance, service: str) -> bool:
+    return any(container.service == service and container.status == "running" for container in instance.containers())
+
+
+def _start_alone(instance: Instance, service: str, timeout: float, pull: str) -> None:
+    """Returns when the database answers, or will not."""
+    _up(instance, instance.containers(), timeout, pull, service)
+    deadline = time.monotonic() + timeout
+    while True:
+        instance.forget_evidence()
+        mine = [container for container in instance.containers() if container.service == service]
+        for container in mine:
+            trouble = _trouble(container)
+            if trouble:
+                raise _did_not_come_up(instance, container, trouble)
+        healthy = any(container.health == "healthy" for container in mine)
+        if instance.holds_data().state != "unknown" or healthy or time.monotonic() > deadline:
+            return
+        time.sleep(_POLL)
 
 
 def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> tuple[list[str], list[str]]:
@@ -308,31 +390,48 @@ def _diff(before: Sequence[Container], prediction: Prediction) -> dict[str, str]
 
 
 def _way_back(instance: Instance, document: Document, path: str) -> tuple[bytes, str]:
-    """The file as a backup of it has it. A key that a container may have run with is kept, and why: data may be sealed with it."""
+    """The file as a backup of it has it. A key that opens what is stored, or may, is kept, and why."""
     backup = EnvFile(path, "rollback_file")
     backup.read()
     if not backup.exists:
         raise AppwriteError("rollback_file: %s does not exist" % path)
     old = document_of(backup, instance, "rollback_file")
-    data, key, kept = backup.data, document.values.get(_variables.KEY, ""), ""
-    if key and old.values.get(_variables.KEY) != key:
-        kept = _why_kept(instance, key)
+    data, key, kept = backup.data, in_force(document.values), ""
+    if not same_cipher(key, in_force(old.values)):
+        kept = _why_kept(instance, key, in_force(old.values))
     if kept:
+        kept = "%s is not rolled back: %s" % (_variables.KEY, kept)
         data = encode(old.edit({_variables.KEY: key}, _variables.kin))
         instance.warnings.append(kept)
     return data, kept
 
 
-def _why_kept(instance: Instance, key: str) -> str:
-    """Why this key must stay; empty only where every service that takes a key still has a container, and none was made with this one."""
+def _why_kept(instance: Instance, key: str, old: str) -> str:
+    """Why this key must stay; empty where the old one may take its place. Raises AppwriteError where neither may be in force."""
+    evidence = instance.holds_data()
+    if evidence.state == "yes":
+        tried = _tried(instance, [old, key], "rollback_file: its key (%s) is not the one in .env (%s)" % (told(old), told(key)))
+        if tried.proves(old):
+            return ""
+        if tried.opened[key]:
+            return "the key in .env opens what is stored, and that of the backup does not open all of it"
+        if tried.looked:
+            raise ApplyError(
+                "rollback_file: neither its key (%s) nor the one in .env (%s) opens what is stored, and nothing was changed%s"
+                % (told(old), told(key), _none_opens(tried)))
     try:
         containers = instance.containers()
     except ComposeError:
-        ran, may_have_run = False, True
+        ran, may_have_run, runs_old = False, True, False
     else:
-        ran = any(container.environment.get(_variables.KEY) == key for container in containers)
+        ran = any(same_cipher(in_force(container.environment), key) for container in containers if _variables.KEY in container.environment)
         takers = {service for service in instance.services if _variables.KEY in instance.listed(service)}
         may_have_run = bool(takers - {container.service for container in containers})
-    if not ran and not may_have_run:
-        return ""
-    return "%s is not rolled back: containers %s run with the new key" % (_variables.KEY, "have" if ran else "may have")
+        runs_old = all(same_cipher(in_force(container.environment), old) for container in containers if container.service in takers)
+    if key and (ran or may_have_run):
+        return "containers %s run with the new key" % ("have" if ran else "may have")
+    if evidence.state == "unknown" and (may_have_run or not runs_old):
+        raise ApplyError(
+            "rollback_file: its key (%s) is put in force only after it has opened some of what is stored, and %s. Nothing was changed. %s"
+            % (told(old), evidence.reason, evidence.remedy))
+    return ""

@@ -31,6 +31,8 @@ OLD, NEW, NEITHER, PLAIN = "old", "new", "neither", "plain"
 
 Value = Union[str, List[Optional[str]], None]
 """of a column; a list where the column is an array"""
+Parts = Tuple[bytes, str, str]
+"""ciphertext (base64), IV and tag (hexadecimal digits) of a sealed value"""
 
 METHOD, VERSION = "aes-128-gcm", "1"
 _IV, _TAG = 12, 16
@@ -41,6 +43,11 @@ _USUAL = re.compile(r'\{"data":"([A-Za-z0-9+/=\\]*)","method":"%s","iv":"([0-9a-
 """as PHP and C(Cipher.seal) write it; a general reader of JSON takes several times as long"""
 _BEGINNING = re.compile(r'\s*\{\s*"data"\s*:')
 _INNERMOST = re.compile(rb"\{[^{}]*\}")
+
+
+def at_hand() -> bool:
+    """Whether this Python can open values."""
+    return not _MISSING
 
 
 class Cipher:
@@ -147,6 +154,18 @@ class Exchange:
         return (json.dumps(sealed)[1:-1] if b'\\"' in raw else sealed).encode("ascii"), verdict
 
 
+def parts_of(value: Value) -> List[Optional[Parts]]:
+    """The parts of each sealed value in it; C(None) for one that no key can open."""
+    found: List[Optional[Parts]] = []
+    for text in _elements(value):
+        parts = _parts(text) if text else None
+        if parts and (len(parts[1]), len(parts[2])) != (2 * _IV, 2 * _TAG):
+            found.append(None)
+        elif text and (parts or _looks_sealed(text)):
+            found.append(parts)
+    return found
+
+
 def _elements(value: Value) -> Sequence[Optional[str]]:
     return value if isinstance(value, list) else [value]
 
@@ -163,7 +182,7 @@ def _fields(text: str) -> Dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _parts(sealed: str) -> Optional[Tuple[bytes, str, str]]:
+def _parts(sealed: str) -> Optional[Parts]:
     """Ciphertext, IV and tag, where Appwrite's reader would look for the key of version 1."""
     usual = _USUAL.fullmatch(sealed)
     if usual:

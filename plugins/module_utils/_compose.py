@@ -198,10 +198,14 @@ class Compose:
         lines = self._compose(["config", "--hash", "*"]).stdout.splitlines()
         return dict((line.split(None, 1) + [""])[:2] for line in lines if line.strip())
 
-    def up(self, timeout: float, pull: str) -> str:
-        """C(docker compose up -d). Returns what compose prints, masked. Raises ComposeError when it fails or takes longer than C(timeout) seconds."""
-        policy = [] if pull == "policy" else ["--pull", pull]
-        return self.mask(self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + policy, timeout=timeout).stderr)
+    def up(self, timeout: float, pull: str, alone: str | None = None) -> str:
+        """C(docker compose up -d), of all services or of one C(alone). Returns what compose prints, masked.
+
+        Raises ComposeError when it fails or takes longer than C(timeout) seconds.
+        """
+        options = [] if pull == "policy" else ["--pull", pull]
+        options += ["--no-deps", alone] if alone else []
+        return self.mask(self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + options, timeout=timeout).stderr)
 
     def containers(self, project: str, oneoff: bool = False) -> list[Container]:
         """All containers of the project, stopped ones included, those of C(docker compose run) only with C(oneoff)."""

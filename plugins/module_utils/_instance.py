@@ -130,6 +130,8 @@ class Instance:
         self._containers: list[Container] | None = None
         self._texts: list[str] | None = None
         self._evidence: Evidence | None = None
+        self.sample: Any = None
+        """of the sealed values, once C(_stored) has read it"""
 
     def _check_directory(self) -> None:
         if not os.path.isdir(self.directory):
@@ -246,6 +248,10 @@ class Instance:
     def forget_containers(self) -> None:
         self._containers = None
 
+    def forget_evidence(self) -> None:
+        """Call it while the database starts."""
+        self._containers = self._evidence = None
+
     def container_keys(self) -> dict[str, tuple[str, ...]]:
         """Encryption key to the services whose containers were created with it. Empty where the engine does not answer."""
         try:
@@ -295,13 +301,16 @@ class Instance:
         if not self.checked:
             trace = self.compose.trace()
             if trace:
-                return Evidence("unknown", "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace)
+                return Evidence(
+                    "unknown", "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace,
+                    remedy="Install the compose plugin, 2.18 or newer, beside the engine, and run again")
             return Evidence("no", "docker is not installed on this host", never_started=True)
         host = self._database_host()
         service, database = self._database(host)
         if service is None or database is None:
             return Evidence(
-                "unknown", "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up" % host)
+                "unknown", "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up" % host,
+                remedy="Databases elsewhere are out of this collection's reach: write the line of the right key into .env by hand, and it is kept")
         try:
             return self._ask(service, database)
         except ComposeError as error:
@@ -322,6 +331,10 @@ class Instance:
             raise AppwriteError("the database %s does not run; start it (docker compose up -d %s)" % (service, service))
         return database.service, running[0].id
 
+    def database_service(self) -> str | None:
+        """The service of this project that Appwrite's data is in; C(None) where its database is elsewhere."""
+        return self._database(self._database_host())[0]
+
     def _database(self, host: str) -> tuple[str | None, Database | None]:
         for name, service in self.config["services"].items():
             if host in (name, service.get("container_name"), service.get("hostname")):
@@ -336,7 +349,7 @@ class Instance:
         if elsewhere:
             return Evidence(
                 "unknown", "containers of another project name (%s) were started from this directory, while this run looks at %s; "
-                "set project_name" % (", ".join(sorted(elsewhere)), self.project))
+                "set project_name" % (", ".join(sorted(elsewhere)), self.project), remedy="Set project_name and run again")
         if not self._has_storage(service):
             return Evidence("no", "the database of project %s has no volume yet" % self.project, never_started=True)
         running = [container for container in self.containers() if container.service == service and container.status == "running"]

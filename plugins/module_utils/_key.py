@@ -66,6 +66,12 @@ def is_public(key: str) -> bool:
     return _variables.is_public_default(NAME, key)
 
 
+def public_keys() -> tuple[str, ...]:
+    """Those defaults."""
+    variable = _variables.get(NAME)
+    return variable.public_defaults if variable else ()
+
+
 def used_bytes(key: str) -> bytes:
     """The part of the key that AES sees."""
     return key.encode("utf-8", "surrogateescape")[:CIPHER_BYTES]

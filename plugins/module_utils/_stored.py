@@ -6,22 +6,40 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
-from typing import Any, Callable, List, NamedTuple, Optional
+import secrets
+from itertools import islice
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import PLAIN, Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, PLAIN, Cipher, Parts, at_hand, parts_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import cipher_key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Report, Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mariadb, mongodb, postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row, Store
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row, Store, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Look
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mariadb import MariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mongodb import MongoDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.postgresql import PostgreSQL
+
+_ROWS = 5
+"""of each table that a sample is taken from"""
+_TABLES = 50
+"""besides the console's"""
+_BYTES = 8 << 20
+"""of sealed values, after which a sample is large enough"""
+_TIMEOUT = 60.0
+_PHP = """
+$asked = json_decode(stream_get_contents(STDIN), true);
+$opens = fn($key, $value) => openssl_decrypt($value[0], '%s', base64_decode($key), 0, hex2bin($value[1]), hex2bin($value[2])) !== false;
+echo json_encode(array_map(fn($key) => array_map(fn($value) => @$opens($key, $value), $asked['values']), $asked['keys']));
+""" % METHOD
 
 
 class Looked(NamedTuple):
@@ -59,6 +77,87 @@ def look(
         return Looked(Rotation(store, files or _NoFiles(), Cipher(key), Cipher(generate(32)), (), progress).rehearse(sample), warnings)
     finally:
         store.close()
+
+
+def opening(instance: Instance, keys: Sequence[str]) -> Opening:
+    """How many values of a sample of what is stored each of these keys opens. Writes nothing, and reads the sample once.
+
+    Raises AppwriteError where that cannot be found out.
+    """
+    instance.compose.mask.add(keys)
+    if instance.sample is None:
+        store = store_of(instance)
+        try:
+            instance.sample = _sample(store)
+        finally:
+            store.close()
+    values = [parts for parts in instance.sample if parts]
+    tried = (_open_here if at_hand() else _open_in_image)(instance, keys, values) if keys and values else [[] for _key in keys]
+    return Opening(len(instance.sample), dict(zip(keys, map(sum, tried))))
+
+
+def _sample(store: Store) -> List[Optional[Parts]]:
+    """Some sealed values from all over the database. Where there seems to be none, all of it is read up to the first."""
+    tables = [table for table in store.tables() if table.columns]
+    found, size = [], 0
+    for parts in _sealed(store, _some(tables), _ROWS):
+        found.append(parts)
+        size += len(parts[0]) if parts else 0
+        if size > _BYTES:
+            break
+    return found or list(islice(_sealed(store, tables, None), 1))
+
+
+def _some(tables: Sequence[Table]) -> List[Table]:
+    """Those of the console, which every installation has, and as many others as a run can wait for."""
+    console = [table for table in tables if table.collection.startswith("_console_")]
+    others = [table for table in tables if table not in console]
+    return console + others[::max(1, -(-len(others) // _TABLES))]
+
+
+def _sealed(store: Store, tables: Sequence[Table], sample: Optional[int]) -> Iterator[Optional[Parts]]:
+    for table in tables:
+        for rows in store.rows(table, sample):
+            for row in rows:
+                for column in table.columns:
+                    yield from parts_of(row.values.get(column))
+
+
+def _open_here(_instance: Instance, keys: Sequence[str], values: Sequence[Parts]) -> List[List[bool]]:
+    """For each key whether it opens each value."""
+    return [[cipher.decrypt(*parts) is not None for parts in values] for cipher in map(Cipher, keys)]
+
+
+def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Parts]) -> List[List[bool]]:
+    """The same by the PHP of Appwrite's image, in a container that reaches nothing and is reached by nothing but its standard input."""
+    image = instance.config["services"].get("appwrite", {}).get("image", "")
+    if not image:
+        raise _cannot_open("the project has no service appwrite, whose image could do it")
+    if not instance.compose.image_ids([image]):
+        raise _cannot_open("the image %s, which could do it, is not here" % image, ", or pull the image (docker compose pull appwrite)")
+    asked = {"keys": [base64.b64encode(cipher_key(key)).decode("ascii") for key in keys],
+             "values": [[data.decode("ascii"), iv, tag] for data, iv, tag in values]}
+    name = "selfhost-appwrite-" + secrets.token_hex(8)
+    confined = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--log-driver", "none"]
+    command = ["run", "--rm", "--interactive", "--name", name] + confined + ["--entrypoint", "php", image, "-n", "-d", "memory_limit=-1", "-r", _PHP]
+    try:
+        answer = instance.compose.docker(command, json.dumps(asked), _TIMEOUT).stdout
+    except ComposeError as error:
+        instance.compose.docker(["rm", "--force", name], tolerate=True)
+        raise _cannot_open("the PHP of %s did not do it either (%s)" % (image, error)) from None
+    try:
+        tried: List[List[bool]] = json.loads(answer)
+        if [[type(each) for each in one] for one in tried] != [[bool] * len(values)] * len(keys):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise _cannot_open("the PHP of %s gave no clear answer" % image) from None
+    return tried
+
+
+def _cannot_open(why: str, other_way: str = "") -> AppwriteError:
+    return AppwriteError(
+        "no key can be tried on what is stored: the Python of this host lacks the package cryptography, and %s. Install python3-cryptography there%s"
+        % (why, other_way))
 
 
 def store_of(instance: Instance, container: str | None = None) -> Store:

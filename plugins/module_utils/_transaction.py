@@ -20,6 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import effective_bits, in_force, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import opening
 
 BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {
@@ -169,8 +170,8 @@ class _Transaction:
         instance = self._instance
         known = {name: value for name, value in values.items() if value is not None}
         return Installation(
-            instance.release, known, instance.holds_data, instance.container_keys, instance.published(), self._exists, instance.databases,
-            instance.directory)
+            instance.release, known, instance.holds_data, instance.container_keys, lambda keys: opening(instance, keys), instance.published(),
+            self._exists, instance.databases, instance.directory)
 
     def _edited(self, base: Document, requested: Mapping[str, str | None]) -> Document:
         for name, value in requested.items():

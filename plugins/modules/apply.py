@@ -18,7 +18,9 @@ description:
   - Also runs C(exec appwrite vars) and checks that what it prints agrees.
   - Services that an earlier run left starting are waited for too.
   - Fails with the name of the service and its last log lines where one does not come up.
-  - Refuses to recreate containers with another encryption key than the one they run with, where the installation holds data.
+  - Where the installation holds data, containers are recreated with another encryption key than the one they run with only if that one opens a sample of
+    what is stored and the running one does not; and a key that no container has any more, as after C(docker compose down), is started only after it has
+    opened some. If the database does not run, it is started for that alone, and is left running.
 options:
   verify:
     description:
@@ -43,7 +45,9 @@ options:
         applied. The file as it was is kept as a backup of its own, see RV(backup_file).
       - A relative path starts at the directory of the connection, as with other modules, so name the whole path. In check mode the recreates are those that
         the present file asks for.
-      - An encryption key that a container has, or may have, run with stays in the file, since data may be sealed with it.
+      - If the backup has another encryption key and data is stored, that key must open it; otherwise the one in the file stays. Nothing is
+        done if neither opens it.
+      - If nobody has signed up yet, a key that a container has, or may have, run with stays in the file.
     type: path
   backup_keep:
     description:

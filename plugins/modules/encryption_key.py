@@ -20,10 +20,13 @@ description:
   - A new key is made only where the installation provably holds no data. It holds none where docker is not installed, where the database
     has no volume, or where the database itself, asked in its own container, knows no console account yet.
   - An absent key that a container of the same project still has is recovered from there.
+  - Where the installation holds data, a key is set only after it has opened a sample of what is stored. That is read from the database in its own
+    container, which has to run, and opened by the Python package C(cryptography) on the host, or else by the PHP of Appwrite's image, in a container
+    without network. A database that is no service of the project cannot be asked; its key is written into C(.env) by hand.
 options:
   key:
     description:
-      - The key to use when none is set, for example the one of another host that shares the database, or a lost one from a safe.
+      - The key to use when none is set, for example a lost one from a safe. Where the installation holds data, it must open what is stored.
       - Refused where it is empty, a known placeholder, shorter than 16 bytes, not expressible in a C(.env) file, or not the key that is set.
     type: raw
   length:
@@ -43,9 +46,22 @@ options:
     default: replace_if_unused
   escrowed:
     description:
-      - The key that was saved for this installation, as M(selfhost.appwrite.key_escrow) does. It is put back where the key is absent.
-      - Refused where another key is set, or where containers that hold data have run with another one.
+      - The key that was saved for this installation, as M(selfhost.appwrite.key_escrow) does. It is put back if the key is absent.
+      - Refused if another key is set. The message says which of the two opens what is stored.
     type: str
+  pending:
+    description:
+      - The key to which a rotation is on its way, as M(selfhost.appwrite.key_escrow) finds it in the escrow file.
+      - If it is the one that is set, the rotation is ending, and the run stops and says so.
+    type: str
+    version_added: 1.1.0
+  candidates:
+    description:
+      - Further keys that may open what is stored, as M(selfhost.appwrite.key_escrow) finds them in the escrow file as its history.
+      - None of them is ever set. If the key that would be set does not open what is stored, the message says which of these does.
+    type: list
+    elements: str
+    version_added: 1.1.0
   seal:
     description:
       - A random password of at least 32 characters, used for this task alone, with which the key is returned in RV(key.sealed).

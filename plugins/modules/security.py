@@ -38,6 +38,15 @@ options:
       escrowed:
         description: See O(selfhost.appwrite.encryption_key#module:escrowed).
         type: str
+      pending:
+        description: See O(selfhost.appwrite.encryption_key#module:pending).
+        type: str
+        version_added: 1.1.0
+      candidates:
+        description: See O(selfhost.appwrite.encryption_key#module:candidates).
+        type: list
+        elements: str
+        version_added: 1.1.0
       seal:
         description: See O(selfhost.appwrite.encryption_key#module:seal).
         type: str

@@ -156,15 +156,19 @@ def test_public_default_is_not_worth_saving(controller, directory):
 
 
 def test_restored(controller, directory):
-    """Exactly the escrowed key comes back, also where nobody could say any more whether there is data."""
+    """Exactly the escrowed key comes back. Where nobody can say any more whether there is data, it is put back by hand."""
     assert controller.run().rc == 0
     key = read_env(directory)[KEY]
-    set_env(directory, _APP_DB_HOST="db.example.com")
     for lost in ("", f"{KEY}={PLACEHOLDER}\n"):
         without(directory, KEY, lost)
         play = controller.run()
         assert play.rc == 0, play.output
         assert play.result("Secure the .env")["key"]["state"] == "restored" and read_env(directory)[KEY] == key
+    assert controller.run().recap["changed"] == 0
+    set_env(directory, _APP_DB_HOST="db.example.com", **{KEY: None})
+    play = controller.run()
+    assert play.rc == 2 and "write the line of the right key into .env by hand, and it is kept" in message(play)
+    set_env(directory, **{KEY: key})
     assert controller.run().recap["changed"] == 0
 
 

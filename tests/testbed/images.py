@@ -66,8 +66,10 @@ def stand_in(release: str | None = None) -> str:
         # Appwrite's own image is Alpine, whose nc knows -z. Debian's busybox has one without, and its shell takes no other.
         _link(root, "nc", "/bin/nc.openbsd")
         _link(root, "sh", "/bin/dash")
+        _link(root, "php", f"/{next((root / 'usr/bin').glob('php[0-9]*')).relative_to(root)}")
 
-    return _image(f"appwrite-{release}", ["stand-in"], fill, ["busybox-static", "dash", "netcat-openbsd"], names, *settings)
+    packages = ["busybox-static", "dash", "netcat-openbsd", "php-cli"]
+    return _image(f"appwrite-{release}", ["stand-in"], fill, packages, names, *settings)
 
 
 def redis() -> str:

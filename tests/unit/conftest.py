@@ -12,14 +12,15 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _compose, _key
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Installation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Installation, Opening
 
 try:
     from ansible.module_utils.testing import patch_module_args
@@ -71,7 +72,7 @@ def key() -> Callable[[str], str]:
 
 @pytest.fixture
 def installation() -> Callable[..., Installation]:
-    """An installation that notes in C(asked) which of the dear questions were put to it."""
+    """An installation that notes in C(asked) which of the dear questions were put to it. C(opens): a key to how many sealed values it opens."""
 
     def make(
         values: Mapping[str, str] | None = None,
@@ -80,6 +81,7 @@ def installation() -> Callable[..., Installation]:
         keys: Mapping[str, tuple[str, ...]] | None = None,
         asked: list[str] | None = None,
         never_started: bool = False,
+        opens: Mapping[str, int] | AppwriteError | None = None,
         **more: Any,
     ) -> Installation:
         def answer(question: str, value: Any) -> Any:
@@ -87,8 +89,15 @@ def installation() -> Callable[..., Installation]:
                 asked.append(question)
             return value
 
+        def tried(candidates: Sequence[str]) -> Opening:
+            if isinstance(opens, AppwriteError):
+                raise opens
+            found = opens or {}
+            answer("opens", None)
+            return Opening(sum(found.values()), {key: found.get(key, 0) for key in candidates})
+
         evidence = Evidence(data, "the evidence is %s" % data, never_started)
-        return Installation(release, values or {}, lambda: answer("data", evidence), lambda: answer("keys", keys or {}), **more)
+        return Installation(release, values or {}, lambda: answer("data", evidence), lambda: answer("keys", keys or {}), tried, **more)
 
     return make
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import secrets
 import string
 from dataclasses import dataclass, field
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import Key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import Key, same_cipher
 
 ALPHABET = string.ascii_letters + string.digits
 """Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""
@@ -36,6 +36,23 @@ class Evidence:
     reason: str
     never_started: bool = False
     """not even the database has been created, so its own credentials are free too"""
+    remedy: str = "Let the database answer, starting nothing else, and run again"
+    """what to do where it is V(unknown)"""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What each of several keys opens of a sample of the sealed values."""
+
+    looked: int
+    """how many values there are in the sample"""
+    opened: Mapping[str, int]
+    """key to how many of them it opens"""
+
+    def proves(self, key: str) -> bool:
+        """Whether this key opens some, and no other one does. Without a key some may have been sealed meanwhile: that proves nothing against it."""
+        return self.opened[key] > 0 and not any(
+            count for other, count in self.opened.items() if other and not same_cipher(other, key))
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,8 @@ class Installation:
     holds_data: Callable[[], Evidence]
     container_keys: Callable[[], Mapping[str, tuple[str, ...]]]
     """encryption key to the services whose containers were created with it; the empty string where they have none"""
+    opens: Callable[[Sequence[str]], Opening]
+    """tries keys on a sample of what is stored; raises AppwriteError where that cannot be done"""
     published: Published | None = None
     exists: bool = True
     """whether there is a C(.env) at all"""

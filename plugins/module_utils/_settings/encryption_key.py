@@ -6,26 +6,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, Sequence
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
-    NAME, check, describe, in_force, is_public, told, weakness)
+    NAME, check, describe, in_force, is_public, public_keys, same_cipher, told, weakness)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Installation, Plan, Refusal, generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import (
+    Evidence, Installation, Opening, Plan, Refusal, generate)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "key": {"type": "raw", "no_log": True},
     "length": {"type": "int", "default": 64, "no_log": False},
     "placeholder": {"type": "str", "choices": ["replace_if_unused", "keep"], "default": "replace_if_unused"},
     "escrowed": {"type": "str", "no_log": True},
+    "pending": {"type": "str", "no_log": True},
+    "candidates": {"type": "list", "elements": "str", "no_log": True},
     "seal": {"type": "str", "no_log": True},
 }
 
 FORGERY = (
     "%s is the public default of Appwrite's installer: anyone who can reach the API can forge an administrator with it "
     "(appwrite/appwrite#13769)." % NAME)
-_REHEARSE = "ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=%s --check"
+_ROTATE = "ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=%s"
+_PASS = "pass it as `key` (appwrite_security_encryption_key of the role): it goes into the escrow, which keeps its older key as history"
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
 
@@ -43,6 +48,19 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     return planned
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A key that may open what is stored."""
+
+    key: str
+    name: str
+    way: str
+    """how it comes into force"""
+
+    def __str__(self) -> str:
+        return "%s (%s)" % (self.name, told(self.key)) if _is_own(self.key) else self.name
+
+
 def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     length = options["length"]
     if not 32 <= length <= 256:
@@ -58,85 +76,105 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
             "key: is not the one in the escrow (%s, there %s). Leave it out, or move the escrow file away if it belongs to "
             "another installation" % (told(given), told(escrowed)))
     if current and not is_public(current):
-        if escrowed not in (None, current):
-            raise _disagree(escrowed, ".env", current)
-        return _present(current, given)
+        return _present(installation, options, current)
     if escrowed is not None:
         check(escrowed, "escrowed")
-        return _restored(installation, current, escrowed)
+        return _restored(installation, options, current)
     if given is not None:
         check(given, "key")
     if current and options["placeholder"] == "keep":
         if given is not None:
             raise Refusal("key: placeholder=keep leaves the public default in force, so this key would not be used; drop one of the two")
         return Plan(warnings=[FORGERY], key=describe("placeholder_kept", current))
-    return _absent(installation, current, given, length)
+    return _absent(installation, options, current)
 
 
-def _restored(installation: Installation, current: str, escrowed: str) -> Plan:
-    """The escrow is the memory of this installation. Only containers that have sealed data with another key weigh more."""
-    carried = {key: services for key, services in installation.container_keys().items() if key and key != escrowed}
-    for key, services in carried.items():
-        public = is_public(key)
-        if (current or not public) and installation.holds_data().state != "no":
-            raise _disagree(escrowed, "the containers of this project (%s)" % ", ".join(services), key)
-    return _set("restored", escrowed)
-
-
-def _disagree(escrowed: str, where: str, key: str) -> Refusal:
-    return Refusal(
-        "%s: the escrow (%s) and %s (%s) disagree, and nothing was changed. Data opens with the key that sealed it and no other. "
-        "If the escrow is right, remove the line from .env%s and run again: the escrowed key is put back. If the other one is right, "
-        "pass it as `key` (appwrite_security_encryption_key of the role): it goes into the escrow, which keeps its older key as history"
-        % (NAME, told(escrowed), where, told(key), "" if where == ".env" else " and the containers (docker compose down, never with -v)"))
-
-
-def _present(current: str, given: str | None) -> Plan:
-    if given is not None and given != current:
+def _present(installation: Installation, options: Mapping[str, Any], current: str) -> Plan:
+    given, escrowed = options["key"], options["escrowed"]
+    if current == options["pending"]:
         raise Refusal(
-            "key: %s is already set (%s) and is not the key that was passed (%s). A changed key makes every "
-            "stored password, OAuth secret and API key unreadable, so it stays. Pass the key that is there or none"
-            % (NAME, told(current), told(given)))
+            "%s: a rotation of the key is ending: .env has the new key already, and the escrow still has it as pending. Nothing was changed; run %s"
+            % (NAME, _ROTATE % installation.directory))
+    if escrowed not in (None, current):
+        either = ("If the escrow is right, remove the line from .env and run again: the escrowed key is put back. If the other one is right, " + _PASS)
+        raise Refusal(
+            "%s: the escrow (%s) and .env (%s) disagree, and nothing was changed. Data opens with the key that sealed it and no other. %s"
+            % (NAME, told(escrowed), told(current),
+               "Both open the same, since AES takes their first 16 bytes; the rest is for signatures. " + either if same_cipher(escrowed, current)
+               else _which_opens(installation, options, "Nothing is stored yet that tells which is right. " + either)))
+    if given not in (None, current):
+        raise Refusal(
+            "key: %s is already set (%s) and is not the key that was passed (%s). With a changed key every stored password, OAuth secret and API key "
+            "that the old one sealed is unreadable, so it stays. %s" % (
+                NAME, told(current), told(given), _which_opens(installation, options, "Pass the key that is there or none")))
     return Plan(key=describe("kept", current))
 
 
-def _absent(installation: Installation, current: str, given: str | None, length: int) -> Plan:
+def _restored(installation: Installation, options: Mapping[str, Any], current: str) -> Plan:
+    """The escrow is the memory of this installation, but it may be that of another one, or of another time."""
+    escrowed = options["escrowed"]
+    carried = {key: services for key, services in installation.container_keys().items() if key and not same_cipher(key, escrowed)}
+    proved = _proves(installation, options, escrowed)
+    warnings = []
+    for key, services in carried.items():
+        where = "the containers of this project (%s)" % ", ".join(services)
+        if not proved and (current or not is_public(key)):
+            raise Refusal(
+                "%s: the escrow (%s) and %s (%s) disagree, and nothing was changed. %s"
+                % (NAME, told(escrowed), where, told(key), _which_opens(
+                    installation, options, "Nothing is stored yet that tells which is right. If the escrow is right, remove the containers "
+                    "(docker compose down, never with -v) and run again: the escrowed key is put back. If the containers are right, move the escrow file "
+                    "away and run again: their key is recovered, and goes into a new escrow")))
+        if proved and installation.holds_data().state == "yes":
+            warnings.append("%s run with another key (%s), which does not open what is stored as the escrowed one does" % (where, told(key)))
+    return _set("restored", escrowed, warnings)
+
+
+def _absent(installation: Installation, options: Mapping[str, Any], current: str) -> Plan:
+    given = options["key"]
     carried = dict(installation.container_keys())
     unkeyed = carried.pop("", ())
     real = {key: services for key, services in carried.items() if not is_public(key)}
     if not real and not current and carried and installation.holds_data().state != "no":
         real = carried
-    if len(real) > 1 and given in real:
-        return _set("placeholder_replaced" if current else "supplied", given)
-    if len(real) > 1:
+    if len(real) > 1 and given is None:
         raise Refusal(
-            "%s is absent from .env and the containers of this project disagree about it: %s. Find out which key opened the data, "
-            "recreate the others or remove them, or pass that key as `key`"
-            % (NAME, "; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(real.items()))))
-    if real:
-        return _from_containers(installation, current, given, *real.popitem())
+            "%s is absent from .env and the containers of this project disagree about it: %s. %s"
+            % (NAME, "; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(real.items())),
+               _which_opens(installation, options, "Recreate the containers with the wrong one or remove them, or pass the right one as `key`")))
+    if len(real) == 1 and given in (None, *real):
+        return _recovered(installation, options, current, *real.popitem())
+    if given is not None:
+        if not _proves(installation, options, given):
+            _check_rivals(installation, given, current, real)
+        return _set("placeholder_replaced" if current else "supplied", given,
+                    [UNKEYED] if unkeyed and not real and installation.holds_data().state != "no" else [])
     evidence = installation.holds_data()
     if evidence.state == "no":
-        state = "placeholder_replaced" if current else "generated" if given is None else "supplied"
-        return _set(state, generate(length) if given is None else given)
+        return _set("placeholder_replaced" if current else "generated", generate(options["length"]))
     if current:
-        return _placeholder_in_use(installation, current, given, evidence)
-    if given is not None:
-        return _set("supplied", given, [UNKEYED] if unkeyed else [])
+        return _placeholder_in_use(installation, current, evidence)
     raise Refusal(
         "%s is absent, and %s. A new key would make everything stored under the old one unreadable. %s"
         % (NAME, evidence.reason,
            "Pass the old key as `key`: look in backups of .env (.env.*.backup), in your password store, on a replica"
-           if evidence.state == "yes" else "Let the database answer, starting nothing else, and run again, or pass the old key as `key`"))
+           if evidence.state == "yes" else evidence.remedy))
 
 
-def _from_containers(installation: Installation, current: str, given: str | None, key: str, services: tuple[str, ...]) -> Plan:
-    if given is not None and given != key and installation.holds_data().state != "no":
+def _check_rivals(installation: Installation, given: str, current: str, real: Mapping[str, tuple[str, ...]]) -> None:
+    """Where a console account exists but nothing that would tell, a key that runs weighs more than one that is passed."""
+    if real and given not in real:
         raise Refusal(
-            "key: the containers of this project (%s) run with another key (%s) and not with the one passed "
-            "(%s). Pass that key or none" % (", ".join(services), told(key), told(given)))
-    if given is not None and given != key:
-        return _set("placeholder_replaced" if current else "supplied", given)
+            "key: the containers of this project run with another key (%s) and not with the one passed (%s). Pass that key or none"
+            % ("; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(real.items())), told(given)))
+    if current and not real:
+        raise Refusal(
+            "key: %s is the public default and in use: %s. Another key would make that data unreadable. Leave `key` out"
+            % (NAME, installation.holds_data().reason))
+
+
+def _recovered(installation: Installation, options: Mapping[str, Any], current: str, key: str, services: tuple[str, ...]) -> Plan:
+    _proves(installation, options, key)
     warnings = [
         "%s was %s in .env and has been recovered from the containers of this project (%s)"
         % (NAME, "the public default" if current else "absent", ", ".join(services))]
@@ -145,19 +183,112 @@ def _from_containers(installation: Installation, current: str, given: str | None
     return _set("recovered", key, warnings)
 
 
-def _placeholder_in_use(installation: Installation, current: str, given: str | None, evidence: Evidence) -> Plan:
-    reason = evidence.reason
+def _placeholder_in_use(installation: Installation, current: str, evidence: Evidence) -> Plan:
     if evidence.state == "unknown":
         raise Refusal(
             "%s is the public default, and %s. It is replaced only where the installation provably holds no data. "
-            "Let the database answer and run again, or keep it with placeholder=keep" % (NAME, reason))
-    if given is not None:
-        raise Refusal(
-            "key: %s is the public default and in use: %s. Another key would make that data unreadable. Leave `key` out" % (NAME, reason))
+            "%s, or keep it with placeholder=keep" % (NAME, evidence.reason, evidence.remedy))
     return Plan(
         warnings=["%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, rehearse first: %s" % (
-            FORGERY, reason, _REHEARSE % installation.directory)],
+            FORGERY, evidence.reason, _ROTATE % installation.directory + " --check")],
         key=describe("placeholder_kept", current))
+
+
+def _proves(installation: Installation, options: Mapping[str, Any], key: str) -> bool:
+    """Whether a key may be put in force: what is stored opens with it, or there is nothing stored. False where nothing is sealed that could prove it.
+
+    Raises Refusal where the key does not open what is stored, or that cannot be found out.
+    """
+    evidence = installation.holds_data()
+    if evidence.state == "no":
+        return True
+    candidates = _candidates(installation, options)
+    wanted = next(each for each in candidates if same_cipher(each.key, key))
+    option = "key" if key == options["key"] else NAME
+    if evidence.state == "unknown":
+        raise Refusal(
+            "%s: %s is put in force only after it has opened some of what is stored, and %s. Nothing was changed. %s"
+            % (option, wanted, evidence.reason, evidence.remedy))
+    try:
+        opening = installation.opens([each.key for each in candidates])
+    except AppwriteError as error:
+        raise Refusal("%s: %s is put in force only after it has opened some of what is stored. Nothing was changed: %s" % (option, wanted, error)) from None
+    if opening.looked and not opening.proves(wanted.key):
+        raise Refusal(
+            "%s: %s does not open %s, and nothing was changed. %s"
+            % (option, wanted, "all of what is stored" if opening.opened[wanted.key] else "what is stored",
+               _told_openers(installation, options, candidates, opening)))
+    return opening.looked > 0
+
+
+def _which_opens(installation: Installation, options: Mapping[str, Any], undecided: str) -> str:
+    """What to do where keys disagree, by what each of them opens; C(undecided) where nothing is stored that tells."""
+    evidence = installation.holds_data()
+    if evidence.state == "no":
+        return undecided
+    if evidence.state == "unknown":
+        return "Which of them opens what is stored cannot be tried: %s. %s" % (evidence.reason, evidence.remedy)
+    candidates = _candidates(installation, options)
+    try:
+        opening = installation.opens([each.key for each in candidates])
+    except AppwriteError as error:
+        return "Which of them opens what is stored cannot be tried: %s" % error
+    return _told_openers(installation, options, candidates, opening) if opening.looked else undecided
+
+
+def _told_openers(installation: Installation, options: Mapping[str, Any], candidates: Sequence[_Candidate], opening: Opening) -> str:
+    looked = "Of %d values looked at, " % opening.looked
+    openers = [each for each in candidates if opening.opened[each.key]]
+    told_each = " and ".join("%s opens %d" % (each, opening.opened[each.key]) for each in openers)
+    if len(openers) == 1:
+        return looked + told_each + ": " + openers[0].way
+    if openers:
+        return looked + (
+            "%s. If a rotation of the key is unfinished, run %s. If none is, write the line of the key that is to stay into .env by hand%s; what another one "
+            "has sealed is closed to it" % (told_each, _ROTATE % installation.directory, " and " + _PASS if options["escrowed"] else ""))
+    return looked + (
+        "none opens with any key that is known here: %s. Look for the right one in backups of .env (.env.*), in your password store, on a replica; then "
+        "%spass it as `key` (appwrite_security_encryption_key of the role)" % (
+            ", ".join(str(each) for each in candidates if each.key), _out_of_the_way(installation, dict(options, key=None))))
+
+
+def _candidates(installation: Installation, options: Mapping[str, Any]) -> list[_Candidate]:
+    """Every key that is known here, of those that open the same the first."""
+    current, given, escrowed = in_force(installation.values), options["key"], options["escrowed"]
+    carried = installation.container_keys()
+    first, rotate = _out_of_the_way(installation, options), _ROTATE % installation.directory
+    known = [
+        (escrowed, "the escrowed key", "remove the line from .env and run again: it is put back"),
+        (current if _is_own(current) else None, "the key in .env", _PASS if escrowed else "leave `key` out, and it stays"),
+        (given, "the key that was passed", "remove the line from .env and run again: it is set"),
+        (options["pending"], "the pending key of the escrow", "a rotation of the key is unfinished, run " + rotate)]
+    known += [
+        (key, "the key of the containers (%s)" % ", ".join(services),
+         first + ("run again: it is recovered from there" if len(list(filter(_is_own, carried))) == 1 else "pass it as `key`"))
+        for key, services in sorted(carried.items()) if _is_own(key)]
+    known += [
+        (key, "an older key of the escrow", "write its line into .env by hand (ansible-vault view shows it), and " + _PASS)
+        for key in options["candidates"] or []]
+    known += [
+        (key, "the public default", first + "put it into .env by hand if it is not there, and run again: it is kept until a rotation replaces it: " + rotate)
+        for key in public_keys()]
+    known += [(key, "no key at all", "it was stored while there was none, and is closed to every key") for key in carried if not key]
+    found: list[_Candidate] = []
+    for key, name, way in known:
+        if key is not None and not any(same_cipher(key, each.key) for each in found):
+            found.append(_Candidate(key, name, way))
+    return found
+
+
+def _out_of_the_way(installation: Installation, options: Mapping[str, Any]) -> str:
+    """What to do first so that another key than these comes into force."""
+    steps = {"remove the line from .env": _is_own(in_force(installation.values)), "move the escrow file away": options["escrowed"],
+             "leave `key` out": options["key"]}
+    return "".join(step + ", then " for step, needed in steps.items() if needed)
+
+
+def _is_own(key: str) -> bool:
+    return bool(key) and not is_public(key)
 
 
 def _set(state: str, key: str, warnings: list[str] | None = None) -> Plan:

@@ -16,6 +16,8 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import Prediction, printed_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose, ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening
 
 KEY = _variables.KEY
 OLD = "2026-11-24T03:00:00.123456789Z"
@@ -147,6 +149,7 @@ class Engine:
     def __init__(self, monkeypatch):
         self.now, self.then, self.calls, self.said, self.log = [], None, [], "", "it broke"
         self.printed, self.evidence, self.volumes = "- _APP_ENV=production\n", "", set()
+        self.opens: Any = {}
         real = {name: getattr(Compose, name) for name in ("config", "version")}
         for name, answer in {
             "config": lambda compose, *rest: self._once(real["config"], compose, *rest),
@@ -162,6 +165,12 @@ class Engine:
         }.items():
             monkeypatch.setattr(Compose, name, answer)
         monkeypatch.setattr(_apply, "_POLL", 0)
+        monkeypatch.setattr(_apply, "opening", self._opening)
+
+    def _opening(self, _instance, keys):
+        if isinstance(self.opens, Exception):
+            raise self.opens
+        return Opening(sum(self.opens.values()), {key: self.opens.get(key, 0) for key in keys})
 
     def _once(self, ask, compose, *candidate):
         question = (ask, (Path(compose.directory) / ".env").read_bytes(), candidate)
@@ -170,11 +179,11 @@ class Engine:
         return READ[question]
 
 
-def _up(compose, engine, timeout, pull):
-    engine.calls.append("up")
+def _up(compose, engine, timeout, pull, alone=None):
+    engine.calls.append("up %s" % alone if alone else "up")
     if isinstance(engine.then, Exception):
         raise engine.then
-    engine.now = engine.then
+    engine.now = [one for one in engine.then if one.service == alone] if alone else engine.then
     return compose.mask(engine.said)
 
 
@@ -365,6 +374,126 @@ def test_another_tail_opens_the_same_data(run_module, engine, project):
     assert run_module("apply", check=True)["recreated"] == ["appwrite"]
 
 
+OTHER = "another-unreal-key-0123456789"
+USERS = "console accounts: users\n"
+
+
+def rekeyed(engine, project, key=OTHER):
+    """Another key in the file than the one that runs."""
+    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}={key}\n")
+    engine.now[:2] = [replace(one, config_hash="other") for one in engine.now[:2]]
+    engine.then = [replace(one, environment={**one.environment, KEY: key}) for one in engine.then[:2]] + engine.now[2:]
+    engine.evidence = USERS
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_another_key_that_opens_what_is_stored(run_module, engine, project, check):
+    rekeyed(engine, project)
+    engine.opens = {OTHER: 7}
+    result = run_module("apply", check=check)
+    assert result.get("msg") is None and "appwrite" in result["recreated"]
+    assert "and opens what is stored, which the other one does not" in result["warnings"][0]
+
+
+@pytest.mark.parametrize(("opens", "words"), [
+    ({SECRET: 7}, "whose data the running key opens. A recreate would make that data unreadable. Put the running key back"),
+    ({SECRET: 6, OTHER: 1}, "whose data the running key opens"),
+    ({"not-a-real-key-of-nobody": 7}, "Of 7 values looked at, it opens none, and no other key that is known here does. Put the right key into .env"),
+    ({"your-secret-key": 7}, "Of 7 values looked at, the public default opens 7. Put the right key into .env"),
+    (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
+], ids=["running", "both", "neither", "public", "cannot be opened"])
+def test_another_key_that_does_not_open_what_is_stored(run_module, engine, project, opens, words):
+    rekeyed(engine, project)
+    engine.opens = opens
+    result = run_module("apply")
+    assert result.get("failed") and words in result["msg"] and engine.calls == []
+
+
+def test_another_key_where_nothing_can_be_asked(run_module, engine, project):
+    rekeyed(engine, project)
+    engine.now.pop()
+    engine.volumes = {"appwrite_mariadb"}
+    engine.evidence = ""
+    engine.now.append(container("mariadb", environment={"MYSQL_PASSWORD": ""}, status="exited"))
+    result = run_module("apply")
+    assert result.get("failed") and "start it (docker compose up -d mariadb). A recreate could make that data unreadable. Let the database" in result["msg"]
+    assert engine.calls == []
+
+
+def gone(engine, database="running"):
+    """After all containers but the database's were removed."""
+    engine.evidence = USERS
+    engine.now = [replace(engine.now[2], status=database)]
+    engine.then[2] = replace(engine.now[0], status="running", started_at=OLD if database == "running" else "2026-11-24T04:00:00Z")
+
+
+@pytest.mark.parametrize("opens", [{SECRET: 7}, {}], ids=["opens", "nothing sealed"])
+@pytest.mark.parametrize(("database", "first"), [("running", []), ("exited", ["up mariadb"])])
+def test_start_with_a_key_that_no_container_has(run_module, engine, opens, database, first):
+    gone(engine, database)
+    engine.opens = opens
+    predicted = run_module("apply", check=True)
+    assert predicted["changed"] and engine.calls == []
+    assert any("mariadb is started first" in warning for warning in predicted["warnings"]) == bool(first)
+    result = run_module("apply")
+    assert result.get("msg") is None and engine.calls == [*first, "up"]
+    assert result["started"] == ["appwrite", "appwrite-worker-certificates", *(["mariadb"] * bool(first))]
+
+
+@pytest.mark.parametrize(("opens", "words"), [
+    ({"not-a-real-key-of-nobody": 7}, "is in no container of this project, and a console account exists in the database of project appwrite. "
+     "Of 7 values looked at, it opens none, and no other key that is known here does"),
+    ({SECRET: 5, "your-secret-key": 2}, "opens 5 and the public default opens 2"),
+    (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
+], ids=["none", "several", "cannot be opened"])
+@pytest.mark.parametrize("database", ["running", "exited"])
+def test_start_with_a_key_that_opens_nothing(run_module, engine, opens, words, database):
+    gone(engine, database)
+    engine.opens = opens
+    result = run_module("apply")
+    assert result.get("failed") and words in result["msg"] and "up" not in engine.calls
+    assert ("the service mariadb was started for that and is left running" in result["msg"]) == (database == "exited") == bool(engine.calls)
+
+
+def test_start_where_the_database_does_not_come_up(run_module, engine):
+    gone(engine, "exited")
+    engine.then = [replace(engine.then[2], status="exited", exit_code=1)]
+    result = run_module("apply")
+    assert result["msg"].startswith("the service mariadb exited with code 1") and engine.calls == ["up mariadb"]
+
+
+@pytest.mark.parametrize("health", [None, "healthy"])
+def test_start_where_the_database_does_not_answer(run_module, engine, health):
+    gone(engine, "exited")
+    engine.evidence = ""
+    engine.then[2] = replace(engine.then[2], health=health)
+    result = run_module("apply", timeout=1)
+    assert "only after it has opened some of what is stored, and the database of service mariadb gave no clear answer" in result["msg"]
+    assert "Nothing with a key was started; the service mariadb was started" in result["msg"] and engine.calls == ["up mariadb"]
+
+
+def test_start_where_the_database_is_elsewhere(run_module, engine, project):
+    (project / ".env").write_text((project / ".env").read_text() + "_APP_DB_HOST=db.example.com\n")
+    gone(engine)
+    result = run_module("apply")
+    assert "db.example.com is no database service" in result["msg"] and "start by hand if it is the right key (docker compose up -d)" in result["msg"]
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize("key", [SECRET, SECRET[:16] + "-and-another-tail"])
+def test_start_with_a_key_that_a_container_has(run_module, engine, key):
+    """Nothing is asked, as in a run that changes nothing."""
+    engine.opens = AssertionError("asked")
+    engine.now = [replace(engine.now[1], environment={**engine.now[1].environment, KEY: key}), engine.now[2]]
+    assert run_module("apply", check=True)["started"] == ["appwrite"]
+
+
+def test_start_where_there_is_no_data(run_module, engine):
+    engine.opens = AssertionError("asked")
+    engine.now = []
+    assert run_module("apply").get("msg") is None and engine.calls == ["up"]
+
+
 # --- back ---
 
 
@@ -418,6 +547,46 @@ def test_rollback_that_cannot_be_applied(run_module, engine, project, monkeypatc
     assert "old.bak was put back" in message and f"containers {'have' if known else 'may have'} run" in message
     assert "could not be applied" in message and "no way" in message
     assert (project / ".env").read_text() == f"_APP_ENV=development\n{KEY}={SECRET}\n"
+
+
+BACK = {
+    "the old key opens": (USERS, {OTHER: 7}, OTHER, None),
+    "the new key opens": (USERS, {SECRET: 7}, SECRET, "the key in .env opens what is stored, and that of the backup does not open all of it"),
+    "both": (USERS, {SECRET: 1, OTHER: 6}, SECRET, "that of the backup does not open all of it"),
+    "nothing sealed": (USERS, {}, SECRET, "containers have run with the new key"),
+    "nobody has signed up": ("console accounts: empty\n", {OTHER: 7}, SECRET, "containers have run with the new key"),
+    "no answer": ("", {OTHER: 7}, SECRET, "containers have run with the new key"),
+}
+
+
+@pytest.mark.parametrize(("evidence", "opens", "key", "words"), BACK.values(), ids=BACK)
+def test_rollback_of_another_key(run_module, engine, project, evidence, opens, key, words):
+    (project / "old.bak").write_text("".join(f"{name}={value}\n" for name, value in {**ENVIRONMENT, KEY: OTHER}.items()))
+    engine.evidence, engine.opens = evidence, opens
+    engine.then = [replace(one, environment={**one.environment, KEY: key}) if KEY in one.environment else one for one in engine.now]
+    engine.now = [replace(one, config_hash="other") if KEY in one.environment and key == OTHER else one for one in engine.now]
+    result = run_module("apply", rollback_file=str(project / "old.bak"))
+    assert result.get("msg") is None and f"{KEY}={key}\n" in (project / ".env").read_text()
+    assert words is None or any(words in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize(("opens", "words"), [
+    ({"not-a-real-key-of-nobody": 7}, "rollback_file: neither its key"), (AppwriteError("install it"), "rollback_file: its key")])
+def test_rollback_where_no_key_may_be_in_force(run_module, engine, project, opens, words):
+    before = (project / ".env").read_bytes()
+    (project / "old.bak").write_text(f"{KEY}={OTHER}\n")
+    engine.evidence, engine.opens = USERS, opens
+    result = run_module("apply", rollback_file=str(project / "old.bak"))
+    assert result["msg"].startswith(words) and (project / ".env").read_bytes() == before and engine.calls == []
+
+
+def test_rollback_to_a_key_where_nothing_can_be_asked(run_module, engine, project):
+    """The file has none, and no container has the backup's."""
+    (project / ".env").write_text("_APP_ENV=production\n")
+    (project / "old.bak").write_text(f"{KEY}={OTHER}\n")
+    message = run_module("apply", rollback_file=str(project / "old.bak"))["msg"]
+    assert message.startswith("rollback_file: its key") and "only after it has opened some" in message and "gave no clear answer" in message
+    assert (project / ".env").read_text() == "_APP_ENV=production\n"
 
 
 def test_rollback_in_check_mode(run_module, engine, project):

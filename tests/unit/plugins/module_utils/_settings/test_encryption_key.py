@@ -33,7 +33,8 @@ def quick(monkeypatch):
 
 
 def plan(installation, **options):
-    return setting.plan(installation, {"key": None, "length": 64, "placeholder": "replace_if_unused", "escrowed": None, "seal": None, **options})
+    return setting.plan(installation, {
+        "key": None, "length": 64, "placeholder": "replace_if_unused", "escrowed": None, "pending": None, "candidates": None, "seal": None, **options})
 
 
 def refused(installation, **options):
@@ -134,7 +135,7 @@ def test_zero_is_what_appwrite_reads_as_unset(installation):
 
 
 @pytest.mark.parametrize("text", ABSENT.values(), ids=ABSENT)
-@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+@pytest.mark.parametrize("data", ["yes", "no"])
 def test_supplied_for_an_absent_one_is_used_as_it_is(installation, key, text, data):
     planned = plan(installation(parse(text).values, data=data), key=key())
     assert (planned.changes, planned.key.state) == ({NAME: key()}, "supplied")
@@ -206,9 +207,8 @@ def test_placeholder_in_use_and_a_key_is_refused(installation, key):
     assert message.startswith("key: ") and "the evidence is yes" in message and key() not in message
 
 
-@pytest.mark.parametrize("given", [False, True])
-def test_placeholder_and_nobody_knows_is_refused(installation, key, given):
-    message = refused(installation({NAME: PUBLIC}, data="unknown"), key=key() if given else None)
+def test_placeholder_and_nobody_knows_is_refused(installation):
+    message = refused(installation({NAME: PUBLIC}, data="unknown"))
     assert "the evidence is unknown" in message and "Let the database answer" in message and "placeholder=keep" in message
 
 
@@ -219,10 +219,10 @@ def test_placeholder_and_nobody_knows_is_refused(installation, key, given):
 @pytest.mark.parametrize("text", ABSENT.values(), ids=ABSENT)
 def test_absent_with_data_is_refused(installation, data, remedy, text):
     message = refused(installation(parse(text).values, data=data))
-    assert NAME in message and f"the evidence is {data}" in message and remedy in message and "`key`" in message
+    assert NAME in message and f"the evidence is {data}" in message and remedy in message
 
 
-@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+@pytest.mark.parametrize("data", ["yes", "no"])
 @pytest.mark.parametrize("values", [{}, {NAME: ""}, {NAME: PUBLIC}])
 def test_recovered_from_containers(installation, key, data, values):
     planned = plan(installation(values, data=data, keys={key(): ("appwrite", "realtime")}))
@@ -231,7 +231,7 @@ def test_recovered_from_containers(installation, key, data, values):
     assert key() not in "".join(planned.warnings)
 
 
-@pytest.mark.parametrize(("data", "state"), [("yes", "recovered"), ("unknown", "recovered"), ("no", "generated")])
+@pytest.mark.parametrize(("data", "state"), [("yes", "recovered"), ("no", "generated")])
 def test_a_public_default_is_recovered_only_where_data_may_hang_on_it(installation, data, state):
     planned = plan(installation(data=data, keys={PUBLIC: ("appwrite",)}))
     assert planned.key.state == state
@@ -246,7 +246,7 @@ def test_the_key_that_containers_have_may_be_passed(installation, key):
 @pytest.mark.parametrize("data", ["yes", "unknown"])
 def test_another_key_than_containers_have_is_refused(installation, key, data):
     message = refused(installation(data=data, keys={key(): ("appwrite",)}), key=key("b"))
-    assert message.startswith("key: ") and "appwrite" in message
+    assert message.startswith("key: ") and ("appwrite" in message if data == "yes" else "the evidence is unknown" in message)
     assert key() not in message and key("b") not in message
 
 
@@ -277,7 +277,7 @@ ESCROWED = "not-a-real-escrowed-key-0123456789"
 
 
 @pytest.mark.parametrize("values", [{}, {NAME: ""}, {NAME: "0"}, {NAME: PUBLIC}])
-@pytest.mark.parametrize("data", ["yes", "no", "unknown"])
+@pytest.mark.parametrize("data", ["yes", "no"])
 @pytest.mark.parametrize("keys", [{}, {ESCROWED: ("appwrite",)}, {"": ("appwrite",)}])
 def test_escrowed_key_is_put_back(installation, values, data, keys):
     planned = plan(installation(values, data=data, keys=keys), escrowed=ESCROWED)
@@ -296,10 +296,9 @@ def test_escrow_and_file_disagree(installation):
 
 
 @pytest.mark.parametrize("values", [{}, {NAME: PUBLIC}])
-@pytest.mark.parametrize("data", ["yes", "unknown"])
-def test_escrow_and_containers_disagree(installation, values, data):
-    """Where containers have sealed data with another key, it is not for a program to say which of them opens it."""
-    said = refused(installation(values, data=data, keys={"not-a-real-key-of-containers": ("appwrite",)}), escrowed=ESCROWED)
+def test_escrow_and_containers_disagree(installation, values):
+    """Where nothing sealed is stored, it is not for a program to say which of them is right."""
+    said = refused(installation(values, data="yes", keys={"not-a-real-key-of-containers": ("appwrite",)}), escrowed=ESCROWED)
     assert "the containers of this project (appwrite)" in said and "never with -v" in said
 
 
@@ -314,6 +313,176 @@ def test_installation_that_runs_on_the_placeholder(installation):
 
 def test_another_key_than_the_escrowed_is_refused(installation):
     assert refused(installation(), escrowed=ESCROWED, key="not-a-real-key-of-the-user").startswith("key: is not the one in the escrow")
+
+
+# --- a key meets data only after it has opened some of it ---
+
+ONE, TWO, OLDER = ("%s-is-not-a-real-key-0123456789" % name for name in ("one", "two", "older"))
+PUT = {
+    "restored": ({}, {"escrowed": ONE}, {}),
+    "restored over the placeholder": ({NAME: PUBLIC}, {"escrowed": ONE}, {}),
+    "supplied": ({}, {"key": ONE}, {}),
+    "saved just now": ({}, {"key": ONE, "escrowed": ONE}, {}),
+    "supplied over the placeholder": ({NAME: PUBLIC}, {"key": ONE}, {}),
+    "recovered": ({}, {}, {ONE: ("appwrite",)}),
+    "recovered over the placeholder": ({NAME: PUBLIC}, {}, {ONE: ("appwrite",)}),
+    "passed and in containers": ({}, {"key": ONE}, {ONE: ("appwrite",)}),
+    "passed and in some containers": ({}, {"key": ONE}, {ONE: ("appwrite",), OLDER: ("realtime",)}),
+}
+put = pytest.mark.parametrize(("values", "options", "keys"), PUT.values(), ids=PUT)
+
+
+@put
+def test_key_that_opens(installation, values, options, keys):
+    planned = plan(installation(values, data="yes", keys=keys, opens={ONE: 7}), candidates=[TWO], **options)
+    assert planned.changes == {NAME: ONE}
+
+
+@put
+def test_key_that_opens_nothing(installation, values, options, keys):
+    """The message names the one that does."""
+    said = refused(installation(values, data="yes", keys=keys, opens={TWO: 7}), candidates=[OLDER, TWO], **options)
+    assert "does not open what is stored, and nothing was changed. Of 7 values looked at, " in said
+    assert f"an older key of the escrow (fingerprint {_key.fingerprint(TWO)}) opens 7: " in said
+    assert ONE not in said and TWO not in said and OLDER not in said
+
+
+@put
+def test_key_where_no_key_opens(installation, values, options, keys):
+    said = refused(installation(values, data="yes", keys=keys, opens={"not-a-real-key-of-nobody": 7}), **options)
+    assert "Of 7 values looked at, none opens with any key that is known here" in said and "Look for the right one in backups of .env" in said
+    assert ("move the escrow file away" in said) == ("escrowed" in options)
+
+
+@put
+def test_key_that_opens_a_part(installation, values, options, keys):
+    """What another one opens would be closed."""
+    said = refused(installation(values, data="yes", keys=keys, opens={ONE: 5, TWO: 2}, directory="/opt/appwrite"), candidates=[TWO], **options)
+    assert "does not open all of what is stored" in said and "opens 5 and an older key of the escrow" in said
+    assert "run ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=/opt/appwrite" in said
+
+
+@put
+def test_key_where_nothing_can_be_asked(installation, values, options, keys):
+    asked = []
+    said = refused(installation(values, data="unknown", keys=keys, asked=asked), **options)
+    assert "is put in force only after it has opened some of what is stored, and the evidence is unknown. Nothing was changed. Let the database" in said
+    assert "opens" not in asked
+
+
+@put
+def test_key_where_nothing_can_be_opened(installation, values, options, keys):
+    said = refused(installation(values, data="yes", keys=keys, opens=AppwriteError("install python3-cryptography")), **options)
+    assert "is put in force only after it has opened some of what is stored. Nothing was changed: install python3-cryptography" in said
+
+
+@put
+def test_key_where_nobody_has_signed_up(installation, values, options, keys):
+    asked = []
+    assert plan(installation(values, keys=keys, opens={TWO: 7}, asked=asked), **options).changes == {NAME: ONE}
+    assert "opens" not in asked
+
+
+@pytest.mark.parametrize("options", [{"escrowed": ONE}, {"key": ONE}])
+def test_key_that_opens_what_the_containers_do_not(installation, options):
+    planned = plan(installation({}, data="yes", keys={TWO: ("appwrite",)}, opens={ONE: 7}), **options)
+    assert planned.changes == {NAME: ONE}
+    assert not planned.warnings or "run with another key" in planned.warnings[0]
+
+
+def test_keys_that_open_the_same(installation):
+    """AES takes the first 16 bytes: such a key is no other one."""
+    tail = ONE[:16] + "-and-another-tail"
+    planned = plan(installation({}, data="yes", keys={tail: ("appwrite",)}, opens={ONE: 7, tail: 7}), escrowed=ONE)
+    assert planned.changes == {NAME: ONE} and not planned.warnings
+
+
+WAYS = {
+    "containers": (
+        {"keys": {TWO: ("appwrite",)}}, {"escrowed": ONE}, "the key of the containers (appwrite)", "move the escrow file away, then run again: it is"),
+    "containers, passed": ({"keys": {TWO: ("appwrite",)}}, {"key": ONE}, "the key of the containers (appwrite)", "leave `key` out, then run again: it is"),
+    "some containers": ({"keys": {TWO: ("a",), OLDER: ("b",)}}, {"key": ONE}, "the key of the containers (a)", "leave `key` out, then pass it as `key`"),
+    "pending": ({}, {"escrowed": ONE, "pending": TWO}, "the pending key of the escrow", "a rotation of the key is unfinished, run ansible-playbook"),
+    "older": ({}, {"escrowed": ONE, "candidates": [TWO]}, "an older key of the escrow", "write its line into .env by hand (ansible-vault view shows it)"),
+}
+
+
+@pytest.mark.parametrize(("known", "options", "name", "way"), WAYS.values(), ids=WAYS)
+def test_the_way_to_the_key_that_opens(installation, known, options, name, way):
+    said = refused(installation({}, data="yes", opens={TWO: 7}, **known), **options)
+    assert f"{name} (fingerprint {_key.fingerprint(TWO)}) opens 7: {way}" in said
+
+
+@pytest.mark.parametrize("values", [{}, {NAME: PUBLIC}])
+def test_the_way_to_the_public_default(installation, values):
+    said = refused(installation(values, data="yes", opens={PUBLIC: 7}), escrowed=ONE)
+    assert "the public default opens 7: move the escrow file away, then put it into .env by hand if it is not there, and run again" in said
+
+
+def test_what_was_stored_without_a_key(installation):
+    """It proves nothing against a key that opens the rest."""
+    keys = {"": ("appwrite",)}
+    planned = plan(installation(data="yes", keys=keys, opens={"": 2, ONE: 5}), key=ONE)
+    assert planned.changes == {NAME: ONE} and planned.warnings == [setting.UNKEYED]
+    said = refused(installation(data="yes", keys=keys, opens={"": 2}), key=ONE)
+    assert "no key at all opens 2: it was stored while there was none" in said
+
+
+OPENS = {
+    "the escrow's": ({ONE: 7}, "the escrowed key (fingerprint {one}) opens 7: remove the line from .env and run again: it is put back"),
+    "the file's": ({TWO: 7}, "the key in .env (fingerprint {two}) opens 7: pass it as `key` (appwrite_security_encryption_key of the role)"),
+    "an older one": ({OLDER: 7}, "an older key of the escrow (fingerprint {older}) opens 7: write its line into .env by hand"),
+    "both": ({ONE: 3, TWO: 4}, "the escrowed key (fingerprint {one}) opens 3 and the key in .env (fingerprint {two}) opens 4. If a rotation of the key is"),
+    "none": ({"not-a-real-key-of-nobody": 7}, "then remove the line from .env, then move the escrow file away, then pass it as `key`"),
+    "nothing sealed": ({}, "Nothing is stored yet that tells which is right. If the escrow is right, remove the line"),
+    "cannot be opened": (AppwriteError("install it"), "Which of them opens what is stored cannot be tried: install it"),
+}
+
+
+@pytest.mark.parametrize(("opens", "words"), OPENS.values(), ids=OPENS)
+def test_escrow_and_file_disagree_about_data(installation, opens, words):
+    said = refused(installation({NAME: TWO}, data="yes", opens=opens), escrowed=ONE, candidates=[OLDER])
+    assert "disagree, and nothing was changed" in said
+    assert words.format(**{name: _key.fingerprint(each) for name, each in (("one", ONE), ("two", TWO), ("older", OLDER))}) in said
+    assert "remove the line from .env and run again: it is put back" not in said or opens == {ONE: 7}
+
+
+def test_escrow_and_file_disagree_and_nobody_knows(installation):
+    said = refused(installation({NAME: TWO}, data="unknown"), escrowed=ONE)
+    assert "cannot be tried: the evidence is unknown. Let the database answer" in said and "remove the line" not in said
+
+
+def test_escrow_and_file_differ_in_what_signs_alone(installation):
+    said = refused(installation({NAME: ONE[:16] + "-and-another-tail"}, data="yes", opens={ONE: 7}), escrowed=ONE)
+    assert "Both open the same, since AES takes their first 16 bytes" in said
+
+
+@pytest.mark.parametrize(("opens", "words"), [
+    ({ONE: 7}, "the key that was passed (fingerprint {one}) opens 7: remove the line from .env and run again: it is set"),
+    ({TWO: 7}, "the key in .env (fingerprint {two}) opens 7: leave `key` out, and it stays"), ({}, "Pass the key that is there or none")])
+def test_passed_and_present_disagree_about_data(installation, opens, words):
+    said = refused(installation({NAME: TWO}, data="yes", opens=opens), key=ONE)
+    assert said.startswith("key: ") and words.format(one=_key.fingerprint(ONE), two=_key.fingerprint(TWO)) in said
+
+
+def test_containers_that_disagree_about_data(installation):
+    said = refused(installation({}, data="yes", keys={ONE: ("appwrite",), TWO: ("realtime",)}, opens={TWO: 7}))
+    assert f"the key of the containers (realtime) (fingerprint {_key.fingerprint(TWO)}) opens 7: pass it as `key`" in said
+
+
+@pytest.mark.parametrize("options", [{"escrowed": ONE}, {"key": TWO}])
+def test_a_rotation_that_is_ending(installation, options):
+    """The file has the new key already, the escrow has it as pending: the old one must not come back."""
+    asked = []
+    said = refused(installation({NAME: TWO}, data="yes", asked=asked, directory="/opt/appwrite"), pending=TWO, **options)
+    assert "a rotation of the key is ending" in said and "run ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=/opt/appwrite" in said
+    assert not asked
+
+
+def test_kept_asks_nothing(installation):
+    asked = []
+    planned = plan(installation({NAME: ONE}, data="yes", asked=asked, opens={TWO: 7}), escrowed=ONE, pending=TWO, candidates=[OLDER])
+    assert planned.key.state == "kept" and not asked
 
 
 # --- sealed ---
