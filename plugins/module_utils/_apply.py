@@ -23,8 +23,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, public_keys, same_cipher, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import opening
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, opening, prune_backups
 
 SETTLED = 2.0
 """Seconds that a started container must run before it counts as up: one that dies at once must not pass."""

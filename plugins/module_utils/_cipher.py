@@ -23,7 +23,7 @@ try:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     _MISSING = False
-except ImportError:
+except Exception:  # pylint: disable=broad-exception-caught  # one that is broken is no better than none
     _MISSING = True
 
 OLD, NEW, NEITHER, PLAIN = "old", "new", "neither", "plain"

@@ -34,7 +34,6 @@ _TABLES = 50
 """besides the console's"""
 _BYTES = 8 << 20
 """of sealed values, after which a sample is large enough"""
-_TIMEOUT = 60.0
 _PHP = """
 $asked = json_decode(stream_get_contents(STDIN), true);
 $opens = fn($key, $value) => openssl_decrypt($value[0], '%s', base64_decode($key), 0, hex2bin($value[1]), hex2bin($value[2])) !== false;
@@ -141,7 +140,7 @@ def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Par
     confined = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--log-driver", "none"]
     command = ["run", "--rm", "--interactive", "--name", name] + confined + ["--entrypoint", "php", image, "-n", "-d", "memory_limit=-1", "-r", _PHP]
     try:
-        answer = instance.compose.docker(command, json.dumps(asked), _TIMEOUT).stdout
+        answer = instance.compose.docker(command, json.dumps(asked)).stdout
     except ComposeError as error:
         instance.compose.docker(["rm", "--force", name], tolerate=True)
         raise _cannot_open("the PHP of %s did not do it either (%s)" % (image, error)) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from types import ModuleType
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _upgrade, _variables
@@ -16,11 +16,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import effective_bits, in_force, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Opening, Plan, Refusal
 
 BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {
@@ -81,6 +80,12 @@ def prune_backups(env_file: EnvFile, document: Document, keep: int) -> None:
             return True
         return bool(key) and key != document.values.get(_variables.KEY) and not _variables.is_public_default(_variables.KEY, key)
     env_file.prune(keep, holds_another_key)
+
+
+def opening(instance: Instance, keys: Sequence[str]) -> Opening:
+    """What keys open of what is stored. Few runs ask, and what answers takes half as long to load as all else."""
+    from ansible_collections.selfhost.appwrite.plugins.module_utils import _stored
+    return _stored.opening(instance, keys)
 
 
 def shown(name: str, value: str | None, compared: bool = False) -> str | None:
