@@ -111,7 +111,11 @@ def _head(connection: socket.socket, end: float) -> bytes:
         if len(said) >= _LARGEST_HEAD:
             raise http.client.LineTooLong("header")
         _limit(connection, end)
-        piece = connection.recv(_LARGEST_HEAD - len(said))
+        try:
+            piece = connection.recv(_LARGEST_HEAD - len(said))
+        except socket.timeout:
+            _limit(connection, end)
+            raise
         if not piece:
             break
         said += piece

@@ -15,6 +15,7 @@ import subprocess
 import jsonschema
 import pytest
 import yaml
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES
 
 from integration.support import CHECKOUT, Play, _secrets_in, assert_no_leak, playbook, set_env, small, tree
@@ -183,6 +184,42 @@ def test_serial(tmp_path):
     assert {name: failing(host) for name, host in found.items()} == dict.fromkeys(["a", "b", "c", "stopped"], ["host.observed"])
     assert {name for name, host in found.items() if "did not get to the audit" in host["findings"][0]["evidence"]} == {"stopped"}
     assert len(list((fleet.reports / "history").iterdir())) == 1, "half a report is no point in a trend"
+
+
+def test_hosts_that_answer_nonsense(tmp_path):
+    """Each for itself: it fails, and what is said of the others is as if it were not there."""
+    good = {"changed": False, "release": "1.9.6", "score": 100, "findings": [
+        {"id": one.id, "title": one.title, "severity": one.severity, "group": one.group, "status": "pass", "evidence": "fine", "rationale": one.rationale,
+         "remedy": one.remedy, "reference": one.reference} for one in CONTROLS]}
+    first, *others = good["findings"]
+    answers = {
+        "fine": good,
+        "escapes": {**good, "findings": [{**first, "severity": "\x1b[2Jodd\u202e\0"}, *others]},
+        "liar": {**good, "findings": [{**one, "severity": "low", "status": "fail"} for one in good["findings"]]},
+        "list": {**good, "findings": {}},
+        "nested": {**good, "findings": [{**first, "evidence": "NEST"}, *others]},
+        "waived": {**good, "findings": [{**first, "status": "waived", "waiver": {"justification": "x", "expires": "tomorrow"}}, *others]},
+    }
+    hosts = {}
+    for name, answer in answers.items():
+        hosts[name] = {"appwrite_audit_project_src": "/opt/appwrite", "answers_by": str(tmp_path / name)}
+        (tmp_path / f"{name}.json").write_text(json.dumps(answer).replace('"NEST"', "[" * 400 + "]" * 400))
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat {tmp_path}/{name}.json\n")
+        (tmp_path / name).chmod(0o755)
+    fleet = Fleet(tmp_path / "controller", hosts)
+    python = "--extra-vars", json.dumps({"ansible_python_interpreter": "{{ answers_by }}"})
+    play = fleet.audit(*python)
+    assert play.rc == 2 and {name: numbers["failed"] for name, numbers in recaps(play).items()} == {**dict.fromkeys(answers, 1), "fine": 0}, play.output
+    found = fleet.report()
+    for said in (play.output.partition("Write the report")[2], *((fleet.reports / name).read_text() for name in FORMATS)):
+        assert not {"\x1b", "\u202e", "\0"} & set(said)
+    assert failing(found["fine"]) == [] and found["fine"]["score"] == 100 and {one["evidence"] for one in found["fine"]["findings"]} == {"fine"}
+    assert failing(found["liar"], "critical"), "the severity is ours"
+    alone = {name: host["findings"][0]["evidence"] for name, host in found.items() if len(host["findings"]) == 1}
+    assert alone.keys() == {"escapes", "list", "nested", "waived"} and all("host.observed" in messages(play)[name] for name in alone)
+    assert "findings[0].severity is '\\u{001b}[2Jodd\\u{202e}\\u{0000}', none of critical" in alone["escapes"]
+    assert fleet.audit(*python, "--limit", "fine").rc == 0
+    assert fleet.report() == {"fine": found["fine"]}
 
 
 # --- the action alone ---

@@ -219,6 +219,14 @@ def test_what_goes_wrong_is_unknown_and_says_why(stand_in, script, words):
     assert words in found["lynis.ran"].evidence
 
 
+def test_what_they_write_is_bounded(monkeypatch, stand_in):
+    """What they look at may have them say anything, for as long as they may."""
+    monkeypatch.setattr(_third_parties, "_LARGEST", 1 << 20)
+    stand_in("lynis", "exec yes")
+    found = run("lynis")["lynis.ran"]
+    assert found.status == "unknown" and found.evidence.startswith("it gave no complete report, and said: y y ")
+
+
 def test_a_program_that_does_not_start_is_unknown(tmp_path, stand_in):
     stand_in("lynis", "")
     (tmp_path / "bin" / "lynis").write_text("#!/nonexistent/shell\n")

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import socketserver
 import ssl
 import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from pathlib import Path
 
 from cryptography import x509
@@ -64,6 +66,34 @@ def serve(certificate: str = "good", protocols: str = "modern", redirect: str = 
         context = _context(root, protocols)
         with _listen(context, redirect == "loop", hsts) as https, _listen(None, redirect != "none", None, https.server_port) as http:
             yield Served(http.server_port, https.server_port, root / "ca.pem", not_after)
+
+
+@contextmanager
+def drip(said: bytes, secure: bool = False) -> Iterator[int]:
+    """Serves this on a port of loopback, byte by byte and never to an end: the last byte comes again and again, until the block ends."""
+    over = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError), context.wrap_socket(self.request, server_side=True) if context else self.request as connection:
+                for byte in chain(said, repeat(said[-1])):
+                    connection.sendall(bytes([byte]))
+                    if over.wait(0.02):
+                        return
+
+    with tempfile.TemporaryDirectory(prefix="tls-server-") as directory:
+        if secure:
+            _certify(Path(directory), "good")
+        context = _context(Path(directory), "modern") if secure else None
+        with socketserver.ThreadingTCPServer((ADDRESS, 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+            thread.start()
+            try:
+                yield server.server_address[1]
+            finally:
+                over.set()
+                server.shutdown()
+                thread.join()
 
 
 def _certify(root: Path, kind: str) -> datetime.datetime:

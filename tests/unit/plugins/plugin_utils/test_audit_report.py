@@ -226,8 +226,9 @@ def complaint(answer):
     return why
 
 
-PLACES = [("release",), ("score",), ("findings",), ("findings", 3), *[("findings", 3, name) for name in ("id", "title", "severity", "group", "status", "evidence")],
-          ("findings", -1, "waiver"), ("findings", -1, "waiver", "expires"), ("findings", -1, "waiver", "justification"), ("findings", -1, "id")]
+PLACES = [("release",), ("score",), ("findings",), ("findings", 3),
+          *[("findings", 3, name) for name in ("id", "title", "severity", "group", "status", "evidence")], ("findings", -1, "waiver"),
+          ("findings", -1, "waiver", "expires"), ("findings", -1, "waiver", "justification"), ("findings", -1, "id")]
 
 
 @pytest.mark.parametrize("path", PLACES, ids=str)
@@ -247,9 +248,11 @@ def test_a_value_that_is_odd(path):
     (("findings",), {"a": 1}, "findings is of the kind dictionary, not a list"), (("findings", 3), "x", "findings[3] is 'x', not a dictionary"),
     (("findings", 3, "severity"), "odd\x1b[31m", "findings[3].severity is 'odd\\u{001b}[31m', none of critical, high, medium, low"),
     (("findings", 3, "status"), "x" * 99, f"findings[3].status is '{'x' * 39}…', none of fail, unknown"),
-    (("findings", 3, "group"), "host", "findings[3].group is not the first part of its id"), (("findings", 3, "evidence"), None, "findings[3].evidence is missing"),
+    (("findings", 3, "group"), "host", "findings[3].group is not the first part of its id"),
+    (("findings", 3, "evidence"), None, "findings[3].evidence is missing"),
     (("findings", 3, "id"), "encryption.invented", "findings[3].id is 'encryption.invented', which is no control"),
-    (("findings", 3, "id"), IDS[0], f"findings[3].id is {IDS[0]}, as that of an earlier one is"), (("findings", 3, "more"), 1, "findings[3] has fields that no"),
+    (("findings", 3, "id"), IDS[0], f"findings[3].id is {IDS[0]}, as that of an earlier one is"),
+    (("findings", 3, "more"), 1, "findings[3] has fields that no"),
     (("findings", -1, "id"), "lynis.with space", "is no control"), (("findings", -1, "waiver"), None, "].waiver is missing"),
     (("findings", -1, "waiver", "expires"), "2027-2-30", "].waiver.expires is '2027-2-30', and no date"),
     (("findings", -1, "waiver", "more"), "x", "].waiver is not a justification and a day"),
@@ -326,7 +329,8 @@ def test_a_good_answer_passes_the_schema_too(findings):
 
 def test_another_auditors_words_of_one_host_are_not_those_of_another():
     """Of its tests only the hosts speak."""
-    lie, truth = ({"host": name, "audit": audit([finding(1, "fail", title=name, rationale=f"{name} why", remedy=f"{name} how")])} for name in ("a lie", "the truth"))
+    lie, truth = (
+        {"host": name, "audit": audit([finding(1, "fail", title=name, rationale=f"{name} why", remedy=f"{name} how")])} for name in ("a lie", "the truth"))
     found = report([lie, truth], NOW)
     [_ours, *parts] = markdown(found).split("### ")
     assert [part.partition("\n")[0] for part in parts] == ["lynis.CTRL-01: a lie", "lynis.CTRL-01: the truth"]
