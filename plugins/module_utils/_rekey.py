@@ -35,7 +35,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPH
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, MIXED, Examination, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
-from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill import Others, Redis, Stillness, holds, start
+from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill import Others, Redis, Stillness, start
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
@@ -204,7 +204,7 @@ class _Rekey:
             return self._abort()
         if journal.phase != WRITTEN:  # compose starts nothing while the guard stands
             start(self._instance, [container for container in self._instance.containers()
-                                   if container.status != "running" and not holds(container.environment, self._keys)])
+                                   if container.status != "running" and not self._stillness.is_holder(container)])
         self._connect(_RECOVERY)
         return self._abort() if abort else self._forward()
 

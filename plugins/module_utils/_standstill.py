@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import PROJECT_LABEL, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Store
 
@@ -30,11 +30,6 @@ UNSEEN = ("hosts that this one cannot see are known only by their sessions at th
           "until the rotation has ended")
 
 
-def holds(environment: Mapping[str, str], keys: Sequence[str]) -> bool:
-    """Whether a container has a key: one in Appwrite's own variable, or one of these in any."""
-    return _variables.KEY in environment or any(_held_as(environment, key) for key in keys)
-
-
 def _held_as(environment: Mapping[str, str], key: str) -> str | None:
     """The name under which it has this key. The public default is the executor's secret as well."""
     return next((name for name, value in environment.items() if value == key and (not is_public(key) or "OPENSSL_KEY" in name)), None)
@@ -45,7 +40,7 @@ class Redis:
 
     def __init__(self, instance: Instance) -> None:
         values = instance.services.get("appwrite", {})
-        host = _variables.given(values, "_APP_REDIS_HOST") or "redis"
+        host = _redis_of(instance)
         found = [container for container in instance.containers() if container.service == host and container.status == "running"]
         if not found:
             raise AppwriteError("the Redis %s is no running container of this project, so its cache cannot be emptied; start it" % host)
@@ -84,6 +79,10 @@ class Redis:
         return self._compose.docker(["exec", "-i"] + self._options + [self._id, "redis-cli"] + list(arguments), script=script).stdout
 
 
+def _redis_of(instance: Instance) -> str:
+    return _variables.given(instance.services.get("appwrite", {}), "_APP_REDIS_HOST") or "redis"
+
+
 class Stillness:
     """Everything that holds the key ends its work and goes; what stays is the databases, the proxy and what never had it."""
 
@@ -110,7 +109,13 @@ class Stillness:
 
     def holders(self) -> list[Container]:
         """The containers with a key, those of C(docker compose run) too."""
-        return [container for container in self._instance.compose.containers(self._instance.project, oneoff=True) if holds(container.environment, self._keys)]
+        return list(filter(self.is_holder, self._instance.compose.containers(self._instance.project, oneoff=True)))
+
+    def is_holder(self, container: Container) -> bool:
+        """Whether it has a key: one in Appwrite's own variable, or one of these in any. Databases and Redis are needed, and open nothing with it."""
+        if kind_of(container.image_name) or container.service == _redis_of(self._instance):
+            return False
+        return _variables.KEY in container.environment or any(_held_as(container.environment, key) for key in self._keys)
 
     def remove(self) -> None:
         """A container that is stopped may come back with the engine; one that is gone cannot."""
