@@ -209,8 +209,10 @@ class _Rekey:
         return self._abort() if abort else self._forward()
 
     def _is_as_left(self) -> bool:
-        """Whether C(.env) has the new key, and nothing was made with another."""
+        """Whether C(.env) has the new key, and nothing was made with another. A file with an error in it is for its owner to mend."""
         new = self._journal.content["new"]
+        if GUARD.encode() not in self._env_file.data:
+            document_of(self._env_file, self._instance)
         return self._holds(new) and all(in_force(container.environment) == new for container in self._stillness.holders())
 
     def _begin(self) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _perform(name: str, given: str, answer: str, point: list[Any] | None, blow: 
 
 def _serve() -> None:
     """Answers each line with the status of a child, and goes on with a stopped one at the next line."""
-    for name in ("apply", "rekey"):
+    for name in ("apply", "encryption_key", "https", "rekey"):
         importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}")
     _key._ROUNDS = 1  # slow on purpose, and it touches no file
     _apply.SETTLED = 0.0  # nothing here dies by itself

@@ -27,7 +27,7 @@ _SLICES = 10
 _TEXTS: Any = ""
 _OBJECT_IDS: Any = {"$oid": "0" * 24}
 """The first ids of the types that Appwrite's documents have: a comparison finds only those of the same type."""
-_OTHER_IDS = ["number", "object", "binData", "bool", "date", "null"]
+_OTHER_IDS = ["number", "object", "binData", "bool", "date", "null", "timestamp", "javascript", "minKey", "maxKey", "decimal"]
 _NO_FIELDS = ("", "_id", "_uid", "_tenant")
 _NAME = "selfhost.appwrite"
 _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble")
