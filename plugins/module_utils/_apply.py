@@ -20,6 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import refuse_unfinished
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, public_keys, same_cipher, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening
@@ -72,6 +73,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     env_file = EnvFile(instance.env_path)
     with env_file.opened(for_writing=not module.check_mode):
         document = document_of(env_file, instance)
+        refuse_unfinished(env_file.directory, in_force(document.values) if module.params["rollback_file"] is None else None)
         if not env_file.exists:
             instance.compose_files({})
             raise AppwriteError("env_file: %s does not exist. Run Appwrite's installer first" % env_file.path)

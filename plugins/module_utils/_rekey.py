@@ -4,46 +4,47 @@
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The rotation of the encryption key on its host: one step after the other, each of which may be the last before a power failure.
 
-What is needed to go on or back stands in one file of a directory beside C(.env) (C(State)), written before anything else changes. While
-data may be sealed with either key, C(.env) holds a guard instead of a key, with which compose starts nothing.
+What is needed to go on or back stands in the journal, written before anything else changes. While data may be sealed with either key, C(.env) holds a
+guard instead of a key, with which compose starts nothing.
 """
 
 from __future__ import annotations
 
 import base64
-import errno
-import fcntl
 import gzip
-import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Callable, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import decode, encode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
+    GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, GUARD, check, in_force, same_cipher, shown_fingerprint, told
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, Report, Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, MIXED, Examination, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill import Others, Redis, Stillness, start
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
 REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
     "scope": {"type": "str", "choices": ["verify", "values", "tokens"], "default": "verify"},
+    "step": {"type": "str", "choices": ["whole", "state", "stage"], "default": "whole"},
     "key": {"type": "str", "no_log": True},
     "new_key": {"type": "str", "no_log": True},
     "abort": {"type": "bool", "default": False},
@@ -58,11 +59,6 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     "escrow_file": {"type": "path"},
 }
 
-_DIRECTORY = ".appwrite-rotation"
-_STOP = 300
-"""Seconds that a container is given to end what it is at (facts of the image: a worker ends its job first)."""
-_FIRST = ("task", "schedule", "maintenance", "usage", "stats")
-_LAST = ("appwrite", "appwrite-realtime")
 _LENGTH = 64
 _MARK = "TheGuardOfARotationStandsHere"
 _PASSES = 4
@@ -71,272 +67,210 @@ _COMPLAINT = 4096
 """Bytes that are read of what a dump complains, from its end."""
 _RECOVERY = 120
 """Seconds that a database is given to come up after a reboot."""
-PREPARED, GUARDED, SEALED, WRITTEN = "prepared", "guarded", "sealed", "written"
-
-
-class State:
-    """What must outlive this process. The file is in clear for its owner alone, as C(.env) is, and goes when the rotation ends."""
-
-    def __init__(self, directory: str) -> None:
-        self.directory = os.path.join(directory, _DIRECTORY)
-        self._file = EnvFile(os.path.join(self.directory, "state.json"), "project_src")
-        self.content: dict[str, Any] = {}
-
-    @contextmanager
-    def locked(self, create: bool) -> Iterator[None]:
-        """One rotation at a time. The directory goes again where no rotation is under way."""
-        if not create and not os.path.isdir(self.directory):
-            yield
-            return
-        with _words(self.directory):
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-                raise AppwriteError("cannot lock %s: %s" % (self.directory, reason(error))) from None
-            raise AppwriteError("another rotation of this project is running; wait for it to end") from None
-        try:
-            self._file.read()
-            self.content = json.loads(self._file.data) if self._file.exists else {}
-            yield
-        finally:
-            if create and not os.path.lexists(self._file.path):
-                shutil.rmtree(self.directory, ignore_errors=True)
-            os.close(handle)
-
-    def save(self, **changes: Any) -> None:
-        """On disk when it returns."""
-        self.content.update(changes)
-        self._file.read()
-        self._file.replace(json.dumps(self.content, sort_keys=True).encode(), backup=False)
-
-    def end(self) -> None:
-        with _words(self.directory):
-            os.unlink(self._file.path)
-        self.content = {}
-
-    @property
-    def phase(self) -> str:
-        return str(self.content["phase"])
-
-    @property
-    def env(self) -> bytes:
-        """The C(.env) file of before."""
-        return base64.b64decode(self.content["env"])
-
-
-class _Stillness:
-    """Everything that holds the key ends its work and goes; what stays is the databases, the proxy and what never had it."""
-
-    def __init__(self, instance: Instance, redis: "_Redis", tell: Callable[[str, int, int], None]) -> None:
-        self._instance = instance
-        self._redis = redis
-        self._tell = tell
-        self._ran: list[Container] = []
-
-    def make(self, drain_timeout: int) -> None:
-        holders = self.holders()
-        self._ran = [container for container in holders if container.status == "running"]
-        first = [container for container in holders if any(word in container.service for word in _FIRST)]
-        last = [container for container in holders if container.service in _LAST]
-        self._stop(first)
-        self._drain(drain_timeout)
-        self._stop([container for container in holders if container not in first and container not in last])
-        self._stop(last)
-
-    def undo(self) -> None:
-        """What C(make()) has stopped runs again."""
-        start(self._instance, self._ran)
-
-    def holders(self) -> list[Container]:
-        """The containers with a key, those of C(docker compose run) too."""
-        return [container for container in self._instance.compose.containers(self._instance.project, oneoff=True) if _variables.KEY in container.environment]
-
-    def remove(self) -> None:
-        """A container that is stopped may come back with the engine; one that is gone cannot."""
-        found = [container.id for container in self.holders()]
-        if found:
-            self._instance.compose.docker(["rm", "--force"] + found, timeout=_STOP)
-        left = self.holders()
-        if left:
-            raise AppwriteError("the container of %s came back while it was being removed; run again" % left[0].service)
-
-    def _stop(self, containers: Sequence[Container]) -> None:
-        running = [container for container in containers if container.status in ("running", "restarting")]
-        if not running:
-            return
-        with ThreadPoolExecutor(len(running)) as pool:
-            asked = [pool.submit(self._instance.compose.docker, ["stop", "--time", str(_STOP), container.id], timeout=_STOP + 60.0) for container in running]
-            for number, each in enumerate(asked):
-                each.result()
-                self._tell("stopping", number + 1, len(running))
-
-    def _drain(self, timeout: int) -> None:
-        deadline = time.monotonic() + timeout
-        most = waiting = self._redis.jobs()
-        while waiting:
-            if time.monotonic() > deadline:
-                raise AppwriteError(
-                    "drain_timeout: %d jobs still wait or run after %d seconds, and nothing was changed. Look at the workers' logs, or give more "
-                    "time" % (waiting, timeout))
-            self._tell("draining", most - waiting, most)
-            time.sleep(1)
-            waiting = self._redis.jobs()
-            most = max(most, waiting)
-
-
-class _Redis:
-    """Appwrite's Redis through its own client. The password goes by the environment, not as an argument."""
-
-    def __init__(self, instance: Instance) -> None:
-        values = instance.services.get("appwrite", {})
-        host = _variables.given(values, "_APP_REDIS_HOST") or "redis"
-        found = [container for container in instance.containers() if container.service == host and container.status == "running"]
-        if not found:
-            raise AppwriteError("the Redis %s is no running container of this project, so its cache cannot be emptied; start it" % host)
-        self._compose = instance.compose
-        self._id = found[0].id
-        self._options: list[str] = []
-        if self._run(["ping"], "").startswith("NOAUTH"):  # that Appwrite was given a password does not mean that Redis wants one
-            self._compose.environment["REDISCLI_AUTH"] = values.get("_APP_REDIS_PASS", "")
-            self._options = ["-e", "REDISCLI_AUTH"]
-
-    def jobs(self) -> int:
-        """That wait in a queue or are being worked at (utopia-php/queue: lists C(utopia-queue.queue.*) and C(utopia-queue.processing.*))."""
-        names = self._scan("utopia-queue.queue.*") + self._scan("utopia-queue.processing.*")
-        return sum(int(line) for line in self._ask(["LLEN %s" % _quoted(name) for name in names]) if line.isdigit())
-
-    def forget_documents(self) -> int:
-        """The cache holds rows decrypted, the paths of files among them."""
-        names = self._scan("default-cache*")
-        for start in range(0, len(names), 500):
-            self._ask(["UNLINK " + " ".join(map(_quoted, names[start:start + 500]))])
-        return len(names)
-
-    def _scan(self, pattern: str) -> list[str]:
-        return self._allowed(self._run(["--scan", "--pattern", pattern], ""))
-
-    def _ask(self, commands: Sequence[str]) -> list[str]:
-        return self._allowed(self._run([], "\n".join(commands) + "\n")) if commands else []
-
-    @staticmethod
-    def _allowed(answer: str) -> list[str]:
-        if answer.startswith(("NOAUTH", "WRONGPASS", "NOPERM", "(error)")):
-            raise AppwriteError("Redis refuses what is asked of it: %s" % answer.split("\n")[0])
-        return answer.splitlines()
-
-    def _run(self, arguments: Sequence[str], script: str) -> str:
-        return self._compose.docker(["exec", "-i"] + self._options + [self._id, "redis-cli"] + list(arguments), script=script).stdout
-
-
-def start(instance: Instance, containers: Sequence[Container]) -> None:
-    """Starts what is stopped. One that is gone meanwhile is passed over."""
-    if containers:
-        instance.compose.docker(["start"] + [container.id for container in containers], timeout=_STOP, tolerate=True)
-        instance.forget_containers()
-
-
-def _quoted(name: str) -> str:
-    return '"%s"' % name.replace("\\", "\\\\").replace('"', '\\"')
+_SILENCE, _DUMPING = 300, 24 * 3600
+"""Seconds that a dump may say nothing, and that it may take in all."""
+_BEAT = 5.0
+_DATA = ("/var/lib/mysql", "/var/lib/postgresql/data", "/var/lib/postgresql", "/data/db")
+"""where a database's container keeps its data"""
+_NAMED = 5
+"""files that are named where many are meant"""
 
 
 def rekey(module: AnsibleModule) -> dict[str, Any]:
+    tell = Progress(module.params["progress_file"])
+    scope, step = module.params["scope"], module.params["step"]
     if module.params["sample"] < 0:
         raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % module.params["sample"])
+    if step != "whole" and scope == "verify" or step == "stage" and scope == "tokens":
+        raise AppwriteError("step: scope: %s is one step; leave it out" % scope)
     check_password(module.params["seal"])
     instance = instance_of(module.params)
-    if module.params["scope"] == "verify":
-        return _verify(module, instance)
-    return (_Tokens if module.params["scope"] == "tokens" else _Rekey)(module, instance).run()
+    if step != "whole":
+        return _state(module, instance) if step == "state" else _stage(module, instance)
+    if scope == "verify":
+        return _verify(module, instance, tell)
+    return _Tokens(module, instance).run() if scope == "tokens" else _Rekey(module, instance, tell).run()
+
+
+def _state(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
+    """How far a rotation is, by what is written of it; nothing that runs is asked, and nobody is waited for."""
+    env_file = EnvFile(instance.env_path)
+    journal = remembered(env_file.directory)
+    env_file.read()
+    return _said(module, instance, env_file, journal)
+
+
+def _said(module: AnsibleModule, instance: Instance, env_file: EnvFile, journal: dict[str, Any]) -> dict[str, Any]:
+    document, is_guarded = _readable(env_file, instance)
+    instance.load(document, encode(document.text))
+    instance.require_compose()
+    phase = journal.get("phase", NONE)
+    if phase == PREPARED and is_guarded:
+        phase = GUARDED
+    env_key = "" if is_guarded else in_force(document.values)
+    old = journal["old"] if phase in LOCKING else env_key
+    shown = {name: described(key, module.params["seal"]) if key else None
+             for name, key in (("key", old), ("new_key", journal.get("new")), ("env_key", env_key))}
+    return {"changed": False, "phase": phase, "project": instance.project, **shown, "warnings": instance.warnings}
+
+
+def _readable(env_file: EnvFile, instance: Instance) -> tuple[Document, bool]:
+    """The file with some text in the place of a guard, where one stands there, and whether it does."""
+    if GUARD.encode() not in env_file.data:
+        return document_of(env_file, instance), False
+    data = env_file.data.replace(GUARD.encode(), ("%s=%s" % (_variables.KEY, _MARK)).encode())
+    return parse(decode(data), instance.compose.environment), True
+
+
+def _stage(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
+    """Notes the new key, which a run in the background then finds here and is not handed."""
+    env_file, new = EnvFile(instance.env_path), module.params["new_key"]
+    journal = Journal(env_file.directory)
+    with journal.locked(create=not module.check_mode):
+        env_file.read()
+        said = _said(module, instance, env_file, journal.content)
+        if said["phase"] not in LOCKING:
+            _require(env_file)
+            _check_keys(module, env_file, in_force(document_of(env_file, instance).values), new)
+        _check_staged(journal, new)
+        if not journal.content:
+            if not module.check_mode:
+                journal.replace({"phase": STAGED, "new": new, "staged": True})
+            said.update(changed=True, phase=STAGED, new_key=described(new, module.params["seal"]))
+        return said
+
+
+def _check_staged(journal: Journal, new: str | None) -> None:
+    staged = journal.content.get("new")
+    if new is not None and staged is not None and new != staged:
+        raise AppwriteError(
+            "new_key: another run has staged another key (%s); run again, which takes that one up, or with abort, which ends it as long as that is possible"
+            % told(staged))
+
+
+def _check_keys(module: AnsibleModule, env_file: EnvFile, old: str, new: str | None) -> None:
+    if not old:
+        raise AppwriteError("%s is empty: what was stored was sealed with no key at all, which this rotation does not handle" % _variables.KEY)
+    _check_given(module, env_file, old)
+    if new is None:
+        raise AppwriteError("new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first")
+    check(new, "new_key")
+    if new == old:
+        raise AppwriteError("new_key: is the key that is in force already")
+    if same_cipher(new, old):
+        raise AppwriteError(
+            "new_key: has the same first 16 bytes as the key in force, and AES uses no more, so nothing would be sealed anew. "
+            "To invalidate issued tokens alone is scope: tokens")
 
 
 class _Rekey:
     """The rotation of every stored value, from wherever an earlier run left it."""
 
-    def __init__(self, module: AnsibleModule, instance: Instance) -> None:
+    def __init__(self, module: AnsibleModule, instance: Instance, tell: Progress) -> None:
         self._module = module
         self._instance = instance
         self._env_file = EnvFile(instance.env_path)
-        self._state = State(os.path.dirname(self._env_file.real))
-        self._tell = Progress(module.params["progress_file"])
+        self._journal = Journal(self._env_file.directory)
+        self._tell = tell
 
     def run(self) -> dict[str, Any]:
-        with self._state.locked(not self._module.check_mode), self._env_file.opened(for_writing=not self._module.check_mode):
-            _require(self._env_file)
+        with self._journal.locked(not self._module.check_mode), self._env_file.opened(for_writing=not self._module.check_mode):
             return self._go_on() if self._is_begun() else self._begin()
 
     def _is_begun(self) -> bool:
         """Whether data may be sealed with either key. Before the guard nothing has happened that a new start would not do again."""
-        return bool(self._state.content) and (self._state.phase != PREPARED or self._env_file.data == self._guarded(self._state.env))
+        journal = self._journal
+        return journal.phase in LOCKING or journal.phase == PREPARED and self._env_file.data == self._guarded(journal.env)
 
     def _go_on(self) -> dict[str, Any]:
-        state, check_mode = self._state, self._module.check_mode
-        self._open(state.env, state.content["old"], state.content["new"])
-        _check_given(self._module, self._env_file, state.content["old"])
-        if self._module.params["new_key"] not in (None, state.content["new"]):
+        journal, abort = self._journal, self._module.params["abort"]
+        self._open(journal.env, journal.content["old"], journal.content["new"])
+        _check_given(self._module, self._env_file, journal.content["old"])
+        if self._module.params["new_key"] not in (None, journal.content["new"]):
             raise AppwriteError(
                 "new_key: an unfinished rotation goes to another key (%s); pass that one, or none, until it has ended"
-                % told(state.content["new"]))
-        if state.phase == WRITTEN and not self._runs() and not self._module.params["abort"]:
-            return self._result(WRITTEN, changed=False)
-        if check_mode:
+                % told(journal.content["new"]))
+        if self._module.check_mode:
             try:
                 self._connect()
             except AppwriteError as error:
-                return self._result(state.phase, warnings=["nothing could be looked at: %s" % error])
-            return self._result(state.phase, self._rotation.rehearse())
-        if state.phase != WRITTEN:  # compose starts nothing while the guard stands
+                return self._result(journal.phase, warnings=["nothing could be looked at: %s" % error])
+            return self._result(journal.phase, self._examination.rehearse())
+        if journal.phase in (SEALED, WRITTEN) and not self._is_as_left():
+            journal.save(phase=GUARDED)  # somebody has put another file back, or started something: it may have written with the old key
+        if journal.phase == WRITTEN and not self._runs() and not abort:
+            return self._result(WRITTEN, changed=False)
+        if journal.phase == PREPARED and abort:
+            return self._abort()
+        if journal.phase != WRITTEN:  # compose starts nothing while the guard stands
             start(self._instance, [container for container in self._instance.containers()
-                                   if container.status != "running" and _variables.KEY not in container.environment])
+                                   if container.status != "running" and not self._stillness.is_holder(container)])
         self._connect(_RECOVERY)
-        return self._abort() if self._module.params["abort"] else self._forward()
+        return self._abort() if abort else self._forward()
+
+    def _is_as_left(self) -> bool:
+        """Whether C(.env) has the new key, and nothing was made with another. A file with an error in it is for its owner to mend."""
+        new = self._journal.content["new"]
+        if GUARD.encode() not in self._env_file.data:
+            document_of(self._env_file, self._instance)
+        return self._holds(new) and all(in_force(container.environment) == new for container in self._stillness.holders())
 
     def _begin(self) -> dict[str, Any]:
         document = document_of(self._env_file, self._instance)
+        self._document = document
         if self._module.params["abort"]:
-            if not self._state.content:
+            if not self._journal.content:
                 raise AppwriteError("abort: no rotation is under way; nothing was changed")
-            self._document = document
             result = self._result("aborted", dump_file=None)
             if not self._module.check_mode:
-                self._forget()
+                self._drop_dump()
+                self._journal.end()
             return result
-        old, new = in_force(document.values), self._module.params["new_key"]
+        _require(self._env_file)
+        _check_staged(self._journal, self._module.params["new_key"])
+        old, new = in_force(document.values), self._journal.content.get("new") or self._module.params["new_key"]
         if new is None and self._module.check_mode:
             new = generate(_LENGTH)
-        self._check_keys(old, new)
+        _check_keys(self._module, self._env_file, old, new)
         self._guarded(self._env_file.data)
         self._open(self._env_file.data, old, new)
         _check_containers(self._instance, self._env_file.path, (old,))
         self._connect()
-        started = time.monotonic()
-        report = self._rotation.rehearse()
         if self._module.check_mode:
-            size = self._store.size()
-            return self._result("rehearsed", report, expected_downtime=round(_PASSES * (time.monotonic() - started)), disk_needed={
-                "files": report.bytes, "database": size, "dump": size if self._module.params["dump"] else 0})
+            return self._rehearse()
+        report = self._rotation.rehearse(foresee=True)
         _check_report(report)
-        self._check_room(report)
-        self._forget()
-        self._state.save(phase=PREPARED, old=old, new=new, env=base64.b64encode(self._env_file.data).decode("ascii"))
-        return self._forward()
+        self._refuse(self._obstacles(report))
+        self._drop_dump()
+        self._journal.replace({
+            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii"),
+            "staged": self._journal.content.get("staged", False)})
+        return self._forward(report)
 
-    def _check_keys(self, old: str, new: str | None) -> None:
-        if not old:
-            raise AppwriteError("%s is empty: what was stored was sealed with no key at all, which this rotation does not handle" % _variables.KEY)
-        _check_given(self._module, self._env_file, old)
-        if new is None:
-            raise AppwriteError("new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first")
-        check(new, "new_key")
-        if new == old:
-            raise AppwriteError("new_key: is the key that is in force already")
-        if same_cipher(new, old):
-            raise AppwriteError(
-                "new_key: has the same first 16 bytes as the key in force, and AES uses no more, so nothing would be sealed anew. "
-                "To invalidate issued tokens alone is scope: tokens")
+    def _rehearse(self) -> dict[str, Any]:
+        started = time.monotonic()
+        report = self._examination.rehearse(foresee=True)
+        seconds = round(_PASSES * (time.monotonic() - started))
+        size = self._store.size()
+        warnings = self._obstacles(report) + [self._others.sessions(running=True)] + self._others.unseen()
+        directory = self._env_file.directory
+        if not os.access(directory, os.W_OK | os.X_OK):
+            warnings.append("%s cannot be written; run the task as its owner or with become" % directory)
+        return self._result("rehearsed", report, expected_downtime=seconds, warnings=[warning for warning in warnings if warning], disk_needed={
+            "files": report.bytes, "database": size, "dump": size if self._module.params["dump"] else 0})
+
+    def _obstacles(self, report: Report) -> list[str]:
+        """What a rotation would fail at."""
+        found = [self._others.holders()] + self._lacking(report)
+        if report.unwritable:
+            found.append("no file can be made in %d directories of the uploads, the first ones %s" % (
+                len(report.unwritable), "; ".join(report.unwritable[:_NAMED])))
+        return [each for each in found if each]
+
+    @staticmethod
+    def _refuse(obstacles: Sequence[str]) -> None:
+        if obstacles:
+            raise AppwriteError("%s. Nothing was changed" % "; ".join(obstacles))
 
     def _open(self, data: bytes, old: str, new: str) -> None:
         """Reads the project as it was before, whatever stands in C(.env) now, and makes everything ready to look at its data."""
@@ -345,15 +279,16 @@ class _Rekey:
         self._instance.require_compose()
         self._instance.compose.mask.add([old, new])
         self._document = document
-        self._ciphers = Cipher(old), Cipher(new)
+        self._keys = old, new
+        self._stillness = Stillness(self._instance, self._keys, self._tell)
 
     def _connect(self, patience: float = 0) -> None:
         """patience: seconds that the database is given to come up."""
         deadline = time.monotonic() + patience
-        files = Files(uploads_of(self._instance), os.path.join(self._state.directory, "files"))
+        uploads = uploads_of(self._instance)
         while True:
             try:
-                self._redis = _Redis(self._instance)
+                self._redis = Redis(self._instance)
                 self._store = store_of(self._instance)
                 break
             except AppwriteError:
@@ -361,62 +296,87 @@ class _Rekey:
                     raise
             time.sleep(1)
             self._instance.forget_containers()
-        self._stillness = _Stillness(self._instance, self._redis, self._tell)
-        self._rotation = Rotation(self._store, files, *self._ciphers, _waivers(self._module.params["waivers"]), self._tell)
+        self._others = Others(self._instance, self._store, self._keys[0])
+        waivers = _waivers(self._module.params["waivers"])
+        old, new = map(Cipher, self._keys)
+        if self._module.check_mode:
+            self._examination = Examination(self._store, Files(uploads), old, new, waivers, self._tell)
+        else:
+            self._examination = self._rotation = Rotation(
+                self._store, Successors(uploads, self._journal.handle, PAIRS), old, new, waivers, self._tell)
 
-    def _check_room(self, report: Report) -> None:
-        directory = uploads_of(self._instance)
-        needed, free = report.bytes, shutil.disk_usage(directory).free
-        if free < needed:
-            raise AppwriteError(
-                "%d MB are free in %s, and the files under the new key need %d MB beside the old ones; make room. Nothing was changed"
-                % (free >> 20, directory, needed >> 20))
+    def _lacking(self, report: Report) -> list[str]:
+        """Where there is no room for the files under the new key beside the old ones, or for both versions of what changes in the database."""
+        needed = {uploads_of(self._instance): report.bytes}
+        data = _data_of(self._instance)
+        if data:
+            needed[data] = 2 * report.sealed
+        found = []
+        for path in needed:
+            with words(path):
+                free, device = shutil.disk_usage(path).free, os.stat(path).st_dev
+                whole = sum(size for other, size in needed.items() if os.stat(other).st_dev == device)
+            if free < whole:
+                found.append("%d MB are free in %s, and what is sealed anew needs %d MB beside what is there; make room" % (free >> 20, path, whole >> 20))
+        return found
 
-    def _forward(self) -> dict[str, Any]:
-        state = self._state
-        if state.phase == PREPARED:
-            if not self._is_begun():
-                self._prepare()
-            state.save(phase=GUARDED)
-        if state.phase == GUARDED:
-            self._put(self._guarded(state.env))
+    def _forward(self, report: Report | None = None) -> dict[str, Any]:
+        journal = self._journal
+        if journal.phase == PREPARED:
+            if report is not None:
+                self._prepare(report)
+            journal.save(phase=GUARDED)
+        if journal.phase == GUARDED:
+            self._put(self._guarded(journal.env))
             self._stillness.remove()
+            self._others.require_none()
             if self._rotation.state() != NEW:
                 self._rotation.rotate(sweep=False)
-            state.save(phase=SEALED)
-        if state.phase == SEALED:
+            journal.save(phase=SEALED)
+        if journal.phase == SEALED:
             self._redis.forget_documents()
-            if not self._holds(state.content["new"]):
-                self._put(encode(self._document.edit({_variables.KEY: state.content["new"]}, _variables.kin)))
-            state.save(phase=WRITTEN, seconds=round(time.time() - state.content["stopped"]))
+            if not self._holds(journal.content["new"]):
+                self._put(encode(self._document.edit({_variables.KEY: journal.content["new"]}, _variables.kin)))
+            journal.save(phase=WRITTEN, seconds=round(time.time() - journal.content.get("stopped", time.time())))
         return self._end()
 
-    def _prepare(self) -> None:
+    def _prepare(self, report: Report) -> None:
         """All up to the guard. Where it fails, everything is as before."""
+        journal = self._journal
         try:
             if self._module.params["dump"]:
-                path = os.path.join(os.path.dirname(self._env_file.real), time.strftime("appwrite-before-rotation-%Y%m%dT%H%M%SZ.gz", time.gmtime()))
-                self._state.save(dump_file=path)
-                dump(self._instance, self._store, path, self._tell)
-            self._state.save(stopped=time.time())
-            self._stillness.make(self._module.params["drain_timeout"])
-            self._put(self._guarded(self._state.env), backup=True)
+                name = time.strftime("appwrite-before-rotation-%Y%m%dT%H%M%SZ.gz", time.gmtime())
+                journal.save(dump_file=name)
+                dump(self._instance, self._store, journal, name, self._tell)
+                self._refuse(self._lacking(report))
+            journal.save(stopped=time.time())
+            self._stillness.make(self._redis, self._module.params["drain_timeout"])
+            try:
+                self._others.require_none()
+            except AppwriteError as error:
+                raise AppwriteError("%s. Nothing was changed" % error) from None
+            self._instance.warnings += self._others.unseen()
+            self._put(self._guarded(journal.env))
         except AppwriteError:
             self._env_file.read()
             if not self._is_begun():
                 self._stillness.undo()
-                self._forget()
+                self._retreat()
             raise
 
-    def _forget(self) -> None:
-        """Ends what has not got as far as the guard."""
-        if not self._state.content:
+    def _retreat(self) -> None:
+        """Nothing has happened: what was staged stays so, and the next run takes the same key up."""
+        self._drop_dump()
+        content = self._journal.content
+        if not content.get("staged"):
+            self._journal.end()
             return
-        path = self._state.content.get("dump_file")
-        if path and os.path.lexists(path):
-            with _words(path):
-                os.unlink(path)
-        self._state.end()
+        with suppress(AppwriteError):  # what stands there says the same in more words
+            self._journal.replace({"phase": STAGED, "new": content["new"], "staged": True})
+
+    def _drop_dump(self) -> None:
+        if self._journal.content.get("dump_file"):
+            self._journal.remove_beside(self._journal.content["dump_file"])
 
     def _guarded(self, data: bytes) -> bytes:
         """A file with the guard in the place of its key."""
@@ -426,13 +386,22 @@ class _Rekey:
             raise AppwriteError("the line of %s in %s cannot be replaced; write it as %s=value" % (_variables.KEY, self._env_file.path, _variables.KEY))
         return encode(guarded)
 
-    def _put(self, data: bytes, backup: bool = False) -> None:
-        """One step of C(.env), which may have been made already."""
+    def _put(self, data: bytes) -> None:
+        """One step of C(.env), which may have been made already. What is not the rotation's own is kept in a backup."""
         self._env_file.read()
-        if self._env_file.data != data:
-            made = self._env_file.replace(data, backup)
-            if made:
-                self._state.save(backup_file=made)
+        if self._env_file.data == data:
+            return
+        stood = self._env_file.data
+        made = self._env_file.replace(data, backup=stood != self._guarded(self._journal.env) and not (stood == self._journal.env and self._backup_file))
+        if made and stood == self._journal.env:
+            self._journal.save(backup_file=os.path.basename(made))
+        elif made:
+            self._instance.warnings.append("%s was not as the rotation had left it; what stood there is kept in %s" % (self._env_file.path, made))
+
+    @property
+    def _backup_file(self) -> str | None:
+        name = self._journal.content.get("backup_file")
+        return os.path.join(self._env_file.directory, name) if name else None
 
     def _holds(self, key: str) -> bool:
         """Whether C(.env) has this key already. Somebody may have edited the file since."""
@@ -449,42 +418,77 @@ class _Rekey:
             return self._result(WRITTEN)
         report = self._rotation.rehearse(self._module.params["sample"] or None)
         if report.state not in (NEW, EMPTY):
+            self._journal.save(phase=GUARDED)
             raise AppwriteError(
-                "the key that the containers run with does not open everything that is stored; nothing more was done. Stop the project and run again")
-        self._rotation.sweep()
+                "the key that the containers run with does not open everything that is stored: something wrote with the old key meanwhile. Run again at "
+                "once, which stops everything and seals the rest")
+        left = self._rotation.sweep()
+        if left:
+            raise AppwriteError("everything is under the new key and runs, but %d files under the old one cannot be removed: %s. Mend that and run again" % (
+                len(left), "; ".join(left[:_NAMED])))
         result = self._result("finished", report)
-        self._state.end()
+        self._journal.end()
         return result
 
     def _runs(self) -> bool:
         """Whether every container with a key runs, and has the new one."""
         keys = self._instance.container_keys()
         running = {container.service for container in self._instance.containers() if container.status == "running"}
-        return set(keys) == {self._state.content["new"]} and {service for services in keys.values() for service in services} <= running
+        return set(keys) == {self._journal.content["new"]} and {service for services in keys.values() for service in services} <= running
 
     def _abort(self) -> dict[str, Any]:
-        if self._state.phase in (SEALED, WRITTEN):
+        journal = self._journal
+        if journal.phase in (SEALED, WRITTEN):
             raise AppwriteError(
                 "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation")
-        self._stillness.remove()
-        if self._state.phase == GUARDED:
-            if self._rotation.state() == NEW:
-                self._state.save(phase=SEALED)
+        left = []
+        if journal.phase == GUARDED:
+            self._put(self._guarded(journal.env))
+            self._stillness.remove()
+            state = self._rotation.state()
+            if state == NEW:
+                journal.save(phase=SEALED)
                 return self._abort()
+            if state == MIXED:
+                self._others.require_none()
             self._rotation.undo()
-            self._state.save(phase=PREPARED)  # from the next step on the file is the user's again
-        self._put(self._state.env)
-        result = self._result("aborted", dump_file=None)
-        self._forget()
+            left = self._left_over()
+            journal.save(phase=PREPARED)  # from the next step on the file is the user's again
+        else:
+            self._stillness.remove()
+        self._put(journal.env)
+        result = self._result("aborted", dump_file=None, warnings=left)
+        self._drop_dump()
+        journal.end()
         return result
 
+    def _left_over(self) -> list[str]:
+        """What a sweep leaves is no reason to stay halfway: it is noted, and the next rotation removes it."""
+        try:
+            left = self._rotation.sweep()
+        except AppwriteError as error:
+            left = [str(error)]
+        return ["%d files that nothing uses any more are left over: %s. They are noted in %s, and the next rotation removes them" % (
+            len(left), "; ".join(left[:_NAMED]), os.path.join(self._journal.path, PAIRS))] if left else []
+
     def _result(self, phase: str, report: Report | None = None, **more: Any) -> dict[str, Any]:
-        state = self._state.content
-        old, new = state.get("old") or in_force(self._document.values), state.get("new") or self._module.params["new_key"] or ""
+        content = self._journal.content
+        old, new = content.get("old") or in_force(self._document.values), content.get("new") or self._module.params["new_key"] or ""
+        dump_file = content.get("dump_file")
         return {
             "changed": True, "phase": phase, "report": report.public() if report else None, "stops_working": _stops_working(report),
-            "key": described(old, self._module.params["seal"]), "new_key": described(new, self._module.params["seal"]), "dump_file": state.get("dump_file"),
-            "backup_file": state.get("backup_file"), "downtime": state.get("seconds"), **more, "warnings": self._instance.warnings + more.get("warnings", [])}
+            "key": described(old, self._module.params["seal"]), "new_key": described(new, self._module.params["seal"]),
+            "dump_file": os.path.join(self._env_file.directory, dump_file) if dump_file else None,
+            "backup_file": self._backup_file, "downtime": content.get("seconds"), **more, "warnings": self._instance.warnings + more.get("warnings", [])}
+
+
+def _data_of(instance: Instance) -> str | None:
+    """Where the database's files are on this host, if that can be told."""
+    identity = instance.database()[1]
+    sources = [source for container in instance.containers() if container.id == identity for source, target, _writable in container.mounts if target in _DATA]
+    if sources and not os.path.isabs(sources[0]):
+        sources = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", sources[0]], tolerate=True).stdout.split("\n")
+    return sources[0] if sources and os.path.isdir(sources[0]) else None
 
 
 def _require(env_file: EnvFile) -> None:
@@ -540,6 +544,7 @@ class _Tokens:
     def run(self) -> dict[str, Any]:
         keep = backup_keep(self._module)
         with self._env_file.opened(for_writing=not self._module.check_mode):
+            refuse_unfinished(self._env_file.directory)
             _require(self._env_file)
             document = document_of(self._env_file, self._instance)
             self._instance.load(document)
@@ -588,84 +593,109 @@ def _check_containers(instance: Instance, path: str, allowed: Sequence[str]) -> 
                 % (", ".join(services), told(key), path, told(allowed[0])))
 
 
-def _verify(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
+def _verify(module: AnsibleModule, instance: Instance, tell: Progress) -> dict[str, Any]:
     """Whether a key opens what is stored, here or in a container with a copy of it."""
     env_file = EnvFile(instance.env_path)
     env_file.read()
-    document = document_of(env_file, instance)
-    instance.load(document, None if env_file.exists else b"")
+    document, is_guarded = _readable(env_file, instance) if module.params["key"] else (document_of(env_file, instance), False)
+    instance.load(document, encode(document.text) if is_guarded else None if env_file.exists else b"")
     instance.require_compose()
     key = module.params["key"] or in_force(document.values)
     if not key:
         raise AppwriteError("key: is missing, and %s has none" % env_file.path)
     instance.compose.mask.add([key])
-    looked = look(instance, key, module.params["sample"] or None, module.params["container"], Progress(module.params["progress_file"]))
+    looked = look(instance, key, module.params["sample"] or None, module.params["container"], tell)
     return {"changed": False, "opens": looked.report.count(OLD) > 0 and not looked.report.undecryptable_count, "report": looked.report.public(),
             "key": described(key, module.params["seal"]), "warnings": instance.warnings + looked.warnings}
 
 
 class Progress:
-    """Tells what is being done, in a file that somebody else may read at any time."""
+    """Tells what is being done, in a file that somebody else may read at any time: phase, done, total, and how often it was written.
+
+    The last number goes on rising while a step takes long, so that a run that has died can be told from one that is slow.
+    """
 
     def __init__(self, path: str | None) -> None:
         self._path = path
+        self._said = "starting", 0, 0
+        self._beats = 0
         self._last = 0.0
+        self._lock = threading.Lock()
+        if path is not None:
+            self._write()
+            threading.Thread(target=self._beat, daemon=True).start()
 
     def __call__(self, phase: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._path is None or now - self._last < 0.5:
-            return
-        self._last = now
-        try:
-            with open(self._path + ".new", "w", encoding="ascii") as stream:
-                stream.write("%s %d %d\n" % (phase, done, total))
-            os.replace(self._path + ".new", self._path)
-        except OSError:
-            self._path = None
+        self._said = phase, done, total
+        if self._path is not None and time.monotonic() - self._last >= 0.5:
+            self._write()
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(_BEAT)
+            self._write()
+
+    def _write(self) -> None:
+        path = str(self._path)
+        with self._lock, suppress(OSError):  # a disk that is full may have room the next time
+            self._last = time.monotonic()
+            self._beats += 1
+            with suppress(FileNotFoundError):
+                os.unlink(path + ".new")
+            handle = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(handle, ("%s %d %d %d\n" % (*self._said, self._beats)).encode("ascii"))
+            finally:
+                os.close(handle)
+            os.replace(path + ".new", path)
 
 
-def dump(instance: Instance, store: Store, path: str, tell: Callable[[str, int, int], None]) -> None:
-    """A copy of the database for its owner alone, checked for its last line."""
+def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Callable[[str, int, int], None]) -> None:
+    """A copy of the database for its owner alone beside C(.env), checked for its last line."""
     _service, container = instance.database()
     script, last = store.DUMP
     try:
-        with _words(path):
-            problem = _dumped(instance, container, script, path, last, tell)
+        with words(os.path.join(journal.directory, name)):
+            problem = _dumped(instance, container, script, journal.beside, name, last, tell)
     except AppwriteError as error:
         problem = str(error)
     if problem:
-        if os.path.lexists(path):
-            os.unlink(path)
+        journal.remove_beside(name)
         raise AppwriteError(
-            "the dump of the database failed: %s. Nothing was changed. Where you make a backup of your own, set dump to false" % problem)
+            "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % problem)
 
 
-def _dumped(instance: Instance, container: str, script: str, path: str, last: bytes, tell: Callable[[str, int, int], None]) -> str:
+def _dumped(
+    instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Callable[[str, int, int], None]
+) -> str:
     """What went wrong, if anything."""
-    tail, size = b"", 0
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    tail, size, deadline = b"", 0, time.monotonic() + _DUMPING
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
     with os.fdopen(handle, "wb") as raw, tempfile.TemporaryFile() as log, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
             ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
-            env=instance.compose.environment) as process:
+            env=instance.compose.environment, bufsize=0) as process:
         stream: Any = process.stdout
-        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as packed:
-            for block in iter(lambda: stream.read(1 << 20), b""):
-                packed.write(block)
-                tail, size = (tail + block)[-4096:], size + len(block)
-                tell("dumping", size >> 20, 0)
-        raw.flush()
-        os.fsync(raw.fileno())
-        status = process.wait()
+        try:
+            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as packed:
+                while True:
+                    patience = min(_SILENCE, deadline - time.monotonic())
+                    if patience <= 0 or not select.select([stream], [], [], patience)[0]:
+                        return "the database gave nothing for %d seconds, or took more than %d in all; it may be paused" % (_SILENCE, _DUMPING)
+                    block = stream.read(1 << 20)
+                    if not block:
+                        break
+                    packed.write(block)
+                    tail, size = (tail + block)[-4096:], size + len(block)
+                    tell("dumping", size >> 20, 0)
+            raw.flush()
+            os.fsync(raw.fileno())
+            status = process.wait(_SILENCE)
+        except subprocess.TimeoutExpired:
+            return "its program did not end"
+        finally:
+            process.kill()  # otherwise it would be waited for
         log.seek(max(0, log.seek(0, os.SEEK_END) - _COMPLAINT))
         said = instance.compose.mask(log.read(_COMPLAINT).decode("utf-8", "replace")).strip().split("\n")[-1]
     if status:
         return "exit code %d (%s)" % (status, said or "its program gave no reason")
     return "" if size and last in tail else "it is not complete"
-
-
-@contextmanager
-def _words(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise AppwriteError("%s: %s" % (path, reason(error))) from None

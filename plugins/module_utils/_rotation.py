@@ -17,7 +17,7 @@ from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, Nam
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange, Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 
 MIXED, EMPTY = "mixed", "empty"
 _TOLD = 10000
@@ -57,6 +57,10 @@ class Report:
     """the first of them"""
     undecryptable_count: int = 0
     unwaived_count: int = 0
+    unwritable: List[str] = field(default_factory=list)
+    """directories that cannot take the successors of their files, and why; not part of what is made public"""
+    sealed: int = 0
+    """characters of all values that are to be sealed anew"""
 
     def count(self, verdict: str) -> int:
         """Values and files with that verdict."""
@@ -86,8 +90,8 @@ class Report:
         }
 
 
-class Rotation:
-    """waived: collection, id and column of undecryptable values that stay as they are. progress: told phase, rows done and rows in all, often."""
+class Examination:
+    """Reads. waived: collection, id and column of undecryptable values that stay as they are. progress: told phase, rows done and rows in all, often."""
 
     def __init__(
         self,
@@ -101,45 +105,20 @@ class Rotation:
         self._store = store
         self._files = files
         self._exchange = Exchange(old, new)
-        self._waived = frozenset(waived)
+        self._waivers = waived
+        self._waived = frozenset("/".join(each) for each in waived)  # as they were given, since an id may have a slash, too
         self._progress = progress
+        self._foresees = False
         self._rows = 0
         """in all tables, once they are counted"""
 
-    def rehearse(self, sample: Optional[int] = None) -> Report:
-        """Opens everything, or about C(sample) rows of each table, and writes nothing."""
-        return self._examine("read", sample)
-
-    def rotate(self, sweep: bool = True) -> Report:
-        """Everything that the old key opens is under the new one when this returns. Returns what was found before.
-
-        The files that are replaced are removed last, or left for C(sweep()).
-
-        Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
-        and the store is closed.
-        """
-        report = self._examine("read")
-        self._refuse(report)
-        self.sweep()
-        self._store.begin()
+    def rehearse(self, sample: Optional[int] = None, foresee: bool = False) -> Report:
+        """Opens everything, or about C(sample) rows of each table, and changes nothing. foresee: tries whether the files could get successors, too."""
+        self._foresees = foresee
         try:
-            for table, rows in self._walk("seal"):
-                self._seal(table, rows)
-            self._verify(report)
-        except BaseException:
-            if self._store.transactional:
-                self._store.close()
-                with suppress(AppwriteError):  # what stays now goes with the next run
-                    self._discard()
-            raise
-        self._store.commit()
-        if not sweep:
-            return report
-        try:
-            self.sweep()
-        except AppwriteError as error:
-            raise AppwriteError("everything is under the new key, but not all files under the old one are removed: %s. Run again" % error) from None
-        return report
+            return self._examine("read", sample)
+        finally:
+            self._foresees = False
 
     def state(self) -> str:
         """C(old), C(new), C(mixed) or C(empty), by all values and files. Raises AppwriteError where there are sealed ones, and no key opens any."""
@@ -147,17 +126,6 @@ class Rotation:
         if report.state == EMPTY and report.undecryptable_count:
             raise AppwriteError("neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count)
         return report.state
-
-    def undo(self) -> str:
-        """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one."""
-        state = self.state()
-        if state in (NEW, MIXED):
-            Rotation(self._store, self._files, self._exchange.new, self._exchange.old, self._waived, self._progress).rotate()
-            return OLD
-        self.sweep()
-        return state
-
-    # --- steps ---
 
     def _walk(self, phase: str, sample: Optional[int] = None) -> Iterator[Tuple[Table, List[Row]]]:
         """All rows, those of files one by one since each may take long."""
@@ -188,9 +156,12 @@ class Rotation:
     def _judge(self, table: Table, row: Row, tally: Tally, report: Report) -> None:
         for column in table.columns:
             if column in row.values:
-                verdicts = self._exchange.verdicts(row.values[column], _nests(table, column))
+                value = row.values[column]
+                verdicts = self._exchange.verdicts(value, _nests(table, column))
                 for verdict in verdicts:
                     tally.values[verdict] += 1
+                if OLD in verdicts:
+                    report.sealed += len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ())
                 if NEITHER in verdicts:
                     self._tell(report, Undecryptable(table.collection, row.uid, column, "no key opens it"))
         if table.holds_files:
@@ -199,17 +170,101 @@ class Rotation:
             tally.bytes += look.size
             if look.verdict == NEITHER:
                 self._tell(report, Undecryptable(table.collection, row.uid, "path", look.reason))
+            doubt = self._files.doubt(row) if self._foresees and look.verdict == OLD else ""
+            if doubt:
+                report.unwritable.append(doubt)
 
     def _tell(self, report: Report, found: Undecryptable) -> None:
+        found = Undecryptable(*(text.encode("utf-8", "backslashreplace").decode() for text in found))  # whoever wrote the row chose its id
         report.undecryptable_count += 1
-        report.unwaived_count += found[:3] not in self._waived
+        report.unwaived_count += "/".join(found[:3]) not in self._waived
         if len(report.undecryptable) < _TOLD:
             report.undecryptable.append(found)
+
+
+class Rotation(Examination):
+    """Writes, too."""
+
+    def __init__(
+        self,
+        store: Store,
+        files: Successors,
+        old: Cipher,
+        new: Cipher,
+        waived: Collection[Tuple[str, str, str]] = (),
+        progress: Callable[[str, int, int], object] = lambda phase, done, total: None,
+    ) -> None:
+        super().__init__(store, files, old, new, waived, progress)
+        self._successors = files
+
+    def rotate(self, sweep: bool = True) -> Report:
+        """Everything that the old key opens is under the new one when this returns. Returns what was found before.
+
+        The files that are replaced are removed last, or left for C(sweep()).
+
+        Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
+        and the store is closed.
+        """
+        report = self._examine("read")
+        self._refuse(report)
+        self.sweep()
+        noted = self._successors.noted()
+        self._store.begin()
+        try:
+            for table, rows in self._walk("seal"):
+                self._seal(table, rows)
+            self._verify(report)
+        except BaseException:
+            if self._store.transactional:
+                self._store.close()
+                with suppress(AppwriteError):  # what stays now goes with the next run
+                    self._discard(noted)
+            raise
+        self._store.commit()
+        left = self.sweep() if sweep else []
+        if left:
+            raise AppwriteError("everything is under the new key, but not all files under the old one are removed: %s. Run again" % left[0])
+        return report
+
+    def undo(self) -> str:
+        """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one. C(sweep()) is left to be done."""
+        state = self.state()
+        if state in (NEW, MIXED):
+            Rotation(self._store, self._successors, self._exchange.new, self._exchange.old, self._waivers, self._progress).rotate(sweep=False)
+            return OLD
+        return state
+
+    def sweep(self) -> List[str]:
+        """After C(rotate()), or after an interruption: of each file and its successor, removes the one that no row uses.
+
+        Without a row that uses its successor, no old file is removed. Returns what could not be removed and why; that stays noted.
+        """
+        left = []
+        for pairs in self._successors.pairs():
+            noted = {path for pair in pairs for path in pair}
+            used = {path for table in self._store.tables() if table.holds_files for rows in self._store.rows(table) for row in rows
+                    for path in [row.values["path"]] if isinstance(path, str) and path in noted}
+            replaced = set(used)
+            for old, new in reversed(pairs):
+                if new in replaced:  # or its own successor is in use, where an earlier sweep could not remove it
+                    replaced.add(old)
+            for number, (old, new) in enumerate(pairs, 1):
+                for path in [new] * (new not in used) + [old] * (old not in used and new in replaced):
+                    try:
+                        self._successors.remove(path)
+                    except AppwriteError as error:
+                        left.append(str(error))
+                self._progress("remove", number, len(pairs))
+        if not left:
+            self._successors.forget()
+        return left
+
+    # --- steps ---
 
     def _refuse(self, report: Report) -> None:
         if not report.unwaived_count:
             return
-        first = next((each for each in report.undecryptable if each[:3] not in self._waived), None)
+        first = next((each for each in report.undecryptable if "/".join(each[:3]) not in self._waived), None)
         raise AppwriteError(
             "%d sealed values or files cannot be opened with the old key%s. If it is the right one they are lost already: waive each to leave them "
             "as they are. Nothing was written" % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else ""))
@@ -224,7 +279,7 @@ class Rotation:
                     if value != row.values[column]:
                         values[column] = value
             if table.holds_files:
-                values.update(self._files.prepare(row, self._exchange))
+                values.update(self._successors.prepare(row, self._exchange))
             if values:
                 changes.append(Change(row, values))
         if changes and self._store.change(table, changes) != len(changes):
@@ -242,29 +297,13 @@ class Rotation:
                     raise AppwriteError("not everything in %s can be opened with the new key after it was sealed with it%s" % (
                         name, ", so nothing was changed" if self._store.transactional else ""))
 
-    def sweep(self) -> None:
-        """After C(rotate()), or after an interruption: of each file and its successor, removes the one that no row uses.
-
-        Without a row that uses its successor, no old file is removed.
-        """
-        for pairs in self._files.pairs():
-            noted = {path for pair in pairs for path in pair}
-            used = {path for table in self._store.tables() if table.holds_files for rows in self._store.rows(table) for row in rows
-                    for path in [row.values["path"]] if path in noted}
-            for number, (old, new) in enumerate(pairs, 1):
-                if new not in used:
-                    self._files.remove(new)
-                elif old not in used:
-                    self._files.remove(old)
-                self._progress("remove", number, len(pairs))
-        self._files.forget()
-
-    def _discard(self) -> None:
-        """Removes all successors, when it is certain that no row uses one."""
-        for pairs in self._files.pairs():
+    def _discard(self, noted: int) -> None:
+        """Removes the successors that were noted from there on, when it is certain that no row uses one."""
+        for pairs in self._successors.pairs(noted):
             for _old, new in pairs:
-                self._files.remove(new)
-        self._files.forget()
+                self._successors.remove(new)
+        if not noted:
+            self._successors.forget()
 
 
 def _nests(table: Table, column: str) -> bool:

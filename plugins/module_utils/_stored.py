@@ -19,7 +19,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import cipher_key
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Report, Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Report
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mariadb, mongodb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row, Store, Table
@@ -50,7 +50,7 @@ class _NoFiles(Files):
     """A database without its files: what is stored in rows can be opened all the same."""
 
     def __init__(self) -> None:
-        super().__init__(os.sep, os.devnull)
+        super().__init__(os.sep)
 
     def look(self, row: Row, exchange: Any) -> Look:
         return Look(PLAIN)
@@ -68,12 +68,12 @@ def look(
     warnings, files = [], None
     if container is None:
         try:
-            files = Files(uploads_of(instance), os.devnull)
+            files = Files(uploads_of(instance))
         except AppwriteError as error:
             warnings.append("files are left out: %s" % error)
     store = store_of(instance, container)
     try:
-        return Looked(Rotation(store, files or _NoFiles(), Cipher(key), Cipher(generate(32)), (), progress).rehearse(sample), warnings)
+        return Looked(Examination(store, files or _NoFiles(), Cipher(key), Cipher(generate(32)), (), progress).rehearse(sample), warnings)
     finally:
         store.close()
 

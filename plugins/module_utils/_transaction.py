@@ -17,6 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import refuse_unfinished
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import effective_bits, in_force, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Opening, Plan, Refusal
@@ -129,6 +130,7 @@ class _Transaction:
     def run(self) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
         with env_file.opened(for_writing=not self._module.check_mode):
+            refuse_unfinished(env_file.directory)
             before = document_of(env_file, self._instance)
             self._exists = env_file.exists
             self._require_file(env_file)

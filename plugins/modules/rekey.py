@@ -32,12 +32,23 @@ options:
     type: str
     choices: [verify, values, tokens]
     default: verify
+  step:
+    description:
+      - V(whole) does what O(scope) says. The other two are how the action prepares it with short calls, so that what runs in the background for long is
+        handed no key.
+      - V(state) says how far a rotation is, by C(.env) and what is noted beside it alone, and changes nothing.
+      - V(stage) notes O(new_key) on the managed host, for its owner alone. O(scope=values) then takes it from there. Nothing else is changed, and
+        O(abort=true) ends it again.
+    type: str
+    choices: [whole, state, stage]
+    default: whole
   key:
     description: The key to open values with. Defaults to the one in C(.env), and must be that one unless O(scope=verify).
     type: str
   new_key:
     description:
-      - The key to seal with. Defaults to one that is generated and kept in O(escrow_file).
+      - The key to seal with. Defaults to the one that was noted with O(step=stage), or one that is generated and kept in O(escrow_file).
+      - Once one was noted another one is refused, until the rotation has ended.
       - With O(scope=tokens) it must begin with the same 16 bytes as the old one.
     type: str
   escrow_file:
@@ -75,10 +86,14 @@ options:
       - With O(scope=verify), the name of another container whose database to look at, such as a replica or a restored dump. Files are left out then.
     type: str
   seal:
-    description: A one-time password of at least 32 characters, with which the old key is returned in RV(key.sealed).
+    description:
+      - A one-time password of at least 32 characters, with which the old key is returned in RV(key.sealed), and others that are known in their own
+        results.
     type: str
   progress_file:
-    description: A file on the managed host that is overwritten with what is being done. The action names one itself, from which it shows how far it is.
+    description:
+      - A file on the managed host that is overwritten with what is being done, how far that is, and a number that rises every few seconds for as long as
+        the module lives. The action names one itself, from which it shows how far it is.
     type: path
   backup_keep:
     description: As O(selfhost.appwrite.security#module:backup_keep), with O(scope=tokens). A rotation of the values removes no backup.
@@ -127,14 +142,23 @@ phase:
   description:
     - V(rehearsed), or how far the rotation is, V(written) where the project has to be started now, V(finished) or V(aborted).
     - In check mode on an unfinished rotation also V(prepared), V(guarded) or V(sealed).
+    - Otherwise than with O(step=whole), V(none), V(staged) or one of the others, as it is noted.
   type: str
   returned: unless O(scope=verify)
+project:
+  description: The name of the compose project.
+  type: str
+  returned: otherwise than with O(step=whole)
+env_key:
+  description: What may be said of the key in C(.env), as RV(key). Null where it has none, or a guard.
+  type: dict
+  returned: otherwise than with O(step=whole)
 report:
   description:
     - For each collection how many values and files open with the old key, the new one, neither, and how many are not sealed; the bytes of its files;
       and those that no key opens, by collection, id and column.
   type: dict
-  returned: success, unless O(scope=tokens)
+  returned: success with O(step=whole), unless O(scope=tokens)
 stops_working:
   description: What is signed with the key and has to be issued again.
   type: list
@@ -163,7 +187,9 @@ downtime:
   type: int
   returned: with O(scope=values)
 key:
-  description: What may be said of the key in force before.
+  description:
+    - What may be said of the key in force before.
+    - Otherwise than with O(step=whole), of the key that stored data is under as far as that is noted; null where nothing says so.
   type: dict
   returned: success
   contains:
@@ -177,7 +203,7 @@ key:
       description: The key itself, with O(seal). P(selfhost.appwrite.unseal#filter) opens it.
       type: str
 new_key:
-  description: The same of the new key.
+  description: The same of the new key, null where none is noted.
   type: dict
   returned: unless O(scope=verify)
 dump_file:

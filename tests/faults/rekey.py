@@ -10,6 +10,7 @@ and just after the start of such a program, which then goes on alone. Run as a p
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import json
 import os
@@ -124,7 +125,7 @@ class _Moments:
         if name == "write" and os.readlink(f"/proc/self/fd/{first}").startswith("pipe:"):
             word = _WRITES.match(bytes(arguments[1][:200]))
             return f"ask {(word[1] or word[2]).decode()}" if word else ""
-        return f"{name} {_place(arguments[1], dst_dir_fd) if name in ('rename', 'exchange') else _place(first, dir_fd)}"
+        return f"{name} {_place(arguments[1] if name in ('rename', 'exchange') else first, dst_dir_fd if dir_fd is None else dir_fd)}"
 
 
 def _program(command: list[str], stdin: Any) -> str:
@@ -154,7 +155,7 @@ def _perform(name: str, given: str, answer: str, point: list[Any] | None, blow: 
 
 def _serve() -> None:
     """Answers each line with the status of a child, and goes on with a stopped one at the next line."""
-    for name in ("apply", "rekey"):
+    for name in ("apply", "encryption_key", "https", "rekey"):
         importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}")
     _key._ROUNDS = 1  # slow on purpose, and it touches no file
     _apply.SETTLED = 0.0  # nothing here dies by itself
@@ -182,8 +183,8 @@ class Host:
     data: Dataset
     root: Path
     scratch: Path
-    key: str = KEYS[0]
-    other: str = KEYS[1]
+    key: str
+    other: str
     """the next one"""
     mark: str = field(default_factory=lambda: f"SELFHOST_TEST={secrets.token_hex(8)}")
     results: Counter[str] = field(default_factory=Counter)
@@ -196,8 +197,10 @@ class Host:
 
     @classmethod
     def make(cls, project: Project, database: str, scratch: Path) -> Host:
-        data = Dataset.make(1, KEYS[0], database=database, file_bytes=20_000)
-        set_env(project.directory, **{KEY: KEYS[0]})
+        tail = hashlib.sha256(project.name.encode()).hexdigest()[:12]  # the key of another project on this engine stops a rotation
+        key, other = (each + tail for each in KEYS)
+        data = Dataset.make(1, key, database=database, file_bytes=20_000)
+        set_env(project.directory, **{KEY: key})
         quick = {"services": {"appwrite": {"healthcheck": {"interval": "300ms"}}}}  # it is waited for at every start
         (project.directory / "docker-compose.override.yml").write_text(json.dumps(quick))
         project.up()
@@ -205,7 +208,7 @@ class Host:
         root = project.uploads()
         data.load(project)
         data.write_files(root)
-        return cls(project, database, data, root, scratch)
+        return cls(project, database, data, root, scratch, key, other)
 
     def end(self) -> None:
         self._forks.communicate()
@@ -250,7 +253,7 @@ class Host:
         if status in (KILLED, STOPPED):
             return {"rc": status, "msg": ""}
         said = (self.scratch / "answer").read_text()
-        assert_no_leak(said, KEYS)
+        assert_no_leak(said, [self.key, self.other])
         result = json.loads(said)
         assert "internal error" not in result.get("msg", ""), said
         assert bool(status) == bool(result.get("failed")), said
@@ -278,7 +281,7 @@ class Host:
         password.write_text("NotARealVaultWord1" * 3)
         extra = {"project_src": str(self.project.directory), "confirm": "localhost", "escrow_file": str(self.scratch / "escrow.yml"), "sample": 0}
         return playbook("selfhost.appwrite.rotate", {f"appwrite_rotation_{name}": value for name, value in extra.items()},
-                        "--vault-password-file", str(password), secrets=KEYS, environ={**clean_environ(), **dict([self.mark.split("=")])})
+                        "--vault-password-file", str(password), secrets=[self.key, self.other], environ={**clean_environ(), **dict([self.mark.split("=")])})
 
     def processes(self) -> set[int]:
         """Of a play, those in the background too."""

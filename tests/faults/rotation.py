@@ -78,9 +78,11 @@ def rotation(database: str, container: str, root: str, journal: str, old: str, n
     """A store and the rotation that works on it."""
     module = importlib.import_module(f"{_ROOMS}._stores.{database}")
     cipher = importlib.import_module(f"{_ROOMS}._cipher").Cipher
-    files = importlib.import_module(f"{_ROOMS}._stores.files").Files
+    files = importlib.import_module(f"{_ROOMS}._stores.files").Successors
     store = getattr(module, CLASSES[database])(module.client(container))
-    return store, importlib.import_module(f"{_ROOMS}._rotation").Rotation(store, files(root, journal), cipher(old), cipher(new))
+    directory = os.open(os.path.dirname(journal), os.O_RDONLY)
+    rotation_of = importlib.import_module(f"{_ROOMS}._rotation").Rotation
+    return store, rotation_of(store, files(root, directory, os.path.basename(journal)), cipher(old), cipher(new))
 
 
 def _rotate(what: dict[str, str], point: list[Any] | None, blow: str, log: str) -> None:
@@ -212,6 +214,7 @@ class Victim:
             found.state = lambda: states.append(look()) or states[0]
             if not forward:
                 assert found.undo() == "old"
+                assert found.sweep() == []
             elif found.state() == "new":
                 found.sweep()
             else:

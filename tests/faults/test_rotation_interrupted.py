@@ -19,10 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, _parts
 from integration.support import Kind, Play, Stack, on, read_env, set_env
 
 from faults.engine import Engine
-from faults.rekey import BACK, CACHED, END, FORWARD, KILLED, STOPPED, Host, Point
+from faults.rekey import BACK, CACHED, END, FORWARD, KILLED, STOPPED, UNFINISHED, Host, Point
 from faults.test_disk import full, mounted, run
 from faults.test_interrupted import everything
 
@@ -131,6 +132,84 @@ def test_killed_when_the_file_has_a_key_again(host, point):
     set_env(host.project.directory, _APP_SMTP_HOST=f"{point.run}.example.com")
     host.recover(forward=True)
     assert read_env(host.project.directory)["_APP_SMTP_HOST"] == f"{point.run}.example.com"
+
+
+def seal_with_the_old_key(host: Host) -> None:
+    """What a service that runs with the old key writes meanwhile."""
+    old, new = (Cipher(each) for each in (host.key, host.other))
+    rows = [line.split("\t") for line in host.project.query(mariadb="SELECT _id, password FROM _console_users WHERE password IS NOT NULL;").splitlines()]
+    assert rows
+    for number, text in rows[:3]:
+        plain = new.decrypt(*_parts(text.replace("\\\\", "\\")))
+        assert plain is not None
+        host.project.query(mariadb=f"UPDATE _console_users SET password = '{old.seal(plain)}' WHERE _id = {number};")
+
+
+@on(MARIADB)
+@pytest.mark.parametrize(("point", "writes"), [
+    (Point(FORWARD, "exchange .env", 2, "before"), True), (Point(FORWARD, "exchange .env", 2, "before"), False), (None, True)],
+    ids=["sealed, and written to", "sealed", "written, and written to"])
+def test_backup_is_put_back_by_hand(host, point, writes):
+    """And everything is started on the old key. Nobody is let near it by our own modules; the next run finds all of it, and ends."""
+    result = host.rekey(point)
+    assert result["rc"] == (KILLED if point else 0)
+    assert host.state["phase"] == ("sealed" if point else "written")
+    env = host.project.directory / ".env"
+    backup = next(host.project.directory.glob(".env.*.bak"))
+    shutil.copyfile(backup, env)
+    set_env(host.project.directory, _APP_SMTP_HOST="put-back.example.com")
+    put_back = env.read_bytes()
+    for name, options in (("apply", {}), ("https", {}), ("encryption_key", {}), ("apply", {"rollback_file": str(backup)})):
+        assert UNFINISHED in host.perform(name, **options)["msg"]
+    assert env.read_bytes() == put_back
+    host.project.up()
+    assert set(host.holders().values()) == {host.key}
+    if writes:
+        seal_with_the_old_key(host)
+    result = host.rekey()
+    assert (result["rc"], result["phase"]) == (0, "written"), result["msg"]
+    kept = [each for each in host.project.directory.glob(".env.*.bak") if each.read_bytes() == put_back]
+    assert kept and any(str(kept[0]) in str(warning) for warning in result["warnings"])
+    host.recover(forward=True)
+
+
+@on(MARIADB)
+def test_backup_is_put_back_by_hand_and_it_goes_back(host):
+    """As long as anything is under the old key there is a way back to it."""
+    assert host.rekey(Point(FORWARD, "exchange .env", 2, "before"))["rc"] == KILLED
+    shutil.copyfile(next(host.project.directory.glob(".env.*.bak")), host.project.directory / ".env")
+    host.project.up()
+    seal_with_the_old_key(host)
+    result = host.abort()
+    assert (result["rc"], result["phase"]) == (0, "aborted"), result["msg"]
+    host.apply()
+    host.assert_whole(dumps=0)
+
+
+@on(MARIADB)
+def test_nothing_is_left_of_the_file(host):
+    """Somebody has removed C(.env), behind the guard."""
+    assert host.rekey(MIDDLE)["rc"] == KILLED
+    (host.project.directory / ".env").unlink()
+    assert UNFINISHED in host.perform("apply")["msg"]
+    host.recover(forward=True)
+
+
+@on(MARIADB)
+def test_file_that_cannot_be_removed(host):
+    """It keeps nobody from going back, and the next rotation removes it."""
+    if os.geteuid():
+        pytest.skip("only root may make a file immutable")
+    assert host.rekey(MIDDLE)["rc"] == KILLED
+    made = [path for path in host.root.rglob("*-????????????????.*") if path.is_file()]
+    run("chattr", "+i", made[0])
+    result = host.abort()
+    run("chattr", "-i", made[0])
+    assert (result["rc"], result["phase"]) == (0, "aborted"), result["msg"]
+    assert made[0].exists() and any("are left over" in str(warning) and made[0].name in str(warning) for warning in result["warnings"])
+    host.apply()
+    host.recover(forward=True)
+    assert not made[0].exists()
 
 
 # --- the engine and the machine ---

@@ -11,12 +11,14 @@ import os
 import re
 import secrets
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import ALPHABET
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset
@@ -24,6 +26,8 @@ from testbed.dataset import Dataset
 from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, on, playbook, refuse, set_env, succeed, type_in
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
+OWN = OLD + "rotate"
+"""The key of another project on this engine stops a rotation, and the tests of several may run at once."""
 NEW = "AlsoNotRealKey2Wv9" + "Bd4Fs7Tq1Xk8Mr5Y" * 2
 PUBLIC = "your-secret-key"
 HOLDERS = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance")
@@ -56,7 +60,7 @@ class Vault:
         extra = {"project_src": str(self.stack.directory), "confirm": "localhost", "escrow_file": str(self.escrow),
                  "dump": self.stack.kind.database != "mongodb", **variables}
         flags = (*flags, "--vault-password-file", str(self.password)) if vault else flags
-        return playbook(name, {f"appwrite_rotation_{name}": value for name, value in extra.items()}, *flags, secrets=[OLD])
+        return playbook(name, {f"appwrite_rotation_{name}": value for name, value in extra.items()}, *flags, secrets=[self.key])
 
     def _ansible_vault(self, verb):
         return run(str(CHECKOUT / ".venv" / "bin" / "ansible-vault"), verb, "--vault-password-file", str(self.password), str(self.escrow))
@@ -94,7 +98,7 @@ def make_vault(stack, directory, key, **options):
 @pytest.fixture
 def vault(stack, tmp_path):
     """On PostgreSQL under the installer's public key."""
-    return make_vault(stack, tmp_path, PUBLIC if stack.kind.database == "postgresql" else OLD)
+    return make_vault(stack, tmp_path, PUBLIC if stack.kind.database == "postgresql" else OWN + stack.kind.database)
 
 
 @on(*KINDS)
@@ -128,7 +132,7 @@ def test_rotate(vault):
 @on(KINDS[0])
 def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     """Values that no key opens stop it until they are waived; a job that waits stops it until it is done; a container of `compose run` goes too."""
-    vault = make_vault(stack, tmp_path, OLD, strangers=2, file_bytes=50_000)
+    vault = make_vault(stack, tmp_path, OWN, strangers=2, file_bytes=50_000)
     refused = vault.rotate()
     assert refused.rc == 2
     message = refused.result("Rotate the key")["msg"]
@@ -136,14 +140,14 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     found = refused.result("Say what the rehearsal has found")["msg"]["undecryptable"]
     assert len(found) == 2 and {one["column"] for one in found} == {"password"}
     waivers = ["/".join((one["collection"], one["id"], one["column"])) for one in found]
-    vault.assert_under(OLD)
+    vault.assert_under(OWN)
 
     one_off = stack.project.compose("run", "--detach", "--no-deps", "appwrite-worker-mails").strip()
     vault.redis("rpush", QUEUE, "a job")
     refused = vault.rotate(waivers=waivers, drain_timeout=2)
     assert refused.rc == 2
     assert refused.result("Rotate the key")["msg"].startswith("drain_timeout: 1 jobs still wait or run after 2 seconds, and nothing was changed")
-    vault.assert_under(OLD)
+    vault.assert_under(OWN)
     assert list(stack.directory.glob("appwrite-before-rotation-*")) == []
 
     vault.redis("del", QUEUE)
@@ -286,6 +290,103 @@ def test_refused_two_at_once(loaded):
     finally:
         os.close(handle)
         directory.rmdir()
+
+
+# --- who else may write ---
+
+
+@on(REFUSED)
+def test_refused_while_another_is_connected(loaded):
+    """Everything has been stopped by then, and runs again. The rehearsal has said so before."""
+    container = loaded.stack.ids()["mariadb"]
+    client = ["docker", "exec", "--interactive", container, "sh", "-c", 'MYSQL_PWD="$MYSQL_PASSWORD" exec mariadb --user="$MYSQL_USER" --unbuffered appwrite']
+    with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+        session.stdin.write("SELECT 'a word';\n")
+        session.stdin.flush()
+        session.stdout.readline()
+        words = "1 other sessions are open at the database: user from localhost at appwrite"
+        rehearsed = succeed("rekey", {**loaded.stack.arguments, "scope": "values"}, check=True)
+        assert any(warning.startswith(words) for warning in rehearsed["warnings"])
+        ids = loaded.stack.ids()
+        message = refuse("rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW})
+        assert message.startswith(words) and message.endswith("Nothing was changed") and "SELECT" not in message
+        session.stdin.close()
+    loaded.stack.project.wait()
+    assert loaded.stack.ids() == ids
+    assert any(warning.startswith("hosts that this one cannot see") for warning in rehearsed["warnings"])
+
+
+@on(REFUSED)
+def test_refused_while_another_container_has_the_key(loaded):
+    """Of another project, under a name of its own, and stopped: it may start at any time."""
+    image = run("docker", "inspect", "--format", "{{.Config.Image}}", loaded.stack.ids()["redis"]).strip()
+    name = f"{loaded.stack.project.name}-another"
+    run("docker", "create", "--name", name, "--label", "com.docker.compose.project=another", "--env", f"A_COPY={OLD}", image)
+    try:
+        words = f"the container {name} of the project another has the encryption key too (A_COPY)"
+        assert refused(loaded).startswith(words)
+        assert any(warning.startswith(words) for warning in succeed("rekey", {**loaded.stack.arguments, "scope": "values"}, check=True)["warnings"])
+    finally:
+        run("docker", "rm", name)
+
+
+# --- a rotation in short steps ---
+
+
+@on(REFUSED)
+def test_steps(loaded):
+    """The new key is noted by a short call, and nothing is handed to what runs for long. What fails before anything was done takes the same key up."""
+    arguments = {**loaded.stack.arguments, "scope": "values"}
+    directory = loaded.stack.directory / ".appwrite-rotation"
+    password = "NotARealPassword" * 2
+
+    def state(**options):
+        return succeed("rekey", {**arguments, "step": "state", "seal": password, **options}, secrets=[OLD, NEW])
+
+    def key(name, found):
+        return found[name] and unseal(found[name]["sealed"], password)
+
+    none = state()
+    assert (none["phase"], none["changed"], none["project"]) == ("none", False, loaded.stack.project.name)
+    assert (key("key", none), none["new_key"], key("env_key", none)) == (OLD, None, OLD)
+    assert state(scope="tokens")["phase"] == "none" and not directory.exists()
+    stage = {**arguments, "step": "stage", "new_key": NEW}
+    foreseen = succeed("rekey", stage, check=True)
+    assert (foreseen["changed"], foreseen["phase"]) == (True, "staged") and not directory.exists()
+    for changed in (True, False):
+        staged = succeed("rekey", stage, secrets=[OLD, NEW])
+        assert (staged["changed"], staged["phase"], staged["new_key"]["fingerprint"]) == (changed, "staged", fingerprint(NEW))
+        assert os.listdir(directory) == ["state.json"]
+    found = state()
+    assert (found["phase"], key("key", found), key("new_key", found), key("env_key", found)) == ("staged", OLD, NEW, OLD)
+    for options in ({"step": "stage"}, {"step": "whole"}):
+        assert refuse("rekey", {**arguments, **options, "new_key": "AnotherUnrealKeyOfMine"}).startswith("new_key: another run has staged another key (")
+    for options, words in ((({"new_key": None}), "new_key: is missing"), ({"new_key": OLD}, "new_key: is the key that is in force"),
+                           ({"scope": "tokens"}, "step: scope: tokens is one step"), ({"scope": "verify"}, "step: scope: verify is one step")):
+        assert refuse("rekey", {**stage, **options}).startswith(words)
+    assert succeed("rekey", arguments, check=True)["new_key"]["fingerprint"] == fingerprint(NEW)
+    succeed("encryption_key", loaded.stack.arguments)  # nothing has happened yet, so nobody is kept from anything
+    loaded.redis("rpush", QUEUE, "a job")
+    try:
+        assert refuse("rekey", {**arguments, "drain_timeout": 1}).startswith("drain_timeout: 1 jobs still wait")
+    finally:
+        loaded.redis("del", QUEUE)
+    loaded.stack.project.wait()
+    assert state()["phase"] == "staged" and key("new_key", state()) == NEW
+    assert succeed("rekey", {**arguments, "abort": True})["phase"] == "aborted"
+    assert state()["phase"] == "none" and not directory.exists()
+
+
+@on(REFUSED)
+def test_guard_without_a_journal(loaded):
+    """It can still be said which key opens what is stored."""
+    env = loaded.stack.directory / ".env"
+    set_env(loaded.stack.directory, **{KEY: "x"})
+    env.write_text(env.read_text().replace(f"{KEY}=x", GUARD))
+    found = succeed("rekey", {**loaded.stack.arguments, "scope": "values", "step": "state"})
+    assert (found["phase"], found["key"], found["new_key"], found["env_key"], found["project"]) == ("none", None, None, None, loaded.stack.project.name)
+    assert succeed("rekey", {**loaded.stack.arguments, "key": OLD})["opens"] is True
+    assert refuse("rekey", loaded.stack.arguments).startswith("env_file: a rotation of the encryption key of ")
 
 
 @on(REFUSED)

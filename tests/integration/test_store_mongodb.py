@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 from testbed._base import run
 from testbed._servers import MongoDB
 from testbed.dataset import Dataset, _Php
@@ -64,6 +69,11 @@ def table(store: mongodb.MongoDB, end: str) -> Table:
 def keep(server: MongoDB, value: object) -> None:
     """What another program writes."""
     server.command("appwrite", update="_console_keys", updates=[{"q": {}, "u": {"$set": {"secret": value}}, "multi": True}])
+
+
+def parts(sealed: str) -> tuple[bytes, str, str]:
+    found = json.loads(sealed)
+    return found["data"].encode(), found["iv"], found["tag"]
 
 
 def rows(store: mongodb.MongoDB, each: Table, sample: int | None = None) -> list[Row]:
@@ -164,8 +174,79 @@ def test_neither_text_nor_list(store, server):
         assert {row.values["secret"] for row in rows(store, table(store, "_console_keys"))} == {"(neither a text nor a list of texts)"}
 
 
-def test_metadata_unreadable(store, server, monkeypatch):
-    server.command("appwrite", update="_console__metadata", updates=[{"q": {"_uid": "users"}, "u": {"$set": {"attributes": "[encrypt"}}}])
+def test_documents_of_somebody_hostile(store, server, data, _running, tmp_path):
+    """Names and values of every type: nothing ends in a traceback, what a key opens is sealed anew, and what is none of ours stays as it is."""
+    old, new = Cipher(KEY), Cipher(WORD)
+    (tmp_path / "uploads").mkdir()
+    sealed = old.seal(b"a word")
+    odd: list[Any] = [{"$numberDouble": "NaN"}, {"$numberLong": "9223372036854775807"}, {"$numberDecimal": "1E+6000"}, {"$date": {"$numberLong": "0"}}, True,
+                      None, [], [[sealed]], {"a": {"b": [sealed]}}, [sealed, {"$numberInt": "1"}], {"$regularExpression": {"pattern": "a", "options": ""}},
+                      {"$binary": {"base64": "AAAA", "subType": "00"}}, "x" * 100_000, "\u2028\u0000\t\n'\"`\\${a}\U0001d4b3", "/storage/uploads/../../etc/passwd"]
+    attributes = [{"$id": "a$b\"'`\u2028\U0001d4b3 ", "filters": ["encrypt"]}, {"$id": "__proto__", "filters": ["encrypt"]},
+                  {"$id": "constructor", "filters": ["encrypt"]}, {"$id": "c", "filters": "nothing"}, {"$id": "n", "filters": None}]
+    names = [each["$id"] for each in attributes[:3]]
+    space = "appwrite"
+    metadata = [{"_id": f"odd{number}", "_uid": uid, "attributes": text} for number, (uid, text) in enumerate([
+        ("a.b'\"$c\U0001d4b3", json.dumps(attributes)), ("bucket_99", json.dumps(attributes)), ({"a": 1}, "[]"), ({"$numberInt": "5"}, json.dumps(attributes))])]
+    server.command(space, insert="_9__metadata", documents=metadata)
+    rows_of = [{"_id": f"odd{number}", "_uid": value, "_tenant": value, "path": value, "openSSLCipher": value or "aes-128-gcm", "chunksTotal": {"$numberInt": "1"},
+                "chunksUploaded": {"$numberDouble": "1.0"}, "openSSLVersion": value, "openSSLIV": value, "openSSLTag": value, **{name: value for name in names}}
+               for number, value in enumerate(odd)]
+    rows_of.append({"_id": "good", "_uid": "good", **{name: sealed for name in names}})
+    places = ["_9_abc", "_9_bucket_99", "_9_5"]
+    for place in places:
+        server.command(space, insert=place, documents=rows_of)
+    store._listed.clear()
+    try:
+        report = Examination(store, Files(str(tmp_path / "uploads")), old, new).rehearse()
+        found = [each for each in report.undecryptable if each.collection in places]
+        assert any(each.reason == "its path does not lead to where files are" for each in found)
+        bucket = next(each for each in store.tables() if each.name == "_9_bucket_99")
+        kept = {row.key: row.raw for row in rows(store, bucket)}
+        journal = os.open(tmp_path, os.O_RDONLY)
+        waivers = [each[:3] for each in report.undecryptable]
+        Rotation(store, Successors(str(tmp_path / "uploads"), journal, "journal"), old, new, waivers).rotate()
+        for row in rows(store, bucket):
+            for name, value in row.raw.items():
+                if row.key == "good" and name in names:
+                    assert new.decrypt(*parts(value)) == b"a word"
+                else:
+                    assert value == kept[row.key][name], (row.key, name)
+    finally:
+        for place in (*places, "_9__metadata"):
+            server.command(space, drop=place)
+        store._listed.clear()
+
+
+@pytest.mark.parametrize("name", ["$where", "", "_id", "a\0b"])
+def test_field_that_none_can_be(store, server, monkeypatch, name):
+    server.command("appwrite", insert="_9__metadata", documents=[{"_id": "odd", "_uid": "odd", "attributes": json.dumps(
+        [{"$id": name, "filters": ["encrypt"]}])}])
+    monkeypatch.setattr(store, "_listed", {})
+    try:
+        with pytest.raises(StoreError, match="the collection odd in appwrite._9__metadata lists a sealed field whose name no field of Appwrite's can have"):
+            store.tables()
+    finally:
+        server.command("appwrite", drop="_9__metadata")
+
+
+@pytest.mark.parametrize("identity", [{"$numberDecimal": "1"}, {"$timestamp": {"t": 1, "i": 1}}, {"a": 1}, True])
+def test_id_of_any_other_type(store, server, identity):
+    """A document that was passed over would stay under the old key."""
+    server.command("appwrite", insert="_console_keys", documents=[{"_id": identity, "_uid": "odd", "secret": "x"}])
+    with pytest.raises(StoreError, match="_console_keys has documents whose ids are neither texts nor object ids"):
+        rows(store, table(store, "_console_keys"))
+
+
+def test_sessions(store, server):
+    """Our own is none. What FerretDB does not say is said to be unknown."""
+    found = store.sessions()
+    assert found.blind or all(each.address for each in found.seen)
+
+
+@pytest.mark.parametrize("text", ["[encrypt", "[\"encrypt\"]", "[" * 5000 + "encrypt", {"encrypt": {"$numberInt": "1"}}, ["encrypt"], "{\"encrypt\": 1}"])
+def test_metadata_unreadable(store, server, monkeypatch, text):
+    server.command("appwrite", update="_console__metadata", updates=[{"q": {"_uid": "users"}, "u": {"$set": {"attributes": text}}}])
     monkeypatch.setattr(store, "_listed", {})
     with pytest.raises(StoreError, match="attributes of the collection users in appwrite._console__metadata are no JSON"):
         store.tables()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -14,10 +15,10 @@ from typing import Any
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import _session, _sql, mariadb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 from testbed._base import run
 from testbed.dataset import Dataset
 
@@ -348,7 +349,7 @@ def test_values_that_no_key_opens(stack, tmp_path):
     lost.unlink()
     before = data.check(stack.project, tmp_path / "uploads", key)
     server = Server(stack)
-    files = Files(str(tmp_path / "uploads"), str(tmp_path / "journal"))
+    files = Successors(str(tmp_path / "uploads"), os.open(tmp_path, os.O_RDONLY), "journal")
     with closing(server.open()) as store:
         rotation = Rotation(store, files, Cipher(key), Cipher(new))
         report = rotation.rehearse()
@@ -366,6 +367,6 @@ def test_values_that_no_key_opens(stack, tmp_path):
 def test_wrong_old_key(stack, tmp_path):
     (tmp_path / "uploads").mkdir()
     with closing(Server(stack).open()) as store:
-        rotation = Rotation(store, Files(str(tmp_path / "uploads"), str(tmp_path / "journal")), Cipher("NotTheKeyAtAll"), Cipher("NorThisOne"))
+        rotation = Examination(store, Files(str(tmp_path / "uploads")), Cipher("NotTheKeyAtAll"), Cipher("NorThisOne"))
         with pytest.raises(AppwriteError, match="neither key opens any of the"):
             rotation.state()

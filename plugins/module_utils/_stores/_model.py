@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -61,6 +61,23 @@ class Change:
     values: Dict[str, Value]
 
 
+class Seen(NamedTuple):
+    """A session of somebody else's."""
+
+    user: str
+    address: str
+    space: str
+    """the database that it is at, empty where that is not said"""
+
+
+class Sessions(NamedTuple):
+    """What is known of who else is connected."""
+
+    seen: List[Seen]
+    blind: str = ""
+    """in words, which ones cannot be seen"""
+
+
 class Store(ABC):
     """One database, asked through its own client in its own container, over pipes."""
 
@@ -84,6 +101,10 @@ class Store(ABC):
     @abstractmethod
     def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
         """All rows in batches, or about C(sample) of them from all over the table. The memory needed does not grow with the table."""
+
+    @abstractmethod
+    def sessions(self) -> Sessions:
+        """Every session of another client that could change what is stored here."""
 
     @abstractmethod
     def begin(self) -> None:

@@ -12,6 +12,7 @@ import re
 import secrets
 import select
 import subprocess
+import time
 from contextlib import suppress
 from typing import Dict, List, Mapping, NoReturn, Optional, Sequence, Union
 
@@ -21,6 +22,9 @@ LOCK_TIMEOUT = 60
 """seconds to wait for the end of another session"""
 LOST = "the connection was lost; see whether its container runs, and run again"
 _ANSWER_TIMEOUT = 600
+"""seconds for an answer as a whole, however it trickles in"""
+_LAST_WORDS = 10
+"""seconds for what a client complains when it has ended"""
 _COMPLAINT = 4096
 """bytes of what a client complains that are kept"""
 _PIPE = 1 << 20
@@ -75,8 +79,13 @@ class Session:
 
     def collect(self, number: int) -> List[List[bytes]]:
         """The answer to what was posted under this number."""
+        deadline = time.monotonic() + _ANSWER_TIMEOUT
         while number not in self._answers:
-            self._exchange(_ANSWER_TIMEOUT)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.close()
+                raise StoreError("%s did not answer within %d seconds" % (self._name, _ANSWER_TIMEOUT))
+            self._exchange(left)
         return [line.split(b"\t") for line in self._answers.pop(number).split(b"\n")[:-1]]
 
     def forget(self, number: int) -> None:
@@ -90,9 +99,6 @@ class Session:
             raise StoreError("%s: its client has ended" % self._name)
         writes = [self._stdin] if self._left else []
         readable, writable, _odd = select.select(self._reads, writes, [], timeout)
-        if timeout and not readable and not writable:
-            self.close()
-            raise StoreError("%s did not answer for %d seconds" % (self._name, timeout))
         if self._stderr in readable:
             self._listen()
         if writable:
@@ -124,7 +130,8 @@ class Session:
 
     def _fail(self) -> NoReturn:
         """The client has ended. What it complains may quote values, so that only the error's code is told, unless nothing had been asked yet."""
-        while self._stderr in self._reads:
+        deadline = time.monotonic() + _LAST_WORDS
+        while self._stderr in self._reads and select.select([self._stderr], [], [], max(0.0, deadline - time.monotonic()))[0]:
             self._listen()
         self.close()
         codes = self._error.findall(self._complaint)

@@ -171,7 +171,7 @@ class SqlStore(Store):
         for space, table, column, kind in self._query(
                 "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns WHERE column_name IN (%s) AND %s"
                 % (", ".join(map(self._literal, sorted(names))), where)):
-            found.setdefault((_string(space), _string(table)), {})[_string(column)] = _string(kind)
+            found.setdefault((text_of(space), text_of(table)), {})[text_of(column)] = text_of(kind)
         return found
 
     def _metadata(self, place: Place, columns: Mapping[str, str]) -> Iterator[Tuple[str, str, Dict[str, bool]]]:
@@ -184,12 +184,12 @@ class SqlStore(Store):
             for key, tenant, uid, attributes in page:
                 last = int(key)
                 try:
-                    found = [each for each in json.loads(_string(attributes)) if "encrypt" in (each.get("filters") or ())]
+                    found = [each for each in json.loads(text_of(attributes)) if "encrypt" in (each.get("filters") or ())]
                     sealed = {clean(each["$id"]): bool(each.get("array")) for each in found}
-                except (ValueError, KeyError, TypeError, AttributeError):
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     raise StoreError("%s: the attributes of the collection %s in %s.%s cannot be read, so that it is not known which of its columns are sealed"
-                                     % (self.NAME, _string(uid), *place)) from None
-                yield _string(tenant) if tenant.isdigit() else "", _string(uid), sealed
+                                     % (self.NAME, text_of(uid), *place)) from None
+                yield text_of(tenant) if tenant.isdigit() else "", text_of(uid), sealed
             if len(page) < _COLLECTIONS:
                 return
 
@@ -273,7 +273,7 @@ class SqlStore(Store):
                         self.NAME, int(length), len(text), name, table.space, table.name))
                 raw[name] = text
                 values[name] = None if text is None else _value(text, arrays.get(name, False))
-        return Row(int(fields[0]), _string(fields[1]), values, raw)
+        return Row(int(fields[0]), text_of(fields[1]), values, raw)
 
     # --- changes ---
 
@@ -315,7 +315,8 @@ def _plain(field: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: _ESCAPES.get(match.group(1), match.group(1)), field)
 
 
-def _string(field: bytes) -> str:
+def text_of(field: bytes) -> str:
+    """A field of an answer."""
     return _plain(field).decode("utf-8", "surrogateescape")
 
 

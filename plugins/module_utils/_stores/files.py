@@ -5,7 +5,7 @@
 """The files of Appwrite's buckets on the managed host.
 
 A file is never changed: it gets a successor beside it, under a name that the journal has on disk before the file exists. Which of the two is in
-use is for the file's row to say.
+use is for the file's row to say. Rows are somebody else's word: their paths are not followed out of the root, and nothing is opened but regular files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import re
 import secrets
 import stat
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, NEITHER, OLD, PLAIN, VERSION, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
@@ -30,7 +30,18 @@ _UPLOADS = "/storage/uploads/"
 _SUFFIX = re.compile(r"-[0-9a-f]{16}$")
 _PAIRS = 20000
 """entries of the journal in memory at a time"""
+_LARGEST = 28_000_000
+"""Appwrite seals files of up to 20,000,000 bytes; this is their base64 text, and some room for what compresses badly."""
+_LONGEST_NAME = 255
+"""bytes, in almost every file system"""
+_LONGEST_PATH = 2048
+"""characters, in the column of a row"""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_FILE = {
+    errno.ENOTDIR: "its path leads over a symbolic link or a file", errno.ELOOP: "its path leads over a symbolic link or a file",
+    errno.ENAMETOOLONG: "its path is too long", errno.EINVAL: "its path is no path here", errno.ENOENT: "it is missing"}
+"""What is wrong with the path, and not with the disk."""
 
 
 class Look(NamedTuple):
@@ -47,12 +58,11 @@ class _Unusable(Exception):
 
 
 class Files:
-    """root: the directory that the containers have as /storage/uploads. journal: a file of ours, in a directory that exists."""
+    """Reads. root: the directory that the containers have as /storage/uploads."""
 
-    def __init__(self, root: str, journal: str) -> None:
+    def __init__(self, root: str) -> None:
         self._root = root
-        self._journal = journal
-        self._handle: Optional[int] = None
+        self._tried: Set[str] = set()
         if not os.path.isdir(root):
             raise AppwriteError("the uploads: %s is no directory; it must be what the containers have as %s" % (root, _UPLOADS.rstrip("/")))
 
@@ -60,25 +70,31 @@ class Files:
         """Reads the file of a row, where the row says that it is whole and sealed."""
         return self._open(row, exchange)[0]
 
-    def prepare(self, row: Row, exchange: Exchange) -> Dict[str, str]:
-        """Writes the successor of a file that the old key opens, and returns what belongs in its row then. Both are on disk when this returns."""
-        look, plain, status = self._open(row, exchange)
-        if look.verdict != OLD or status is None:
-            return {}
+    def doubt(self, row: Row) -> str:
+        """Why no successor of a row's file could be written, each directory's once; empty where nothing speaks against it."""
         path = _text(row, "path")
-        successor = _successor(path)
-        text, iv, tag = exchange.new.encrypt(plain)
-        digest = hashlib.sha256(plain).digest()
-        self._note(path, successor)
+        above = path.rpartition("/")[0]
+        if above in self._tried:
+            return ""
+        self._tried.add(above)
         try:
-            self._write(successor, text, status)
-            del plain, text  # a file may have 20 MB, and there are several forms of it here
-            opened = exchange.new.decrypt(self._read(successor)[0], iv, tag)
-        except _Unusable as problem:
-            raise AppwriteError("file %s: %s" % (successor, problem)) from None
-        if opened is None or hashlib.sha256(opened).digest() != digest:
-            raise AppwriteError("file %s: what was written reads back as something else; the disk may be failing" % successor)
-        return {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
+            with self._place(path) as (directory, name):
+                self._try(directory, name)
+        except FileNotFoundError:
+            return ""  # what has become of the file is said of the file
+        except _Unusable:
+            return ""
+        except OSError as error:
+            return "%s: %s" % (above, reason(error))
+        return ""
+
+    def _try(self, directory: int, name: bytes) -> None:
+        """Raises OSError where a file could not be made, as far as that can be told without making one."""
+        owner = os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
+        if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, "")
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory) or os.geteuid() not in (0, owner):
+            raise OSError(errno.EACCES, "")
 
     def _open(self, row: Row, exchange: Exchange) -> Tuple[Look, bytes, Optional[os.stat_result]]:
         values = row.values
@@ -93,6 +109,77 @@ class Files:
         verdict, plain = exchange.try_keys(text, _text(row, "openSSLIV"), _text(row, "openSSLTag"))
         return Look(verdict, status.st_size, "no key opens it" if verdict == NEITHER else ""), plain, status
 
+    @contextmanager
+    def _place(self, path: str) -> Iterator[Tuple[int, bytes]]:
+        """The open directory of a file and its name there. No symbolic link is followed below the root."""
+        try:
+            parts = [part for part in path[len(_UPLOADS):].encode("utf-8", "surrogateescape").split(b"/") if part] if path.startswith(_UPLOADS) else []
+        except UnicodeEncodeError:
+            parts = []
+        if not parts or not {b".", b".."}.isdisjoint(parts) or "\0" in path:
+            raise _Unusable("its path does not lead to where files are")
+        directory = os.open(self._root, _DIRECTORY)
+        try:
+            for part in parts[:-1]:
+                inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+                os.close(directory)
+                directory = inner
+            yield directory, parts[-1]
+        except OSError as error:
+            if error.errno in _NO_FILE and error.errno != errno.ENOENT:
+                raise _Unusable(_NO_FILE[error.errno]) from None
+            raise
+        finally:
+            os.close(directory)
+
+    def _read(self, path: str) -> Tuple[bytes, os.stat_result]:
+        """A device is not even opened, since that alone may do something."""
+        try:
+            with self._place(path) as (directory, name):
+                _require_file(os.stat(name, dir_fd=directory, follow_symlinks=False))
+                handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=directory)
+                try:
+                    status = os.fstat(handle)
+                    _require_file(status)
+                    with os.fdopen(handle, "rb", closefd=False) as stream:
+                        return stream.read(status.st_size + 1), status
+                finally:
+                    os.close(handle)
+        except FileNotFoundError:
+            raise _Unusable(_NO_FILE[errno.ENOENT]) from None
+        except OSError as error:
+            raise _failed(path, "be read", error) from None
+
+
+class Successors(Files):
+    """Writes, too. journal: the open directory for a file of ours with this name, which remembers files and their successors."""
+
+    def __init__(self, root: str, journal: int, name: str) -> None:
+        super().__init__(root)
+        self._directory = journal
+        self._journal = name
+        self._handle: Optional[int] = None
+
+    def prepare(self, row: Row, exchange: Exchange) -> Dict[str, str]:
+        """Writes the successor of a file that the old key opens, and returns what belongs in its row then. Both are on disk when this returns."""
+        look, plain, status = self._open(row, exchange)
+        if look.verdict != OLD or status is None:
+            return {}
+        path = _text(row, "path")
+        text, iv, tag = exchange.new.encrypt(plain)
+        digest = hashlib.sha256(plain).digest()
+        try:
+            successor = self._successor(path)
+            self._note(path, successor)
+            self._write(successor, text, status)
+            del plain, text  # a file may have 20 MB, and there are several forms of it here
+            opened = exchange.new.decrypt(self._read(successor)[0], iv, tag)
+        except _Unusable as problem:
+            raise AppwriteError("file %s: %s" % (path, problem)) from None
+        if opened is None or hashlib.sha256(opened).digest() != digest:
+            raise AppwriteError("file %s: what was written reads back as something else; the disk may be failing" % successor)
+        return {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
+
     def remove(self, path: str) -> None:
         """Removes a file that may be gone already."""
         try:
@@ -104,19 +191,48 @@ class Files:
         except OSError as error:
             raise _failed(path, "be removed", error) from None
 
+    def _try(self, directory: int, name: bytes) -> None:
+        """By a file that is made and is gone again."""
+        like = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        try:
+            handle = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+            probe = b".selfhost-appwrite-" + secrets.token_hex(8).encode("ascii")  # a file system without files that have no name
+            handle = os.open(probe, _NEW, 0o600, dir_fd=directory)
+            os.unlink(probe, dir_fd=directory)
+        try:
+            os.write(handle, b"\0")
+            _dress(handle, like)
+        finally:
+            os.close(handle)
+
     # --- the journal ---
 
-    def pairs(self) -> Iterator[List[Tuple[str, str]]]:
-        """The paths of files and successors that were ever noted, some at a time. The last entry of a run that died may be half there: its file is not."""
+    def noted(self) -> int:
+        """How long the journal is."""
         try:
-            with open(self._journal, encoding="utf-8", errors="surrogateescape") as stream:
+            return os.stat(self._journal, dir_fd=self._directory, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise _failed(self._journal, "be read", error) from None
+
+    def pairs(self, start: int = 0) -> Iterator[List[Tuple[str, str]]]:
+        """The paths of files and successors that were noted from there on, some at a time. The last entry of a run that died may be half there: its file
+        is not."""
+        try:
+            handle = os.open(self._journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+            with os.fdopen(handle, "rb") as stream:
+                stream.seek(start)
                 some: List[Tuple[str, str]] = []
                 for line in stream:
                     try:
                         old, new = json.loads(line)
-                    except ValueError:
+                    except (ValueError, TypeError):
                         continue
-                    some.append((old, new))
+                    some.append((str(old), str(new)))
                     if len(some) == _PAIRS:
                         yield some
                         some = []
@@ -133,8 +249,8 @@ class Files:
             if self._handle is not None:
                 os.close(self._handle)
                 self._handle = None
-            os.unlink(self._journal)
-            _sync(os.path.dirname(self._journal))
+            os.unlink(self._journal, dir_fd=self._directory)
+            os.fsync(self._directory)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -143,8 +259,8 @@ class Files:
     def _note(self, old: str, new: str) -> None:
         try:
             if self._handle is None:
-                self._handle = os.open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-                _sync(os.path.dirname(self._journal))
+                self._handle = os.open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._directory)
+                os.fsync(self._directory)
             _write_all(self._handle, ("\n%s\n" % json.dumps([old, new])).encode("ascii"))
             os.fsync(self._handle)
         except OSError as error:
@@ -152,38 +268,10 @@ class Files:
 
     # --- the tree ---
 
-    @contextmanager
-    def _place(self, path: str) -> Iterator[Tuple[int, str]]:
-        """The open directory of a file and its name there. No symbolic link is followed below the root."""
-        parts = [part for part in path[len(_UPLOADS):].split("/") if part] if path.startswith(_UPLOADS) else []
-        if not parts or not {".", ".."}.isdisjoint(parts) or "\0" in path:
-            raise _Unusable("its path does not lead to where files are")
-        directory = os.open(self._root, _DIRECTORY)
+    def _successor(self, path: str) -> str:
         try:
-            for part in parts[:-1]:
-                inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-                os.close(directory)
-                directory = inner
-            yield directory, parts[-1]
-        except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ELOOP):
-                raise _Unusable("its path leads over a symbolic link or a file") from None
-            raise
-        finally:
-            os.close(directory)
-
-    def _read(self, path: str) -> Tuple[bytes, os.stat_result]:
-        try:
-            with self._place(path) as (directory, name):
-                handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-                status = os.fstat(handle)
-                if not stat.S_ISREG(status.st_mode):
-                    os.close(handle)
-                    raise _Unusable("it is no regular file")
-                with os.fdopen(handle, "rb") as stream:
-                    return stream.read(), status
-        except FileNotFoundError:
-            raise _Unusable("it is missing") from None
+            with self._place(path) as (directory, _name):
+                return _successor(path, min(_LONGEST_NAME, os.fpathconf(directory, "PC_NAME_MAX")))
         except OSError as error:
             raise _failed(path, "be read", error) from None
 
@@ -191,12 +279,10 @@ class Files:
         """A new file with another's owner and mode, on disk when this returns."""
         try:
             with self._place(path) as (directory, name):
-                handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+                handle = os.open(name, _NEW, 0o600, dir_fd=directory)
                 try:
                     _write_all(handle, text)
-                    if (os.fstat(handle).st_uid, os.fstat(handle).st_gid) != (like.st_uid, like.st_gid):
-                        os.fchown(handle, like.st_uid, like.st_gid)
-                    os.fchmod(handle, stat.S_IMODE(like.st_mode))
+                    _dress(handle, like)
                     os.fsync(handle)
                 finally:
                     os.close(handle)
@@ -205,15 +291,40 @@ class Files:
             raise _failed(path, "be written", error) from None
 
 
+def _require_file(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _Unusable(_NO_FILE[errno.ELOOP] if stat.S_ISLNK(status.st_mode) else "it is no regular file")
+    if status.st_size > _LARGEST:
+        raise _Unusable("it is larger than anything that Appwrite seals")
+
+
 def _text(row: Row, name: str) -> str:
     value = row.values[name]
     return value if isinstance(value, str) else ""
 
 
-def _successor(path: str) -> str:
-    """In the same directory, with the same extension. A suffix of ours is replaced, so that names do not grow."""
-    stem, extension = os.path.splitext(path)
-    return "%s-%s%s" % (_SUFFIX.sub("", stem), secrets.token_hex(8), extension)
+def _successor(path: str, longest: int) -> str:
+    """In the same directory, with the same extension, so far as the file system has room for it. A suffix of ours is replaced, so that names do not grow."""
+    above, slash, name = path.rpartition("/")
+    stem, extension = os.path.splitext(name)
+    token = "-" + secrets.token_hex(8)
+    stem = _SUFFIX.sub("", stem)
+    while stem and _is_too_long(above, stem + token + extension, longest):
+        stem = stem[:-1]
+    while extension and _is_too_long(above, stem + token + extension, longest):
+        extension = extension[:-1]
+    return above + slash + stem + token + extension
+
+
+def _is_too_long(above: str, name: str, longest: int) -> bool:
+    return len(name.encode("utf-8", "surrogateescape")) > longest or len(above) + 1 + len(name) > _LONGEST_PATH
+
+
+def _dress(handle: int, like: os.stat_result) -> None:
+    """Gives an open file the owner and mode of another."""
+    if (os.fstat(handle).st_uid, os.fstat(handle).st_gid) != (like.st_uid, like.st_gid):
+        os.fchown(handle, like.st_uid, like.st_gid)
+    os.fchmod(handle, stat.S_IMODE(like.st_mode))
 
 
 def _failed(path: str, what: str, error: OSError) -> AppwriteError:
@@ -224,11 +335,3 @@ def _write_all(handle: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(handle, left):]
-
-
-def _sync(directory: str) -> None:
-    handle = os.open(directory, _DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

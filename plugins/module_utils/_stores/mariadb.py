@@ -10,9 +10,9 @@ import os
 import time
 from typing import List, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Sessions, StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, LOST
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore, text_of
 
 # The password stays in the container's environment: an argument would be seen in the host's process list.
 _LOGIN = r"""
@@ -77,6 +77,16 @@ class MariaDB(SqlStore):
 
     def _literal(self, value: str) -> str:
         return "_utf8mb4'%s'" % value.replace("'", "''")
+
+    def sessions(self) -> Sessions:
+        """Without those that only copy what is written here elsewhere."""
+        found = [Seen(*map(text_of, fields)) for fields in self._query(
+            "SELECT user, host, COALESCE(db, '') FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> 'Daemon'"
+            " AND command NOT LIKE 'Binlog Dump%' AND user NOT IN ('system user', 'event_scheduler')")]
+        spaces = {table.space for table in self.tables()}
+        sees_all = self._query("SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type IN ('PROCESS', 'SUPER')") != [[b"0"]]
+        return Sessions([each for each in found if not each.space or each.space in spaces],
+                        "" if sees_all else "the database shows only the sessions of its container's own user, who lacks the privilege PROCESS")
 
     def begin(self) -> None:
         """A temporary table commits nothing, neither when it is made nor when it is emptied."""

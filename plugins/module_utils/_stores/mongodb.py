@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, 
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import (
-    BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, clean)
+    BUCKET, FILE_COLUMNS, Change, Row, Seen, Sessions, Store, StoreError, Table, clean)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, Session
 
 _PAGE = 500
@@ -27,7 +27,9 @@ _SLICES = 10
 _TEXTS: Any = ""
 _OBJECT_IDS: Any = {"$oid": "0" * 24}
 """The first ids of the types that Appwrite's documents have: a comparison finds only those of the same type."""
-_OTHER_IDS = ["number", "object", "binData", "bool", "date", "null"]
+_OTHER_IDS = ["number", "object", "binData", "bool", "date", "null", "timestamp", "javascript", "minKey", "maxKey", "decimal"]
+_NO_FIELDS = ("", "_id", "_uid", "_tenant")
+_NAME = "selfhost.appwrite"
 _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble")
 
 # The password stays in the container's environment: an argument would be seen in the host's process list. A client whose other end was killed may
@@ -50,7 +52,7 @@ const serve = async () => {
   }
   const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
   const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
-  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=selfhost.appwrite" + (name ? "&authSource=admin" : "");
+  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURS" + (name ? "&authSource=admin" : "");
   const client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
   const at = (place) => client.getDB(place[0]).getCollection(place[1]);
   // The answer ends at 16 MB by itself. A call costs the client much more than what it is about.
@@ -78,6 +80,17 @@ const serve = async () => {
       while (count < firstBatch.length && length < size) { length += spelled(firstBatch[count++]).length; }
       return {found: firstBatch.slice(0, count), more: count < firstBatch.length || count === limit || open};
     },
+    sessions: async () => {
+      try {
+        const {inprog} = await client.getDB("admin").adminCommand({currentOp: 1, $all: true});
+        return inprog.map((each) => ({
+          user: String(((each.effectiveUsers || [])[0] || {}).user || ""), address: String(each.client || ""), space: String(each.ns || "").split(".")[0],
+          name: String(each.appName || ""), driver: String(((each.clientMetadata || {}).driver || {}).name || "")}));
+      } catch (error) {
+        if (error.name !== "MongoServerError") { throw error; }
+        return [];
+      }
+    },
     writable: async () => (await client.getDB("admin").runCommand({hello: 1})).isWritablePrimary,
     change: async ({place, changes}) => {
       const same = (old) => Array.isArray(old) ? old : {$eq: old, $not: {$type: "array"}};
@@ -93,7 +106,7 @@ const serve = async () => {
   }
 };
 serve().catch((error) => { process.stderr.write("ERROR " + (error.codeName || error.code || error.name) + "\n"); });
-""".replace("TIMEOUT", str(LOCK_TIMEOUT))
+""".replace("TIMEOUT", str(LOCK_TIMEOUT)).replace("OURS", _NAME)
 _CLIENT = 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "$0"'
 _DUMP = (
     'printf "password: \\"%s\\"\\n" "$MONGO_INITDB_ROOT_PASSWORD" | mongodump --quiet --config /dev/stdin --username "$MONGO_INITDB_ROOT_USERNAME" '
@@ -133,10 +146,10 @@ class MongoDB(Store):
         return list(self._listed)
 
     def count(self, table: Table) -> int:
-        return int(_number(self._ask("count", table)))
+        return _whole(self._ask("count", table))
 
     def size(self) -> int:
-        return int(_number(self._ask("size")))
+        return _whole(self._ask("size"))
 
     def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
         if sample is not None:
@@ -161,6 +174,9 @@ class MongoDB(Store):
                 place = {"after": found[-1].key}
                 yield found
 
+    def sessions(self) -> Sessions:
+        return judged(self._ask("sessions"))
+
     def begin(self) -> None:
         if not self._ask("writable"):
             raise StoreError("%s: %s" % (self.NAME, self.REASONS["NotWritablePrimary"]))
@@ -184,7 +200,7 @@ class MongoDB(Store):
         self._session.close()
 
     def _change(self, table: Table, batch: Sequence[Any]) -> int:
-        return int(_number(self._ask("change", table, changes=batch))) if batch else 0
+        return _whole(self._ask("change", table, changes=batch)) if batch else 0
 
     def _find_tables(self) -> None:
         present = {(place[0], place[1]) for place in self._ask("places")}
@@ -197,9 +213,12 @@ class MongoDB(Store):
                 try:
                     sealed = {str(each["$id"]).replace(".", "__dot__") for each in json.loads(document["attributes"])
                               if "encrypt" in (each.get("filters") or ())}
-                except (AttributeError, KeyError, TypeError, ValueError):
+                except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
                     raise StoreError("%s: the attributes of the collection %s in %s.%s are no JSON, so that it is not known which of its fields are sealed"
                                      % (self.NAME, uid, space, name)) from None
+                if any(each in _NO_FIELDS or each.startswith("$") or "\0" in each for each in sealed):
+                    raise StoreError("%s: the collection %s in %s.%s lists a sealed field whose name no field of Appwrite's can have" % (
+                        self.NAME, uid, space, name))
                 if place in present and (sealed or BUCKET.match(uid)):
                     listed.setdefault(place, {}).setdefault(_tenant(document), set()).update(sealed)
                     if BUCKET.match(uid):
@@ -233,9 +252,21 @@ def _tenant(document: Mapping[str, Any]) -> str:
     return "" if tenant is None else str(_number(tenant))
 
 
+def judged(found: Sequence[Mapping[str, str]]) -> Sessions:
+    """What C(currentOp) says of who is connected, without the server's own threads. Some servers know the command and say nothing."""
+    clients = [each for each in found if each["address"] and not each["driver"].startswith(("MongoDB Internal", "NetworkInterfaceTL"))]
+    blind = "" if any(each["name"] == _NAME for each in clients) else "the database does not say who else is connected"
+    return Sessions([Seen(each["user"], each["address"], each["space"]) for each in clients if each["name"] != _NAME], blind)
+
+
 def _number(value: Any) -> Any:
     """Numbers are spelled with their type."""
-    return next((value[name] for name in _NUMBERS if name in value), value) if isinstance(value, dict) else value
+    found = next((value[name] for name in _NUMBERS if name in value), value) if isinstance(value, dict) else value
+    return found[:-2] if isinstance(value, dict) and isinstance(found, str) and found.endswith(".0") else found
+
+
+def _whole(answer: Any) -> int:
+    return int(float(_number(answer)))
 
 
 def _value(raw: Any) -> Value:

@@ -10,9 +10,9 @@ import hashlib
 import os
 from typing import List, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Sessions, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, LOST
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._sql import SqlStore, text_of
 
 # The password stays in the container's environment: an argument would be seen in the host's process list.
 _LOGIN = r"""
@@ -58,6 +58,12 @@ class PostgreSQL(SqlStore):
         self._query("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
                     " ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')")
         self._query("SELECT pg_advisory_lock(%d)" % _LOCK)
+
+    def sessions(self) -> Sessions:
+        return Sessions([Seen(*map(text_of, fields)) for fields in self._query(
+            "SELECT COALESCE(usename, ''), COALESCE(host(client_addr) || ':' || client_port, 'localhost'), datname FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database() AND usesysid IS NOT NULL"
+            " AND COALESCE(backend_type, 'client backend') = 'client backend'")])
 
     def _literal(self, value: str) -> str:
         return "'%s'" % value.replace("'", "''")

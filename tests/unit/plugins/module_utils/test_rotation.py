@@ -9,10 +9,12 @@ No real store can be had change its mind at a given moment, or be without transa
 from __future__ import annotations
 
 import copy
+import dataclasses
 import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,9 @@ from typing import Any
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Sessions, Store, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 from unit.plugins.module_utils.test_cipher import opened
 
 OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher("NotARealOtherKey")
@@ -54,6 +56,9 @@ class Memory(Store):
 
     def size(self) -> int:
         raise NotImplementedError  # only who has a database asks
+
+    def sessions(self) -> Sessions:
+        raise NotImplementedError
 
     def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         assert not self.closed
@@ -92,6 +97,7 @@ class Place:
         self.root = directory / "uploads"
         self.root.mkdir()
         self.journal = directory / "journal"
+        self._directory = os.open(directory, os.O_RDONLY)
         users: list[dict[str, Any]] = [
             {"password": OLD.seal(WORD), "codes": [OLD.seal(WORD), None]}, {"password": None, "codes": None},
             {"password": OLD.seal(b""), "codes": []}]
@@ -106,9 +112,18 @@ class Place:
         return {"path": f"/storage/uploads/app-1/{name}", "openSSLVersion": "1", "openSSLCipher": "aes-128-gcm", "openSSLTag": tag, "openSSLIV": iv,
                 "chunksTotal": "1", "chunksUploaded": "1", **values}
 
+    def successors(self) -> Successors:
+        return Successors(str(self.root), self._directory, "journal")
+
     def rotation(self, *waived: tuple[str, str, str], **options: Any) -> Rotation:
         self.store.closed, self.store.draft = False, None
-        return Rotation(self.store, Files(str(self.root), str(self.journal)), OLD, NEW, waived, **options)
+        return Rotation(self.store, self.successors(), OLD, NEW, waived, **options)
+
+    def undo(self) -> str:
+        rotation = self.rotation()
+        state = rotation.undo()
+        assert rotation.sweep() == []
+        return state
 
     def finish(self) -> str:
         """After an interruption: takes back what was only begun, and ends what was done in part. Returns the state that everything is in then."""
@@ -189,7 +204,7 @@ def test_state(place, keep, state):
 
 def test_wrong_keys(place):
     with pytest.raises(AppwriteError, match="neither key opens any of the 6 sealed values and files: both are wrong"):
-        Rotation(place.store, Files(str(place.root), str(place.journal)), OTHER, Cipher("AnotherWrongKey1")).state()
+        Examination(place.store, Files(str(place.root)), OTHER, Cipher("AnotherWrongKey1")).state()
 
 
 def test_another_database(place):
@@ -214,22 +229,70 @@ def test_files_that_cannot_be_opened(place, tmp_path):
              "/storage/uploads/app-1/./whole.txt": elsewhere, "/storage/uploads/nul\0": elsewhere,
              "/storage/uploads/link/whole.txt": over, "/storage/uploads/app-1/link.txt": over, "/storage/uploads/app-1/whole.txt/x": over,
              "/storage/uploads/app-1/directory": "it is no regular file", "/storage/uploads/app-1/pipe": "it is no regular file",
-             "/storage/uploads/app-1/gone.txt": "it is missing", "/storage/uploads/gone/gone.txt": "it is missing"}
+             "/storage/uploads/app-1/gone.txt": "it is missing", "/storage/uploads/gone/gone.txt": "it is missing",
+             "/storage/uploads/app-1/" + "x" * 300: "its path is too long", "/storage/uploads/" + "x" * 300 + "/x.txt": "its path is too long",
+             "/storage/uploads/app-1/" + "\U0001d4b3" * 100: "its path is too long", "/storage/uploads/app-1/\ud800": elsewhere}
     rows = [{**whole, "path": path} for path in paths]
     rows += [{**whole, "openSSLVersion": "2"}, {**whole, "openSSLCipher": "aes-256-gcm"}, {**whole, "openSSLTag": None}, {**whole, "openSSLIV": "é"},
              place.file("other.txt", WORD, OTHER)]
     place.store.content[BUCKET] = rows
     found = place.rotation().rehearse().undecryptable
+    json.dumps([each._asdict() for each in found]).encode()
     assert [each.reason for each in found] == [*paths.values(), *["it is sealed in another way"] * 2, *["no key opens it"] * 3]
     before = place.files
     place.rotation(*(each[:3] for each in found)).rotate()
     assert place.store.content[BUCKET] == rows and place.files == before and (outside / "whole.txt").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a device")
+def test_device(place, monkeypatch):
+    """To open one may do something by itself: rewind a tape, start a watchdog. It can be waived like all that no key opens."""
+    def watched(path: Any, *arguments: Any, **options: Any) -> int:
+        assert path != b"device.txt", "it was opened"
+        return real(path, *arguments, **options)
+    real = os.open
+    place.store.content[BUCKET].append({**place.store.content[BUCKET][0], "path": "/storage/uploads/app-1/device.txt"})
+    os.mknod(place.root / "app-1" / "device.txt", stat.S_IFCHR | 0o600, os.makedev(1, 7))
+    monkeypatch.setattr(os, "open", watched)
+    assert [each.reason for each in place.rotation().rehearse().undecryptable] == ["it is no regular file"]
+    place.rotation(("_1_bucket_4", "_1_bucket_43", "path")).rotate()
+    assert place.store.content[BUCKET][3]["path"].endswith("device.txt")
+
+
+def test_file_that_becomes_something_else(place, monkeypatch):
+    """Between the look at its type and the opening, by somebody who may write there."""
+    def swapped(path: Any, *arguments: Any, **options: Any) -> int:
+        if path == b"file1.txt":
+            os.unlink(place.root / "app-1" / "file1.txt")
+            os.mkfifo(place.root / "app-1" / "file1.txt")
+        return real(path, *arguments, **options)
+    real = os.open
+    monkeypatch.setattr(os, "open", swapped)
+    assert [each.reason for each in place.rotation().rehearse().undecryptable] == ["it is no regular file"]
+
+
+def test_file_that_is_too_large(place):
+    """A sparse one takes no room on the disk, and all of the memory."""
+    with open(place.root / "app-1" / "file1.txt", "r+b") as stream:
+        stream.truncate(1 << 40)
+    place.store.content[BUCKET].append(place.file("large.txt", WORD * (20_000_000 // len(WORD))))
+    report = place.rotation().rehearse()
+    assert [each.reason for each in report.undecryptable] == ["it is larger than anything that Appwrite seals"]
+    assert report.collections["_1_bucket_4"].files["old"] == 3
+
+
+def test_waiver_of_an_id_with_a_slash(place):
+    place.store.rows = lambda table, sample=None: ([dataclasses.replace(row, uid="a/b\ud800") for row in rows] for rows in Memory.rows(place.store, table, sample))
+    (place.root / "app-1" / "file1.txt").unlink()
+    found = place.rotation().rehearse().undecryptable
+    assert [each.id for each in found] == ["a/b\\ud800"]
+    assert place.rotation(tuple("/".join(found[0][:3]).split("/", 2))).rehearse().unwaived_count == 0
+
+
 def test_file_that_cannot_be_read(place, monkeypatch):
     """That is no loss to be waived, but something to be mended."""
     def denied(path: Any, *arguments: Any, **options: Any) -> int:
-        if path == "file1.txt":
+        if path == b"file1.txt":
             raise PermissionError(errno.EACCES, "")
         return real(path, *arguments, **options)
     real = os.open
@@ -240,7 +303,7 @@ def test_file_that_cannot_be_read(place, monkeypatch):
 
 def test_no_uploads(tmp_path):
     with pytest.raises(AppwriteError, match="it must be what the containers have as /storage/uploads"):
-        Files(str(tmp_path / "gone"), str(tmp_path / "journal"))
+        Files(str(tmp_path / "gone"))
 
 
 def test_progress(place):
@@ -264,10 +327,10 @@ def test_rotate(place):
     assert len(names) == 3 and not set(names) & set(old[1])
     assert place.finish() == "new"
     assert place.files == names
-    assert place.rotation().undo() == "old"
+    assert place.undo() == "old"
     place.assert_all_under(OLD)
     assert [len(name) for name in place.files] == [len(name) for name in names], "names do not grow"
-    assert place.rotation().undo() == place.finish() == "old"
+    assert place.undo() == place.finish() == "old"
 
 
 def test_legacy_secrets_inside(place):
@@ -381,7 +444,7 @@ def test_file_that_reads_back_otherwise(place, monkeypatch):
 
 def test_old_file_that_cannot_be_removed(place, monkeypatch):
     def refuse(path: Any, **options: Any) -> None:
-        if path == "file1.txt":
+        if path == b"file1.txt":
             raise OSError(errno.EROFS, "")
         real(path, **options)
     real = os.unlink
@@ -410,7 +473,7 @@ def test_journal_of_a_run_that_died(place):
 
 def test_journal_goes_on_after_half_a_line(place):
     place.journal.write_text('\n["/storage/uploads/app-1/file2.txt", "/storage/upl')
-    files = Files(str(place.root), str(place.journal))
+    files = place.successors()
     row = next(iter(place.store.rows(BUCKET)))[0]
     new = files.prepare(row, Exchange(OLD, NEW))["path"]
     assert list(files.pairs()) == [[(row.values["path"], new)]]
@@ -440,8 +503,139 @@ def test_two_rows_with_one_file(place):
     ("a-0123456789abcdef.txt", r"a-(?!0123456789abcdef)[0-9a-f]{16}\.txt")])
 def test_name(place, name, wanted):
     row = Row(1, "a", place.file(name, WORD), {})
-    found = Files(str(place.root), str(place.journal)).prepare(row, Exchange(OLD, NEW))["path"]
+    found = place.successors().prepare(row, Exchange(OLD, NEW))["path"]
     assert re.fullmatch(f"/storage/uploads/app-1/{wanted}", found)
+
+
+LONG = {"extension": "a." + "x" * 220, "nothing but extension": "a." + "x" * 253, "stem": "x" * 251 + ".txt", "of several bytes": "a." + "\U0001d4b3" * 60,
+        "no extension": "\u0142" * 127}
+
+
+@pytest.mark.parametrize("name", LONG.values(), ids=LONG)
+def test_long_name(place, name):
+    """There is room for a successor of every name, again and again."""
+    place.store.content[BUCKET][1] = place.file(name, WORD)
+    names = [name]
+    for key in (NEW, OLD, NEW):
+        assert (place.rotation().rotate() if key is NEW else place.undo())
+        row = place.store.content[BUCKET][1]
+        names.append(row["path"].rpartition("/")[2])
+        assert key.decrypt((place.root / "app-1" / names[-1]).read_bytes(), row["openSSLIV"], row["openSSLTag"]) == WORD
+    assert len(set(names)) == 4 and max(len(each.encode()) for each in names) <= 255
+    assert len({len(each) for each in names[1:]}) == 1, "names do not grow"
+    assert os.path.splitext(name)[1][:16] in names[-1]
+    assert len(place.files) == 4, "nothing is left over"
+
+
+def test_path_as_long_as_its_column(place):
+    above = "/".join(["d" * 200] * 10)
+    (place.root / above).mkdir(parents=True)
+    row = place.file("a.txt", WORD)
+    name = "n" * (2048 - len(f"/storage/uploads/{above}/.txt")) + ".txt"
+    directory = place.root
+    (place.root / "app-1" / "a.txt").rename(directory / above / name)
+    place.store.content[BUCKET].append({**row, "path": f"/storage/uploads/{above}/{name}"})
+    place.rotation().rotate()
+    assert len(place.store.content[BUCKET][3]["path"]) == 2048
+
+
+# --- what will be written, tried before ---
+
+
+def test_directories_are_tried(place):
+    """Nothing stays of that, and a directory that takes no file is found before anything is changed."""
+    before = place.files
+    assert place.rotation().rehearse(foresee=True).unwritable == []
+    assert place.files == before and not place.journal.exists()
+    assert Examination(place.store, Files(str(place.root)), OLD, NEW).rehearse(foresee=True).unwritable == []
+
+
+ERRORS = {errno.EROFS: "the file system is read-only", errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
+          errno.EACCES: "permission denied"}
+
+
+@pytest.mark.parametrize(("number", "words"), ERRORS.items(), ids=ERRORS.values())
+@pytest.mark.parametrize("call", ["open", "write", "fchmod"])
+def test_directory_that_takes_no_file(place, monkeypatch, number, words, call):
+    def refuse(first: Any, *arguments: Any, **options: Any) -> Any:
+        if call != "open" or arguments[0] & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(number, "")
+        return real(first, *arguments, **options)
+    real = getattr(os, call)
+    monkeypatch.setattr(os, call, refuse)
+    found = place.rotation().rehearse(foresee=True).unwritable
+    assert len(found) == 1 and found[0].startswith(f"/storage/uploads/app-1: {words}")
+
+
+def test_file_system_without_files_that_have_no_name(place, monkeypatch):
+    def older(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "")
+        made.append(flags & os.O_CREAT)
+        return real(path, flags, *arguments, **options)
+    real, made, before = os.open, [], place.files
+    monkeypatch.setattr(os, "open", older)
+    assert place.rotation().rehearse(foresee=True).unwritable == []
+    assert any(made) and place.files == before
+
+
+@pytest.mark.parametrize("what", ["access", "read-only"])
+def test_directory_that_would_take_no_file(place, monkeypatch, what):
+    """The rehearsal in check mode makes none."""
+    if what == "access":
+        monkeypatch.setattr(os, "access", lambda *arguments, **options: False)
+    else:
+        real = os.fstatvfs
+        monkeypatch.setattr(os, "fstatvfs", lambda handle: os.statvfs_result((*real(handle)[:8], os.ST_RDONLY, 255)))
+    found = Examination(place.store, Files(str(place.root)), OLD, NEW).rehearse(foresee=True).unwritable
+    assert len(found) == 1 and found[0].startswith("/storage/uploads/app-1: ")
+
+
+# --- what cannot be removed ---
+
+
+def test_sweep_goes_on(place, monkeypatch):
+    """One file that cannot be removed keeps no other, and stays noted."""
+    def refuse(path: Any, **options: Any) -> None:
+        if path == b"file1.txt":
+            raise OSError(errno.EPERM, "")
+        real(path, **options)
+    real = os.unlink
+    monkeypatch.setattr(os, "unlink", refuse)
+    place.rotation().rotate(sweep=False)
+    rotation = place.rotation()
+    left = rotation.sweep()
+    assert len(left) == 1 and left[0].startswith("file /storage/uploads/app-1/file1.txt cannot be removed")
+    assert len(place.files) == 4 and place.journal.exists()
+    assert place.rotation().undo() == "old", "nor does it keep anybody from going back"
+    monkeypatch.undo()
+    assert place.rotation().sweep() == []
+    place.assert_all_under(OLD)
+
+
+def test_a_rotation_that_fails_takes_back_only_what_is_its_own(place, monkeypatch):
+    """What an earlier one has made is in use, though it is still noted."""
+    def refuse(path: Any, **options: Any) -> None:
+        if path == b"file1.txt":
+            raise OSError(errno.EPERM, "")
+        real(path, **options)
+    real = os.unlink
+    monkeypatch.setattr(os, "unlink", refuse)
+    place.rotation().rotate(sweep=False)
+    place.store.fail = failing("commit")
+    rotation = place.rotation()
+    place.store.fail = failing("change", 3)
+    with pytest.raises(StoreError):
+        rotation.undo()
+    monkeypatch.undo()
+    assert place.finish() == "new"
+    place.assert_all_under(NEW)
+
+
+def test_journal_with_anything_in_it(place):
+    place.journal.write_text('5\n[1, 2]\n{"a": 1}\n[null, {}]\nnull\n["a"]\n\xff\n[["/storage/uploads/app-1/file1.txt"], "x"]\n')
+    assert place.finish() == "old"
+    place.assert_all_under(OLD)
 
 
 # --- without transactions ---
@@ -459,7 +653,7 @@ def test_interrupted_without_transactions(without_transactions, number, forward)
         assert place.finish() == "old"
         place.assert_all_under(OLD)
         return
-    assert (place.finish() if forward else place.rotation().undo()) == ("new" if forward else "old")
+    assert (place.finish() if forward else place.undo()) == ("new" if forward else "old")
     place.assert_all_under(NEW if forward else OLD)
 
 

@@ -1,0 +1,229 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rotation tells while it works, how long it waits for a dump, and whom it takes for a stranger. The rest needs an engine: tests/integration."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _rekey, _standstill
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import Progress
+from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill import Others, Stillness
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Sessions
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mongodb import judged
+
+OLD, NEW, PUBLIC = "NotARealOldKey12", "NotARealNewKey12", "your-secret-key"
+KEY = "_APP_OPENSSL_KEY_V1"
+NAME = "appwrite-before-rotation-20260102T030405Z.gz"
+
+
+def until(found: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# --- progress ---
+
+
+def test_progress_from_the_start(tmp_path):
+    path = tmp_path / "progress"
+    tell = Progress(str(path))
+    assert path.read_text() == "starting 0 0 1\n" and stat.S_IMODE(path.stat().st_mode) == 0o600
+    tell._last = 0.0
+    tell("read", 5, 10)
+    assert path.read_text() == "read 5 10 2\n" and os.listdir(tmp_path) == ["progress"]
+
+
+def test_progress_goes_on_in_a_step_that_tells_nothing(tmp_path, monkeypatch):
+    """So that one that is slow is not taken for one that has died; a full disk stops it only as long as it is full."""
+    monkeypatch.setattr(_rekey, "_BEAT", 0.01)
+    path = tmp_path / "progress"
+    Progress(str(path))
+    until(lambda: int(path.read_text().split()[3]) > 3)
+    directory = tmp_path.with_name("elsewhere")
+    tmp_path.rename(directory)
+    time.sleep(0.05)
+    directory.rename(tmp_path)
+    seen = int(path.read_text().split()[3])
+    until(lambda: int(path.read_text().split()[3]) > seen)
+
+
+def test_progress_follows_no_link(tmp_path):
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "progress.new").symlink_to("kept")
+    (tmp_path / "progress").symlink_to("kept")
+    Progress(str(tmp_path / "progress"))
+    assert (tmp_path / "kept").read_text() == "kept" and (tmp_path / "progress").read_text() == "starting 0 0 1\n"
+
+
+def test_progress_keeps_nobody_alive(tmp_path):
+    Progress(None)("read", 1, 2)
+    code = ("import sys; sys.path[:0] = %r; from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import Progress; Progress(%r)"
+            % (sys.path, str(tmp_path / "progress")))
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+# --- the dump ---
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    found = Journal(str(tmp_path))
+    with found.locked(create=True):
+        yield found
+
+
+def dump(journal: Journal, tmp_path: Path, program: str) -> None:
+    """By a docker that is this program."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "docker").write_text(f"#!/bin/sh\n{program}\n")
+    (programs / "docker").chmod(0o755)
+    compose = SimpleNamespace(environment={"PATH": f"{programs}:{os.environ['PATH']}"}, mask=lambda text: text)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PATH", compose.environment["PATH"])
+        instance: Any = SimpleNamespace(compose=compose, database=lambda: ("mariadb", "id"))
+        store: Any = SimpleNamespace(DUMP=("script", b"-- end"))
+        _rekey.dump(instance, store, journal, NAME, lambda *told: None)
+
+
+def test_dump(journal, tmp_path):
+    dump(journal, tmp_path, "echo 'a row'; echo '-- end'")
+    path = tmp_path / NAME
+    assert gzip.decompress(path.read_bytes()) == b"a row\n-- end\n" and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+FAILED = {
+    "a database that is paused": ("echo 'a row'; echo $$ > pid; exec sleep 1000", "the database gave nothing for 0 seconds"),
+    "one that says nothing more, and does not end": ("exec >&-; exec sleep 1000", "its program did not end"),
+    "one that goes on and on": ("while echo 'a row'; do sleep 0.01; done", "or took more than 1 in all"),
+    "an error": ("echo 'not allowed' >&2; exit 3", r"exit code 3 \(not allowed\)"), "half of it": ("echo 'a row'", "it is not complete")}
+
+
+@pytest.mark.parametrize(("program", "words"), FAILED.values(), ids=FAILED)
+def test_dump_fails(journal, tmp_path, monkeypatch, program, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_rekey, "_SILENCE", 0.5)
+    monkeypatch.setattr(_rekey, "_DUMPING", 1)
+    with pytest.raises(AppwriteError, match=f"^the dump of the database failed: .*{words}.*Nothing was changed"):
+        dump(journal, tmp_path, program)
+    assert not (tmp_path / NAME).exists()
+    if (tmp_path / "pid").exists():
+        assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists(), "its client goes on"
+
+
+def test_dump_overwrites_nothing(journal, tmp_path):
+    """In a directory that somebody else may own."""
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / NAME).symlink_to("kept")
+    with pytest.raises(AppwriteError, match="the dump of the database failed"):
+        dump(journal, tmp_path, "echo '-- end'")
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+# --- who else there is ---
+
+
+def container(image: str = "appwrite/appwrite:1.9.6", service: str = "appwrite", **environment: str) -> Container:
+    return Container("id", service, "running", None, "", 0, 0, "", "", environment, image)
+
+
+@pytest.mark.parametrize(("found", "is_holder"), [
+    (container(**{KEY: "x"}), True), (container(), False), (container(A_COPY=OLD), True), (container(A_COPY=NEW), True), (container(A_COPY=OLD + "x"), False),
+    (container("mariadb:10.11", "mariadb", **{KEY: OLD}), False), (container("redis:7", "redis", A_COPY=OLD), False)])
+def test_holders(found, is_holder):
+    instance: Any = SimpleNamespace(services={"appwrite": {}})
+    assert Stillness(instance, (OLD, NEW), lambda *told: None).is_holder(found) == is_holder
+
+
+def test_public_default_is_the_secret_of_the_executor_too():
+    instance: Any = SimpleNamespace(services={"appwrite": {}})
+    stillness = Stillness(instance, (PUBLIC, NEW), lambda *told: None)
+    assert not stillness.is_holder(container("openruntimes/executor:0.7", "executor", OPR_EXECUTOR_SECRET=PUBLIC))
+    assert stillness.is_holder(container(service="mine", MY_OPENSSL_KEY=PUBLIC))
+
+
+def item(name: str, project: str | None, networks: Mapping[str, str], **environment: str) -> dict[str, Any]:
+    """As the engine says it."""
+    return {"Name": f"/{name}", "Config": {"Env": [*map("=".join, environment.items()), "ODD"], "Labels": project and {"com.docker.compose.project": project}},
+            "NetworkSettings": {"Networks": {network: {"IPAddress": address} for network, address in networks.items()}}, "HostConfig": {}}
+
+
+def others(monkeypatch: pytest.MonkeyPatch, items: Sequence[Any], sessions: Sequence[Seen] = (), key: str = OLD, blind: str = "") -> Others:
+    instance: Any = SimpleNamespace(project="mine")
+    store: Any = SimpleNamespace(sessions=lambda: Sessions(list(sessions), blind))
+    found = Others(instance, store, key)
+    monkeypatch.setattr(found, "_inspected", lambda: list(items))
+    monkeypatch.setattr(_standstill, "_PATIENCE", 0.1)
+    return found
+
+
+MINE = item("mine-appwrite-1", "mine", {"mine_default": "172.20.0.5"}, **{KEY: OLD})
+
+
+@pytest.mark.parametrize(("other", "words"), [
+    (item("theirs", "other", {}, **{KEY: OLD}), "the container theirs of the project other has the encryption key too (_APP_OPENSSL_KEY_V1)"),
+    (item("theirs", None, {}, BACKUP_KEY=OLD), "the container theirs has the encryption key too (BACKUP_KEY)"),
+    (item("theirs", "other", {}, BACKUP_KEY=OLD + "x"), ""), (item("theirs", "other", {}), "")])
+def test_holder_elsewhere(monkeypatch, other, words):
+    said = others(monkeypatch, [MINE, other]).holders()
+    assert said.startswith(words) and bool(said) == bool(words)
+    assert OLD not in said
+
+
+@pytest.mark.parametrize(("networks", "name", "is_other"), [
+    ({"other_default": ""}, KEY, False), ({"mine_default": ""}, KEY, True), ({"mine_default": ""}, "OPR_EXECUTOR_SECRET", False)])
+def test_public_default_elsewhere(monkeypatch, networks, name, is_other):
+    """Half of the world has it: another installation on this host does not keep this one from getting rid of it."""
+    assert bool(others(monkeypatch, [MINE, item("theirs", "other", networks, **{name: PUBLIC})], key=PUBLIC).holders()) == is_other
+
+
+def test_sessions(monkeypatch):
+    seen = [Seen("user", "172.20.0.5:4000", "appwrite"), Seen("root", "10.0.0.9:5000", ""), Seen("user", "mine-appwrite-1.mine_default:80", "appwrite")]
+    found = others(monkeypatch, [MINE], seen)
+    assert found.sessions(running=True).startswith("1 other sessions are open at the database: root from 10.0.0.9:5000. End ")
+    assert found.sessions().startswith("3 other sessions are open at the database: user from 172.20.0.5:4000 at appwrite, root from")
+    with pytest.raises(AppwriteError, match="^3 other sessions"):
+        found.require_none()
+    others(monkeypatch, [MINE]).require_none()
+
+
+def test_sessions_end(monkeypatch):
+    """Those of what was just stopped, and of a health check."""
+    found = others(monkeypatch, [MINE])
+    monkeypatch.setattr(_standstill, "_PATIENCE", 30)
+    answers = iter([[Seen("user", "localhost", "")]] * 2 + [[]])
+    monkeypatch.setattr(found, "_store", SimpleNamespace(sessions=lambda: Sessions(next(answers))))
+    assert found.sessions() == ""
+
+
+def test_unseen(monkeypatch):
+    assert others(monkeypatch, [], blind="it is blind").unseen() == [f"{_standstill.UNSEEN} (it is blind)"]
+
+
+def test_sessions_of_mongodb():
+    """Recorded from MongoDB's manual of currentOp (7.0): clients, ours, and threads of the server itself."""
+    def op(address: str, name: str = "", driver: str = "nodejs") -> dict[str, str]:
+        return {"user": "root", "address": address, "space": "", "name": name, "driver": driver}
+    ours = op("127.0.0.1:5000", "selfhost.appwrite")
+    found = judged([ours, op(""), op("172.20.0.5:6000", "appwrite"), op("127.0.0.1:7000", driver="NetworkInterfaceTL-ReplNetwork"),
+                    op("127.0.0.1:7001", driver="MongoDB Internal Client")])
+    assert found == Sessions([Seen("root", "172.20.0.5:6000", "")], "")
+    for blind in ([], [op("172.20.0.5:6000")]):
+        assert judged(blind).blind == "the database does not say who else is connected"
