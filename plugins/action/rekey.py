@@ -68,7 +68,7 @@ class ActionModule(EscrowAction):
             return self._kept(escrow)
 
     def _verify(self, path: str | None) -> dict[str, Any]:
-        """With the key in the escrow, if that is given."""
+        """With the key in the escrow, if that is given. With a key it is not for the background, where that would be left behind."""
         if path is None:
             return self._watched(self._arguments) if self._arguments.get("key") is None else self.ask(_MODULE, self._arguments)
         escrow = self.escrow(path, self._task.args.get("cluster"))

@@ -26,6 +26,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._drill import drill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
@@ -43,7 +44,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction imp
 
 REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
-    "scope": {"type": "str", "choices": ["verify", "values", "tokens"], "default": "verify"},
+    "scope": {"type": "str", "choices": ["verify", "drill", "values", "tokens"], "default": "verify"},
     "step": {"type": "str", "choices": ["whole", "state", "stage"], "default": "whole"},
     "key": {"type": "str", "no_log": True},
     "new_key": {"type": "str", "no_log": True},
@@ -53,10 +54,12 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     "dump": {"type": "bool", "default": True},
     "drain_timeout": {"type": "int", "default": 300},
     "container": {"type": "str"},
+    "data": {"type": "bool", "default": True},
     "seal": {"type": "str", "no_log": True},
     "progress_file": {"type": "path"},
     "backup_keep": BACKUP_KEEP,
     "escrow_file": {"type": "path"},
+    "cluster": {"type": "str"},
 }
 
 _LENGTH = 64
@@ -81,12 +84,14 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
     scope, step = module.params["scope"], module.params["step"]
     if module.params["sample"] < 0:
         raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % module.params["sample"])
-    if step != "whole" and scope == "verify" or step == "stage" and scope == "tokens":
+    if step != "whole" and scope in ("verify", "drill") or step == "stage" and scope == "tokens":
         raise AppwriteError("step: scope: %s is one step; leave it out" % scope)
     check_password(module.params["seal"])
     instance = instance_of(module.params)
     if step != "whole":
         return _state(module, instance) if step == "state" else _stage(module, instance)
+    if scope == "drill":
+        return drill(module, instance, tell)
     if scope == "verify":
         return _verify(module, instance, tell)
     return _Tokens(module, instance).run() if scope == "tokens" else _Rekey(module, instance, tell).run()

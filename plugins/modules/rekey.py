@@ -26,11 +26,12 @@ options:
   scope:
     description:
       - V(verify) opens what is stored and changes nothing.
+      - V(drill) compares the key with the one in C(.env) and in every container, and opens what is stored with it; nothing is changed.
       - V(values) seals every stored value and file anew.
       - V(tokens) changes what follows the first 16 bytes of the key, which AES does not use. Every token that was issued becomes invalid, and no data
         has to change.
     type: str
-    choices: [verify, values, tokens]
+    choices: [verify, drill, values, tokens]
     default: verify
   step:
     description:
@@ -43,7 +44,8 @@ options:
     choices: [whole, state, stage]
     default: whole
   key:
-    description: The key to open values with. Defaults to the one in C(.env), and must be that one unless O(scope=verify).
+    description: The key to open values with. Defaults to the one in C(.env), or in O(escrow_file) if that is given with O(scope=verify) or O(scope=drill).
+      With the other scopes it must be the one in C(.env).
     type: str
   new_key:
     description:
@@ -55,7 +57,15 @@ options:
     description:
       - The escrow file on the controller, as M(selfhost.appwrite.key_escrow) writes it. It gets both keys before anything is changed.
       - Needed unless O(new_key) is given, which you then keep yourself.
+      - With O(scope=verify) and O(scope=drill) the key to try is read from it.
     type: path
+  cluster:
+    description: With O(scope=drill), the cluster that the host belongs to, as O(selfhost.appwrite.key_escrow#module:cluster), if the file is a cluster's.
+    type: str
+  data:
+    description: With O(scope=drill), whether to open what is stored. With V(false) the key is compared alone.
+    type: bool
+    default: true
   abort:
     description: Go back to the old key, while that is still possible. The message says where it is not.
     type: bool
@@ -68,7 +78,7 @@ options:
     elements: str
     default: []
   sample:
-    description: About how many rows of each table to open with O(scope=verify) and at the end of a rotation; V(0) for all.
+    description: About how many rows of each table to open with O(scope=verify), O(scope=drill) and at the end of a rotation; V(0) for all.
     type: int
     default: 1000
   dump:
@@ -134,6 +144,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ---
+proved:
+  description: Whether the key is the one in C(.env) and in every container, and opens what is stored. What could not be looked at is not proved.
+  type: bool
+  returned: with O(scope=drill)
+verdict:
+  description: The same in words, with the fingerprint of the key.
+  type: str
+  returned: with O(scope=drill)
 opens:
   description: Whether the key opens everything that was looked at, and there was something to open.
   type: bool

@@ -368,8 +368,14 @@ def test_drill(stack, directory, tmp_path):
     assert play.rc == 0 and play.recap["changed"] == 0, play.output
     [entry] = controller.entries()
     proved = play.result("Say what was proved")["msg"]
-    assert proved.startswith("Proved on 20") and entry["fingerprint"] in proved
+    assert proved.startswith("Proved on 20") and entry["fingerprint"] in proved and "nobody has signed up" in proved
     assert (tree(stack.directory), tree(controller.directory), stack.ids()) == before
+    stack.project.compose("stop", "mariadb")
+    play = controller.run(playbook="drill")
+    assert play.rc == 2 and "Not proved" in play.output and "docker compose up -d mariadb" in play.output
+    assert controller.run(playbook="drill", drill_data=False).rc == 0, "the key alone was asked for"
+    stack.project.compose("start", "mariadb")
+    stack.project.wait()
     controller.file().unlink()
     set_env(directory, **{KEY: OWN_KEY})
     assert Controller(controller.directory, {"one": directory}).run().rc == 0

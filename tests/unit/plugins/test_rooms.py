@@ -17,7 +17,7 @@ ORDER = (
     "modules", "action", "lookup", "filter",
     "plugin_utils._audit_report", "plugin_utils._action", "plugin_utils._escrow",
     "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
-    "_rekey", "_apply", "_report", "_transaction",
+    "_rekey", "_drill", "_apply", "_report", "_transaction",
     "_standstill", "_stored", "_rotation",
     "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_stores._model", "_cipher",
     "_instance", "_compose", "_journal", "_env_file",

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was not compared and opened is not proved."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, Callable, Mapping
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _drill, _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Opening
+
+YES, NO, UNKNOWN = (Evidence(state, "the evidence is %s" % state) for state in ("yes", "no", "unknown"))
+
+
+class Instance:
+    """As far as a drill asks one."""
+
+    def __init__(self, keys: Mapping[str, tuple[str, ...]], evidence: Evidence, engine: bool) -> None:
+        self.compose = SimpleNamespace(mask=SimpleNamespace(add=lambda secrets: None))
+        self.warnings: list[str] = []
+        self.load = self.require_compose = lambda *_unused: None
+        self._engine = engine
+        self.container_keys = lambda: keys
+        self.holds_data = lambda: evidence
+
+    def containers(self) -> list[Any]:
+        if not self._engine:
+            raise ComposeError("unreachable", "the Docker Engine does not answer; start it")
+        return []
+
+
+@pytest.fixture
+def drill(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[..., dict[str, Any]]:
+    def run(
+        env: str | None = None, keys: Mapping[str, tuple[str, ...]] | None = None, evidence: Evidence = YES, engine: bool = True, opened: int = 3,
+        closed: int = 0, down: str = "", here: bool = True, data: bool = True,
+    ) -> dict[str, Any]:
+        def answer(found: Any) -> Any:
+            if down:
+                raise AppwriteError(down)
+            return found
+
+        monkeypatch.setattr(_key, "_ROUNDS", 1)
+        values = {_key.NAME: key() if env is None else env}
+        monkeypatch.setattr(_drill, "open_env", lambda instance: (SimpleNamespace(exists=True), SimpleNamespace(values=values)))
+        monkeypatch.setattr(_drill, "at_hand", lambda: here)
+        report = SimpleNamespace(count=lambda verdict: opened if verdict == OLD else 0, undecryptable_count=closed)
+        monkeypatch.setattr(_drill, "look", lambda *_unused, **_more: answer(SimpleNamespace(report=report)))
+        monkeypatch.setattr(_drill, "opening", lambda instance, tried: answer(Opening(opened + closed, {tried[0]: opened})))
+        instance = Instance({key(): ("appwrite", "worker")} if keys is None else keys, evidence, engine)
+        found = _drill.drill(SimpleNamespace(params={"key": key(), "data": data, "sample": 10}), instance, lambda *_unused: None)  # type: ignore[arg-type]  # stand-ins
+        assert key() not in found["verdict"] and found["changed"] is False
+        return found
+    return run
+
+
+@pytest.mark.parametrize(("how", "words"), [
+    ({}, "all 2 services with a key have it; it opens the 3 stored values"), ({"here": False}, "it opens the 3 stored values"),
+    ({"evidence": NO}, "nothing is stored that it could open"), ({"evidence": UNKNOWN}, "it opens the 3"), ({"data": False}, "was not opened, as was asked for"),
+])
+def test_proved(drill, how, words):
+    found = drill(**how)
+    assert found["proved"] and words in found["verdict"] and "it is the key in .env" in found["verdict"]
+
+
+@pytest.mark.parametrize(("how", "words"), [
+    ({"env": "another-not-a-real-key-0123"}, "the key in .env is another one"), ({"env": ""}, "another one (no key)"),
+    ({"keys": {}}, "start the project (docker compose up -d)"), ({"keys": {"": ("worker",)}}, "containers have another key: no key in worker"),
+    ({"engine": False}, "the Docker Engine does not answer"), ({"closed": 2}, "2 of the 5 stored values"), ({"opened": 0, "closed": 4}, "4 of the 4"),
+    ({"opened": 0}, "no value that was sealed could be found"), ({"down": "the database mariadb does not run; start it"}, "was not opened: the database mariadb"),
+    ({"here": False, "closed": 1}, "1 of the 4"), ({"here": False, "down": "no image"}, "no image"),
+    ({"evidence": UNKNOWN, "down": "the database mariadb does not run"}, "does not run"),
+])
+def test_not_proved(drill, how, words):
+    found = drill(**how)
+    assert not found["proved"] and words in found["verdict"]
+
+
+def test_missing(drill, monkeypatch):
+    with pytest.raises(AppwriteError, match="key: is missing"):
+        _drill.drill(SimpleNamespace(params={"key": None}), None, None)  # type: ignore[arg-type]  # it asks nothing
