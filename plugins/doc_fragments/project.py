@@ -20,6 +20,8 @@ options:
     description:
       - The C(.env) file. A relative path starts at O(project_src).
       - Defaults to C(.env) in O(project_src). A symbolic link is followed and stays a link.
+      - A link that another user than root and the one who runs the task made, or could make, is refused unless it leads into a directory of that
+        user's own; then name the file itself.
     type: path
   files:
     description:

@@ -358,7 +358,7 @@ def test_a_safe_of_your_own(controller, directory):
 
 @small("role")
 def test_drill(stack, directory, tmp_path):
-    """Proved on a scratch copy; neither the installation nor the controller is touched. Another key in the escrow is found out."""
+    """Neither the installation nor the controller is touched. What was not opened is not proved, and another key in the escrow is found out."""
     (tmp_path / "controller").mkdir()
     controller = Controller(tmp_path / "controller", {"one": stack.directory})
     assert controller.run(apply=True).rc == 0
@@ -367,7 +367,7 @@ def test_drill(stack, directory, tmp_path):
     play = controller.run(playbook="drill")
     assert play.rc == 0 and play.recap["changed"] == 0, play.output
     [entry] = controller.entries()
-    proved = play.result("Say what was proved")["msg"]
+    proved = play.result("Show what was proved")["msg"]
     assert proved.startswith("Proved on 20") and entry["fingerprint"] in proved and "nobody has signed up" in proved
     assert (tree(stack.directory), tree(controller.directory), stack.ids()) == before
     stack.project.compose("stop", "mariadb")
