@@ -19,7 +19,8 @@ from ansible.errors import AnsibleFilterError
 
 _LONGEST = 150
 """A name of a file has 255 characters at most, and Ansible and systemd add to it."""
-_SLASH, _PLAIN = ord("/"), (string.ascii_letters + string.digits).encode()
+_SLASH = ord("/")
+_PLAIN = (string.ascii_letters + string.digits).encode()
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
 _LASTS = 7
 """days after which a proof of the escrow is written down again"""
