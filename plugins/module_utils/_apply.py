@@ -208,23 +208,21 @@ def _guard_start(instance: Instance, prediction: Prediction, timeout: float, pul
     if not fresh:
         return
     evidence, left = instance.holds_data(), ""
-    database = instance.database_service()
-    if evidence.state == "unknown" and database and not _runs(instance, database):
-        if check_mode:
-            instance.warnings.append("%s is started first, and then it is tried whether the key in .env opens what is stored" % database)
-            return
-        _start_alone(instance, database, timeout, pull)
-        evidence, left = instance.holds_data(), "; the service %s was started for that and is left running" % database
+    if evidence.stopped and check_mode:
+        instance.warnings.append("%s is started first, and then it is tried whether the key in .env opens what is stored" % evidence.stopped)
+        return
+    if evidence.stopped:
+        left = "; the service %s was started for that and is left running" % evidence.stopped
+        _start_alone(instance, evidence.stopped, timeout, pull)
+        evidence = instance.holds_data()
     if evidence.state == "no":
         return
-    remedy = evidence.remedy if database else (
-        "Databases elsewhere are out of this collection's reach: start by hand if it is the right key (docker compose up -d)")
     for key, service in fresh.items():
         what = "%s in .env (%s) is in no container of this project" % (_variables.KEY, told(key))
         if evidence.state == "unknown":
             raise ApplyError(
                 "%s, so it is started only after it has opened some of what is stored, and %s. %s. Nothing with a key was started%s"
-                % (what, evidence.reason, remedy, left), service=service)
+                % (what, evidence.reason, evidence.remedy, left), service=service)
         tried = _tried(instance, [key], what + left)
         if tried.looked and not tried.proves(key):
             raise ApplyError(
@@ -245,10 +243,6 @@ def _none_opens(tried: Opening) -> str:
     return (
         ". Of %d values looked at, %s. Put the right key into .env: selfhost.appwrite.encryption_key tries those of the escrow and of the containers"
         % (tried.looked, " and ".join(openers) or "it opens none, and no other key that is known here does"))
-
-
-def _runs(instance: Instance, service: str) -> bool:
-    return any(container.service == service and container.status == "running" for container in instance.containers())
 
 
 def _start_alone(instance: Instance, service: str, timeout: float, pull: str) -> None:

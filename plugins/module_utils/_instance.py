@@ -310,7 +310,8 @@ class Instance:
         if service is None or database is None:
             return Evidence(
                 "unknown", "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up" % host,
-                remedy="Databases elsewhere are out of this collection's reach: write the line of the right key into .env by hand, and it is kept")
+                remedy="Databases elsewhere are out of this collection's reach: write the line of the right key into .env by hand, and it is kept; "
+                "start by hand what runs with it (docker compose up -d)")
         try:
             return self._ask(service, database)
         except ComposeError as error:
@@ -330,10 +331,6 @@ class Instance:
         if not running:
             raise AppwriteError("the database %s does not run; start it (docker compose up -d %s)" % (service, service))
         return database.service, running[0].id
-
-    def database_service(self) -> str | None:
-        """The service of this project that Appwrite's data is in; C(None) where its database is elsewhere."""
-        return self._database(self._database_host())[0]
 
     def _database(self, host: str) -> tuple[str | None, Database | None]:
         for name, service in self.config["services"].items():
@@ -356,7 +353,7 @@ class Instance:
         if not running:
             return Evidence(
                 "unknown", "the database has a volume but the service %s is not running, so it cannot be asked whether anyone signed up; "
-                "start it (docker compose up -d %s)" % (service, service))
+                "start it (docker compose up -d %s)" % (service, service), stopped=service)
         answer = database.ask(self.compose, running[0].id)
         if "console accounts: users" in answer:
             return Evidence("yes", "a console account exists in the database of project %s" % self.project)

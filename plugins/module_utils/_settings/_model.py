@@ -38,6 +38,8 @@ class Evidence:
     """not even the database has been created, so its own credentials are free too"""
     remedy: str = "Let the database answer, starting nothing else, and run again"
     """what to do where it is V(unknown)"""
+    stopped: str = ""
+    """the service of the database, where it is V(unknown) since that does not run"""
 
 
 @dataclass(frozen=True)

@@ -476,8 +476,16 @@ def test_start_where_the_database_is_elsewhere(run_module, engine, project):
     (project / ".env").write_text((project / ".env").read_text() + "_APP_DB_HOST=db.example.com\n")
     gone(engine)
     result = run_module("apply")
-    assert "db.example.com is no database service" in result["msg"] and "start by hand if it is the right key (docker compose up -d)" in result["msg"]
+    assert "db.example.com is no database service" in result["msg"] and "start by hand what runs with it (docker compose up -d)" in result["msg"]
     assert engine.calls == []
+
+
+def test_start_under_another_project_name(run_module, engine, project, monkeypatch):
+    """Not even a database is started."""
+    gone(engine, "exited")
+    monkeypatch.setattr(Compose, "neighbours", lambda _compose: {str(project): {"appwrite", "mine"}})
+    result = run_module("apply")
+    assert "containers of another project name (mine)" in result["msg"] and "Set project_name" in result["msg"] and engine.calls == []
 
 
 @pytest.mark.parametrize("key", [SECRET, SECRET[:16] + "-and-another-tail"])
