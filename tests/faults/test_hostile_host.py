@@ -183,7 +183,7 @@ def test_facts_from_elsewhere(site, add, tmp_path):
         for name in names:
             host = f"{playbook}-{name.replace('_', '-')}"
             hosts[host] = name
-            value = ["x"] if name == "group_names" else str(tmp_path / "none")
+            value = {"group_names": ["x"], "appwrite_audit_fail_on": "never"}.get(name, str(tmp_path / "none"))
             add(host, appwrite_rotation_confirm=host).answer(instead={"setup": [{"ansible_facts": {name: value}}]})
     for playbook in ("secure", "audit"):
         add(f"{playbook}-honest")
@@ -259,10 +259,10 @@ def test_keys_that_ansible_acts_on(site, add, timer, modules, roles, tmp_path):
         add(name, **variables).answer(dict.fromkeys(modules, keys))
     add("victim")
     play = site.run(to_the_end(*roles, hosts="all,!victim"), "audit", flags=timer)
-    assert play.rc == 2 and "encryption.key_present" in failures(play)["victim"], play.output
+    assert play.rc in (2, 4) and "encryption.key_present" in failures(play)["victim"], play.output
     assert "unreal-stats" not in play.output.partition("CUSTOM STATS")[2]
     assert "[evil]" not in play.output and not evil.modules(), play.output
-    assert play.recap["unreachable"] == 0, play.output
+    assert modules is BUILTIN or play.recap["unreachable"] == 0, play.output
 
 
 def test_text_is_never_a_template(site, add, timer):
