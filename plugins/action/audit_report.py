@@ -106,7 +106,8 @@ class ActionModule(ActionBase):
                     os.unlink(draft)
         if keep:
             for name in _kept(history)[:-keep]:
-                os.unlink(os.path.join(history, name))
+                if name != copy:  # a clock that was put back makes the newest the oldest
+                    os.unlink(os.path.join(history, name))
         return warnings
 
     def _summary(self, present: dict[str, Any], asked: list[Mapping[str, Any]], fail_on: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def check_flow(stack: Stack) -> None:
     assert checked.recap["changed"] == 2
     assert (tree(stack.directory), stack.ids()) == (files, ids)
     predicted = set(checked.result(WRITE)["recreates"])
-    assert predicted and set(checked.result("Say what is in force")["msg"]["recreated_services"]) == predicted
+    assert predicted and set(checked.result("Show the result")["msg"]["recreated_services"]) == predicted
 
     secured = stack.secure("--diff")
     assert secured.rc == 0, secured.output

@@ -107,7 +107,7 @@ def test_rotate(vault):
     vault.redis("set", "abuse__1", "5")
     rehearsed = vault.rotate("--check")
     assert (rehearsed.rc, rehearsed.recap["changed"]) == (0, 0), rehearsed.output
-    found = rehearsed.result("Say what the rehearsal has found")["msg"]
+    found = rehearsed.result("Show what the rehearsal found")["msg"]
     assert found["state"] == "old" and found["undecryptable"] == []
     files = sum(one["bytes"] for one in found["collections"])
     assert found["disk_needed_in_bytes"]["files"] == files > 0 < found["disk_needed_in_bytes"]["database"]
@@ -120,7 +120,7 @@ def test_rotate(vault):
     vault.assert_under(new)
     assert vault.keys()[1:] == [vault.key] * (vault.key != PUBLIC)
     assert (vault.redis("exists", "default-cache-_console:users:1"), vault.redis("get", "abuse__1")) == ("0", "5")
-    said = played.result("Say how it ended")["msg"]
+    said = played.result("Show how it ended")["msg"]
     assert (said["phase"], said["old_key"], said["new_key"]) == ("finished", fingerprint(vault.key), fingerprint(new))
     assert "localhost: " in played.output, "no line of progress"
     dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
@@ -137,7 +137,7 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     assert refused.rc == 2
     message = refused.result("Rotate the key")["msg"]
     assert message.startswith("waivers: 2 sealed values or files cannot be opened") and "Nothing was changed" in message
-    found = refused.result("Say what the rehearsal has found")["msg"]["undecryptable"]
+    found = refused.result("Show what the rehearsal found")["msg"]["undecryptable"]
     assert len(found) == 2 and {one["column"] for one in found} == {"password"}
     waivers = ["/".join((one["collection"], one["id"], one["column"])) for one in found]
     vault.assert_under(OWN)
@@ -184,7 +184,7 @@ def test_public_key_says_what_to_do(vault):
     said = playbook("selfhost.appwrite.secure", {"appwrite_security_project_src": str(vault.stack.directory), "appwrite_security_escrow": "off"})
     assert said.rc == 0, said.output
     command = f"ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src={vault.stack.directory}"
-    assert f"{command} -e appwrite_rotation_confirm=localhost --check" in said.result("Say how to get rid of the public key")["msg"]
+    assert f"{command} -e appwrite_rotation_confirm=localhost --check" in said.result("Show how to get rid of the public key")["msg"]
     assert f"{command} --check" in "".join(succeed("encryption_key", vault.stack.arguments)["warnings"])
     finding = next(one for one in succeed("audit_info", vault.stack.arguments)["findings"] if one["id"] == "encryption.key_not_public")
     assert (finding["status"], finding["remedy"]) == ("fail", f"{command} --check")
@@ -423,10 +423,10 @@ def test_refused_play(loaded, tmp_path):
         loaded.assert_under(OLD)
         return play.result(task)["msg"]
 
-    assert said(loaded.rotate(confirm="another"), "See that this host").startswith("appwrite_rotation_confirm: rotating stops this Appwrite for a while")
+    assert said(loaded.rotate(confirm="another"), "Check that this host").startswith("appwrite_rotation_confirm: rotating stops this Appwrite for a while")
     play = playbook("selfhost.appwrite.rotate", {
         "appwrite_rotation_project_src": str(loaded.stack.directory), "appwrite_rotation_confirm": "localhost", "appwrite_security_cluster": "eu"})
-    assert said(play, "See that this host").startswith("appwrite_security_cluster: hosts that share one database cannot be rotated one by one")
+    assert said(play, "Check that this host").startswith("appwrite_security_cluster: hosts that share one database cannot be rotated one by one")
     assert "was given no vault secret" in said(loaded.rotate(vault=False), "Rotate the key")
     tasks = tmp_path / "tasks.yml"
     tasks.write_text("- name: Make a snapshot\n  ansible.builtin.fail:\n    msg: the storage is gone\n")
@@ -460,7 +460,7 @@ def test_tokens(loaded):
     loaded.cut_off()
     play = loaded.rotate(scope="tokens")
     assert play.rc == 0, play.output
-    said = play.result("Say how it ended")["msg"]
+    said = play.result("Show how it ended")["msg"]
     assert (said["phase"], said["old_key"], said["new_key"]) == ("written", fingerprint(OLD), fingerprint(new)) and loaded.keys() == [new, old]
     for key, words in ((PUBLIC, "is the public default"), ("Unreal16BytesXXX", "has no more than the 16 bytes that AES uses"), ("", "is empty")):
         assert words in refused(loaded, {KEY: key}, scope="tokens", new_key=NEW)
