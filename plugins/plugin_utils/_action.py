@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -23,6 +24,8 @@ _ACTED_ON = frozenset({
     "add_group", "add_host", "deprecations", "exception", "finished", "include", "include_args", "results", "results_file", "skipped", "started",
     "unreachable"})
 """What Ansible takes from a result for a wish of its own, besides all that begins with C(ansible_)."""
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+"""in the text of a JSON string"""
 _OURS = ("appwrite_security_", "appwrite_audit_", "appwrite_rotation_", "appwrite_project_src", "__appwrite_")
 """How the variables of this collection's roles begin."""
 _MAGIC = ("inventory_hostname", "inventory_dir", "group_names")
@@ -61,6 +64,10 @@ class HostAction(ActionBase):
             result["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return result
 
+    def _parse_returned_data(self, res: Mapping[str, Any], *more: Any) -> Any:
+        """ansible-core 2.19 and later show a module's warnings out of what it printed, before anybody else sees them."""
+        return super()._parse_returned_data({**res, **{name: _harmless(res[name]) for name in ("stdout", "stderr") if name in res}}, *more)
+
     @contextlib.contextmanager
     def _check_mode(self, wanted: bool) -> Iterator[None]:
         before, self._task.check_mode = self._task.check_mode, wanted
@@ -80,6 +87,16 @@ def answer(result: Mapping[str, Any]) -> dict[str, Any]:
         return {printable(name): _cleaned(value) for name, value in kept.items()}
     except RecursionError:
         return {"failed": True, "msg": "the managed host's answer is nested too deeply to be read"}
+
+
+def _harmless(text: str) -> str:
+    """What a module printed, without control characters, as they are or as JSON writes them."""
+    def written(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "?" if match[0] in ("\\b", "\\f", "\\r") else match[0]
+        category = unicodedata.category(chr(int(match[1], 16)))
+        return "?" if category[0] == "C" and category != "Cs" and match[1].lower() not in ("0009", "000a") else match[0]
+    return _ESCAPE.sub(written, printable(text))
 
 
 def _sentence(warning: Any) -> str:

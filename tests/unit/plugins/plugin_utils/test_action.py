@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 from ansible import constants
 from ansible.errors import AnsibleActionFail
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import answer, printable, refuse_facts
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import _harmless, answer, printable, refuse_facts
 
 ESCROW = "appwrite_security_escrow_file"
 
@@ -47,6 +48,15 @@ def test_answer_that_is_too_deep():
 @pytest.mark.parametrize("text", ["plain", "zwei Zeilen\nund\tTab", "ünïcödé 🔑"])
 def test_printable_keeps_text(text):
     assert printable(text) == text
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ('{"msg": "\\u001b[2J\\u009b\\u202e\\b\\r\\f"}', "?[2J?????"), ('{"msg": "a\\nb\\tc\\u000a\\u0009"}', "a\nb\tc\n\t"),
+    ('{"msg": "\\\\u001b \\ud83d\\udd11 \\"quoted\\" \\/"}', '\\u001b 🔑 "quoted" /'), ('{"msg": "\x1b[2J"}', "?[2J"),
+])
+def test_what_a_module_printed(text, shown):
+    """Before Ansible reads it, since newer releases show its warnings then."""
+    assert json.loads(_harmless(text))["msg"] == shown
 
 
 # --- facts ---
