@@ -227,6 +227,11 @@ class Host:
         found: dict[str, Any] = json.loads((self._beside / ".appwrite-rotation" / "state.json").read_text())
         return found
 
+    def successors(self) -> list[str]:
+        """The paths of new files that it has noted."""
+        lines = (self._beside / ".appwrite-rotation" / "files").read_text().splitlines()
+        return [json.loads(line)[1] for line in lines if line]
+
     @property
     def _beside(self) -> Path:
         return (self.project.directory / ".env").resolve().parent

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -280,6 +282,34 @@ def test_one_at_a_time(server, monkeypatch):
         with pytest.raises(StoreError, match="another session"):
             server.open()
     server.open().close()
+
+
+@on(*KINDS)
+def test_sessions(server):
+    """Every client but our own, whatever it is at; not a word of what it asks."""
+    client = ('MYSQL_PWD="$MYSQL_PASSWORD" exec mariadb --user="$MYSQL_USER" --unbuffered --skip-column-names appwrite' if server.maria
+              else 'exec psql --quiet --tuples-only --username="$POSTGRES_USER" "$POSTGRES_DB"')
+    with closing(server.open()) as store:
+        until(lambda: store.sessions().seen == [])
+        with subprocess.Popen(["docker", "exec", "--interactive", server.container, "sh", "-c", client], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True) as another:
+            assert another.stdin and another.stdout
+            another.stdin.write(f"SELECT '{SECRET}';\n")
+            another.stdin.flush()
+            another.stdout.readline()
+            found = store.sessions()
+            assert [(each.address, each.space) for each in found.seen] == [("localhost", "appwrite")] and found.seen[0].user
+            assert bool(found.blind) == server.maria, "its own user may not see those of others"
+            another.stdin.close()
+        until(lambda: store.sessions().seen == [])
+
+
+def until(found: Callable[[], bool]) -> None:
+    for _attempt in range(300):
+        if found():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it does not come")
 
 
 # --- what cannot be asked ---

@@ -27,7 +27,6 @@ _SLICES = 10
 _TEXTS: Any = ""
 _OBJECT_IDS: Any = {"$oid": "0" * 24}
 """The first ids of the types that Appwrite's documents have: a comparison finds only those of the same type."""
-_OTHER_IDS = ["number", "object", "binData", "bool", "date", "null", "timestamp", "javascript", "minKey", "maxKey", "decimal"]
 _NO_FIELDS = ("", "_id", "_uid", "_tenant")
 _NAME = "selfhost.appwrite"
 _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble")
@@ -69,7 +68,7 @@ const serve = async () => {
       .filter((each) => String(each.attributes).includes("encrypt") || String(each._uid).startsWith("bucket_")),
     count: async ({place}) => await at(place).countDocuments({}),
     size: async () => (await client.getDB("admin").adminCommand({listDatabases: 1})).totalSize,
-    ids: async ({place, types}) => (await find(place, {filter: {_id: {$type: types}}, projection: {_id: 1}, limit: 1})).firstBatch.length > 0,
+    others: async ({place, known}) => (await find(place, {filter: {_id: {$not: {$type: known}}}, projection: {_id: 1}, limit: 1})).firstBatch.length > 0,
     page: async ({place, fields, from, after, skip, limit, size}) => {
       const filter = from !== undefined ? {_id: {$gte: read(from)}} : after !== undefined ? {_id: {$gt: read(after)}} : {};
       const projection = Object.fromEntries(fields.map((field) => [field, 1]));
@@ -160,9 +159,9 @@ class MongoDB(Store):
                     yield found
             return
         yield from self._all(table, _TEXTS)
-        if self._ask("ids", table, types=["objectId"] + _OTHER_IDS):
+        if self._ask("others", table, known=["string"]):
             yield from self._all(table, _OBJECT_IDS)
-            if self._ask("ids", table, types=_OTHER_IDS):
+            if self._ask("others", table, known=["string", "objectId"]):
                 raise StoreError("%s: %s.%s has documents whose ids are neither texts nor object ids, as Appwrite's are" % (self.NAME, table.space, table.name))
 
     def _all(self, table: Table, first: Any) -> Iterator[List[Row]]:
