@@ -114,7 +114,7 @@ _CLIENT = 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "
 _CONNECT = r"""
   const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
   const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
-  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=selfhost.appwrite&promoteValues=false&bsonRegExp=true";
+  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURS&promoteValues=false&bsonRegExp=true";
   const client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}` + (name ? "&authSource=admin" : ""));
 """
 _FAILED = r"""
@@ -196,7 +196,7 @@ const dump = async () => {
         if (error.codeName === "NamespaceNotFound") { continue; }
         throw error;
       }
-      indexes = indexes.filter((each) => each.name !== "_id_");
+      indexes = indexes.filter((each) => each.name !== "_id_" && !each.clustered);
       print([space, name, options, options.collation ? indexes.map((each) => ({collation: {locale: "simple"}, ...each})) : indexes]);
       if (type === "view") { continue; }
       for await (const document of await collection.find({})) {
@@ -215,7 +215,7 @@ _END = "the dump ends here"
 
 def _program(script: str, **parts: str) -> str:
     """On one line, and out of sight of the client, which makes every call in what it is given by itself a hundred times as slow."""
-    for name, part in {**parts, "CONNECT": _CONNECT, "FAILED": _FAILED, "END": _END}.items():
+    for name, part in {**parts, "CONNECT": _CONNECT, "FAILED": _FAILED, "END": _END, "OURS": _NAME}.items():
         script = script.replace(name, part)
     return "new Function(%s)()" % json.dumps(" ".join(line.strip() for line in script.strip().split("\n")))
 
