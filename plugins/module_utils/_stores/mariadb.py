@@ -38,8 +38,8 @@ for name in $names; do
 SET foreign_key_checks = 0, lock_wait_timeout = 60;
 DELIMITER //
 BEGIN NOT ATOMIC
-  FOR each IN (SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()) DO
-    EXECUTE IMMEDIATE CONCAT('DROP ', IF(each.table_type IN ('VIEW', 'SEQUENCE'), each.table_type, 'TABLE'), ' `', REPLACE(each.table_name, '`', '``'), '`');
+  FOR found IN (SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()) DO
+    EXECUTE IMMEDIATE CONCAT('DROP ', IF(found.table_type IN ('VIEW', 'SEQUENCE'), found.table_type, 'TABLE'), ' `', REPLACE(found.table_name, '`', '``'), '`');
   END FOR;
 END//
 DELIMITER ;
