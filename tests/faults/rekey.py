@@ -265,9 +265,7 @@ class Host:
         return {"msg": "", **result, "rc": status}
 
     def rekey(self, point: Point | None = None, blow: str = "SIGKILL", **options: Any) -> dict[str, Any]:
-        # mongodump can be had neither from Debian nor as a Go module.
-        return self.perform("rekey", point, blow, **{
-            "scope": "values", "new_key": self.other, "sample": 0, "dump": self.database != "mongodb", **options})
+        return self.perform("rekey", point, blow, **{"scope": "values", "new_key": self.other, "sample": 0, **options})
 
     def abort(self, point: Point | None = None) -> dict[str, Any]:
         return self.rekey(point, new_key=None, abort=True)
@@ -372,7 +370,7 @@ class Host:
         else:
             self.apply()
         self.results[way] += 1
-        self.assert_whole(dumps=way == "forward" and self.database != "mongodb")
+        self.assert_whole(dumps=way == "forward")
 
     def _back(self) -> str:
         """Which way it went."""

@@ -61,7 +61,7 @@ def points(host: Host) -> list[Point]:
         found += host.moments(number)
         host.apply()
     host.turn()
-    host.assert_whole(dumps=host.database != "mongodb")
+    host.assert_whole(dumps=1)
     assert host.rekey(MIDDLE)["rc"] == KILLED
     result = host.abort()
     assert (result["rc"], result.get("phase")) == (0, "aborted"), result["msg"]

@@ -56,9 +56,7 @@ class Vault:
         data.write_files(self.root)
 
     def rotate(self, *flags, vault=True, name="selfhost.appwrite.rotate", **variables):
-        # mongodump can be had neither from Debian nor as a Go module.
-        extra = {"project_src": str(self.stack.directory), "confirm": "localhost", "escrow_file": str(self.escrow),
-                 "dump": self.stack.kind.database != "mongodb", **variables}
+        extra = {"project_src": str(self.stack.directory), "confirm": "localhost", "escrow_file": str(self.escrow), **variables}
         flags = (*flags, "--vault-password-file", str(self.password)) if vault else flags
         return playbook(name, {f"appwrite_rotation_{name}": value for name, value in extra.items()}, *flags, secrets=[self.key])
 
@@ -124,7 +122,7 @@ def test_rotate(vault):
     assert (said["phase"], said["old_key"], said["new_key"]) == ("finished", fingerprint(vault.key), fingerprint(new))
     assert "localhost: " in played.output, "no line of progress"
     dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
-    assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600] * (vault.stack.kind.database != "mongodb")
+    assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600]
     assert succeed("rekey", {**vault.stack.arguments, "sample": 0})["opens"] is True
     assert succeed("rekey", {**vault.stack.arguments, "key": vault.key})["opens"] is False
 

@@ -24,9 +24,29 @@ _CLIENT = _LOGIN + r"""
 exec "$(command -v mariadb || command -v mysql)" --user="$user" --batch --binary-mode --quick --unbuffered \
     --skip-column-names --skip-reconnect --max-allowed-packet=1G
 """
+# Whatever the rotation would change. What was made since does not stay where the dump is put back: a new collection may get the name of a left table.
 _DUMP = _LOGIN + r"""
-exec "$(command -v mariadb-dump || command -v mysqldump)" --user="$user" --single-transaction --quick --no-tablespaces \
-    --databases "${MYSQL_DATABASE:-${MARIADB_DATABASE:-}}"
+names="$("$(command -v mariadb || command -v mysql)" --user="$user" --batch --raw --skip-column-names \
+    --execute="SELECT DISTINCT table_schema FROM information_schema.tables WHERE RIGHT(table_name, 10) = '__metadata'")" || exit
+names="${names:-${MYSQL_DATABASE:-${MARIADB_DATABASE:-}}}"
+set -f
+IFS='
+'
+for name in $names; do
+    printf 'USE `%s`;\n' "$name"
+    cat <<'SQL'
+SET foreign_key_checks = 0, lock_wait_timeout = 60;
+DELIMITER //
+BEGIN NOT ATOMIC
+  FOR found IN (SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()) DO
+    EXECUTE IMMEDIATE CONCAT('DROP ', IF(found.table_type IN ('VIEW', 'SEQUENCE'), found.table_type, 'TABLE'), ' `', REPLACE(found.table_name, '`', '``'), '`');
+  END FOR;
+END//
+DELIMITER ;
+SQL
+done
+exec "$(command -v mariadb-dump || command -v mysqldump)" --user="$user" --single-transaction --quick --no-tablespaces --hex-blob \
+    --default-character-set=utf8mb4 --max-allowed-packet=1G --databases $names
 """
 _LOCK = "selfhost.appwrite"
 _STAGE = "selfhost_appwrite_stage"
@@ -42,7 +62,7 @@ class MariaDB(SqlStore):
     """Its changes go to a temporary table first, from which one statement takes them over."""
 
     NAME = "MariaDB"
-    DUMP = _DUMP, b"-- Dump completed"
+    DUMP = _DUMP, b"\n-- Dump completed"
     PRINT = "%s;"
     SIZE = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
     LENGTH = "LENGTH"

@@ -36,7 +36,8 @@ class PostgreSQL(SqlStore):
     """Its changes are part of the statement that makes them."""
 
     NAME = "PostgreSQL"
-    DUMP = _LOGIN + "exec pg_dump", b"PostgreSQL database dump complete"
+    # It is put back as a new database: objects that were made since, and depend on others, would not let those be replaced.
+    DUMP = _LOGIN + "exec pg_dump --create --clean --if-exists", b"\n-- PostgreSQL database dump complete\n--\n"
     PRINT = "COPY (%s) TO STDOUT;"
     SIZE = "SELECT pg_database_size(current_database())"
     LENGTH = "octet_length"
