@@ -128,7 +128,7 @@ def test_killed_when_the_file_has_a_key_again(host, point):
         assert host.rekey(MIDDLE)["rc"] == KILLED
     assert (host.abort(point) if point.run == BACK else host.rekey(point))["rc"] == KILLED
     host.assert_nothing_mixed()
-    host.apply()
+    host.project.up()
     set_env(host.project.directory, _APP_SMTP_HOST=f"{point.run}.example.com")
     host.recover(forward=True)
     assert read_env(host.project.directory)["_APP_SMTP_HOST"] == f"{point.run}.example.com"
