@@ -140,7 +140,7 @@ def _stage(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
         _check_staged(journal, new)
         if not journal.content:
             if not module.check_mode:
-                journal.replace({"phase": STAGED, "new": new, "staged": True})
+                journal.replace({"phase": STAGED, "new": new})
             said.update(changed=True, phase=STAGED, new_key=described(new, module.params["seal"]))
         return said
 
@@ -233,6 +233,14 @@ class _Rekey:
             return result
         _require(self._env_file)
         _check_staged(self._journal, self._module.params["new_key"])
+        try:
+            return self._prepared(document)
+        except AppwriteError:
+            if self._journal.phase == STAGED and not self._module.check_mode:
+                self._journal.end()  # nothing has happened, and the controller still has the key that was staged
+            raise
+
+    def _prepared(self, document: Document) -> dict[str, Any]:
         old, new = in_force(document.values), self._journal.content.get("new") or self._module.params["new_key"]
         if new is None and self._module.check_mode:
             new = generate(_LENGTH)
@@ -248,8 +256,7 @@ class _Rekey:
         self._refuse(self._obstacles(report))
         self._drop_dump()
         self._journal.replace({
-            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii"),
-            "staged": self._journal.content.get("staged", False)})
+            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii")})
         return self._forward(report)
 
     def _rehearse(self) -> dict[str, Any]:
@@ -366,18 +373,9 @@ class _Rekey:
             self._env_file.read()
             if not self._is_begun():
                 self._stillness.undo()
-                self._retreat()
+                self._drop_dump()
+                self._journal.end()
             raise
-
-    def _retreat(self) -> None:
-        """Nothing has happened: what was staged stays so, and the next run takes the same key up."""
-        self._drop_dump()
-        content = self._journal.content
-        if not content.get("staged"):
-            self._journal.end()
-            return
-        with suppress(AppwriteError):  # what stands there says the same in more words
-            self._journal.replace({"phase": STAGED, "new": content["new"], "staged": True})
 
     def _drop_dump(self) -> None:
         if self._journal.content.get("dump_file"):
