@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction
@@ -61,6 +62,11 @@ class ActionModule(EscrowAction):
 
     def _with(self, escrow: Escrow) -> dict[str, Any]:
         settled = self._is_settled(escrow)
+        kept = (self._arguments.get("encryption_key") or {}).get("escrowed")
+        if kept and escrow.key not in (None, kept):
+            raise AnsibleActionFail(
+                "encryption_key.escrowed: is another key (%s) than the one in the escrow file %s (%s). Let one of the two safes do it: set escrow to off, or leave "
+                "escrowed out. Nothing was changed" % (told(kept), escrow.path, told(escrow.key)))
         if not settled and self._task.check_mode:
             result = self._secure(**self._remembered(escrow))
             state = "written" if _has_own_key(result) else "none"
@@ -89,7 +95,7 @@ class ActionModule(EscrowAction):
         if foreseen.get("failed") or not _has_own_key(foreseen):
             return foreseen if foreseen.get("failed") else dict(self._secure(), escrow={"state": "none", "file": escrow.path})
         self.belongs(escrow, foreseen.get("project"))
-        key, state = unseal(foreseen["key"]["sealed"], password), foreseen["key"]["state"]
+        key, state = _unsealed(foreseen["key"], password), foreseen["key"]["state"]
         if escrow.key is not None and state != "kept":
             raise AnsibleActionFail(
                 "key: the escrow %s holds another key (%s) than the one that was passed (%s), and the host has neither. "
@@ -98,7 +104,7 @@ class ActionModule(EscrowAction):
         escrow.add(key, self.notes(foreseen.get("release")))
         result = self._secure(key=key) if state == "kept" else self._secure(escrowed=key, key=key)
         if not result.get("failed"):
-            result["key"]["state"] = state
+            result["key"] = {**(result["key"] if isinstance(result.get("key"), dict) else {}), "state": state}
             result["changed"] = True
         for warning in foreseen.get("warnings") or []:
             if warning not in (result.get("warnings") or []):
@@ -110,6 +116,13 @@ class ActionModule(EscrowAction):
         return self.ask("selfhost.appwrite.security", {**self._arguments, "encryption_key": key}, check_mode=check_mode)
 
 
+def _unsealed(described: dict[str, Any], password: str) -> str:
+    try:
+        return unseal(described["sealed"], password)
+    except (AppwriteError, KeyError, TypeError):
+        raise AnsibleActionFail("the managed host did not say which key it has; another version of the collection may run there") from None
+
+
 def _has_own_key(result: dict[str, Any]) -> bool:
-    key = result.get("key") or {}
-    return not result.get("failed") and key.get("state") not in (None, "placeholder_kept")
+    key = result.get("key")
+    return isinstance(key, dict) and not result.get("failed") and key.get("state") not in (None, "placeholder_kept")

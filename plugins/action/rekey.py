@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.utils.display import Display
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, same_cipher, shown_fingerprint, told, used_bytes
@@ -20,12 +21,20 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction, answer, printable
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "escrow_file": {"type": "path"},
+    "cluster": {"type": "str"},
+    "abort": {"type": "bool", "default": False},
+    "scope": {"type": "str", "default": "verify"},
+    "step": {"type": "str", "default": "whole"},
+}
 _LENGTH = 64
 _LONGEST = 7 * 24 * 3600
 _POLL = 2.0
 _SILENCE = 45.0
 """Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_rekey.Progress))."""
 _MODULE = "selfhost.appwrite.rekey"
+_SECRET = ("key", "new_key", "seal")
 _UNFINISHED = ("guarded", "sealed", "written")
 """Phases from which a rotation can only go on, or back."""
 _T = TypeVar("_T")
@@ -48,12 +57,17 @@ class ActionModule(EscrowAction):
 
     def work(self) -> dict[str, Any]:
         self._arguments = {name: value for name, value in self._task.args.items() if name not in ("escrow_file", "cluster")}
-        self._scope = self._arguments.get("scope", "verify")
-        path = self._task.args.get("escrow_file")
+        checked = ArgumentSpecValidator(OPTIONS).validate({name: value for name, value in self._task.args.items() if name in OPTIONS})
+        if checked.error_messages:
+            raise AnsibleActionFail("; ".join(checked.error_messages))
+        self._own = checked.validated_parameters
+        self._scope, path = self._own["scope"], self._own["escrow_file"]
+        if self._own["step"] != "whole":
+            return self.ask(_MODULE, self._arguments)
         if self._scope not in ("values", "tokens"):
             return self._verify(path)
         if self._task.check_mode and self._scope == "values":
-            return self._watched(self._arguments)
+            return self._unhanded(self._arguments)
         if self._task.check_mode or self._arguments.get("new_key") is not None:
             return self._handed(self._arguments)
         if not path:
@@ -70,13 +84,22 @@ class ActionModule(EscrowAction):
     def _verify(self, path: str | None) -> dict[str, Any]:
         """With the key in the escrow, if that is given. With a key it is not for the background, where that would be left behind."""
         if path is None:
-            return self._watched(self._arguments) if self._arguments.get("key") is None else self.ask(_MODULE, self._arguments)
-        escrow = self.escrow(path, self._task.args.get("cluster"))
+            return self._unhanded(self._arguments)
+        escrow = self.escrow(path, self._own["cluster"])
         escrow.read()
         if escrow.key is None:
-            raise AnsibleActionFail(
-                "escrow_file: %s does not exist, so there is no key to try; ansible-playbook selfhost.appwrite.secure makes it" % escrow.path)
-        return self.ask(_MODULE, {**self._arguments, "key": escrow.key})
+            raise AnsibleActionFail("escrow_file: %s %s" % (
+                escrow.path, "holds no key but that of a rotation that is under way or ending; run ansible-playbook selfhost.appwrite.rotate"
+                if escrow.pending else "holds no key that is in force; run ansible-playbook selfhost.appwrite.secure" if escrow.entries
+                else "does not exist, so there is no key to try; ansible-playbook selfhost.appwrite.secure makes it"))
+        found = self.ask(_MODULE, {**self._arguments, "key": escrow.key})
+        if escrow.pending and not found.get("failed") and found.get("proved") is False:
+            found["verdict"] = "%s. A rotation is under way or ending; run ansible-playbook selfhost.appwrite.rotate" % found.get("verdict")
+        return found
+
+    def _unhanded(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """In the background, unless there is a secret among the arguments, which would be left behind there."""
+        return self.ask(_MODULE, arguments) if any(arguments.get(name) is not None for name in _SECRET) else self._watched(arguments)
 
     def _handed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The new key goes into the host's journal by a short task, and from there to the one that takes long."""
@@ -85,7 +108,7 @@ class ActionModule(EscrowAction):
         staged = self.ask(_MODULE, {**arguments, "step": "stage"})
         if staged.get("failed"):
             return dict(staged, phase="refused")
-        return self._watched({name: value for name, value in arguments.items() if name not in ("key", "new_key", "seal")})
+        return self._watched({name: value for name, value in arguments.items() if name not in _SECRET})
 
     def _kept(self, escrow: Escrow) -> dict[str, Any]:
         """Both keys are on the controller before the host is told the new one."""
@@ -98,11 +121,16 @@ class ActionModule(EscrowAction):
         if state.phase not in _UNFINISHED and escrow.pending == state.key:  # the last run ended on the host, and was cut off from here
             before = escrow.key or ""
             escrow.add(state.key, self.notes())
-            return {"changed": True, "phase": "finished" if self._scope == "values" else "written", "warnings": [], "key": _described(before),
-                    "new_key": _described(state.key), "stops_working": []}
+            if not self._own["abort"] and same_cipher(before, state.key) == (self._scope == "tokens"):
+                return {"changed": True, "phase": "finished" if self._scope == "values" else "written", "warnings": [], "key": _described(before),
+                        "new_key": _described(state.key), "stops_working": []}
         self._agree(escrow, state)
-        if boolean(self._arguments.get("abort", False)):
-            result = self._watched(self._arguments)
+        if self._scope == "tokens" and (self._own["abort"] or is_public(state.key) or len(state.key.encode("utf-8", "surrogateescape")) <= CIPHER_BYTES):
+            raise AnsibleActionFail("scope: %s. Nothing was changed" % (
+                "with tokens there is nothing to go back from; leave abort out" if self._own["abort"] else
+                "the key in force has no tail that could change without the data; rotate the whole key with scope: values"))
+        if self._own["abort"]:
+            result = self._unhanded(self._arguments)
         else:
             staged = state.new if self._scope == "values" else None
             new = staged or (escrow.pending if self._leads_on(state.key, escrow.pending) else None) or self._new(state.key)
@@ -145,7 +173,7 @@ class ActionModule(EscrowAction):
                 raise AnsibleActionFail(
                     "escrow_file: %s holds another key (%s) than the one in force (%s), %s. %s. Nothing was changed" % (
                         escrow.path, told(escrow.key), told(state.key),
-                        "and the one in force opens what is stored" if tried.get("opens") else "and the one in force does not open what is stored"
+                        "and the one in force opens what is stored" if tried.get("opens") else "and the one in force opens nothing of what is stored"
                         if not tried.get("failed") else "and neither could be tried (%s)" % printable(str(tried.get("msg"))),
                         "Run selfhost.appwrite.secure with that key as appwrite_security_encryption_key, which saves it, and rotate then" if tried.get("opens")
                         else "Start the database, and run again" if tried.get("failed") else
@@ -159,7 +187,9 @@ class ActionModule(EscrowAction):
 
     def _leads_on(self, old: str, pending: str | None) -> bool:
         """Whether a run that was cut off may have told the host this key for the same scope."""
-        return pending is not None and same_cipher(old, pending) == (self._scope == "tokens")
+        if pending is None or self._scope == "tokens":
+            return pending is not None and same_cipher(old, pending)
+        return not pending.encode("utf-8", "surrogateescape").startswith(used_bytes(old))
 
     def _new(self, old: str) -> str:
         if self._scope == "values":
@@ -181,7 +211,8 @@ class ActionModule(EscrowAction):
             return self._wait(str(started["ansible_job_id"]), progress)
         finally:
             self._task.async_val = 0
-            self._remove_tmp_path(directory, force=True)
+            with contextlib.suppress(AnsibleConnectionFailure):  # which is told of already
+                self._remove_tmp_path(directory, force=True)
 
     def _wait(self, job: str, progress: str) -> dict[str, Any]:
         said, beat, alive = "", "", time.monotonic()
@@ -205,9 +236,8 @@ class ActionModule(EscrowAction):
 
     def _lost(self) -> dict[str, Any]:
         return {"failed": True, "phase": "lost", "msg": (
-            "the process that was at work on %s has given no sign of life for %d seconds: the machine was started anew, or somebody killed it. What it had "
-            "done stands in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes back"
-            % (self.host, _SILENCE))}
+            "the process that was at work on %s gives no sign of life any more: the machine was started anew, or somebody killed it. What it had done stands "
+            "in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes back" % self.host)}
 
     def _progress(self, path: str) -> list[str]:
         content = self._poll("ansible.legacy.slurp", src=path).get("content")

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import refuse_facts
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner, default_path, former_path
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner, default_path, former_path
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "role": {"type": "str", "required": True, "choices": ["appwrite_audit", "appwrite_rotation", "appwrite_security"]},
@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
         escrow_files = ["%s_escrow_file" % role, "appwrite_security_escrow_file"]
         refuse_facts(self._task_vars, [*names, *escrow_files, _CLUSTER])
         owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(_CLUSTER), self._project(role))
-        file = next(filter(None, map(self._text, escrow_files)), None) or self._default(owner)
+        file = next(filter(None, map(self._text, escrow_files)), None) or self._default(role, owner)
         return {
             "changed": False, "settings": {name[len(role) + 1:]: self._value(name) for name in names},
             "escrow": {"file": file, "host": owner.host, "cluster": owner.cluster, "project_src": owner.project_src}}
@@ -52,18 +52,27 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail("%s_project_src: is missing; name the directory on the managed host that holds Appwrite's docker-compose.yml" % role)
         return posixpath.normpath(found)
 
-    def _default(self, owner: Owner) -> str:
+    def _default(self, role: str, owner: Owner) -> str:
         """Beside the inventory, or in the current directory for hosts that were named on the command line."""
         folder = os.path.join(self._text("inventory_dir") or os.environ.get("PWD") or os.getcwd(), ".appwrite-escrow")
         path, former = default_path(folder, owner), former_path(folder, owner)
         if os.path.lexists(path) or not os.path.lexists(former):
             return path
         escrow = Escrow(former, self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY)
-        return escrow.moved_to(path, owner, dry_run=self._task.check_mode)
+        try:
+            return escrow.moved_to(path, owner, dry_run=self._task.check_mode)
+        except EscrowError:
+            if role == "appwrite_audit":  # which reports it
+                return former
+            raise
 
     def _text(self, name: str) -> str | None:
         value = self._value(name)
-        return str(value) if value not in (None, "") else None
+        if value in (None, "", False):
+            return None
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise AnsibleActionFail("%s: is not text; write it in quotes" % name)
+        return str(value)
 
     def _value(self, name: str) -> Any:
         return self._templar.template(self._task_vars[name]) if name in self._task_vars else None

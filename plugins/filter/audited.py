@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import waivers_for
 
-
-def audited(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], waivers: Any) -> list[dict[str, Any]]:
-    return [
-        {"host": host, "audit": _answer(hostvars[host]), "waivers": waivers_for(waivers, host, [name for name, members in groups.items() if host in members])}
-        for host in hosts]
+def audited(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"host": host, "audit": _answer(hostvars[host]), "waivers": hostvars[host].get("__appwrite_audit_given") or []} for host in hosts]
 
 
 def _answer(variables: Mapping[str, Any]) -> Any:

@@ -50,12 +50,11 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import E
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
-        self.set_options(var_options=variables, direct=kwargs)
         return [self._key(str(term)) for term in terms]
 
     def _key(self, path: str) -> str:
         escrow = Escrow(path, self._loader._vault.secrets)
         escrow.read()
         if escrow.key is None:
-            raise EscrowError("escrow_file: %s does not exist" % escrow.path)
+            raise EscrowError("escrow_file: %s %s" % (escrow.path, "holds no key that is in force" if escrow.entries else "does not exist"))
         return escrow.key

@@ -123,7 +123,7 @@ class Examination:
     def state(self) -> str:
         """C(old), C(new), C(mixed) or C(empty), by all values and files. Raises AppwriteError where there are sealed ones, and no key opens any."""
         report = self._examine("read")
-        if report.state == EMPTY and report.undecryptable_count:
+        if report.state == EMPTY and report.unwaived_count:
             raise AppwriteError("neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count)
         return report.state
 

@@ -26,10 +26,14 @@ _ACTED_ON = frozenset({
 """What Ansible takes from a result for a wish of its own, besides all that begins with C(ansible_)."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 """in the text of a JSON string"""
-_OURS = ("appwrite_security_", "appwrite_audit_", "appwrite_rotation_", "appwrite_project_src", "__appwrite_")
+_OURS = ("appwrite_security_", "appwrite_audit_", "appwrite_rotation_", "__appwrite_")
 """How the variables of this collection's roles begin."""
-_MAGIC = ("inventory_hostname", "inventory_dir", "group_names")
-"""Magic variables that facts outrank, and by which hosts are told apart."""
+_MAGIC = frozenset({
+    "inventory_hostname", "inventory_dir", "group_names",
+    "cycler", "dict", "joiner", "lipsum", "lookup", "namespace", "now", "omit", "q", "query", "range", "undef"})
+"""Magic variables that facts outrank, by which hosts are told apart, and what templates call."""
+_OF_HOSTS = ("ansible_facts", "ansible_local", "hostvars", "vars")
+"""Variables with facts in them, whatever C(ansible.cfg) says."""
 
 
 class HostAction(ActionBase):
@@ -56,10 +60,10 @@ class HostAction(ActionBase):
         """As the inventory has it: C(run()) has seen that no fact stands in its place."""
         return str(self._task_vars["inventory_hostname"])
 
-    def ask(self, module: str, arguments: Mapping[str, Any], background: bool = False, check_mode: bool | None = None) -> dict[str, Any]:
+    def ask(self, module: str, arguments: Mapping[str, Any], check_mode: bool | None = None) -> dict[str, Any]:
         """check_mode: whether the module runs in check mode, if not as the task does."""
         with self._check_mode(self._task.check_mode if check_mode is None else check_mode):
-            result = answer(self._execute_module(module_name=module, module_args=dict(arguments), task_vars=self._task_vars, wrap_async=background))
+            result = answer(self._execute_module(module_name=module, module_args=dict(arguments), task_vars=self._task_vars))
         if self._discovered_interpreter_key:  # the controller's own finding, without which each task would look again
             result["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return result
@@ -134,14 +138,14 @@ def refuse_facts(variables: Mapping[str, Any], names: Iterable[str]) -> None:
         if name.startswith(_OURS) or name in _MAGIC:
             raise AnsibleActionFail(
                 "%s: a fact of this host has the name of this variable, and would take its place. The variable is the operator's to set: remove the fact "
-                "(where facts are cached, from the cache), or set inject_facts_as_vars = False in ansible.cfg, and run again. Nothing was changed"
+                "(--flush-cache, if facts are cached), or set inject_facts_as_vars = False in ansible.cfg, and run again. Nothing was changed"
                 % printable(name))
     for name in names:
         for source in _sources(name, variables):
-            if source == "ansible_facts" or source in facts or source.startswith("ansible_") and source[len("ansible_"):] in facts:
+            if source in _OF_HOSTS or source in facts or source.startswith("ansible_") and source[len("ansible_"):] in facts:
                 raise AnsibleActionFail(
-                    "%s: is made from %s, which is a fact of this host, and a host may not say what is done on the controller. Use a variable of the "
-                    "inventory instead. Nothing was changed" % (name, source))
+                    "%s: is made from %s, which is %s, and a host may not say what is done on the controller. Use a variable of the inventory instead. "
+                    "Nothing was changed" % (name, source, "where facts of hosts are" if source in _OF_HOSTS else "a fact of this host"))
 
 
 def _sources(name: str, variables: Mapping[str, Any]) -> set[str]:
@@ -175,7 +179,7 @@ class EscrowAction(HostAction):
     def escrow(self, path: str, cluster: str | None) -> Escrow:
         """The escrow file, as far as the controller alone can tell that it is this installation's."""
         told = self._task.args
-        self._mine = Owner(self.host, cluster, posixpath.normpath(str(told.get("project_src") or ".")), str(told.get("project_name") or ""))
+        self._mine = Owner(self.host, cluster or None, posixpath.normpath(str(told.get("project_src") or ".")), str(told.get("project_name") or ""))
         return Escrow(path, self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY, self._mine)
 
     def belongs(self, escrow: Escrow, project: Any) -> None:

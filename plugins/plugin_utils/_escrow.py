@@ -11,7 +11,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import posixpath
 import re
+import shlex
 import string
 import tempfile
 import time
@@ -75,7 +77,7 @@ def default_path(folder: str, owner: Owner) -> str:
 
 
 def former_path(folder: str, owner: Owner) -> str:
-    """The name that versions before 1.0.0 gave it, which several owners may have in common."""
+    """The name that it was given once, which several owners may have in common."""
     return os.path.join(folder, "%s.yml" % re.sub("[^A-Za-z0-9._-]", "_", owner.cluster or owner.host))
 
 
@@ -86,7 +88,7 @@ class Escrow:
         self, path: str, secrets: list[tuple[str, Any]] | None, encrypt_vault_id: str | None = None, owner: Owner | None = None
     ) -> None:
         """owner: whose it must be, and who it is made for where it does not exist yet."""
-        self.path = os.path.abspath(os.path.expanduser(path))
+        self.path = os.path.abspath(os.path.expandvars(os.path.expanduser(path)))
         self._secrets = secrets or []
         self._encrypt_vault_id = encrypt_vault_id
         self._owner = owner
@@ -105,7 +107,7 @@ class Escrow:
     @property
     def key(self) -> str | None:
         """The one in force."""
-        return next((entry["key"] for entry in self.entries if not entry.get("pending")), None)
+        return next((entry["key"] for entry in self.entries if not entry.get("pending") and not entry.get("given_up")), None)
 
     @property
     def others(self) -> list[str]:
@@ -145,8 +147,8 @@ class Escrow:
         """Raises EscrowError where the file is not this owner's, whose key alone it may give away. What is known of the owner is written with the next key."""
         if self.entries and not owner.is_of(self._origin):
             raise self._error(
-                "holds the key of %s, and this is %s. Name the file of this installation. If it is the same one under another name, change what stands "
-                "under `for` in the file: ansible-vault edit" % (Owner(**{"host": "", **self._origin}), owner))
+                "holds the key of %s, and this is %s. Name the file of this installation. If it is the same one under another name, write that under `for` in the "
+                "file (host, project_src and project, or cluster): ansible-vault edit %s" % (Owner(**{"host": "", **self._origin}), owner, shlex.quote(self.path)))
         self._owner = owner
 
     def _entries_of(self, text: str) -> list[dict[str, Any]]:
@@ -168,7 +170,8 @@ class Escrow:
         if not isinstance(told, dict):
             raise self._error("is damaged: what stands under `for` is not an owner")
         names = ("cluster",) if told.get("cluster") else ("host", "project_src", "project")
-        return {name: str(told[name]) for name in names if told.get(name)}
+        found = {name: str(told[name]) for name in names if told.get(name)}
+        return {**found, **({"project_src": posixpath.normpath(found["project_src"])} if "project_src" in found else {})}
 
     def add(self, key: str, notes: Mapping[str, str]) -> None:
         """Puts a key in force, keeps what was there as history, and has it all on disk when it returns. Call it under C(locked).
@@ -179,23 +182,29 @@ class Escrow:
 
     def stage(self, key: str, notes: Mapping[str, str]) -> None:
         """Saves a key that is not in force yet, as C(add) does. Another one that no rotation took stays as history."""
-        self._save([*(one for one in _settled(self.entries) if one["key"] != key), {**_entry(key, notes), "pending": True}])
+        self._save([*(one for one in _given_up(self.entries) if one["key"] != key), {**_entry(key, notes), "pending": True}])
 
     def discard(self, key: str) -> None:
         """Takes back what C(stage()) saved, of a key that no host was told."""
-        self._save([entry for entry in self.entries if entry["key"] != key])
+        left = [entry for entry in self.entries if entry["key"] != key]
+        if left:
+            self._save(left)
+            return
+        with self._words("removed"):
+            os.unlink(os.path.realpath(self.path))
+        self.entries = []
 
     def unstage(self) -> None:
-        """The rotation was given up. The key stays as history."""
-        self._save(_settled(self.entries))
+        """The rotation was given up. The key stays as history, and was never in force."""
+        self._save(_given_up(self.entries))
 
     def moved_to(self, path: str, owner: Owner, dry_run: bool) -> str:
-        """Gives a file that is this owner's another name, and returns where it is then. Another's stays, and so does one that cannot be opened."""
+        """Gives a file that is this owner's another name, and returns where it is then. Another's stays. Without a vault secret it cannot be told whose it is."""
         if not self.usable:
             return self.path
         with contextlib.nullcontext() if dry_run else self.locked():
             self.read()
-            if not owner.is_of(self._origin):
+            if not self.entries or not owner.is_of(self._origin):
                 return path
             if dry_run:
                 return self.path
@@ -277,8 +286,9 @@ class Escrow:
         return EscrowError("escrow_file: %s %s" % (self.path, text))
 
 
-def _settled(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in entry.items() if name != "pending"} for entry in entries]
+def _given_up(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """No key is on its way any more."""
+    return [{**{name: value for name, value in entry.items() if name != "pending"}, "given_up": True} if entry.get("pending") else entry for entry in entries]
 
 
 def _entry(key: str, notes: Mapping[str, str]) -> dict[str, Any]:

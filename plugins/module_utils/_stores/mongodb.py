@@ -66,7 +66,7 @@ const serve = async () => {
       return found;
     },
     metadata: async ({place}) => (await at(place).find({}, {_uid: 1, _tenant: 1, attributes: 1}).toArray())
-      .filter((each) => String(each.attributes).includes("encrypt") || String(each._uid).startsWith("bucket_")),
+      .filter(({_uid, attributes}) => String(_uid).startsWith("bucket_") || (typeof attributes === "string" ? attributes.includes("encrypt") : attributes)),
     count: async ({place}) => await at(place).countDocuments({}),
     size: async () => (await client.getDB("admin").adminCommand({listDatabases: 1})).totalSize,
     others: async ({place, known}) => (await find(place, {filter: {_id: {$not: {$type: known}}}, projection: {_id: 1}, limit: 1})).firstBatch.length > 0,

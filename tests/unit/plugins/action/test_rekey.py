@@ -20,6 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import sea
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
 
 OLD, NEW, OTHER = ("%s-not-a-real-key-of-the-tests" % (letter * 16) for letter in ("aB3", "cD4", "eF5"))
+PUBLIC = "your-secret-key"
 SECRETS = [("default", VaultSecret(b"not-a-real-vault-password"))]
 OWNER = Owner("one", None, "/opt/appwrite")
 
@@ -151,6 +152,83 @@ def test_aborted(run, escrow):
     assert escrow().key == OLD and escrow().pending is None and host.asked[-1]["abort"]
 
 
+def test_refused_while_the_key_is_public(run, escrow, tmp_path):
+    """There was no escrow, and there is none again: an empty one would be damaged."""
+    assert run(Host(key=PUBLIC, refuses="cannot be written"))["failed"]
+    assert not (tmp_path / "one.yml").exists()
+
+
+def test_aborted_while_the_key_is_public(run, escrow):
+    """The key that was given up has never been in force."""
+    escrow(pending=NEW)
+    run(Host(key=PUBLIC, phase="guarded", new=NEW, result={"phase": "aborted"}), abort=True)
+    assert (escrow().key, escrow().pending, escrow().others) == (None, None, [NEW])
+    assert run(Host(key=PUBLIC))["phase"] == "finished" and escrow().key not in (None, NEW)
+
+
+@pytest.mark.parametrize("key", [PUBLIC, "16-bytes-unreal!"])
+def test_tokens_of_a_key_without_a_tail(run, escrow, key):
+    """Refused before a key is staged that begins with the old one, and that a rotation of the values would take up."""
+    host = Host(key=key)
+    with pytest.raises(AnsibleActionFail, match="has no tail that could change"):
+        run(host, scope="tokens")
+    assert escrow().pending is None and [asked.get("step") for asked in host.asked] == ["state"]
+
+
+def test_pending_key_that_begins_with_the_old_one(run, escrow):
+    escrow(OLD, pending=OLD[:16] + "-not-a-real-tail")
+    run(Host())
+    assert not escrow().key.startswith(OLD[:16])
+
+
+@pytest.mark.parametrize(("scope", "pending"), [("values", OLD[:16] + "-not-a-real-tail"), ("tokens", NEW)])
+def test_cut_off_in_another_scope(run, escrow, scope, pending):
+    """What has ended is noted, and what is asked for is done all the same."""
+    escrow(OLD, pending=pending)
+    host = Host(key=pending, result={"phase": "finished"} if scope == "values" else {"phase": "written"})
+    run(host, scope=scope)
+    assert escrow().key not in (OLD, pending) and pending in escrow().others and host.asked[-1].get("step") is None
+
+
+def test_nothing_to_abort(run, escrow):
+    escrow(OLD, pending=NEW)
+    host = Host(key=NEW, result={"failed": True, "msg": "abort: no rotation is under way"})
+    assert run(host, abort=True)["failed"] and escrow().key == NEW
+    with pytest.raises(AnsibleActionFail, match="leave abort out"):
+        run(Host(), scope="tokens", abort=True)
+
+
+def test_argument_of_another_type(run):
+    host = Host()
+    with pytest.raises(AnsibleActionFail, match="abort"):
+        run(host, abort="perhaps")
+    assert not host.asked
+
+
+@pytest.mark.parametrize("step", ["state", "stage"])
+def test_step_by_itself(run, escrow, step):
+    """Is the module's alone: nothing is staged in the escrow."""
+    host = Host()
+    run(host, step=step, new_key=NEW, seal="p" * 32)
+    assert [asked["step"] for asked in host.asked] == [step] and escrow().entries == []
+
+
+def test_drill_with_a_pending_key(run, escrow):
+    escrow(OLD, pending=NEW)
+    host = Host(opens={"proved": False, "verdict": "the key in .env is another one"})
+    host.opens["scope"] = "drill"
+    found = run(lambda module_name, module_args, **_more: dict(host.opens), scope="drill")
+    assert found["verdict"].endswith("run ansible-playbook selfhost.appwrite.rotate")
+
+
+def test_drill_without_a_key_in_force(run, escrow):
+    with pytest.raises(AnsibleActionFail, match="does not exist"):
+        run(Host(), scope="drill")
+    escrow(pending=NEW)
+    with pytest.raises(AnsibleActionFail, match="under way or ending; run ansible-playbook selfhost.appwrite.rotate"):
+        run(Host(), scope="drill")
+
+
 def test_tokens_keep_what_seals(run, escrow):
     host = Host(result={"phase": "written"})
     run(host, scope="tokens")
@@ -215,7 +293,7 @@ def test_job_that_ends(wait, capsys):
                          ids=["silent", "gone", "none", "number", "no base64", "long"])
 def test_job_that_is_dead(wait, progress):
     result = wait(lambda clock, arguments: {"finished": 0}, lambda clock: progress)
-    assert result["failed"] and "has given no sign of life" in result["msg"] and wait.clock.now < 60
+    assert result["failed"] and "gives no sign of life" in result["msg"] and wait.clock.now < 60
 
 
 def test_job_that_is_forgotten(wait):

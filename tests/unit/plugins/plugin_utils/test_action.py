@@ -80,8 +80,8 @@ def refusal(facts, names=(), **variables):
 
 
 @pytest.mark.parametrize("name", [
-    ESCROW, "appwrite_audit_fail_on", "appwrite_rotation_backup_tasks", "appwrite_project_src", "__appwrite_security_settled", "inventory_hostname",
-    "inventory_dir", "group_names"])
+    ESCROW, "appwrite_audit_fail_on", "appwrite_rotation_backup_tasks", "__appwrite_security_settled", "inventory_hostname", "inventory_dir",
+    "group_names", "omit", "lookup", "query", "now"])
 def test_fact_with_the_name_of_a_variable(injected, name):
     words = refusal({name: "x", "distribution": "Debian"})
     assert words.startswith(f"{name}: a fact of this host has the name of this variable") == injected
@@ -106,9 +106,10 @@ def test_variable_that_is_made_from_a_fact(injected, variables, source):
     assert words.startswith(f"{ESCROW}: is made from {source}, which is a fact of this host") == injected
 
 
-def test_variable_that_is_made_from_ansible_facts_itself(injected):
+@pytest.mark.parametrize("source", ["ansible_facts", "ansible_local", "hostvars", "vars"])
+def test_variable_that_is_made_from_what_holds_facts(injected, source):
     """Which no setting of ansible.cfg takes out of the host's hands."""
-    assert "is made from ansible_facts" in refusal({}, [ESCROW], **{ESCROW: "{{ ansible_facts['hostname'] }}.yml"})
+    assert f"is made from {source}, which is where facts of hosts are" in refusal({}, [ESCROW], **{ESCROW: "{{ %s['hostname'] }}.yml" % source})
 
 
 @pytest.mark.parametrize("text", ["{{ unfinished", "{% endif %}", "no template", "{a}"])
