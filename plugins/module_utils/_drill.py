@@ -59,14 +59,14 @@ def _data(key: str, instance: Instance, sample: int | None, tell: Callable[[str,
         return True, "nothing is stored that it could open, since %s" % instance.holds_data().reason
     try:
         if at_hand():
-            report = look(instance, key, sample, progress=tell).report
-            opened, closed = report.count(OLD), report.undecryptable_count
+            looked = look(instance, key, sample, progress=tell)
+            opened, closed, untried = looked.report.count(OLD), looked.report.undecryptable_count, looked.warnings
         else:
             found = opening(instance, [key])
-            opened, closed = found.opened[key], found.looked - found.opened[key]
+            opened, closed, untried = found.opened[key], found.looked - found.opened[key], ["files are left out: the host's Python lacks cryptography"]
     except AppwriteError as error:
         return False, "what is stored was not opened: %s" % error
     if closed:
         return False, "%d of the %d stored values and files that were tried do not open with it" % (closed, opened + closed)
-    return (True, "it opens the %d stored values and files that were tried" % opened) if opened else (
+    return (True, "; ".join(["it opens the %d stored values and files that were tried" % opened] + untried)) if opened else (
         False, "the database holds an account, and yet no value that was sealed could be found to try it on")

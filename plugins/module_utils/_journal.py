@@ -236,6 +236,8 @@ def _checked(content: Any) -> Dict[str, Any]:
             raise ValueError
     if phase not in (STAGED, PREPARED, *LOCKING) or not isinstance(content.get("stopped", 0.0), (int, float)):
         raise ValueError
+    if not isinstance(content.get("ran", []), list) or not all(isinstance(each, str) for each in content.get("ran", [])):
+        raise ValueError
     return dict(content)
 
 

@@ -185,7 +185,7 @@ class _Rekey:
     def _is_begun(self) -> bool:
         """Whether data may be sealed with either key. Before the guard nothing has happened that a new start would not do again."""
         journal = self._journal
-        return journal.phase in LOCKING or journal.phase == PREPARED and self._env_file.data == self._guarded(journal.env)
+        return journal.phase in LOCKING or journal.phase == PREPARED and GUARD.encode() in self._env_file.data
 
     def _go_on(self) -> dict[str, Any]:
         journal, abort = self._journal, self._module.params["abort"]
@@ -209,7 +209,7 @@ class _Rekey:
             return self._abort()
         if journal.phase != WRITTEN:  # compose starts nothing while the guard stands
             start(self._instance, [container for container in self._instance.containers()
-                                   if container.status != "running" and not self._stillness.is_holder(container)])
+                                   if container.status != "running" and self._stillness.is_needed(container)])
         self._connect(_RECOVERY)
         return self._abort() if abort else self._forward()
 
@@ -218,7 +218,7 @@ class _Rekey:
         new = self._journal.content["new"]
         if GUARD.encode() not in self._env_file.data:
             document_of(self._env_file, self._instance)
-        return self._holds(new) and all(in_force(container.environment) == new for container in self._stillness.holders())
+        return self._holds(new) and all(map(self._stillness.has_new, self._stillness.holders()))
 
     def _begin(self) -> dict[str, Any]:
         document = document_of(self._env_file, self._instance)
@@ -228,6 +228,7 @@ class _Rekey:
                 raise AppwriteError("abort: no rotation is under way; nothing was changed")
             result = self._result("aborted", dump_file=None)
             if not self._module.check_mode:
+                self._restart(self._journal.content.get("ran") or [])
                 self._drop_dump()
                 self._journal.end()
             return result
@@ -256,7 +257,8 @@ class _Rekey:
         self._refuse(self._obstacles(report))
         self._drop_dump()
         self._journal.replace({
-            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii")})
+            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii"),
+            "ran": self._journal.content.get("ran") or []})
         return self._forward(report)
 
     def _rehearse(self) -> dict[str, Any]:
@@ -303,9 +305,12 @@ class _Rekey:
                 self._redis = Redis(self._instance)
                 self._store = store_of(self._instance)
                 break
-            except AppwriteError:
+            except AppwriteError as error:
                 if time.monotonic() >= deadline:
-                    raise
+                    if self._journal.phase not in (GUARDED, SEALED):
+                        raise
+                    raise AppwriteError(
+                        "%s. As long as the rotation is unfinished, begin that command with ROTATION_UNFINISHED=1, and name the service" % error) from None
             time.sleep(1)
             self._instance.forget_containers()
         self._others = Others(self._instance, self._store, self._keys[0])
@@ -361,7 +366,8 @@ class _Rekey:
                 journal.save(dump_file=name)
                 dump(self._instance, self._store, journal, name, self._tell)
                 self._refuse(self._lacking(report))
-            journal.save(stopped=time.time())
+            ran = sorted({container.id for container in self._stillness.holders() if container.status == "running"}.union(journal.content["ran"]))
+            journal.save(stopped=time.time(), ran=ran)
             self._stillness.make(self._redis, self._module.params["drain_timeout"])
             try:
                 self._others.require_none()
@@ -372,10 +378,16 @@ class _Rekey:
         except AppwriteError:
             self._env_file.read()
             if not self._is_begun():
-                self._stillness.undo()
+                self._restart(journal.content["ran"])
                 self._drop_dump()
-                self._journal.end()
+                journal.end()
             raise
+
+    def _restart(self, ran: Sequence[str]) -> None:
+        """What this run has stopped, or an earlier one that was killed then."""
+        if ran:
+            self._instance.load(self._document, self._env_file.data)
+            start(self._instance, [container for container in self._instance.containers() if container.id in ran and container.status != "running"])
 
     def _drop_dump(self) -> None:
         if self._journal.content.get("dump_file"):
@@ -436,8 +448,9 @@ class _Rekey:
     def _runs(self) -> bool:
         """Whether every container with a key runs, and has the new one."""
         keys = self._instance.container_keys()
-        running = {container.service for container in self._instance.containers() if container.status == "running"}
-        return set(keys) == {self._journal.content["new"]} and {service for services in keys.values() for service in services} <= running
+        up = {container.service for container in self._instance.containers()
+              if container.status == "running" or container.status == "exited" and not container.exit_code}
+        return set(keys) == {self._journal.content["new"]} and {service for services in keys.values() for service in services} <= up
 
     def _abort(self) -> dict[str, Any]:
         journal = self._journal
@@ -682,8 +695,12 @@ def _dumped(
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as packed:
                 while True:
                     patience = min(_SILENCE, deadline - time.monotonic())
-                    if patience <= 0 or not select.select([stream], [], [], patience)[0]:
-                        return "the database gave nothing for %d seconds, or took more than %d in all; it may be paused" % (_SILENCE, _DUMPING)
+                    if patience <= 0:
+                        return "it was not at its end after %d seconds" % _DUMPING
+                    if not select.select([stream], [], [], patience)[0]:
+                        if patience == _SILENCE:
+                            return "the database gave nothing for %d seconds; it may be paused" % _SILENCE
+                        continue
                     block = stream.read(1 << 20)
                     if not block:
                         break

@@ -15,7 +15,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _variable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import PROJECT_LABEL, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import is_public
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Store
 
 STOP = 300
@@ -26,8 +26,8 @@ _PATIENCE = 15
 """Seconds that sessions are given to end: those of a client that was stopped, and of a health check."""
 _TOLD = 5
 """sessions that are named"""
-UNSEEN = ("hosts that this one cannot see are known only by their sessions at the database: see that no other machine runs an Appwrite on this database "
-          "until the rotation has ended")
+UNSEEN = ("other machines can be seen only by their sessions at the database: make sure that none runs an Appwrite on this database until the rotation "
+          "has ended")
 
 
 def _held_as(environment: Mapping[str, str], key: str) -> str | None:
@@ -87,15 +87,13 @@ class Stillness:
     """Everything that holds the key ends its work and goes; what stays is the databases, the proxy and what never had it."""
 
     def __init__(self, instance: Instance, keys: Sequence[str], tell: Callable[[str, int, int], None]) -> None:
-        """keys: any of which makes a holder of a container, whatever it is called there."""
+        """keys: the old one and the new one, any of which makes a holder of a container, whatever it is called there."""
         self._instance = instance
         self._keys = keys
         self._tell = tell
-        self._ran: list[Container] = []
 
     def make(self, redis: Redis, drain_timeout: int) -> None:
         holders = self.holders()
-        self._ran = [container for container in holders if container.status == "running"]
         first = [container for container in holders if any(word in container.service for word in _FIRST)]
         last = [container for container in holders if container.service in _LAST]
         self._stop(first)
@@ -103,19 +101,26 @@ class Stillness:
         self._stop([container for container in holders if container not in first and container not in last])
         self._stop(last)
 
-    def undo(self) -> None:
-        """What C(make()) has stopped runs again."""
-        start(self._instance, self._ran)
-
     def holders(self) -> list[Container]:
         """The containers with a key, those of C(docker compose run) too."""
         return list(filter(self.is_holder, self._instance.compose.containers(self._instance.project, oneoff=True)))
 
     def is_holder(self, container: Container) -> bool:
         """Whether it has a key: one in Appwrite's own variable, or one of these in any. Databases and Redis are needed, and open nothing with it."""
-        if kind_of(container.image_name) or container.service == _redis_of(self._instance):
+        if self.is_needed(container):
             return False
         return _variables.KEY in container.environment or any(_held_as(container.environment, key) for key in self._keys)
+
+    def is_needed(self, container: Container) -> bool:
+        """By the rotation itself."""
+        return bool(kind_of(container.image_name)) or container.service == _redis_of(self._instance)
+
+    def has_new(self, holder: Container) -> bool:
+        """Whether it was made with the new key, under whatever name."""
+        old, new = self._keys
+        if _variables.KEY in holder.environment:
+            return in_force(holder.environment) == new
+        return not _held_as(holder.environment, old)
 
     def remove(self) -> None:
         """A container that is stopped may come back with the engine; one that is gone cannot."""
@@ -163,8 +168,7 @@ class Others:
         items = self._inspected()
         within = {name for item in items if self._is_own(item) for name in _networks(item)}
         for item in items:
-            environment = dict(entry.split("=", 1) for entry in item["Config"].get("Env") or [] if "=" in entry)
-            name = None if self._is_own(item) else _held_as(environment, self._key)
+            name = None if self._is_own(item) else _held_as(_environment(item), self._key)
             if name and not (is_public(self._key) and within.isdisjoint(_networks(item))):
                 project = (item["Config"].get("Labels") or {}).get(PROJECT_LABEL)
                 return ("the container %s%s has the encryption key too (%s), so that it may write what the new key does not open: stop and remove it, "
@@ -173,8 +177,8 @@ class Others:
         return ""
 
     def sessions(self, running: bool = False) -> str:
-        """Sessions of the database that are not ours. running: those of the project's own containers are no strangers."""
-        own = {place for item in self._inspected() if self._is_own(item) for place in _places(item)} if running else set()
+        """Sessions of the database that are not ours. running: those of containers that go before the rotation seals anything are no strangers."""
+        own = {place for item in self._inspected() if self._is_own(item) and self._goes(item) for place in _places(item)} if running else set()
         deadline = time.monotonic() + _PATIENCE
         while True:
             seen = [each for each in self._store.sessions().seen if _host(each) not in own]
@@ -184,8 +188,7 @@ class Others:
         if not seen:
             return ""
         told = ", ".join("%s from %s%s" % (each.user or "(unknown)", each.address, " at %s" % each.space if each.space else "") for each in seen[:_TOLD])
-        return ("%d other sessions are open at the database: %s. End whatever they belong to, or restart the database where nothing does any more"
-                % (len(seen), told))
+        return "other sessions are open at the database (%d): %s. End whatever they belong to, or restart the database if nothing does any more" % (len(seen), told)
 
     def unseen(self) -> list[str]:
         """What cannot be found out."""
@@ -197,6 +200,9 @@ class Others:
         if found:
             raise AppwriteError(found)
 
+    def _goes(self, item: Mapping[str, Any]) -> bool:
+        return _variables.KEY in _environment(item) or _held_as(_environment(item), self._key) is not None
+
     def _is_own(self, item: Mapping[str, Any]) -> bool:
         return bool((item["Config"].get("Labels") or {}).get(PROJECT_LABEL) == self._instance.project)
 
@@ -206,6 +212,10 @@ class Others:
         ids = compose.docker(["ps", "--all", "--quiet", "--no-trunc"]).stdout.split()
         found: list[Any] = json.loads(compose.docker(["inspect", "--type", "container"] + ids, tolerate=True).stdout or "[]") if ids else []
         return found
+
+
+def _environment(item: Mapping[str, Any]) -> dict[str, str]:
+    return dict(entry.split("=", 1) for entry in item["Config"].get("Env") or [] if "=" in entry)
 
 
 def _networks(item: Mapping[str, Any]) -> set[str]:

@@ -162,7 +162,7 @@ phase:
     - In check mode on an unfinished rotation also V(prepared), V(guarded) or V(sealed).
     - Otherwise than with O(step=whole), V(none), V(staged) or one of the others, as it is noted.
   type: str
-  returned: unless O(scope=verify)
+  returned: with O(scope=values) and O(scope=tokens)
 project:
   description: The name of the compose project.
   type: str
@@ -176,12 +176,12 @@ report:
     - For each collection how many values and files open with the old key, the new one, neither, and how many are not sealed; the bytes of its files;
       and those that no key opens, by collection, id and column.
   type: dict
-  returned: success with O(step=whole), unless O(scope=tokens)
+  returned: success with O(step=whole), with O(scope=values), unless it was aborted, and O(scope=verify)
 stops_working:
   description: What is signed with the key and has to be issued again.
   type: list
   elements: str
-  returned: with O(scope=values)
+  returned: with O(scope=values) and O(step=whole)
 expected_downtime:
   description: Seconds that the sealing takes by what the rehearsal took, without stopping and starting the project.
   type: int
@@ -209,7 +209,7 @@ key:
     - What may be said of the key in force before.
     - Otherwise than with O(step=whole), of the key that stored data is under as far as that is noted; null where nothing says so.
   type: dict
-  returned: success
+  returned: success, unless O(scope=drill)
   contains:
     fingerprint:
       description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint).
@@ -223,15 +223,15 @@ key:
 new_key:
   description: The same of the new key, null where none is noted.
   type: dict
-  returned: unless O(scope=verify)
+  returned: with O(scope=values) and O(scope=tokens)
 dump_file:
   description: The dump of the database.
   type: str
-  returned: with O(scope=values)
+  returned: with O(scope=values) and O(step=whole)
 backup_file:
   description: The C(.env) file of before.
   type: str
-  returned: unless O(scope=verify)
+  returned: with O(scope=values) and O(scope=tokens), and O(step=whole)
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import REKEY_OPTIONS, rekey

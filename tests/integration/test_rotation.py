@@ -302,7 +302,7 @@ def test_refused_while_another_is_connected(loaded):
         session.stdin.write("SELECT 'a word';\n")
         session.stdin.flush()
         session.stdout.readline()
-        words = "1 other sessions are open at the database: user from localhost at appwrite"
+        words = "other sessions are open at the database (1): user from localhost at appwrite"
         rehearsed = succeed("rekey", {**loaded.stack.arguments, "scope": "values"}, check=True)
         assert any(warning.startswith(words) for warning in rehearsed["warnings"])
         ids = loaded.stack.ids()

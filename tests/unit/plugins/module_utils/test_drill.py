@@ -51,7 +51,7 @@ def drill(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[
         monkeypatch.setattr(_drill, "open_env", lambda instance: (SimpleNamespace(exists=True), SimpleNamespace(values=values)))
         monkeypatch.setattr(_drill, "at_hand", lambda: here)
         report = SimpleNamespace(count=lambda verdict: opened if verdict == OLD else 0, undecryptable_count=closed)
-        monkeypatch.setattr(_drill, "look", lambda *_unused, **_more: answer(SimpleNamespace(report=report)))
+        monkeypatch.setattr(_drill, "look", lambda *_unused, **_more: answer(SimpleNamespace(report=report, warnings=[])))
         monkeypatch.setattr(_drill, "opening", lambda instance, tried: answer(Opening(opened + closed, {tried[0]: opened})))
         instance = Instance({key(): ("appwrite", "worker")} if keys is None else keys, evidence, engine)
         found = _drill.drill(SimpleNamespace(params={"key": key(), "data": data, "sample": 10}), instance, lambda *_unused: None)  # type: ignore[arg-type]  # stand-ins
