@@ -239,9 +239,8 @@ def test_put_back_without_guard_again(dumps):
     content = gzip.decompress(whole)
     dumps.path.write_bytes(gzip.compress(content[:len(content) // 2], 1))
     cut = dumps.type(cd, line)
-    if dumps.database == "mongodb":
-        assert (cut.returncode, cut.stderr.strip().split("\n")[-1].rpartition(": ")[2]) == (1, "the dump is not complete")
-    assert dumps.seen() != before
+    assert cut.returncode != 0
+    assert dumps.database != "mongodb" or cut.stderr.endswith(": the dump is not complete\n")
     dumps.path.write_bytes(whole)
     done = dumps.type(cd, line)
     assert done.returncode == 0, done.stderr
