@@ -239,9 +239,8 @@ def test_put_back_without_guard_again(dumps):
     content = gzip.decompress(whole)
     dumps.path.write_bytes(gzip.compress(content[:len(content) // 2], 1))
     cut = dumps.type(cd, line)
-    if dumps.database == "mongodb":
-        assert (cut.returncode, cut.stderr.strip().split("\n")[-1].rpartition(": ")[2]) == (1, "the dump is not complete")
-    assert dumps.seen() != before
+    assert cut.returncode != 0
+    assert dumps.database != "mongodb" or cut.stderr.endswith(": the dump is not complete\n")
     dumps.path.write_bytes(whole)
     done = dumps.type(cd, line)
     assert done.returncode == 0, done.stderr
@@ -293,13 +292,12 @@ def test_every_type(dumps):
 
 
 @on(KINDS[2])
-def test_date_that_the_client_cannot_read(dumps):
-    """Rather no dump than one with another date."""
-    name = {"insert": "_1_far", "documents": [{"_id": "x", "moment": {"$date": {"$numberLong": "9007199254740000"}}}]}
-    dumps.server.command("appwrite", **name)
-    try:
-        with pytest.raises(AppwriteError, match=r"exit code 1 \(MongoDB in appwrite._1_far: a document has a field whose name begins with"):
-            dumps.make(dumps.path)
-    finally:
-        dumps.server.command("appwrite", drop="_1_far")
+@pytest.mark.parametrize("document", ['{x: [{y: {$z: 1}}]}', "{x: [new Date(NaN)]}"], ids=["a field's name", "a date"])
+def test_document_that_would_come_back_otherwise(dumps, monkeypatch, document):
+    """Rather no dump than one with another document. FerretDB takes neither."""
+    script, last = mongodb.MongoDB.DUMP
+    assert "await collection.find({})" in script
+    monkeypatch.setattr(mongodb.MongoDB, "DUMP", (script.replace("await collection.find({})", f"[{document}]"), last))
+    with pytest.raises(AppwriteError, match=r"exit code 1 \(MongoDB in \w+\.\w+: a document has a field whose name begins with"):
+        dumps.make(dumps.path)
     assert not dumps.path.exists()

@@ -195,7 +195,7 @@ const dump = async () => {
         if (error.codeName === "NamespaceNotFound") { continue; }
         throw error;
       }
-      indexes = indexes.filter((each) => each.name !== "_id_" && !each.clustered);
+      indexes = indexes.filter((each) => each.name !== "_id_" && !each.clustered).map(({v, ns, ...each}) => each);
       print([space, name, options, options.collation ? indexes.map((each) => ({collation: {locale: "simple"}, ...each})) : indexes]);
       if (type === "view") { continue; }
       for await (const document of await collection.find({})) {
