@@ -73,7 +73,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     env_file = EnvFile(instance.env_path)
     with env_file.opened(for_writing=not module.check_mode):
         document = document_of(env_file, instance)
-        refuse_unfinished(env_file.directory, in_force(document.values) if module.params["rollback_file"] is None else None)
+        refuse_unfinished(env_file, in_force(document.values) if module.params["rollback_file"] is None else None)
         if not env_file.exists:
             instance.compose_files({})
             raise AppwriteError("env_file: %s does not exist. Run Appwrite's installer first" % env_file.path)

@@ -92,7 +92,7 @@ class EnvFile:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the directory's lock. Raises AppwriteError when another holder keeps it for LOCK_TIMEOUT seconds."""
-        with self._in_directory() as handle:
+        with self.in_directory() as handle:
             lock = self._acquire(handle)
             try:
                 yield
@@ -105,7 +105,7 @@ class EnvFile:
     @contextmanager
     def opened(self, for_writing: bool) -> Iterator[None]:
         """Read, and locked where it is opened for writing; then what a killed run left beside the file is removed as well."""
-        with self.locked() if for_writing else self._in_directory():
+        with self.locked() if for_writing else self.in_directory():
             if for_writing:
                 self.sweep()
             self.read()
@@ -128,7 +128,7 @@ class EnvFile:
         Owner and security label of an existing file are kept, its mode and ACL unless C(mode) is given; a new file is 0600.
         Data and directory are on disk when this returns. Call it under C(locked), after C(read).
         """
-        with self._in_directory() as handle:
+        with self.in_directory() as handle:
             self.check_replaceable()
             scratch: int | None = None
             name = _TEMPORARY + secrets.token_hex(8)
@@ -166,19 +166,19 @@ class EnvFile:
             raise self._error(
                 "%s has %d hard links; replacing it would part them. Remove the other names or use a symbolic link"
                 % (self.path, self.status.st_nlink))
-        with self._in_directory() as handle:
+        with self.in_directory() as handle:
             if _mount_of(handle, self._name) != _mount_of(handle, "."):
                 raise self._error("cannot replace %s: %s" % (self.path, _REASONS[errno.EBUSY]))
 
     def sweep(self) -> None:
         """Removes what a killed run left beside the file. Call it under C(locked): then nobody uses it."""
-        with self._in_directory() as handle:
+        with self.in_directory() as handle:
             for name in _listed(handle, _TEMPORARY):
                 _discard(handle, name)
 
     def prune(self, keep: int, needed: Callable[[bytes], bool]) -> None:
         """Removes the oldest backups beyond C(keep), except the one that this run made and those of whose content C(needed) is true or that cannot be read."""
-        with self._in_directory() as handle:
+        with self.in_directory() as handle:
             for _time, _number, entry in self._backups(handle)[:-keep]:
                 try:
                     data = self._read_at(handle, entry)[0]
@@ -190,7 +190,8 @@ class EnvFile:
     # --- the directory ---
 
     @contextmanager
-    def _in_directory(self) -> Iterator[int]:
+    def in_directory(self) -> Iterator[int]:
+        """The handle of the directory, by which everything in it and beside the file is done."""
         with ExitStack() as held:
             try:
                 handle = held.enter_context(self._held())
@@ -204,52 +205,12 @@ class EnvFile:
         if self._handle is not None:
             yield self._handle
             return
-        self._handle = self._walk()
+        self._handle, self._name = walk(self.path, self._option)
         try:
             yield self._handle
         finally:
             os.close(self._handle)
             self._handle = None
-
-    def _walk(self) -> int:
-        """Follows the path to its directory and its name in it.
-
-        A link that belongs to somebody else than root and the running user, or lies in a directory that does, may lead only into a directory of
-        that user's; what is found there is then judged like any file of that directory.
-        """
-        left, self._name, links = _parts(self.path), ".", 0
-        makers: set[int] = set()
-        with ExitStack() as opened:
-            def enter(name: str, directory: int | None = None) -> int:
-                found = os.open(name, _PLACE, dir_fd=directory)
-                opened.callback(os.close, found)
-                return found
-
-            here = enter("/" if os.path.isabs(self.path) else ".")
-            while left:
-                self._name = left.pop()
-                try:
-                    found = enter(self._name, here)
-                except FileNotFoundError:
-                    if left:
-                        raise
-                    break
-                status = os.fstat(found)
-                if stat.S_ISLNK(status.st_mode):
-                    links += 1
-                    if links > _MOST_LINKS:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    makers |= {status.st_uid, os.fstat(here).st_uid} - _trusted()
-                    target, self._name = os.readlink("", dir_fd=found), "."
-                    left += _parts(target)
-                    here = enter("/") if os.path.isabs(target) else here
-                elif left:
-                    here = found
-            if makers and makers != {os.fstat(here).st_uid}:
-                raise self._error(
-                    "%s leads over a symbolic link that the user %d made or could make, to a directory that is not theirs; name the file itself, or put it "
-                    "in the link's place" % (self.path, min(makers)))
-            return os.dup(here)
 
     def _require_place(self, handle: int) -> None:
         """The directory may have been moved away, and with it what was read."""
@@ -444,6 +405,47 @@ class EnvFile:
 
     def _error(self, words: str) -> AppwriteError:
         return AppwriteError("%s: %s" % (self._option, words))
+
+
+def walk(path: str, option: str, inside: bool = False) -> tuple[int, str]:
+    """Follows a path to its directory and its name in it, or inside the directory that it names. The handle is for going by alone (C(O_PATH)).
+
+    A link that belongs to somebody else than root and the running user, or lies in a directory that does, may lead only into a directory of
+    that user's; what is found there is then judged like any file of that directory.
+    """
+    left, name, links = _parts(path), ".", 0
+    makers: set[int] = set()
+    with ExitStack() as opened:
+        def enter(part: str, directory: int | None = None) -> int:
+            found = os.open(part, _PLACE, dir_fd=directory)
+            opened.callback(os.close, found)
+            return found
+
+        here = enter("/" if os.path.isabs(path) else ".")
+        while left:
+            name = left.pop()
+            try:
+                found = enter(name, here)
+            except FileNotFoundError:
+                if left or inside:
+                    raise
+                break
+            status = os.fstat(found)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                makers |= {status.st_uid, os.fstat(here).st_uid} - _trusted()
+                target, name = os.readlink("", dir_fd=found), "."
+                left += _parts(target)
+                here = enter("/") if os.path.isabs(target) else here
+            elif left or inside:
+                here = found
+        if makers and makers != {os.fstat(here).st_uid}:
+            raise AppwriteError(
+                "%s: %s leads over a symbolic link that the user %d made or could make, to a directory that is not theirs; name the %s itself, or put it "
+                "in the link's place" % (option, path, min(makers), "directory" if inside else "file"))
+        return os.dup(here), name
 
 
 def _trusted() -> set[int]:

@@ -16,11 +16,12 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import stat
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 NONE, STAGED, PREPARED, GUARDED, SEALED, WRITTEN = "none", "staged", "prepared", "guarded", "sealed", "written"
@@ -31,6 +32,8 @@ LOCKING = (GUARDED, SEALED, WRITTEN)
 UNFINISHED = "a rotation of the encryption key is unfinished; run ansible-playbook selfhost.appwrite.rotate"
 _DIRECTORY = ".appwrite-rotation"
 _FILE, _DRAFT = "state.json", "state.new"
+_LOCK = "lock"
+"""A file, since an exclusive lock on NFS takes one that is open for writing."""
 _LONGEST = 16 << 20
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TEXTS: Dict[str, Callable[[str], Any]] = {
@@ -41,63 +44,85 @@ _NEEDED = {STAGED: ("new",), PREPARED: ("old", "new", "env")}
 
 
 class Journal:
-    """directory: the one that C(.env) is in."""
+    """env_file: the one that the rotation is of."""
 
-    def __init__(self, directory: str) -> None:
-        self.directory = directory
-        self.path = os.path.join(directory, _DIRECTORY)
+    def __init__(self, env_file: EnvFile) -> None:
+        self._env_file = env_file
+        self.directory = env_file.directory
+        self.path = os.path.join(self.directory, _DIRECTORY)
         self.content: Dict[str, Any] = {}
         self.handle = self.beside = -1
         """While it is locked: the open directory of the journal, and the one around it."""
 
     @contextmanager
     def locked(self, create: bool) -> Iterator[None]:
-        """One rotation at a time. The directory goes again where nothing is left to remember."""
-        with _opened(self.directory) as self.beside:
+        """One rotation at a time. The directory goes again where nothing is left to remember. The lock of C(.env) is taken inside, since it is waited for."""
+        with self._env_file.in_directory() as self.beside, ExitStack() as held:
             if create:
-                with words(self.path):
-                    try:
-                        os.mkdir(_DIRECTORY, 0o700, dir_fd=self.beside)
-                    except FileExistsError:
-                        pass
+                with words(self.path), suppress(FileExistsError):
+                    os.mkdir(_DIRECTORY, 0o700, dir_fd=self.beside)
             handle = _inside(self.beside, self.path)
             if handle is None:
+                if create:
+                    raise _ended()
                 yield
                 return
-            try:
-                self.handle = handle
-                self._lock()
-                try:
-                    self.content = _read(handle, self.path)
-                    yield
-                finally:
-                    if create:
-                        self._leave()
-            finally:
-                os.close(handle)
-                self.handle = -1
+            self.handle = handle
+            held.callback(self._leave, create)
+            lock = self._open_lock(create)
+            if lock is not None:
+                held.callback(os.close, lock)
+                self._take(lock, create)
+                if create:
+                    held.callback(self._clear)
+            self.content = _read(handle, self.path)
+            yield
 
-    def _lock(self) -> None:
+    def _open_lock(self, create: bool) -> Optional[int]:
+        """C(None) where there is none, so that nobody holds it, and none is to be made."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.stat(_DIRECTORY, dir_fd=self.beside, follow_symlinks=False)
+            return os.open(_LOCK, flags | os.O_CREAT if create else flags, 0o600, dir_fd=self.handle)
         except FileNotFoundError:
-            found = None
+            if create:
+                raise _ended() from None
+            return None
         except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-                raise AppwriteError("cannot lock %s: %s" % (self.path, reason(error))) from None
-            raise AppwriteError("another rotation of this project is running; wait for it to end") from None
-        if found is None or not os.path.samestat(found, os.fstat(self.handle)):
-            raise AppwriteError("another rotation of this project has just ended; run again")
+            raise AppwriteError("cannot lock %s: %s" % (self.path, reason(error))) from None
 
-    def _leave(self) -> None:
+    def _take(self, lock: int, create: bool) -> None:
+        _check(os.fstat(lock), os.path.join(self.path, _LOCK))
         try:
-            if not {_FILE, PAIRS} & set(os.listdir(self.handle)):
-                for name in os.listdir(self.handle):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_there = all(
+                os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(opened))
+                for name, directory, opened in ((_LOCK, self.handle, lock), (_DIRECTORY, self.beside, self.handle)))
+        except FileNotFoundError:
+            is_there = False
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+                raise AppwriteError("another rotation of this project is running; wait for it to end") from None
+            if create:
+                self._clear()  # where locks do not work nobody holds one
+            raise AppwriteError("cannot lock %s: %s" % (self.path, reason(error))) from None
+        if not is_there:
+            raise _ended()
+
+    def _clear(self) -> None:
+        """Removes what tells nothing, if there is nothing else. The lock goes last: from then on somebody else may have another."""
+        with suppress(OSError):
+            found = set(os.listdir(self.handle))
+            if not {_FILE, PAIRS} & found:
+                for name in sorted(found, key=_LOCK.__eq__):
                     os.unlink(name, dir_fd=self.handle)
+
+    def _leave(self, create: bool) -> None:
+        """After the lock is closed, since NFS keeps the name of a file that is open."""
+        if create:
+            with suppress(OSError):  # there is something in it
                 os.rmdir(_DIRECTORY, dir_fd=self.beside)
-        except OSError:
-            pass  # an empty directory tells nothing
+        os.close(self.handle)
+        self.handle = -1
 
     @property
     def phase(self) -> str:
@@ -140,15 +165,13 @@ class Journal:
             _remove(name, self.beside)
 
 
-def remembered(directory: str) -> Dict[str, Any]:
-    """What the rotation of the C(.env) file in this directory has noted, empty where there is none. Reads only, and waits for nobody.
+def remembered(env_file: EnvFile) -> Dict[str, Any]:
+    """What the rotation of this C(.env) file has noted, empty where there is none. Reads only, and waits for nobody.
 
     Raises AppwriteError where that is damaged, cannot be read, or may be somebody else's word.
     """
-    if not os.path.isdir(directory):
-        return {}
-    with _opened(directory) as beside:
-        path = os.path.join(directory, _DIRECTORY)
+    with env_file.in_directory() as beside:
+        path = os.path.join(env_file.directory, _DIRECTORY)
         handle = _inside(beside, path)
         if handle is None:
             return {}
@@ -158,9 +181,9 @@ def remembered(directory: str) -> Dict[str, Any]:
             os.close(handle)
 
 
-def refuse_unfinished(directory: str, key: Optional[str] = None) -> None:
+def refuse_unfinished(env_file: EnvFile, key: Optional[str] = None) -> None:
     """Raises AppwriteError while data may be sealed with either of two keys, unless this is the new one and nothing is left to do but to start with it."""
-    content = remembered(directory)
+    content = remembered(env_file)
     if content.get("phase") in LOCKING and not (content["phase"] == WRITTEN and content["new"] == key):
         raise AppwriteError(UNFINISHED)
 
@@ -174,16 +197,6 @@ def words(path: str) -> Iterator[None]:
         raise AppwriteError("%s: %s" % (path, reason(error))) from None
 
 
-@contextmanager
-def _opened(directory: str) -> Iterator[int]:
-    with words(directory):
-        handle = os.open(directory, _OPEN)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
 def _inside(beside: int, path: str) -> Optional[int]:
     """The journal's open directory, C(None) where there is none."""
     try:
@@ -193,6 +206,10 @@ def _inside(beside: int, path: str) -> Optional[int]:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise _foreign(path, "is no directory") from None
+        if error.errno == errno.EACCES:
+            raise AppwriteError(
+                "%s: this user may not look into it, and a rotation that root or another user has begun may be unfinished there. Run as root (become) or as "
+                "that user; if nothing is in it, which cannot be told from here, sudo rmdir %s removes it" % (path, shlex.quote(path))) from None
         raise AppwriteError("%s: %s" % (path, reason(error))) from None
     try:
         _check(os.fstat(handle), path)
@@ -253,6 +270,10 @@ def _foreign(path: str, what: str) -> AppwriteError:
     return AppwriteError(
         "%s: %s, which no rotation that this user or root has begun would leave, so nothing in it is believed. If another user has begun one, run as that "
         "user; if nobody has, remove it" % (path, what))
+
+
+def _ended() -> AppwriteError:
+    return AppwriteError("another rotation of this project has just ended; run again")
 
 
 def _remove(name: str, directory: int) -> None:

@@ -100,8 +100,9 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
 def _state(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
     """How far a rotation is, by what is written of it; nothing that runs is asked, and nobody is waited for."""
     env_file = EnvFile(instance.env_path)
-    journal = remembered(env_file.directory)
-    env_file.read()
+    with env_file.in_directory():
+        journal = remembered(env_file)
+        env_file.read()
     return _said(module, instance, env_file, journal)
 
 
@@ -130,7 +131,7 @@ def _readable(env_file: EnvFile, instance: Instance) -> tuple[Document, bool]:
 def _stage(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
     """Notes the new key, which a run in the background then finds here and is not handed."""
     env_file, new = EnvFile(instance.env_path), module.params["new_key"]
-    journal = Journal(env_file.directory)
+    journal = Journal(env_file)
     with journal.locked(create=not module.check_mode):
         env_file.read()
         said = _said(module, instance, env_file, journal.content)
@@ -175,7 +176,7 @@ class _Rekey:
         self._module = module
         self._instance = instance
         self._env_file = EnvFile(instance.env_path)
-        self._journal = Journal(self._env_file.directory)
+        self._journal = Journal(self._env_file)
         self._tell = tell
 
     def run(self) -> dict[str, Any]:
@@ -560,7 +561,7 @@ class _Tokens:
     def run(self) -> dict[str, Any]:
         keep = backup_keep(self._module)
         with self._env_file.opened(for_writing=not self._module.check_mode):
-            refuse_unfinished(self._env_file.directory)
+            refuse_unfinished(self._env_file)
             _require(self._env_file)
             document = document_of(self._env_file, self._instance)
             self._instance.load(document)

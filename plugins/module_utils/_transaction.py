@@ -130,7 +130,7 @@ class _Transaction:
     def run(self) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
         with env_file.opened(for_writing=not self._module.check_mode):
-            refuse_unfinished(env_file.directory)
+            refuse_unfinished(env_file)
             before = document_of(env_file, self._instance)
             self._exists = env_file.exists
             self._require_file(env_file)

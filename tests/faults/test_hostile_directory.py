@@ -8,22 +8,30 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file, _rekey
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal, refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 OWNER, STRANGER, GROUP = 12345, 23456, 54321
 BEFORE, AFTER = b"_APP_ENV=production\n", b"_APP_ENV=development\n"
 LOCK = ".selfhost-appwrite-lock"
 ROUNDS = 150
+STAGED = {"phase": "staged", "new": "NotARealNewKey12"}
+KEYS = Exchange(Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"))
 
 
 @pytest.fixture
@@ -361,6 +369,147 @@ def test_file_that_becomes_a_link_between_two_looks(project, roots):
         link(project / ".env", roots / "victim.env")
         with pytest.raises(AppwriteError, match="somebody else changed"):
             env_file.read()
+
+
+# --- a rotation ---
+
+
+@pytest.fixture
+def home(project: Path) -> Path:
+    """What is around the project, its owner's as well."""
+    found = project.parent / "home"
+    found.mkdir()
+    os.chown(found, OWNER, OWNER)
+    project.rename(found / "appwrite")
+    return found
+
+
+def _lead(name: str, target: Path) -> Callable[[], None]:
+    """A link in the place of a directory."""
+    def work() -> None:
+        os.rename(name, "away")
+        os.symlink(target, name)
+    return work
+
+
+def rotation_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> _rekey._Rekey:
+    """One that notes something and ends."""
+    module: Any = SimpleNamespace(check_mode=False, params={})
+    found = _rekey._Rekey(module, cast("Any", SimpleNamespace(env_path=str(project / ".env"))), _rekey.Progress(None))
+
+    def begin() -> dict[str, Any]:
+        found._journal.replace(STAGED)
+        return {}
+
+    monkeypatch.setattr(found, "_begin", begin)
+    return found
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_journal_is_not_led_elsewhere(home, roots, back, monkeypatch):
+    """Not for a moment, nor when the way is right again afterwards."""
+    real, before = EnvFile.opened, roots.stat().st_mtime_ns
+
+    def opened(env_file: EnvFile, for_writing: bool) -> contextlib.AbstractContextManager[None]:
+        assert not as_user(OWNER, lambda: (os.unlink("appwrite"), os.rename("away", "appwrite")), home)
+        return real(env_file, for_writing)
+
+    if back:
+        monkeypatch.setattr(EnvFile, "opened", opened)
+    rotation = rotation_of(home / "appwrite", monkeypatch)
+    assert not as_user(OWNER, _lead("appwrite", roots), home)
+    with pytest.raises(AppwriteError, match=f"a symbolic link that the user {OWNER} made"):
+        rotation.run()
+    assert roots.stat().st_mtime_ns == before
+
+
+def test_journal_is_beside_the_file_that_is_locked(home, roots, monkeypatch):
+    """Whatever becomes of the path to it."""
+    rotation_of(home / "appwrite", monkeypatch).run()
+    rotation = rotation_of(home / "appwrite", monkeypatch)
+    env_file = EnvFile(str(home / "appwrite" / ".env"))
+    with env_file.opened(for_writing=True):
+        assert not as_user(OWNER, _lead("appwrite", roots), home)
+        assert remembered(env_file) == STAGED
+    del rotation
+
+
+@pytest.mark.parametrize("left", [[], ["lock"], ["lock", "state.json"]])
+def test_journal_that_only_root_may_look_into(project, left):
+    """The owner cannot tell what is in it, and is told what to do."""
+    inside = project / ".appwrite-rotation"
+    inside.mkdir(mode=0o700)
+    for name in left:
+        (inside / name).touch(mode=0o600)
+    said = as_user(OWNER, lambda: refuse_unfinished(EnvFile(str(project / ".env"))), project)
+    assert said.startswith(f"{inside}: this user may not look into it, and a rotation that root or another user has begun may be unfinished there. Run as root")
+    assert f"sudo rmdir {inside}" in said
+
+
+def test_a_run_of_roots_removes_an_empty_journal(project):
+    (project / ".appwrite-rotation").mkdir(mode=0o700)
+    with Journal(EnvFile(str(project / ".env"))).locked(create=True):
+        pass
+    assert not as_user(OWNER, lambda: refuse_unfinished(EnvFile(str(project / ".env"))), project)
+
+
+@pytest.fixture
+def uploads(home: Path) -> Path:
+    """In a directory of somebody who is not root, as a bind mount may be."""
+    found = home / "uploads"
+    (found / "app-1").mkdir(parents=True)
+    return found
+
+
+def successors(uploads: Path) -> Successors:
+    return Successors(str(uploads), os.open(uploads.parent.parent, os.O_RDONLY), "journal")
+
+
+def sealed(uploads: Path) -> Row:
+    """A file, and its row."""
+    text, iv, tag = KEYS.old.encrypt(b"NotARealStoredWord1")
+    (uploads / "app-1" / "a.txt").write_bytes(text)
+    os.chown(uploads / "app-1" / "a.txt", STRANGER, STRANGER)
+    return Row(1, "a", {"path": "/storage/uploads/app-1/a.txt", "openSSLVersion": "1", "openSSLCipher": "aes-128-gcm", "openSSLTag": tag, "openSSLIV": iv,
+                        "chunksTotal": "1", "chunksUploaded": "1"}, {})
+
+
+@pytest.mark.parametrize("moment", ["_open", "_successor", "_note", "_write", "_read"])
+def test_uploads_swapped_in_the_very_moment(home, uploads, roots, moment, monkeypatch):
+    """All is done in the directory that was there first."""
+    (roots / "app-1").mkdir()
+    (roots / "app-1" / "a.txt").write_bytes(b"of root")
+    real, before, swapped = getattr(Successors, moment), state(roots / "app-1"), []
+
+    def step(files: Successors, *rest: object) -> object:
+        if not swapped:
+            swapped.append(as_user(OWNER, _lead("uploads", roots), home))
+        return real(files, *rest)
+
+    monkeypatch.setattr(Successors, moment, step)
+    row, files = sealed(uploads), successors(uploads)
+    made = files.prepare(row, KEYS)
+    files.remove("/storage/uploads/app-1/a.txt")
+    assert swapped == [""] and state(roots / "app-1") == before
+    assert [path.name for path in (home / "away" / "app-1").iterdir()] == [os.path.basename(made["path"])]
+    shutil.rmtree(roots / "app-1")
+
+
+@pytest.mark.parametrize("kind", [Files, lambda root: successors(Path(root))], ids=["read", "write"])
+def test_uploads_led_elsewhere(home, uploads, roots, kind):
+    assert not as_user(OWNER, _lead("uploads", roots), home)
+    with pytest.raises(AppwriteError, match=f"^the uploads: {uploads} leads over a symbolic link that the user {OWNER} made .*; name the directory itself"):
+        kind(str(uploads))
+
+
+@pytest.mark.parametrize("owner", [0, OWNER])
+def test_uploads_behind_a_link(home, uploads, tmp_path, owner):
+    """Of root's in a place of root's, and of a user's to what is that user's."""
+    row = sealed(uploads)
+    uploads.rename(home / "real")
+    os.chown(home / "real", OWNER, OWNER)
+    link((tmp_path if owner == 0 else home) / "way", home / "real", owner)
+    assert successors((tmp_path if owner == 0 else home) / "way").prepare(row, KEYS)
 
 
 # --- the lock ---

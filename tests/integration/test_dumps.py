@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
@@ -169,7 +170,7 @@ class Dumps:
         instance = Instance(str(self.stack.directory), None, [], None, [], None, True)
         _env_file, document = open_env(instance)
         instance.load(document)
-        journal = Journal(str(path.parent))
+        journal = Journal(EnvFile(str(path.with_name(".env"))))
         with journal.locked(create=True):
             dump(instance, STORES[self.database], journal, path.name, tell)
 

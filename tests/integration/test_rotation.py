@@ -281,12 +281,13 @@ def test_refused_dead_engine(loaded):
 def test_refused_two_at_once(loaded):
     directory = loaded.stack.directory / ".appwrite-rotation"
     directory.mkdir(mode=0o700)
-    handle = os.open(directory, os.O_RDONLY)
+    handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         assert refused(loaded).startswith("another rotation of this project is running")
     finally:
         os.close(handle)
+        (directory / "lock").unlink()
         directory.rmdir()
 
 

@@ -17,11 +17,12 @@ import os
 import re
 import secrets
 import stat
+import weakref
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, NEITHER, OLD, PLAIN, VERSION, Exchange
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason, walk
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row
 
@@ -61,10 +62,9 @@ class Files:
     """Reads. root: the directory that the containers have as /storage/uploads."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        self._root = _open_root(root)
+        weakref.finalize(self, os.close, self._root)
         self._tried: Set[str] = set()
-        if not os.path.isdir(root):
-            raise AppwriteError("the uploads: %s is no directory; it must be what the containers have as %s" % (root, _UPLOADS.rstrip("/")))
 
     def look(self, row: Row, exchange: Exchange) -> Look:
         """Reads the file of a row, where the row says that it is whole and sealed."""
@@ -118,7 +118,7 @@ class Files:
             parts = []
         if not parts or not {b".", b".."}.isdisjoint(parts) or "\0" in path:
             raise _Unusable("its path does not lead to where files are")
-        directory = os.open(self._root, _DIRECTORY)
+        directory = os.dup(self._root)
         try:
             for part in parts[:-1]:
                 inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
@@ -289,6 +289,21 @@ class Successors(Files):
                 os.fsync(directory)
         except OSError as error:
             raise _failed(path, "be written", error) from None
+
+
+def _open_root(root: str) -> int:
+    """Once, since who owns a directory on the way may put a link in its place at any time."""
+    try:
+        way = walk(root, "the uploads", inside=True)[0]
+        try:
+            return os.open(".", _DIRECTORY, dir_fd=way)
+        finally:
+            os.close(way)
+    except (FileNotFoundError, NotADirectoryError):
+        raise AppwriteError(
+            "the uploads: %s is no directory; it must be what the containers have as %s" % (root, _UPLOADS.rstrip("/"))) from None
+    except OSError as error:
+        raise AppwriteError("the uploads: cannot open %s: %s" % (root, reason(error))) from None
 
 
 def _require_file(status: os.stat_result) -> None:

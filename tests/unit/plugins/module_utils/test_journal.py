@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _journal, _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal, refuse_unfinished, remembered
 
@@ -34,9 +36,13 @@ def plant(project: Path, content: Any, mode: int = 0o600) -> Path:
     return path
 
 
+def env_of(project: Path) -> EnvFile:
+    return EnvFile(str(project / ".env"))
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    found = Journal(str(tmp_path))
+    found = Journal(env_of(tmp_path))
     with found.locked(create=True):
         yield found
 
@@ -49,16 +55,16 @@ def test_kept_for_the_owner_alone(journal, tmp_path):
     journal.save(phase="sealed", dump_file=DUMP)
     inside = tmp_path / ".appwrite-rotation"
     assert [stat.S_IMODE(path.stat().st_mode) for path in (inside, inside / "state.json")] == [0o700, 0o600]
-    assert os.listdir(inside) == ["state.json"]
-    assert remembered(str(tmp_path)) == {**WHOLE, "phase": "sealed", "dump_file": DUMP} == journal.content
+    assert sorted(os.listdir(inside)) == ["lock", "state.json"]
+    assert remembered(env_of(tmp_path)) == {**WHOLE, "phase": "sealed", "dump_file": DUMP} == journal.content
     assert journal.env == f"{_key.NAME}={OLD}\n".encode()
     journal.end()
-    assert remembered(str(tmp_path)) == {} and journal.phase == "none"
+    assert remembered(env_of(tmp_path)) == {} and journal.phase == "none"
 
 
 @pytest.mark.parametrize("left", [None, "state.json", "files"])
 def test_directory_goes_with_the_last_of_it(tmp_path, left):
-    journal = Journal(str(tmp_path))
+    journal = Journal(env_of(tmp_path))
     with journal.locked(create=True):
         (tmp_path / ".appwrite-rotation" / "state.new").write_text("of one that was killed")
         if left:
@@ -71,30 +77,91 @@ def test_directory_goes_with_the_last_of_it(tmp_path, left):
 
 def test_one_at_a_time(journal, tmp_path):
     with pytest.raises(AppwriteError, match="^another rotation of this project is running; wait for it to end$"):
-        with Journal(str(tmp_path)).locked(create=True):
+        with Journal(env_of(tmp_path)).locked(create=True):
             pass
     assert (tmp_path / ".appwrite-rotation").exists(), "the other one's directory"
-    assert remembered(str(tmp_path)) == {}, "to read it nobody is waited for"
+    assert remembered(env_of(tmp_path)) == {}, "to read it nobody is waited for"
 
 
 def test_reading_makes_nothing(tmp_path):
-    with Journal(str(tmp_path)).locked(create=False):
-        assert remembered(str(tmp_path)) == {}
-    assert list(tmp_path.iterdir()) == [] and remembered(str(tmp_path / "gone")) == {}
+    with Journal(env_of(tmp_path)).locked(create=False):
+        assert remembered(env_of(tmp_path)) == {}
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_ended_meanwhile(tmp_path, monkeypatch):
-    """The lock of a directory that is gone keeps nobody out."""
+@pytest.mark.parametrize("gone", [".appwrite-rotation", ".appwrite-rotation/lock"])
+def test_ended_meanwhile(tmp_path, monkeypatch, gone):
+    """The lock of a directory that is gone keeps nobody out, nor does one that is gone itself."""
     real = fcntl.flock
 
     def slow(handle: int, how: int) -> None:
-        (tmp_path / ".appwrite-rotation").rename(tmp_path / "elsewhere")
+        (tmp_path / gone).rename(tmp_path / "elsewhere")
         real(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", slow)
     with pytest.raises(AppwriteError, match="has just ended; run again"):
-        with Journal(str(tmp_path)).locked(create=True):
+        with Journal(env_of(tmp_path)).locked(create=True):
             pass
+
+
+def test_ended_before_it_was_opened(tmp_path, monkeypatch):
+    """The other one's directory was there when this run would have made its own."""
+    def exists(*_unused: Any, **_options: Any) -> None:
+        raise FileExistsError
+    monkeypatch.setattr(os, "mkdir", exists)
+    with pytest.raises(AppwriteError, match="has just ended; run again"), Journal(env_of(tmp_path)).locked(create=True):
+        pass
+
+
+def test_lock_on_nfs(tmp_path, monkeypatch):
+    """It gives an exclusive lock only to who may write, and keeps the name of a file that is open."""
+    real, rmdir = fcntl.flock, os.rmdir
+
+    def flock(handle: int, how: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "")
+        real(handle, how)
+
+    def empty(name: str, **options: Any) -> None:
+        if any(".appwrite-rotation/" in os.readlink(handle) for handle in Path("/proc/self/fd").iterdir() if handle.is_symlink()):
+            raise OSError(errno.ENOTEMPTY, "")
+        rmdir(name, **options)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(os, "rmdir", empty)
+    with Journal(env_of(tmp_path)).locked(create=True):
+        with pytest.raises(AppwriteError, match="^another rotation of this project is running"), Journal(env_of(tmp_path)).locked(create=True):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["open", "flock"])
+def test_lock_that_cannot_be_had_leaves_nothing(tmp_path, monkeypatch, call):
+    def refuse(first: Any, *arguments: Any, **options: Any) -> Any:
+        if call == "flock" or first == "lock":
+            raise OSError(errno.ENOSPC if call == "open" else errno.ENOLCK, "")
+        return real(first, *arguments, **options)
+    module = os if call == "open" else fcntl
+    real = getattr(module, call)
+    monkeypatch.setattr(module, call, refuse)
+    with pytest.raises(AppwriteError, match=f"^cannot lock {tmp_path}/.appwrite-rotation: "), Journal(env_of(tmp_path)).locked(create=True):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [[], ["lock"], ["lock", "state.new"]])
+def test_killed_before_the_first_note(tmp_path, left):
+    """The next run takes that away; check mode changes nothing."""
+    inside = tmp_path / ".appwrite-rotation"
+    inside.mkdir(mode=0o700)
+    for name in left:
+        (inside / name).touch(mode=0o600)
+    with Journal(env_of(tmp_path)).locked(create=False):
+        assert remembered(env_of(tmp_path)) == {}
+    assert sorted(os.listdir(inside)) == left
+    with Journal(env_of(tmp_path)).locked(create=True):
+        pass
+    assert not inside.exists()
 
 
 # --- the lock for everybody else ---
@@ -106,10 +173,10 @@ def test_ended_meanwhile(tmp_path, monkeypatch):
 def test_phases(tmp_path, phase, key, is_free):
     plant(tmp_path, {**WHOLE, "phase": phase})
     if is_free:
-        refuse_unfinished(str(tmp_path), key)
+        refuse_unfinished(env_of(tmp_path), key)
     else:
         with pytest.raises(AppwriteError, match="^a rotation of the encryption key is unfinished; run ansible-playbook selfhost.appwrite.rotate$"):
-            refuse_unfinished(str(tmp_path), key)
+            refuse_unfinished(env_of(tmp_path), key)
 
 
 MODULES = {"encryption_key": {}, "https": {"certificate_email": "ops@example.com"}, "console_access": {"root_only": True},
@@ -167,7 +234,7 @@ def test_damaged(run_module, project, without_docker, content):
 
 def test_whole_paths_of_the_first_release(tmp_path):
     plant(tmp_path, {**WHOLE, "dump_file": f"/somewhere/else/{DUMP}", "backup_file": "/somewhere/.env.20260102T030405Z.bak"})
-    found = remembered(str(tmp_path))
+    found = remembered(env_of(tmp_path))
     assert (found["dump_file"], found["backup_file"]) == (DUMP, ".env.20260102T030405Z.bak")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _rekey, _standstill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import Progress
@@ -84,7 +85,7 @@ def test_progress_keeps_nobody_alive(tmp_path):
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    found = Journal(str(tmp_path))
+    found = Journal(EnvFile(str(tmp_path / ".env")))
     with found.locked(create=True):
         yield found
 

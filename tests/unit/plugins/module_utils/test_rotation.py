@@ -302,9 +302,22 @@ def test_file_that_cannot_be_read(place, monkeypatch):
         place.rotation().rehearse()
 
 
-def test_no_uploads(tmp_path):
+@pytest.mark.parametrize("kind", ["nothing", "a file"])
+def test_no_uploads(tmp_path, kind):
+    if kind == "a file":
+        (tmp_path / "gone").touch()
     with pytest.raises(AppwriteError, match="it must be what the containers have as /storage/uploads"):
         Files(str(tmp_path / "gone"))
+
+
+def test_nothing_of_the_uploads_stays_open(place):
+    def held() -> int:
+        return sum(os.path.realpath(handle).startswith(str(place.root)) for handle in Path("/proc/self/fd").iterdir())
+    rotation = place.rotation()
+    rotation.rotate()
+    assert held() == 1
+    del rotation
+    assert held() == 0
 
 
 def test_progress(place):
