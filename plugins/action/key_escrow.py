@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import is_public, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
@@ -86,7 +86,7 @@ class ActionModule(EscrowAction):
         """Learns in check mode which key the host has or would get, saves that, and only then has it written."""
         password = new_password()
         foreseen = self._secure(check_mode=True, seal=password, **self._remembered(escrow))
-        if foreseen.get("failed") or not _has_own_key(foreseen):
+        if foreseen.get("failed") or not _has_own_key(foreseen, password):
             return foreseen if foreseen.get("failed") else dict(self._secure(), escrow={"state": "none", "file": escrow.path})
         self.belongs(escrow, foreseen.get("project"))
         key, state = unseal(foreseen["key"]["sealed"], password), foreseen["key"]["state"]
@@ -110,6 +110,9 @@ class ActionModule(EscrowAction):
         return self.ask("selfhost.appwrite.security", {**self._arguments, "encryption_key": key}, check_mode=check_mode)
 
 
-def _has_own_key(result: dict[str, Any]) -> bool:
+def _has_own_key(result: dict[str, Any], password: str | None = None) -> bool:
+    """Whether there is a key to be kept, which the public default is not. password: what the key was sealed with, if it was."""
     key = result.get("key") or {}
-    return not result.get("failed") and key.get("state") not in (None, "placeholder_kept")
+    if result.get("failed") or key.get("state") in (None, "placeholder_kept"):
+        return False
+    return key.get("effective_bits") != 0 if password is None else not is_public(unseal(key["sealed"], password))
