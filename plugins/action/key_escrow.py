@@ -10,7 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import is_public, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
@@ -92,7 +92,7 @@ class ActionModule(EscrowAction):
         """Learns in check mode which key the host has or would get, saves that, and only then has it written."""
         password = new_password()
         foreseen = self._secure(check_mode=True, seal=password, **self._remembered(escrow))
-        if foreseen.get("failed") or not _has_own_key(foreseen):
+        if foreseen.get("failed") or not _has_own_key(foreseen, password):
             return foreseen if foreseen.get("failed") else dict(self._secure(), escrow={"state": "none", "file": escrow.path})
         self.belongs(escrow, foreseen.get("project"))
         key, state = _unsealed(foreseen["key"], password), foreseen["key"]["state"]
@@ -123,6 +123,9 @@ def _unsealed(described: dict[str, Any], password: str) -> str:
         raise AnsibleActionFail("the managed host did not say which key it has; another version of the collection may run there") from None
 
 
-def _has_own_key(result: dict[str, Any]) -> bool:
+def _has_own_key(result: dict[str, Any], password: str | None = None) -> bool:
+    """Whether there is a key to be kept, which the public default is not. password: what the key was sealed with, if it was."""
     key = result.get("key")
-    return isinstance(key, dict) and not result.get("failed") and key.get("state") not in (None, "placeholder_kept")
+    if not isinstance(key, dict) or result.get("failed") or key.get("state") in (None, "placeholder_kept"):
+        return False
+    return key.get("effective_bits") != 0 if password is None else not is_public(_unsealed(key, password))

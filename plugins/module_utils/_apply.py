@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Mapping, Sequence
 
@@ -20,10 +20,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import refuse_unfinished
+from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import WRITTEN, refuse_unfinished, remembered
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, public_keys, same_cipher, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, opening, prune_backups
 
 SETTLED = 2.0
@@ -80,7 +80,9 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
         instance.load(document)
         instance.require_compose()
         if module.params["rollback_file"] is None:
-            return dict(_applied(module, instance, document), backup_file=None)
+            journal = remembered(env_file)
+            rotated = journal["new"] if journal.get("phase") == WRITTEN else None
+            return dict(_applied(module, instance, document, rotated), backup_file=None)
         data, kept = _way_back(instance, document, module.params["rollback_file"])
         document = parse(decode(data), instance.compose.environment)
         backup_file = None
@@ -100,12 +102,13 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
                 **getattr(error, "details", {})) from None
 
 
-def _applied(module: AnsibleModule, instance: Instance, document: Document) -> dict[str, Any]:
+def _applied(module: AnsibleModule, instance: Instance, document: Document, rotated: str | None = None) -> dict[str, Any]:
+    """rotated: the key under which a rotation has just sealed everything, as it has looked itself."""
     timeout, pull = module.params["timeout"], module.params["pull"]
     before = instance.containers()
     prediction = predict(instance)
-    _guard_key(instance, prediction)
-    _guard_start(instance, prediction, timeout, pull, module.check_mode)
+    _guard_key(instance, prediction, timeout)
+    _guard_start(module, instance, prediction, rotated)
     warnings = list(instance.warnings)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
     if module.check_mode:
@@ -172,14 +175,14 @@ def _together(*questions: Any) -> list[Any]:
         return [future.result() for future in [pool.submit(question) for question in questions]]
 
 
-def _guard_key(instance: Instance, prediction: Prediction) -> None:
+def _guard_key(instance: Instance, prediction: Prediction, timeout: float) -> None:
     """Stops a recreate that would put another key on data than the one that opens it."""
-    for container in instance.containers():
+    for container in filter(_has_run, instance.containers()):
         running, coming = in_force(container.environment), in_force(instance.services.get(container.service, {}))
         listed = _variables.KEY in instance.listed(container.service)
         if not running or not listed or container.service not in prediction.recreated or same_cipher(running, coming):
             continue
-        evidence = instance.holds_data()
+        evidence = _evidence(instance, timeout)
         if evidence.state == "no":
             return
         differ = "%s in .env (%s) is not the one that %s runs with (%s)" % (_variables.KEY, told(coming), container.service, told(running))
@@ -199,55 +202,79 @@ def _guard_key(instance: Instance, prediction: Prediction) -> None:
                 % (differ, evidence.reason, ", whose data the running key opens" if tried.looked else ""), service=container.service)
 
 
-def _guard_start(instance: Instance, prediction: Prediction, timeout: float, pull: str, check_mode: bool) -> None:
-    """Stops a start on data with a key that no container has any more, unless it opens some of that. The database is started for it alone."""
-    carried = instance.container_keys()
+def _guard_start(module: AnsibleModule, instance: Instance, prediction: Prediction, rotated: str | None) -> None:
+    """Stops a start on data with a key that no container has run with, unless it opens some of that. The database is started for it alone."""
+    timeout = module.params["timeout"]
+    carried = [in_force(container.environment) for container in instance.containers() if _has_run(container) and _takes_key(instance, container)]
+    carried += [] if rotated is None else [rotated]
     coming = {in_force(instance.services[service]): service for service in [*prediction.recreated, *prediction.started]
               if _variables.KEY in instance.listed(service)}
     fresh = {key: service for key, service in coming.items() if not any(same_cipher(key, other) for other in carried)}
     if not fresh:
         return
-    evidence, left = instance.holds_data(), ""
-    if evidence.stopped and check_mode:
+    evidence, left = _evidence(instance, timeout), ""
+    if evidence.stopped and module.check_mode:
         instance.warnings.append("%s is started first, and then it is tried whether the key in .env opens what is stored" % evidence.stopped)
         return
     if evidence.stopped:
         left = "; the service %s was started for that and is left running" % evidence.stopped
-        _start_alone(instance, evidence.stopped, timeout, pull)
-        evidence = instance.holds_data()
+        _up(instance, instance.containers(), timeout, module.params["pull"], evidence.stopped)
+        evidence = _answer(instance, evidence.stopped, timeout)
     if evidence.state == "no":
         return
     for key, service in fresh.items():
-        what = "%s in .env (%s) is in no container of this project" % (_variables.KEY, told(key))
+        what = "%s in .env (%s) is in no container of this project that has run" % (_variables.KEY, told(key))
         if evidence.state == "unknown":
             raise ApplyError(
                 "%s, so it is started only after it has opened some of what is stored, and %s. %s. Nothing with a key was started%s"
                 % (what, evidence.reason, evidence.remedy, left), service=service)
         tried = _tried(instance, [key], what + left)
         if tried.looked and not tried.proves(key):
+            by_hand = ". If it is the right one all the same, start it by hand: docker compose up -d" if tried.opened[key] else ""
             raise ApplyError(
-                "%s, and %s%s. Nothing with a key was started%s" % (what, evidence.reason, _none_opens(tried), left), service=service)
+                "%s, and %s%s%s. Nothing with a key was started%s" % (what, evidence.reason, _none_opens(tried), by_hand, left), service=service)
+        if tried.opened[key] < tried.looked:
+            instance.warnings.append("%s. Of %d values looked at, %s; the others are closed to it" % (what, tried.looked, _openers(tried)))
+
+
+def _has_run(container: Container) -> bool:
+    """One that was only created, since a start failed before its turn, vouches for no key."""
+    return container.status != "created"
+
+
+def _takes_key(instance: Instance, container: Container) -> bool:
+    return _variables.KEY in container.environment or _variables.KEY in instance.listed(container.service)
 
 
 def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
     """These keys and all others that are known here, on a sample of what is stored."""
+    in_play = [*keys, *instance.container_keys()]
     try:
-        return opening(instance, list(dict.fromkeys([*keys, *instance.container_keys(), *public_keys()])))
+        tried = opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
+        return replace(tried, bygone=[key for key in public_keys() if key not in in_play])
     except AppwriteError as error:
         raise ApplyError("%s, and it cannot be tried on what is stored: %s" % (what, error)) from None
 
 
 def _none_opens(tried: Opening) -> str:
     """The end of a sentence, where the key at hand does not open what is stored, or not all of it."""
-    openers = ["%s opens %d" % (told(key), count) for key, count in tried.opened.items() if count]
     return (
         ". Of %d values looked at, %s. Put the right key into .env: selfhost.appwrite.encryption_key tries those of the escrow and of the containers"
-        % (tried.looked, " and ".join(openers) or "it opens none, and no other key that is known here does"))
+        % (tried.looked, _openers(tried) or "it opens none, and no other key that is known here does"))
 
 
-def _start_alone(instance: Instance, service: str, timeout: float, pull: str) -> None:
-    """Returns when the database answers, or will not."""
-    _up(instance, instance.containers(), timeout, pull, service)
+def _openers(tried: Opening) -> str:
+    return " and ".join("%s opens %d" % (told(key), count) for key, count in tried.opened.items() if count)
+
+
+def _evidence(instance: Instance, timeout: float) -> Evidence:
+    """Whether there is data, with patience for a database that is starting."""
+    evidence = instance.holds_data()
+    return _answer(instance, evidence.starting, timeout) if evidence.starting else evidence
+
+
+def _answer(instance: Instance, service: str, timeout: float) -> Evidence:
+    """Returns when the database of a service answers, or will not."""
     deadline = time.monotonic() + timeout
     while True:
         instance.forget_evidence()
@@ -257,8 +284,9 @@ def _start_alone(instance: Instance, service: str, timeout: float, pull: str) ->
             if trouble:
                 raise _did_not_come_up(instance, container, trouble)
         healthy = any(container.health == "healthy" for container in mine)
-        if instance.holds_data().state != "unknown" or healthy or time.monotonic() > deadline:
-            return
+        evidence = instance.holds_data()
+        if evidence.state != "unknown" or healthy or time.monotonic() > deadline:
+            return evidence
         time.sleep(_POLL)
 
 

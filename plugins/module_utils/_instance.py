@@ -311,11 +311,11 @@ class Instance:
             return Evidence(
                 "unknown", "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up" % host,
                 remedy="Databases elsewhere are out of this collection's reach: write the line of the right key into .env by hand, and it is kept; "
-                "start by hand what runs with it (docker compose up -d)")
+                "start by hand what runs with it (docker compose up -d)", elsewhere=True)
         try:
             return self._ask(service, database)
         except ComposeError as error:
-            return Evidence("unknown", "it cannot be found out whether the installation holds data: %s" % error)
+            return _not_found_out(error)
 
     def _database_host(self) -> str:
         only = self.databases[0] if len(self.databases) == 1 else None
@@ -354,12 +354,15 @@ class Instance:
             return Evidence(
                 "unknown", "the database has a volume but the service %s is not running, so it cannot be asked whether anyone signed up; "
                 "start it (docker compose up -d %s)" % (service, service), stopped=service)
-        answer = database.ask(self.compose, running[0].id)
+        try:
+            answer = database.ask(self.compose, running[0].id)
+        except ComposeError as error:
+            return _not_found_out(error, service)
         if "console accounts: users" in answer:
             return Evidence("yes", "a console account exists in the database of project %s" % self.project)
         if "console accounts: empty" in answer:
             return Evidence("no", "nobody has signed up to the console of project %s yet" % self.project)
-        return Evidence("unknown", "the database of service %s gave no clear answer whether anyone signed up" % service)
+        return Evidence("unknown", "the database of service %s gave no clear answer whether anyone signed up" % service, starting=service)
 
     def _has_storage(self, service: str) -> bool:
         volumes = self.config.get("volumes") or {}
@@ -410,6 +413,10 @@ def _text(path: str) -> str:
             return stream.read()
     except OSError as error:
         raise AppwriteError("files: cannot read %s: %s" % (path, reason(error))) from None
+
+
+def _not_found_out(error: ComposeError, starting: str = "") -> Evidence:
+    return Evidence("unknown", "it cannot be found out whether the installation holds data: %s" % error, starting=starting)
 
 
 def _has_entries(directory: str) -> bool:

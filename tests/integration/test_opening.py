@@ -161,7 +161,7 @@ def test_apply_after_down(loaded):
     set_env(loaded.stack.directory, **{KEY: WRONG})
     with _started_alone(loaded):
         said = loaded.refused("apply")
-        assert f"{KEY} in .env (fingerprint {fingerprint(WRONG)}) is in no container of this project, and a console account exists" in said
+        assert f"{KEY} in .env (fingerprint {fingerprint(WRONG)}) is in no container of this project that has run, and a console account exists" in said
         assert "Nothing with a key was started" in said and f"the service {loaded.database} was started for that and is left running" in said
     said = loaded.refused("apply")
     assert "Nothing with a key was started" in said and "left running" not in said

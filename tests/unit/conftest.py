@@ -82,6 +82,7 @@ def installation() -> Callable[..., Installation]:
         asked: list[str] | None = None,
         never_started: bool = False,
         opens: Mapping[str, int] | AppwriteError | None = None,
+        elsewhere: bool = False,
         **more: Any,
     ) -> Installation:
         def answer(question: str, value: Any) -> Any:
@@ -96,7 +97,7 @@ def installation() -> Callable[..., Installation]:
             answer("opens", None)
             return Opening(sum(found.values()), {key: found.get(key, 0) for key in candidates})
 
-        evidence = Evidence(data, "the evidence is %s" % data, never_started)
+        evidence = Evidence(data, "the evidence is %s" % data, never_started, elsewhere=elsewhere)
         return Installation(release, values or {}, lambda: answer("data", evidence), lambda: answer("keys", keys or {}), tried, **more)
 
     return make

@@ -40,6 +40,10 @@ class Evidence:
     """what to do where it is V(unknown)"""
     stopped: str = ""
     """the service of the database, where it is V(unknown) since that does not run"""
+    starting: str = ""
+    """the service of the database, where it is V(unknown) since that runs but does not answer, or not yet"""
+    elsewhere: bool = False
+    """whether it is V(unknown) since the database is no service of the project: nothing here reaches it, so nothing here has sealed anything in it anew"""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,13 @@ class Opening:
     """how many values there are in the sample"""
     opened: Mapping[str, int]
     """key to how many of them it opens"""
+    bygone: Sequence[str] = ()
+    """those of the keys that nothing here has any more: what they open is left from before"""
 
     def proves(self, key: str) -> bool:
-        """Whether this key opens some, and no other one does. Without a key some may have been sealed meanwhile: that proves nothing against it."""
+        """Whether this key opens some, and no other one does. What is bygone, or was sealed while there was no key, proves nothing against it."""
         return self.opened[key] > 0 and not any(
-            count for other, count in self.opened.items() if other and not same_cipher(other, key))
+            count for other, count in self.opened.items() if other and other not in self.bygone and not same_cipher(other, key))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
@@ -29,7 +31,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 FORGERY = (
     "%s is the public default of Appwrite's installer: anyone who can reach the API can forge an administrator with it "
     "(appwrite/appwrite#13769)." % NAME)
-_ROTATE = "ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=%s"
 _PASS = "pass it as `key` (appwrite_security_encryption_key of the role): it goes into the escrow, which keeps its older key as history"
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
@@ -75,12 +76,15 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         raise Refusal(
             "key: is not the one in the escrow (%s, there %s). Leave it out, or move the escrow file away if it belongs to "
             "another installation" % (told(given), told(escrowed)))
+    if current and options["pending"] is not None:
+        _check_rotation(installation, current, options["pending"])
     if current and not is_public(current):
         return _present(installation, options, current)
     if escrowed is not None:
-        check(escrowed, "escrowed")
+        if not _may_have_sealed(installation, escrowed):
+            check(escrowed, "escrowed")
         return _restored(installation, options, current)
-    if given is not None:
+    if given is not None and (is_public(given) or not _may_have_sealed(installation, given)):
         check(given, "key")
     if current and options["placeholder"] == "keep":
         if given is not None:
@@ -89,12 +93,39 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     return _absent(installation, options, current)
 
 
-def _present(installation: Installation, options: Mapping[str, Any], current: str) -> Plan:
-    given, escrowed = options["key"], options["escrowed"]
-    if current == options["pending"]:
+def _check_rotation(installation: Installation, current: str, pending: str) -> None:
+    """Where the project's directory was put back from a backup, the escrow alone remembers a rotation that is unfinished, besides the data itself."""
+    if current == pending:
         raise Refusal(
             "%s: a rotation of the key is ending: .env has the new key already, and the escrow still has it as pending. Nothing was changed; run %s"
-            % (NAME, _ROTATE % installation.directory))
+            % (NAME, _rotate(installation)))
+    if same_cipher(current, pending):
+        return
+    evidence = installation.holds_data()
+    if evidence.state == "no" or evidence.elsewhere:
+        return
+    untried = ("%s: the escrow has a pending key (%s), so a rotation may be unfinished, and whether that key opens some of what is stored already cannot "
+               "be tried: %%s. Nothing was changed" % (NAME, told(pending)))
+    if evidence.state == "unknown":
+        raise Refusal("%s. %s" % (untried % evidence.reason, evidence.remedy))
+    try:
+        opening = installation.opens([current, pending])
+    except AppwriteError as error:
+        raise Refusal(untried % error) from None
+    if opening.opened[pending]:
+        raise Refusal(
+            "%s: a rotation of the key is unfinished: of %d values looked at, the pending key of the escrow (%s) opens %d, and the key in .env (%s) %d. "
+            "Nothing was changed; run %s" % (
+                NAME, opening.looked, told(pending), opening.opened[pending], told(current), opening.opened[current], _rotate(installation)))
+
+
+def _may_have_sealed(installation: Installation, key: str) -> bool:
+    """Whether a key may be in use already. Then it is as short as it is, and what it opens decides."""
+    return key in installation.container_keys() or installation.holds_data().state != "no"
+
+
+def _present(installation: Installation, options: Mapping[str, Any], current: str) -> Plan:
+    given, escrowed = options["key"], options["escrowed"]
     if escrowed not in (None, current):
         either = ("If the escrow is right, remove the line from .env and run again: the escrowed key is put back. If the other one is right, " + _PASS)
         raise Refusal(
@@ -115,7 +146,7 @@ def _restored(installation: Installation, options: Mapping[str, Any], current: s
     escrowed = options["escrowed"]
     carried = {key: services for key, services in installation.container_keys().items() if key and not same_cipher(key, escrowed)}
     proved = _proves(installation, options, escrowed)
-    warnings = []
+    warnings = [FORGERY] if is_public(escrowed) else []
     for key, services in carried.items():
         where = "the containers of this project (%s)" % ", ".join(services)
         if not proved and (current or not is_public(key)):
@@ -190,7 +221,7 @@ def _placeholder_in_use(installation: Installation, current: str, evidence: Evid
             "%s, or keep it with placeholder=keep" % (NAME, evidence.reason, evidence.remedy))
     return Plan(
         warnings=["%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, rehearse first: %s" % (
-            FORGERY, evidence.reason, _ROTATE % installation.directory + " --check")],
+            FORGERY, evidence.reason, _rotate(installation) + " --check")],
         key=describe("placeholder_kept", current))
 
 
@@ -245,7 +276,7 @@ def _told_openers(installation: Installation, options: Mapping[str, Any], candid
     if openers:
         return looked + (
             "%s. If a rotation of the key is unfinished, run %s. If none is, write the line of the key that is to stay into .env by hand%s; what another one "
-            "has sealed is closed to it" % (told_each, _ROTATE % installation.directory, " and " + _PASS if options["escrowed"] else ""))
+            "has sealed is closed to it" % (told_each, _rotate(installation), " and " + _PASS if options["escrowed"] else ""))
     return looked + (
         "none opens with any key that is known here: %s. Look for the right one in backups of .env (.env.*), in your password store, on a replica; then "
         "%spass it as `key` (appwrite_security_encryption_key of the role)" % (
@@ -256,7 +287,7 @@ def _candidates(installation: Installation, options: Mapping[str, Any]) -> list[
     """Every key that is known here, of those that open the same the first."""
     current, given, escrowed = in_force(installation.values), options["key"], options["escrowed"]
     carried = installation.container_keys()
-    first, rotate = _out_of_the_way(installation, options), _ROTATE % installation.directory
+    first, rotate = _out_of_the_way(installation, options), _rotate(installation)
     known = [
         (escrowed, "the escrowed key", "remove the line from .env and run again: it is put back"),
         (current if _is_own(current) else None, "the key in .env", _PASS if escrowed else "leave `key` out, and it stays"),
@@ -285,6 +316,13 @@ def _out_of_the_way(installation: Installation, options: Mapping[str, Any]) -> s
     steps = {"remove the line from .env": _is_own(in_force(installation.values)), "move the escrow file away": options["escrowed"],
              "leave `key` out": options["key"]}
     return "".join(step + ", then " for step, needed in steps.items() if needed)
+
+
+def _rotate(installation: Installation) -> str:
+    """The command, as a shell and then Ansible take it."""
+    name, directory = "appwrite_rotation_project_src", installation.directory
+    value = "%s=%s" % (name, directory) if shlex.quote(directory) == directory else shlex.quote(json.dumps({name: directory}))
+    return "ansible-playbook selfhost.appwrite.rotate -e " + value
 
 
 def _is_own(key: str) -> bool:

@@ -441,11 +441,11 @@ def test_start_with_a_key_that_no_container_has(run_module, engine, opens, datab
 
 
 @pytest.mark.parametrize(("opens", "words"), [
-    ({"not-a-real-key-of-nobody": 7}, "is in no container of this project, and a console account exists in the database of project appwrite. "
+    ({"not-a-real-key-of-nobody": 7}, "is in no container of this project that has run, and a console account exists in the database of project appwrite. "
      "Of 7 values looked at, it opens none, and no other key that is known here does"),
-    ({SECRET: 5, "your-secret-key": 2}, "opens 5 and the public default opens 2"),
+    ({"your-secret-key": 7}, "Of 7 values looked at, the public default opens 7. Put the right key into .env"),
     (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
-], ids=["none", "several", "cannot be opened"])
+], ids=["none", "public", "cannot be opened"])
 @pytest.mark.parametrize("database", ["running", "exited"])
 def test_start_with_a_key_that_opens_nothing(run_module, engine, opens, words, database):
     gone(engine, database)
@@ -453,6 +453,86 @@ def test_start_with_a_key_that_opens_nothing(run_module, engine, opens, words, d
     result = run_module("apply")
     assert result.get("failed") and words in result["msg"] and "up" not in engine.calls
     assert ("the service mariadb was started for that and is left running" in result["msg"]) == (database == "exited") == bool(engine.calls)
+
+
+@pytest.mark.parametrize("opens", [{SECRET: 5, "your-secret-key": 2}, {SECRET: 5, "not-a-real-key-of-nobody": 2}], ids=["public", "unknown"])
+def test_start_with_a_key_that_opens_what_is_not_left_over(run_module, engine, opens):
+    """An installation that began on the public default, with another key put in by hand later: what is under the first was closed long ago."""
+    gone(engine)
+    engine.opens = opens
+    result = run_module("apply")
+    assert result.get("msg") is None and engine.calls == ["up"]
+    openers = "opens 5 and the public default opens 2" if "your-secret-key" in opens else "opens 5"
+    assert f"{openers}; the others are closed to it" in result["warnings"][0] and "Of 7 values looked at" in result["warnings"][0]
+
+
+@pytest.mark.parametrize("other", [OTHER, "your-secret-key"])
+def test_start_with_a_key_beside_another_one_in_force(run_module, engine, other):
+    """A container still has the other one, so that is not left over. Who knows better has a way."""
+    gone(engine)
+    engine.now.append(container(environment={**ENVIRONMENT, KEY: other}))
+    engine.opens = {SECRET: 5, other: 2}
+    message = run_module("apply")["msg"]
+    assert " opens 2. Put the right key into .env" in message and engine.calls == []
+    assert ". If it is the right one all the same, start it by hand: docker compose up -d. Nothing with a key was started" in message
+
+
+@pytest.mark.parametrize("other", ["your-secret-key", "not-a-real-key-of-nobody"])
+def test_another_key_beside_what_is_left_over(run_module, engine, project, other):
+    rekeyed(engine, project)
+    engine.opens = {OTHER: 5, other: 2}
+    assert run_module("apply").get("msg") is None and engine.calls == ["up"]
+
+
+@pytest.mark.parametrize("phase", ["written", "staged"])
+def test_start_at_the_end_of_a_rotation(run_module, engine, project, phase):
+    """It has looked at everything itself; what it was told to leave behind is no reason to stop now."""
+    gone(engine)
+    (project / ".appwrite-rotation").mkdir(mode=0o700)
+    content = {"phase": phase, "old": OTHER, "new": SECRET, "env": "QQ=="}
+    (project / ".appwrite-rotation" / "state.json").write_text(json.dumps(content))
+    (project / ".appwrite-rotation" / "state.json").chmod(0o600)
+    engine.opens = AssertionError("asked") if phase == "written" else {OTHER: 7}
+    result = run_module("apply")
+    assert (result.get("msg") is None) == (phase == "written") == bool(engine.calls)
+
+
+@pytest.mark.parametrize("database", ["running", "exited"])
+def test_start_with_a_key_that_was_only_created(run_module, engine, database):
+    """An up that failed on a port leaves containers that never ran."""
+    gone(engine, database)
+    engine.now += [container(environment=ENVIRONMENT, status="created", started_at="0001-01-01T00:00:00Z")]
+    engine.opens = {"not-a-real-key-of-nobody": 7}
+    result = run_module("apply")
+    assert "is in no container of this project that has run, and a console account exists" in result["msg"] and "up" not in engine.calls
+
+
+def test_another_key_than_one_that_was_only_created(run_module, engine, project):
+    """Nothing runs with that, and nothing sealed is stored that could tell."""
+    engine.now[:2] = [container(environment={**ENVIRONMENT, KEY: OTHER}, status="created", started_at="0001-01-01T00:00:00Z", config_hash="other")]
+    engine.evidence = USERS
+    assert run_module("apply").get("msg") is None and engine.calls == ["up"]
+
+
+@pytest.mark.parametrize("recreated", [True, False])
+@pytest.mark.parametrize("silence", ["", ComposeError("failed", "docker exec failed: cannot connect")], ids=["no answer", "error"])
+def test_a_database_that_is_starting(run_module, engine, project, monkeypatch, silence, recreated):
+    """Its container runs, but it does not answer yet."""
+    if recreated:
+        rekeyed(engine, project)
+    else:
+        gone(engine)
+    engine.opens = {OTHER if recreated else SECRET: 7}
+    answers = [silence, silence, USERS]
+
+    def execute(_compose, _container, command, *_rest):
+        found = engine.printed if command == ["vars"] else answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(Compose, "execute", execute)
+    assert run_module("apply").get("msg") is None and engine.calls == ["up"] and not answers
 
 
 def test_start_where_the_database_does_not_come_up(run_module, engine):
@@ -535,7 +615,7 @@ def test_rollback_of_a_key_that_no_container_has(run_module, engine, project, go
     (project / "old.bak").write_text("".join(f"{name}={value}\n" for name, value in old.items()))
     engine.now = [replace(one, environment={name: old[name] for name in one.environment if name in old}) for one in engine.now]
     del engine.now[1:1 + gone]
-    run_module("apply", rollback_file=str(project / "old.bak"))
+    run_module("apply", rollback_file=str(project / "old.bak"), timeout=1)
     assert (f"{KEY}={SECRET}\n" in (project / ".env").read_text()) == gone
 
 

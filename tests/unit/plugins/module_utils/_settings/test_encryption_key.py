@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 
 import pytest
+import yaml
+from ansible.parsing.splitter import parse_kv
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -481,8 +484,87 @@ def test_a_rotation_that_is_ending(installation, options):
 
 def test_kept_asks_nothing(installation):
     asked = []
-    planned = plan(installation({NAME: ONE}, data="yes", asked=asked, opens={TWO: 7}), escrowed=ONE, pending=TWO, candidates=[OLDER])
+    planned = plan(installation({NAME: ONE}, data="yes", asked=asked, opens={TWO: 7}), escrowed=ONE, candidates=[OLDER])
     assert planned.key.state == "kept" and not asked
+
+
+KEPT = {
+    "own": ({NAME: ONE}, {"escrowed": ONE}, "kept"), "public": ({NAME: PUBLIC}, {}, "placeholder_kept"),
+    "public, as was wished": ({NAME: PUBLIC}, {"placeholder": "keep"}, "placeholder_kept")}
+kept = pytest.mark.parametrize(("values", "options", "state"), KEPT.values(), ids=KEPT)
+
+
+@kept
+@pytest.mark.parametrize("opens", [{TWO: 7}, {ONE: 6, PUBLIC: 6, TWO: 1}])
+def test_a_rotation_that_the_project_has_forgotten(installation, values, options, state, opens):
+    """Its directory was put back from a backup of before: the escrow has the new key as pending, and data is under that already."""
+    said = refused(installation(values, data="yes", opens=opens, directory="/opt/appwrite"), pending=TWO, **options)
+    assert f"the pending key of the escrow (fingerprint {_key.fingerprint(TWO)}) opens {opens[TWO]}, and the key in .env" in said
+    assert "run ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=/opt/appwrite" in said
+
+
+@kept
+def test_a_rotation_that_may_have_been_forgotten(installation, values, options, state):
+    said = refused(installation(values, data="unknown"), pending=TWO, **options)
+    assert "a rotation may be unfinished" in said and "the evidence is unknown. Nothing was changed. Let the database answer" in said
+    said = refused(installation(values, data="yes", opens=AppwriteError("install it")), pending=TWO, **options)
+    assert "cannot be tried: install it. Nothing was changed" in said
+
+
+@kept
+@pytest.mark.parametrize("opens", [{ONE: 7}, {}])
+def test_a_rotation_that_has_sealed_nothing_yet(installation, values, options, state, opens):
+    assert plan(installation(values, data="yes", opens=opens), pending=TWO, **options).key.state == state
+
+
+@pytest.mark.parametrize("found", [{"data": "no"}, {"data": "unknown", "elsewhere": True}], ids=["nobody has signed up", "a database elsewhere"])
+def test_a_rotation_that_cannot_have_begun(installation, found):
+    asked = []
+    assert plan(installation({NAME: ONE}, asked=asked, **found), escrowed=ONE, pending=TWO).key.state == "kept" and "opens" not in asked
+
+
+def test_another_pending_tail_opens_the_same_data(installation):
+    asked = []
+    assert plan(installation({NAME: ONE}, data="yes", asked=asked), escrowed=ONE, pending=ONE[:16] + "-and-another-tail").key.state == "kept"
+    assert not asked
+
+
+@pytest.mark.parametrize("directory", ["/opt/appwrite", "/opt/my appwrite", "/opt/it's \"mine\""])
+def test_the_command_is_typed_as_it_stands(installation, directory):
+    said = refused(installation({NAME: ONE}, data="yes", opens={TWO: 7}, directory=directory), pending=TWO)
+    words = shlex.split(said.partition("run ")[2])
+    assert words[:3] == ["ansible-playbook", "selfhost.appwrite.rotate", "-e"] and len(words) == 4
+    variables = yaml.safe_load(words[3]) if words[3].startswith("{") else parse_kv(words[3])
+    assert variables == {"appwrite_rotation_project_src": directory}
+
+
+# --- a key that would not do as a new one ---
+
+SHORT = "not-a-key-1"
+RETURNING = {
+    "restored": ({"escrowed": SHORT}, {"data": "yes"}),
+    "supplied": ({"key": SHORT}, {"data": "yes"}),
+    "saved just now": ({"key": SHORT, "escrowed": SHORT}, {"data": "yes"}),
+    "recovered and saved just now, without data": ({"key": SHORT, "escrowed": SHORT}, {"keys": {SHORT: ("appwrite",)}}),
+}
+
+
+@pytest.mark.parametrize(("options", "found"), RETURNING.values(), ids=RETURNING)
+def test_a_short_key_comes_back(installation, options, found):
+    """It is in use: that it would not do as a new one is no reason to lose the data."""
+    assert plan(installation(opens={SHORT: 7}, **found), **options).changes == {NAME: SHORT}
+
+
+@pytest.mark.parametrize("option", ["escrowed", "key"])
+def test_a_short_key_is_no_new_one(installation, option):
+    assert refused(installation(), **{option: SHORT}).startswith(f"{option}: is shorter than 16 bytes")
+    assert "does not open what is stored" in refused(installation(data="yes", opens={ONE: 7}), **{option: SHORT})
+
+
+def test_an_escrow_of_the_public_default(installation):
+    """Earlier versions made such."""
+    planned = plan(installation(data="yes", keys={PUBLIC: ("appwrite",)}, opens={PUBLIC: 7}), escrowed=PUBLIC)
+    assert planned.changes == {NAME: PUBLIC} and setting.FORGERY in planned.warnings
 
 
 # --- sealed ---
