@@ -387,7 +387,9 @@ class _Rekey:
     def _restart(self, ran: Sequence[str]) -> None:
         """What this run has stopped, or an earlier one that was killed then."""
         if ran:
-            self._instance.load(self._document, self._env_file.data)
+            if not self._instance.checked:
+                self._instance.load(self._document, self._env_file.data)
+            self._instance.forget_containers()
             start(self._instance, [container for container in self._instance.containers() if container.id in ran and container.status != "running"])
 
     def _drop_dump(self) -> None:
