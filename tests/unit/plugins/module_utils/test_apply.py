@@ -456,7 +456,7 @@ def test_start_with_a_key_that_opens_nothing(run_module, engine, opens, words, d
 
 
 @pytest.mark.parametrize("opens", [{SECRET: 5, "your-secret-key": 2}, {SECRET: 5, "not-a-real-key-of-nobody": 2}], ids=["public", "unknown"])
-def test_start_with_a_key_that_opens_what_is_not_left_over(run_module, engine, opens):
+def test_start_with_a_key_that_opens_a_part(run_module, engine, opens):
     """An installation that began on the public default, with another key put in by hand later: what is under the first was closed long ago."""
     gone(engine)
     engine.opens = opens
