@@ -194,7 +194,7 @@ def _guard_key(instance: Instance, prediction: Prediction, timeout: float) -> No
         if tried.proves(coming):
             instance.warnings.append("%s, and opens what is stored, which the other one does not" % differ)
         elif tried.looked and not tried.opened[running]:
-            raise ApplyError("%s, and %s%s" % (differ, evidence.reason, _none_opens(tried)), service=container.service)
+            raise ApplyError("%s, and %s%s" % (differ, evidence.reason, _none_opens(tried, coming)), service=container.service)
         else:
             raise ApplyError(
                 "%s, and %s%s. A recreate would make that data unreadable. Put the running key back into .env: remove the line and run "
@@ -230,9 +230,8 @@ def _guard_start(module: AnsibleModule, instance: Instance, prediction: Predicti
                 % (what, evidence.reason, evidence.remedy, left), service=service)
         tried = _tried(instance, [key], what + left)
         if tried.looked and not tried.proves(key):
-            by_hand = ". If it is the right one all the same, start it by hand: docker compose up -d" if tried.opened[key] else ""
             raise ApplyError(
-                "%s, and %s%s%s. Nothing with a key was started%s" % (what, evidence.reason, _none_opens(tried), by_hand, left), service=service)
+                "%s, and %s%s. Nothing with a key was started%s" % (what, evidence.reason, _none_opens(tried, key), left), service=service)
         if tried.opened[key] < tried.looked:
             instance.warnings.append("%s. Of %d values looked at, %s; the others are closed to it" % (what, tried.looked, _openers(tried)))
 
@@ -256,11 +255,13 @@ def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
         raise ApplyError("%s, and it cannot be tried on what is stored: %s" % (what, error)) from None
 
 
-def _none_opens(tried: Opening) -> str:
+def _none_opens(tried: Opening, coming: str | None = None) -> str:
     """The end of a sentence, where the key at hand does not open what is stored, or not all of it."""
+    by_hand = ". If the one in .env is the right one all the same, start it by hand: docker compose up -d"
     return (
-        ". Of %d values looked at, %s. Put the right key into .env: selfhost.appwrite.encryption_key tries those of the escrow and of the containers"
-        % (tried.looked, _openers(tried) or "it opens none, and no other key that is known here does"))
+        ". Of %d values looked at, %s. Put the right key into .env: selfhost.appwrite.encryption_key tries those of the escrow and of the containers%s"
+        % (tried.looked, _openers(tried) or "it opens none, and no other key that is known here does",
+           by_hand if coming is not None and tried.opened[coming] else ""))
 
 
 def _openers(tried: Opening) -> str:

@@ -19,8 +19,10 @@ description:
   - Services that an earlier run left starting are waited for too.
   - Fails with the name of the service and its last log lines where one does not come up.
   - Where the installation holds data, containers are recreated with another encryption key than the one they run with only if that one opens a sample of
-    what is stored and the running one does not; and a key that no container has any more, as after C(docker compose down), is started only after it has
-    opened some. If the database does not run, it is started for that alone, and is left running.
+    what is stored and the running one does not; and a key that no container has run with, as after C(docker compose down), is started only after it has
+    opened some. If the database does not run, it is started for that alone, and is left running. If it does not answer yet, it is waited for.
+  - What only the public default opens counts for nothing if neither the file nor a container has that any more. A warning says how much it is.
+  - A database that is no service of the project cannot be asked. A key that no container has run with is then started by hand.
 options:
   verify:
     description:
@@ -29,7 +31,7 @@ options:
     default: true
   timeout:
     description:
-      - How long to wait for C(docker compose up -d), and then for the services to be up and healthy, in seconds each.
+      - How long to wait for C(docker compose up -d), for the database to answer, and then for the services to be up and healthy, in seconds each.
     type: int
     default: 300
   pull:

@@ -27,7 +27,8 @@ options:
   key:
     description:
       - The key to use when none is set, for example a lost one from a safe. Where the installation holds data, it must open what is stored.
-      - Refused where it is empty, a known placeholder, shorter than 16 bytes, not expressible in a C(.env) file, or not the key that is set.
+      - Refused where it is empty, a known placeholder, not expressible in a C(.env) file, or not the key that is set. If nothing is stored yet, also if it is
+        shorter than 16 bytes.
     type: raw
   length:
     description:
@@ -52,7 +53,8 @@ options:
   pending:
     description:
       - The key to which a rotation is on its way, as M(selfhost.appwrite.key_escrow) finds it in the escrow file.
-      - If it is the one that is set, the rotation is ending, and the run stops and says so.
+      - If it is the one that is set, the rotation is ending; if it opens some of what is stored, the rotation is unfinished, whatever the C(.env) file says.
+        The run stops and says so. It also stops if the database does not answer.
     type: str
     version_added: 1.1.0
   candidates:

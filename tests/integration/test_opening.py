@@ -174,6 +174,36 @@ def test_apply_after_down(loaded):
     assert succeed("apply", loaded.stack.arguments)["changed"] is False
 
 
+@on(KINDS[0])
+def test_apply_where_containers_were_only_created(loaded):
+    """As a start leaves them that failed before their turn: they vouch for no key."""
+    loaded.project.compose("down")
+    set_env(loaded.stack.directory, **{KEY: WRONG})
+    loaded.project.compose("create")
+    said = loaded.refused("apply")
+    assert "is in no container of this project that has run" in said and "Nothing with a key was started" in said
+    set_env(loaded.stack.directory, **{KEY: RIGHT})
+    assert set(HOLDERS) <= {*succeed("apply", loaded.stack.arguments)["recreated"]}
+
+
+@on(*KINDS)
+def test_apply_where_the_database_is_starting(loaded):
+    loaded.project.compose("down")
+    loaded.project.compose("up", "--detach", loaded.database)
+    assert set(HOLDERS) <= {*succeed("apply", loaded.stack.arguments)["started"]}
+
+
+@on(*KINDS)
+def test_a_rotation_that_only_the_escrow_remembers(loaded, path):
+    """The project's directory was put back from a backup of before, the database was not."""
+    set_env(loaded.stack.directory, **{KEY: WRONG})
+    said = loaded.refused(path=path, escrowed=WRONG, pending=RIGHT)
+    assert "a rotation of the key is unfinished" in said and f"the pending key of the escrow (fingerprint {fingerprint(RIGHT)}) opens " in said
+    loaded.project.compose("stop", loaded.database)
+    said = loaded.refused(path=path, escrowed=WRONG, pending=RIGHT)
+    assert "a rotation may be unfinished" in said and f"start it (docker compose up -d {loaded.database})" in said
+
+
 @contextlib.contextmanager
 def _started_alone(loaded):
     assert not loaded.stack.ids()

@@ -456,7 +456,7 @@ def test_start_with_a_key_that_opens_nothing(run_module, engine, opens, words, d
 
 
 @pytest.mark.parametrize("opens", [{SECRET: 5, "your-secret-key": 2}, {SECRET: 5, "not-a-real-key-of-nobody": 2}], ids=["public", "unknown"])
-def test_start_with_a_key_that_opens_what_is_not_left_over(run_module, engine, opens):
+def test_start_with_a_key_that_opens_a_part(run_module, engine, opens):
     """An installation that began on the public default, with another key put in by hand later: what is under the first was closed long ago."""
     gone(engine)
     engine.opens = opens
@@ -474,7 +474,7 @@ def test_start_with_a_key_beside_another_one_in_force(run_module, engine, other)
     engine.opens = {SECRET: 5, other: 2}
     message = run_module("apply")["msg"]
     assert " opens 2. Put the right key into .env" in message and engine.calls == []
-    assert ". If it is the right one all the same, start it by hand: docker compose up -d. Nothing with a key was started" in message
+    assert ". If the one in .env is the right one all the same, start it by hand: docker compose up -d. Nothing with a key was started" in message
 
 
 @pytest.mark.parametrize("other", ["your-secret-key", "not-a-real-key-of-nobody"])
@@ -482,6 +482,14 @@ def test_another_key_beside_what_is_left_over(run_module, engine, project, other
     rekeyed(engine, project)
     engine.opens = {OTHER: 5, other: 2}
     assert run_module("apply").get("msg") is None and engine.calls == ["up"]
+
+
+def test_another_key_beside_that_of_a_third_container(run_module, engine, project):
+    rekeyed(engine, project)
+    engine.now.append(container("redis", environment={KEY: "a-third-unreal-key-0123456789"}))
+    engine.opens = {OTHER: 5, "a-third-unreal-key-0123456789": 2}
+    message = run_module("apply")["msg"]
+    assert "is not the one that appwrite runs with" in message and message.endswith("start it by hand: docker compose up -d") and engine.calls == []
 
 
 @pytest.mark.parametrize("phase", ["written", "staged"])
