@@ -130,6 +130,8 @@ class ActionModule(EscrowAction):
                 "with tokens there is nothing to go back from; leave abort out" if self._own["abort"] else
                 "the key in force has no tail that could change without the data; rotate the whole key with scope: values"))
         if self._own["abort"]:
+            if state.phase == "none" and escrow.pending:
+                escrow.unstage()  # no host was told, or what it was told was refused
             result = self._unhanded(self._arguments)
         else:
             staged = state.new if self._scope == "values" else None

@@ -312,7 +312,7 @@ def test_refused_while_another_is_connected(loaded):
         session.stdin.close()
     loaded.stack.project.wait()
     assert loaded.stack.ids() == ids
-    assert any(warning.startswith("hosts that this one cannot see") for warning in rehearsed["warnings"])
+    assert any(warning.startswith("other machines can be seen only by their sessions") for warning in rehearsed["warnings"])
 
 
 @on(REFUSED)
