@@ -65,8 +65,8 @@ class ActionModule(EscrowAction):
         kept = (self._arguments.get("encryption_key") or {}).get("escrowed")
         if kept and escrow.key not in (None, kept):
             raise AnsibleActionFail(
-                "encryption_key.escrowed: is another key (%s) than the one in the escrow file %s (%s). Let one of the two safes do it: set escrow to off, or leave "
-                "escrowed out. Nothing was changed" % (told(kept), escrow.path, told(escrow.key)))
+                "encryption_key.escrowed: is another key (%s) than the one in the escrow file %s (%s). Let one of the two safes do it: set escrow to off, or "
+                "leave escrowed out. Nothing was changed" % (told(kept), escrow.path, told(escrow.key)))
         if not settled and self._task.check_mode:
             result = self._secure(**self._remembered(escrow))
             state = "written" if _has_own_key(result) else "none"

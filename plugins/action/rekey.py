@@ -154,7 +154,8 @@ class ActionModule(EscrowAction):
         except (AppwriteError, KeyError, TypeError):
             raise AnsibleActionFail("the managed host did not say which key is in force; another version of the collection may run there") from None
         if not key:
-            raise AnsibleActionFail("there is no encryption key in force on the host, so there is none to rotate; run selfhost.appwrite.secure. Nothing was changed")
+            raise AnsibleActionFail(
+                "there is no encryption key in force on the host, so there is none to rotate; run selfhost.appwrite.secure. Nothing was changed")
         return _State(str(found.get("phase")), key, new)
 
     def _agree(self, escrow: Escrow, state: _State) -> None:

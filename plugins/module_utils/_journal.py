@@ -244,7 +244,8 @@ def _checked(content: Any) -> Dict[str, Any]:
     """Raises ValueError, KeyError or TypeError where this is not what a rotation notes."""
     phase = content["phase"]
     for name in _NEEDED.get(phase, _NEEDED[PREPARED]):
-        content[name]
+        if name not in content:
+            raise KeyError(name)
     for name in ("dump_file", "backup_file"):
         if content.get(name) is not None:
             content[name] = os.path.basename(content[name])  # 1.0.0 noted whole paths

@@ -188,7 +188,8 @@ class Others:
         if not seen:
             return ""
         told = ", ".join("%s from %s%s" % (each.user or "(unknown)", each.address, " at %s" % each.space if each.space else "") for each in seen[:_TOLD])
-        return "other sessions are open at the database (%d): %s. End whatever they belong to, or restart the database if nothing does any more" % (len(seen), told)
+        return "other sessions are open at the database (%d): %s. End whatever they belong to, or restart the database if nothing does any more" % (
+            len(seen), told)
 
     def unseen(self) -> list[str]:
         """What cannot be found out."""

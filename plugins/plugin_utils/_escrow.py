@@ -147,8 +147,9 @@ class Escrow:
         """Raises EscrowError where the file is not this owner's, whose key alone it may give away. What is known of the owner is written with the next key."""
         if self.entries and not owner.is_of(self._origin):
             raise self._error(
-                "holds the key of %s, and this is %s. Name the file of this installation. If it is the same one under another name, write that under `for` in the "
-                "file (host, project_src and project, or cluster): ansible-vault edit %s" % (Owner(**{"host": "", **self._origin}), owner, shlex.quote(self.path)))
+                "holds the key of %s, and this is %s. Name the file of this installation. If it is the same one under another name, write that under `for` in "
+                "the file (host, project_src and project, or cluster): ansible-vault edit %s" % (
+                    Owner(**{"host": "", **self._origin}), owner, shlex.quote(self.path)))
         self._owner = owner
 
     def _entries_of(self, text: str) -> list[dict[str, Any]]:
@@ -199,7 +200,10 @@ class Escrow:
         self._save(_given_up(self.entries))
 
     def moved_to(self, path: str, owner: Owner, dry_run: bool) -> str:
-        """Gives a file that is this owner's another name, and returns where it is then. Another's stays. Without a vault secret it cannot be told whose it is."""
+        """Gives a file that is this owner's another name, and returns where it is then. Another's stays.
+
+        Without a vault secret it cannot be told whose it is.
+        """
         if not self.usable:
             return self.path
         with contextlib.nullcontext() if dry_run else self.locked():

@@ -397,6 +397,7 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
     commands = re.findall(r"^ *[$#] (.*)", page, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:
+        command = command.replace("appwrite.example.com@opt-appwrite.yml", controller.file("appwrite.example.com").name)
         done = type_in(command.replace("/opt/appwrite", str(stack.directory)), tmp_path)
         assert not done.returncode, done.stdout + done.stderr
         if " up -d " in command:

@@ -269,7 +269,7 @@ def wait(monkeypatch):
     clock = Clock(monkeypatch)
 
     def make(status: Any, progress: Any) -> dict[str, Any]:
-        action = rekey.ActionModule.__new__(rekey.ActionModule)
+        action = object.__new__(rekey.ActionModule)
         action._task_vars = {"inventory_hostname": "one"}
         monkeypatch.setattr(action, "get_shell_option", lambda *_unused, **_more: "dir", raising=False)
         monkeypatch.setattr(action, "_poll", lambda name, **arguments: progress(clock) if "slurp" in name else status(clock, arguments))

@@ -53,8 +53,9 @@ def drill(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[
         report = SimpleNamespace(count=lambda verdict: opened if verdict == OLD else 0, undecryptable_count=closed)
         monkeypatch.setattr(_drill, "look", lambda *_unused, **_more: answer(SimpleNamespace(report=report, warnings=[])))
         monkeypatch.setattr(_drill, "opening", lambda instance, tried: answer(Opening(opened + closed, {tried[0]: opened})))
-        instance = Instance({key(): ("appwrite", "worker")} if keys is None else keys, evidence, engine)
-        found = _drill.drill(SimpleNamespace(params={"key": key(), "data": data, "sample": 10}), instance, lambda *_unused: None)  # type: ignore[arg-type]  # stand-ins
+        instance: Any = Instance({key(): ("appwrite", "worker")} if keys is None else keys, evidence, engine)
+        module: Any = SimpleNamespace(params={"key": key(), "data": data, "sample": 10})
+        found = _drill.drill(module, instance, lambda *_unused: None)
         assert key() not in found["verdict"] and found["changed"] is False
         return found
     return run
@@ -62,7 +63,8 @@ def drill(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[
 
 @pytest.mark.parametrize(("how", "words"), [
     ({}, "all 2 services with a key have it; it opens the 3 stored values"), ({"here": False}, "it opens the 3 stored values"),
-    ({"evidence": NO}, "nothing is stored that it could open"), ({"evidence": UNKNOWN}, "it opens the 3"), ({"data": False}, "was not opened, as was asked for"),
+    ({"evidence": NO}, "nothing is stored that it could open"), ({"evidence": UNKNOWN}, "it opens the 3"),
+    ({"data": False}, "was not opened, as was asked for"),
 ])
 def test_proved(drill, how, words):
     found = drill(**how)
@@ -73,7 +75,8 @@ def test_proved(drill, how, words):
     ({"env": "another-not-a-real-key-0123"}, "the key in .env is another one"), ({"env": ""}, "another one (no key)"),
     ({"keys": {}}, "start the project (docker compose up -d)"), ({"keys": {"": ("worker",)}}, "containers have another key: no key in worker"),
     ({"engine": False}, "the Docker Engine does not answer"), ({"closed": 2}, "2 of the 5 stored values"), ({"opened": 0, "closed": 4}, "4 of the 4"),
-    ({"opened": 0}, "no value that was sealed could be found"), ({"down": "the database mariadb does not run; start it"}, "was not opened: the database mariadb"),
+    ({"opened": 0}, "no value that was sealed could be found"),
+    ({"down": "the database mariadb does not run; start it"}, "was not opened: the database mariadb"),
     ({"here": False, "closed": 1}, "1 of the 4"), ({"here": False, "down": "no image"}, "no image"),
     ({"evidence": UNKNOWN, "down": "the database mariadb does not run"}, "does not run"),
 ])
@@ -83,5 +86,7 @@ def test_not_proved(drill, how, words):
 
 
 def test_missing(drill, monkeypatch):
+    nothing: Any = None
+    module: Any = SimpleNamespace(params={"key": None})
     with pytest.raises(AppwriteError, match="key: is missing"):
-        _drill.drill(SimpleNamespace(params={"key": None}), None, None)  # type: ignore[arg-type]  # it asks nothing
+        _drill.drill(module, nothing, nothing)

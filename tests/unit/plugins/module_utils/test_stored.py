@@ -98,8 +98,8 @@ def test_sample_is_bounded(monkeypatch):
 
 def test_store_is_closed_whatever_happens(monkeypatch):
     store = Store()
-    monkeypatch.setattr(store, "tables", lambda: [][0])
-    with pytest.raises(IndexError):
+    monkeypatch.setattr(store, "tables", lambda: {}["none"])
+    with pytest.raises(KeyError):
         opened(monkeypatch, store)
     assert store.closed == 1
 
@@ -117,7 +117,8 @@ def test_in_the_image(monkeypatch, without):
     instance = Instance(monkeypatch, Store(_console_users=[SEALED, "{\"data\":"]), "[[true],[false]]")
     found = _stored.opening(instance, [ONE, TWO])
     assert (found.looked, found.opened) == (2, {ONE: 1, TWO: 0})
-    [(arguments, script)] = instance.commands
+    assert len(instance.commands) == 1
+    arguments, script = instance.commands[0]
     line = " ".join(arguments)
     assert "--network none --read-only --cap-drop ALL --log-driver none --entrypoint php image" in line and ONE[:8] not in line and SEALED[9:20] not in line
     assert set(json.loads(script)) == {"keys", "values"}

@@ -18,9 +18,9 @@ ESCROW = "appwrite_security_escrow_file"
 
 def test_answer_drops_what_ansible_acts_on():
     acted_on = {
-        "ansible_facts": {ESCROW: "/srv/other.yml"}, "ansible_stats": {"data": {}}, "ansible_job_id": "j1", "_ansible_no_log": False, "_ansible_verbose_always": True,
-        "add_host": {"host_name": "evil"}, "add_group": "evil", "results": [{"failed": False}], "unreachable": True, "skipped": True, "deprecations": [{"msg": "x"}],
-        "exception": "Traceback", "include": "x.yml"}
+        "ansible_facts": {ESCROW: "/srv/other.yml"}, "ansible_stats": {"data": {}}, "ansible_job_id": "j1", "_ansible_no_log": False,
+        "_ansible_verbose_always": True, "add_host": {"host_name": "evil"}, "add_group": "evil", "results": [{"failed": False}], "unreachable": True,
+        "skipped": True, "deprecations": [{"msg": "x"}], "exception": "Traceback", "include": "x.yml"}
     assert answer({"changed": True, "msg": "done", "key": {"state": "kept"}, **acted_on}) == {"changed": True, "msg": "done", "key": {"state": "kept"}}
 
 
@@ -66,7 +66,8 @@ def test_what_a_module_printed(text, shown):
 def injected(request, monkeypatch):
     """Whether ansible.cfg has facts take the place of variables."""
     real = constants.config.get_config_value
-    monkeypatch.setattr(constants.config, "get_config_value", lambda name, *rest, **more: request.param if name == "INJECT_FACTS_AS_VARS" else real(name, *rest, **more))
+    monkeypatch.setattr(
+        constants.config, "get_config_value", lambda name, *rest, **more: request.param if name == "INJECT_FACTS_AS_VARS" else real(name, *rest, **more))
     return request.param
 
 
