@@ -168,8 +168,8 @@ class Engine:
         monkeypatch.setattr(_apply, "opening", self._opening)
 
     def _opening(self, _instance, keys):
-        if isinstance(self.opens, Exception):
-            raise self.opens
+        for error in [self.opens] * isinstance(self.opens, Exception):
+            raise error
         return Opening(sum(self.opens.values()), {key: self.opens.get(key, 0) for key in keys})
 
     def _once(self, ask, compose, *candidate):
