@@ -38,9 +38,10 @@ def test_answer_makes_sentences_of_warnings():
     assert answer({"warnings": "no list"})["warnings"] == []
 
 
-def test_answer_that_is_too_deep():
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_answer_that_is_too_deep(depth):
     deep: list = []
-    for _unused in range(100_000):
+    for _unused in range(depth):
         deep = [deep]
     assert answer({"changed": False, "findings": deep})["failed"] is True
 
