@@ -114,12 +114,15 @@ def test_quickstart(reader):
     reader.stack.assert_in_force()
 
 
-@small("readme")
+@small("existing")
 def test_existing(reader):
     reader.prepare()
     set_env(reader.stack.directory, **{KEY: NOT_A_KEY})
     reader.stack.project.up()
-    reader.stack.project.sign_up("ada@notarealcompany.com")
+    reader.stack.project.wait()
+    data = Dataset.make(seed=7, key=NOT_A_KEY, database=reader.stack.kind.database, file_bytes=50_000)
+    data.load(reader.stack.project)
+    data.write_files(reader.stack.project.uploads())
     reader.read("existing")
     assert reader.stack.env()[KEY] == NOT_A_KEY
     assert reader.stack.env()["_APP_CONSOLE_WHITELIST_EMAILS"] == "ada@notarealcompany.com,grace@notarealcompany.com"
