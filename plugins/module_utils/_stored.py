@@ -136,7 +136,7 @@ def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Par
         raise _cannot_open("the image %s, which could do it, is not here" % image, ", or pull the image (docker compose pull appwrite)")
     asked = {"keys": [base64.b64encode(cipher_key(key)).decode("ascii") for key in keys],
              "values": [[data.decode("ascii"), iv, tag] for data, iv, tag in values]}
-    name = "selfhost-appwrite-" + secrets.token_hex(8)
+    name = "selfhost-appwrite-%s-%s" % (instance.project, secrets.token_hex(8))
     confined = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--log-driver", "none"]
     command = ["run", "--rm", "--interactive", "--name", name] + confined + ["--entrypoint", "php", image, "-n", "-d", "memory_limit=-1", "-r", _PHP]
     try:

@@ -38,7 +38,7 @@ KEYS = Exchange(Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"))
 def project(tmp_path: Path) -> Path:
     """Of somebody who is not root, with a way to it for everybody."""
     for directory in (tmp_path, *tmp_path.parents):
-        if directory.name.startswith(("pytest-", "test_")):
+        if directory.name.startswith(("pytest-", "popen-", "test_")):
             directory.chmod(0o755)
     found = tmp_path / "appwrite"
     found.mkdir()

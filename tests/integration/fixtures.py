@@ -54,7 +54,8 @@ def stack(_running: Stack):
 def _template(tmp_path_factory: pytest.TempPathFactory):
     template = SMALL.create(tmp_path_factory.mktemp("template"), f"files-{secrets.token_hex(4)}")
     yield template.directory
-    started = set(run("docker", "ps", "--all", "--format", '{{.Label "com.docker.compose.project"}}').split())  # by tests that failed
+    started = {name for kind in (("container", "--all"), ("network",), ("volume",))
+               for name in run("docker", kind[0], "ls", *kind[1:], "--format", '{{.Label "com.docker.compose.project"}}').split()}
     for name in {template.name, *(name for name in started if name.startswith(template.name))}:
         Project(template.directory.with_name(name)).down()
 

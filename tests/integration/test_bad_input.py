@@ -195,7 +195,7 @@ WRONG = {
     "certificate_email": "nobody", "root_only": "maybe", "emails": ["*@example.com"], "ips": ["10.0.0.0/8"],
     "variables": {"_APP_NO_SUCH": "x"}, "content": "BROKEN='", "unknown": "perhaps", "verify": "maybe", "timeout": "soon",
     "pull": "sometimes", "rollback_file": "/nonexistent/.env.bak", "mode": "rw", "profiles": {"a": 1},
-    "backup_keep": 0, "escrowed": "short", "seal": "short", "create": "maybe", "replace_default_secrets": "maybe",
+    "backup_keep": 0, "escrowed": "short", "pending": "short", "candidates": {"a": 1}, "seal": "short", "create": "maybe", "replace_default_secrets": "maybe",
     # For text instead of a dict Ansible's own message names no option.
     **{setting: {"no_such": 1} for setting in ("encryption_key", "https", "console_access", "env")},
 }

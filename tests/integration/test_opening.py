@@ -50,7 +50,7 @@ class Loaded:
         message = refuse(name, {**self.stack.arguments, **options}, secrets=[RIGHT, WRONG], path=path)
         if name != "apply":
             assert self.stack.ids() == ids
-        assert not run("docker", "ps", "--all", "--quiet", "--filter", "name=selfhost-appwrite-")
+        assert not run("docker", "ps", "--all", "--quiet", "--filter", f"name=selfhost-appwrite-{self.project.name}-")
         return message
 
 

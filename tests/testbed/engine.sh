@@ -114,7 +114,8 @@ start_engine() {
         say "starting dockerd (log: $log)"
         mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup || true
         rm -f "$pidfile"
-        setsid nohup dockerd --pidfile "$pidfile" </dev/null >"$log" 2>&1 9>&- &
+        # Each project has networks of its own, and docker's own pools end at thirty.
+        setsid nohup dockerd --default-address-pool base=172.16.0.0/12,size=24 --pidfile "$pidfile" </dev/null >"$log" 2>&1 9>&- &
     fi
     local attempt
     for ((attempt = 0; attempt < 120; attempt++)); do

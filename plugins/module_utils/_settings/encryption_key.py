@@ -76,6 +76,8 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         raise Refusal(
             "key: is not the one in the escrow (%s, there %s). Leave it out, or move the escrow file away if it belongs to "
             "another installation" % (told(given), told(escrowed)))
+    if options["pending"] is not None:
+        check(options["pending"], "pending")
     if current and options["pending"] is not None:
         _check_rotation(installation, current, options["pending"])
     if current and not is_public(current):

@@ -56,6 +56,7 @@ class Instance:
                 raise answer
             return SimpleNamespace(stdout=answer)
 
+        self.project = "appwrite"
         self.compose = SimpleNamespace(
             docker=docker, mask=SimpleNamespace(add=self.masked.extend), image_ids=lambda names: {name: "id" for name in names if name in images})
 
