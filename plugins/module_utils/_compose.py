@@ -17,6 +17,7 @@ import tempfile
 import threading
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import IO, Any, Iterable, Mapping, Sequence
 from urllib.parse import quote, quote_plus
 
@@ -81,6 +82,11 @@ class Container:
     """entry point and command"""
     addresses: tuple[str, ...] = ()
     """in its networks"""
+
+    @property
+    def started(self) -> float:
+        """Seconds since 1970."""
+        return datetime.strptime(self.started_at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
 
 
 class Mask:

@@ -10,6 +10,7 @@ meanwhile: the services that hold the key are gone.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -61,6 +62,8 @@ class Report:
     unwaived_count: int = 0
     unwritable: List[str] = field(default_factory=list)
     """directories that cannot take the successors of their files, and why; not part of what is made public"""
+    seconds: float = 0.0
+    """that files took, whose successors are made while others write"""
     sealed: int = 0
     """characters of all values that are to be sealed anew"""
 
@@ -164,7 +167,9 @@ class Examination:
             if column in row.values:
                 self._count(table, row, column, self._exchange.verdicts(row.values[column], _nests(table, column)), tally, report)
         if table.holds_files:
+            began = time.monotonic()
             look = self._files.look(row, self._exchange)
+            report.seconds += time.monotonic() - began
             self._count_file(table, row, look, tally, report)
             doubt = self._files.doubt(row) if self._foresees and look.verdict == OLD else ""
             if doubt:

@@ -140,6 +140,13 @@ class Stillness:
         first, second, third = (max([part.usual for part in parts if part.kind in kinds] or [0]) for kinds in ((TASK,), (API,), (WORKER, UNKNOWN)))
         return first, second + third
 
+    def started(self) -> dict[str, float]:
+        """Kind of part to the moment, in seconds since 1970, when the last of them was started."""
+        found: dict[str, float] = {}
+        for container, part in self._parts():
+            found[part.kind] = max(found.get(part.kind, 0.0), container.started)
+        return found
+
     def holders(self) -> list[Container]:
         """The containers with a key, those of C(docker compose run) too."""
         return list(filter(self.is_holder, self._instance.compose.containers(self._instance.project, oneoff=True)))
