@@ -32,7 +32,7 @@ _LENGTH = 64
 _LONGEST = 7 * 24 * 3600
 _POLL = 2.0
 _SILENCE = 45.0
-"""Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_rekey.Progress))."""
+"""Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_progress.Progress))."""
 _MODULE = "selfhost.appwrite.rekey"
 _SECRET = ("key", "new_key", "seal")
 _UNFINISHED = ("guarded", "sealed", "written")
@@ -229,7 +229,7 @@ class ActionModule(EscrowAction):
                 self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
                 return answer({name: value for name, value in status.items() if name not in ("stdout", "stderr", "stdout_lines", "stderr_lines")})
             words = self._patiently(lambda: self._progress(progress))
-            if len(words) == 4 and words[3] != beat:
+            if len(words) >= 4 and words[3] != beat:
                 beat, alive = words[3], time.monotonic()
                 said = "%s: %s %s of %s" % (self.host, *words[:3])
             if time.monotonic() - alive > _SILENCE:

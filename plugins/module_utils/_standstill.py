@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import PROJECT_LABEL, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, is_public
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Store
 
 STOP = 300
@@ -86,7 +87,7 @@ def _redis_of(instance: Instance) -> str:
 class Stillness:
     """Everything that holds the key ends its work and goes; what stays is the databases, the proxy and what never had it."""
 
-    def __init__(self, instance: Instance, keys: Sequence[str], tell: Callable[[str, int, int], None]) -> None:
+    def __init__(self, instance: Instance, keys: Sequence[str], tell: Tell) -> None:
         """keys: the old one and the new one, any of which makes a holder of a container, whatever it is called there."""
         self._instance = instance
         self._keys = keys

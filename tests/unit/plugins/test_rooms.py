@@ -25,7 +25,7 @@ ORDER = (
     "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
     "_audit._releases", "_audit._model",
     "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings._model",
-    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_errors",
+    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_progress", "_errors",
 )
 PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_cipher", "_rotation")
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
