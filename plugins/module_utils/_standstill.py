@@ -139,8 +139,8 @@ class Stillness:
         with ThreadPoolExecutor(len(running)) as pool:
             asked = [pool.submit(self._instance.compose.docker, ["stop", "--time", str(STOP), container.id], timeout=STOP + 60.0) for container in running]
             for number, each in enumerate(asked):
+                self._tell("stopping", number, len(running), running[number].service)
                 each.result()
-                self._tell("stopping", number + 1, len(running))
 
     def _drain(self, redis: Redis, timeout: int) -> None:
         deadline = time.monotonic() + timeout

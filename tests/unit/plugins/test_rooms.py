@@ -15,7 +15,7 @@ PLUGINS = Path(__file__).parents[3] / "plugins"
 PREFIX = "ansible_collections.selfhost.appwrite.plugins."
 ORDER = (
     "modules", "action", "lookup", "filter",
-    "plugin_utils._audit_report", "plugin_utils._action", "plugin_utils._escrow",
+    "plugin_utils._audit_report", "plugin_utils._watched", "plugin_utils._action", "plugin_utils._escrow",
     "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
     "_rekey", "_drill", "_apply", "_report", "_transaction",
     "_standstill", "_stored", "_rotation",
