@@ -17,9 +17,7 @@ import select
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
-from contextlib import suppress
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -33,6 +31,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
     GUARDED, LOCKING, MOMENTS, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, GUARD, check, in_force, same_cipher, shown_fingerprint, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, MIXED, Examination, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, TASK, WORKER
@@ -78,7 +77,6 @@ _RECOVERY = 120
 """Seconds that a database is given to come up after a reboot."""
 _SILENCE, _DUMPING = 300, 24 * 3600
 """Seconds that a dump may say nothing, and that it may take in all."""
-_BEAT = 5.0
 _DATA = ("/var/lib/mysql", "/var/lib/postgresql/data", "/var/lib/postgresql", "/data/db")
 """where a database's container keeps its data"""
 _NAMED = 5
@@ -178,7 +176,7 @@ def _check_keys(module: AnsibleModule, env_file: EnvFile, old: str, new: str | N
 class _Rekey:
     """The rotation of every stored value, from wherever an earlier run left it."""
 
-    def __init__(self, module: AnsibleModule, instance: Instance, tell: Progress) -> None:
+    def __init__(self, module: AnsibleModule, instance: Instance, tell: Tell) -> None:
         self._module = module
         self._instance = instance
         self._env_file = EnvFile(instance.env_path)
@@ -674,7 +672,7 @@ def _check_containers(instance: Instance, path: str, allowed: Sequence[str]) -> 
                 % (", ".join(services), told(key), path, told(allowed[0])))
 
 
-def _verify(module: AnsibleModule, instance: Instance, tell: Progress) -> dict[str, Any]:
+def _verify(module: AnsibleModule, instance: Instance, tell: Tell) -> dict[str, Any]:
     """Whether a key opens what is stored, here or in a container with a copy of it."""
     env_file = EnvFile(instance.env_path)
     env_file.read()
@@ -690,48 +688,7 @@ def _verify(module: AnsibleModule, instance: Instance, tell: Progress) -> dict[s
             "key": described(key, module.params["seal"]), "warnings": instance.warnings + looked.warnings}
 
 
-class Progress:
-    """Tells what is being done, in a file that somebody else may read at any time: phase, done, total, and how often it was written.
-
-    The last number goes on rising while a step takes long, so that a run that has died can be told from one that is slow.
-    """
-
-    def __init__(self, path: str | None) -> None:
-        self._path = path
-        self._said = "starting", 0, 0
-        self._beats = 0
-        self._last = 0.0
-        self._lock = threading.Lock()
-        if path is not None:
-            self._write()
-            threading.Thread(target=self._beat, daemon=True).start()
-
-    def __call__(self, phase: str, done: int, total: int) -> None:
-        self._said = phase, done, total
-        if self._path is not None and time.monotonic() - self._last >= 0.5:
-            self._write()
-
-    def _beat(self) -> None:
-        while True:
-            time.sleep(_BEAT)
-            self._write()
-
-    def _write(self) -> None:
-        path = str(self._path)
-        with self._lock, suppress(OSError):  # a disk that is full may have room the next time
-            self._last = time.monotonic()
-            self._beats += 1
-            with suppress(FileNotFoundError):
-                os.unlink(path + ".new")
-            handle = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(handle, ("%s %d %d %d\n" % (*self._said, self._beats)).encode("ascii"))
-            finally:
-                os.close(handle)
-            os.replace(path + ".new", path)
-
-
-def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Callable[[str, int, int], None]) -> None:
+def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Tell) -> None:
     """A copy of the database for its owner alone beside C(.env), checked for its last line."""
     _service, container = instance.database()
     script, last = store.DUMP
@@ -746,9 +703,7 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Ca
             "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % problem)
 
 
-def _dumped(
-    instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Callable[[str, int, int], None]
-) -> str:
+def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:
     """What went wrong, if anything."""
     tail, size, deadline = b"", 0, time.monotonic() + _DUMPING
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)

@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange, Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Look, Successors
 
@@ -105,7 +106,7 @@ class Examination:
         old: Cipher,
         new: Cipher,
         waived: Collection[Tuple[str, str, str]] = (),
-        progress: Callable[[str, int, int], object] = lambda phase, done, total: None,
+        progress: Tell = SILENT,
     ) -> None:
         self._store = store
         self._files = files
@@ -208,7 +209,7 @@ class Rotation(Examination):
         old: Cipher,
         new: Cipher,
         waived: Collection[Tuple[str, str, str]] = (),
-        progress: Callable[[str, int, int], object] = lambda phase, done, total: None,
+        progress: Tell = SILENT,
     ) -> None:
         super().__init__(store, files, old, new, waived, progress)
         self._successors = files

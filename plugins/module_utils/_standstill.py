@@ -18,6 +18,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, is_public
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell, some_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, TASK, UNKNOWN, WORKER, Part, part_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Store
 
@@ -101,7 +102,7 @@ def _redis_of(instance: Instance) -> str:
 class Stillness:
     """Everything that holds the key ends its work and goes; what stays is the databases, the proxy and what never had it."""
 
-    def __init__(self, instance: Instance, keys: Sequence[str], tell: Callable[[str, int, int], None]) -> None:
+    def __init__(self, instance: Instance, keys: Sequence[str], tell: Tell) -> None:
         """keys: the old one and the new one, any of which makes a holder of a container, whatever it is called there."""
         self._instance = instance
         self._keys = keys
@@ -189,11 +190,11 @@ class Stillness:
             asked = {pool.submit(self._instance.compose.docker, ["stop", "--time", str(grace), container.id], timeout=grace + 60.0): container.service
                      for container, grace in graces}
             left = list(asked.values())
-            self._tell("stopping", 0, len(asked))
+            self._tell("stopping", 0, len(asked), some_of(left))
             for each in as_completed(asked):
                 each.result()
                 left.remove(asked[each])
-                self._tell("stopping", len(asked) - len(left), len(asked))
+                self._tell("stopping", len(asked) - len(left), len(asked), some_of(left))
 
     def _drain(self, redis: Redis, timeout: int, leave: Sequence[str], parts: Sequence[tuple[Container, Part]], serving: bool) -> None:
         """Until no job waits and none is in hand. While the API is serving there always is one: then until few wait, and those have ended that ran."""
@@ -216,7 +217,7 @@ class Stillness:
                     "drain_timeout: after %d seconds jobs still wait or run in %s, and nothing was changed. Look at the workers' logs, give more time, or "
                     "name a queue in leave_queues, which is not waited for then" % (timeout, found))
             most = max(most, left)
-            self._tell("draining", most - left, most)
+            self._tell("draining", most - left, most, found)
             time.sleep(0.5)
 
     @staticmethod

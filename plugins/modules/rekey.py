@@ -88,9 +88,18 @@ options:
     type: bool
     default: true
   drain_timeout:
-    description: Seconds that the queues are given to run empty, after what fills them on a schedule was stopped.
+    description:
+      - Seconds that the queues are given, first while the API is open still, until few jobs wait and those have ended that ran; and once more when it is
+        closed, until there is none. After that everything runs again as before, and the task fails.
     type: int
     default: 300
+  leave_queues:
+    description:
+      - Queues that are not waited for, such as V(v1-mails). Their jobs stay where they are, and hold nothing that is sealed.
+      - Needed where jobs wait that no running worker takes. That stops the rotation before anything is, and the rehearsal warns of it.
+    type: list
+    elements: str
+    default: []
   container:
     description:
       - With O(scope=verify), the name of another container whose database to look at, such as a replica or a restored dump. Files are left out then.
@@ -178,14 +187,14 @@ report:
   type: dict
   returned: success with O(step=whole), with O(scope=values), unless it was aborted, and O(scope=verify)
 stops_working:
-  description: What is signed with the key and has to be issued again.
+  description: What is signed with the key and has to be issued again, with counts where there are any.
   type: list
   elements: str
   returned: with O(scope=values) and O(step=whole)
 expected_downtime:
-  description: Seconds that the sealing takes by what the rehearsal took, without stopping and starting the project.
-  type: int
-  returned: in check mode with O(scope=values)
+  description: As RV(downtime), by what the rehearsal took and what services of Appwrite 1.9.6 were seen to take to stop, with no jobs waiting.
+  type: dict
+  returned: in check mode with O(scope=values), unless a rotation is under way
 disk_needed:
   description: Bytes that a rotation needs beside what is there.
   type: dict
@@ -201,9 +210,24 @@ disk_needed:
       description: Beside the C(.env) file, at most.
       type: int
 downtime:
-  description: Seconds from the stop of the first service until the new key was in C(.env).
-  type: int
-  returned: with O(scope=values)
+  description: How long things stood still, in seconds, each until its containers were started again. What Appwrite takes until it answers comes on top.
+  type: dict
+  returned: with RV(phase=finished)
+  contains:
+    api:
+      description: From when the API was closed.
+      type: int
+    background:
+      description: From when the first scheduler was stopped until the last scheduler or worker was started.
+      type: int
+    whole:
+      description: From the beginning to the end of the rotation, most of which Appwrite was running.
+      type: int
+remains:
+  description: Each file that is left in the project's directory, with why, and when it may be removed. A failure says the same in its message.
+  type: list
+  elements: str
+  returned: with O(scope=values) and O(step=whole)
 key:
   description:
     - What may be said of the key in force before.

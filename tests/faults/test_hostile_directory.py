@@ -22,6 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import C
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal, refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 
@@ -395,7 +396,7 @@ def _lead(name: str, target: Path) -> Callable[[], None]:
 def rotation_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> _rekey._Rekey:
     """One that notes something and ends."""
     module: Any = SimpleNamespace(check_mode=False, params={})
-    found = _rekey._Rekey(module, cast("Any", SimpleNamespace(env_path=str(project / ".env"))), _rekey.Progress(None))
+    found = _rekey._Rekey(module, cast("Any", SimpleNamespace(env_path=str(project / ".env"))), SILENT)
 
     def begin() -> dict[str, Any]:
         found._journal.replace(STAGED)

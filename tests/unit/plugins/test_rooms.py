@@ -15,7 +15,7 @@ PLUGINS = Path(__file__).parents[3] / "plugins"
 PREFIX = "ansible_collections.selfhost.appwrite.plugins."
 ORDER = (
     "modules", "action", "lookup", "filter",
-    "plugin_utils._audit_report", "plugin_utils._action", "plugin_utils._escrow",
+    "plugin_utils._audit_report", "plugin_utils._watched", "plugin_utils._action", "plugin_utils._escrow",
     "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
     "_rekey", "_drill", "_apply", "_report", "_transaction",
     "_standstill", "_stored", "_rotation",
@@ -25,7 +25,7 @@ ORDER = (
     "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
     "_audit._releases", "_audit._model",
     "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings._model",
-    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_errors",
+    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_errors",
 )
 PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_cipher", "_rotation")
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
