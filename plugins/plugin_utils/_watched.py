@@ -60,8 +60,8 @@ class WatchedAction(HostAction):
             status = self._patiently(lambda: self._poll("ansible.legacy.async_status", jid=job, mode="status", _async_dir=jobs))
             if status.get("msg") == "could not find job":
                 return None
-            # async_status takes a result that has a "started" of its own, as that of apply, for a job that runs
-            if status.get("finished") or status.get("failed") or "changed" in status:
+            # async_status takes a result with a "started" of its own, as that of apply, for a job that runs
+            if status.get("finished") or status.get("failed") or isinstance(status.get("started"), list):
                 self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
                 return answer({name: value for name, value in status.items() if name not in ("stdout", "stderr", "stdout_lines", "stderr_lines")})
             words = self._patiently(lambda: self._progress(progress))

@@ -56,7 +56,7 @@ def told(text: str) -> dict[str, Any]:
 
 
 def ends_after(seconds: float) -> Callable[[float], dict[str, Any]]:
-    return lambda now: END if now > seconds else {"started": 1, "finished": 0}
+    return lambda now: END if now > seconds else {"started": True, "finished": False, "changed": False}
 
 
 def test_job_that_ends(watch, capsys):
@@ -68,7 +68,7 @@ def test_job_that_ends(watch, capsys):
 
 def test_job_whose_result_says_what_it_has_started(watch):
     """Which async_status takes for a job that has not ended."""
-    assert watch(lambda now: {"started": ["redis"], "finished": False, "changed": True}, lambda now: {}) == {"changed": True}
+    assert watch(lambda now: {"started": ["redis"], "finished": False, "changed": True}, lambda now: {}) == {"started": ["redis"], "changed": True}
     assert watch.clock.now < 5
 
 
