@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -31,7 +32,8 @@ class Tell(Protocol):
 
 
 class Progress:
-    """Tells it in a file that somebody else may read at any time: phase, done, total, how often it was written, and what is waited for, in one line.
+    """Tells it in a file that somebody else may read at any time: phase, done, total, how often it was written, and what is waited for, in one line. The file goes with
+    the process.
 
     The fourth goes on rising while a step takes long, so that a run that has died can be told from one that is slow.
     """
@@ -45,6 +47,7 @@ class Progress:
         if path is not None:
             self._write()
             threading.Thread(target=self._beat, daemon=True).start()
+            atexit.register(self._end)
 
     def __call__(self, phase: str, done: int, total: int, waiting: str = "") -> None:
         self._said = phase, done, total, waiting
@@ -56,9 +59,16 @@ class Progress:
             time.sleep(_BEAT)
             self._write()
 
+    def _end(self) -> None:
+        with self._lock, suppress(OSError):
+            path, self._path = str(self._path), None
+            os.unlink(path)
+
     def _write(self) -> None:
-        path = str(self._path)
         with self._lock, suppress(OSError):  # a disk that is full may have room the next time
+            path = self._path
+            if path is None:
+                return
             self._last = time.monotonic()
             self._beats += 1
             phase, done, total, waiting = self._said

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import base64
-import contextlib
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -34,8 +34,8 @@ class WatchedAction(HostAction):
 
     def watch(self, module: str, arguments: Mapping[str, Any], lost: str) -> dict[str, Any]:
         """lost: what has become of its work, and what to do, where the job dies without a result."""
-        directory = self._make_tmp_path()
-        progress = self._connection._shell.join_path(directory, "progress")
+        # where whoever the module runs as may write, unlike in the connection's directory
+        progress = self._connection._shell.join_path(self._jobs, "selfhost-appwrite-" + secrets.token_hex(8))
         self._task.async_val = _LONGEST
         try:
             started = self._execute_module(
@@ -47,29 +47,30 @@ class WatchedAction(HostAction):
                 % (self.host, lost))}
         finally:
             self._task.async_val = 0
-            with contextlib.suppress(AnsibleConnectionFailure):  # which is told of already
-                self._remove_tmp_path(directory, force=True)
+
+    @property
+    def _jobs(self) -> str:
+        return str(self.get_shell_option("async_dir", default="~/.ansible_async"))
 
     def _wait(self, job: str, progress: str) -> dict[str, Any] | None:
         """The job's result, or nothing if it is lost."""
         alive = time.monotonic()
         said, shown, due = ["working", "0", "0", ""], [""], alive
-        jobs = self.get_shell_option("async_dir", default="~/.ansible_async")
         while True:
             time.sleep(_POLL)
-            status = self._patiently(lambda: self._poll("ansible.legacy.async_status", jid=job, mode="status", _async_dir=jobs))
+            status = self._patiently(lambda: self._poll("ansible.legacy.async_status", jid=job, mode="status", _async_dir=self._jobs))
             if status.get("msg") == "could not find job":
                 return None
-            # async_status takes a result that has a "started" of its own, as that of apply, for a job that runs
-            if status.get("finished") or status.get("failed") or "changed" in status:
-                self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
+            # async_status takes a result with a "started" of its own, as that of apply, for a job that runs
+            if status.get("finished") or status.get("failed") or isinstance(status.get("started"), list):
+                self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=self._jobs)
                 return answer({name: value for name, value in status.items() if name not in ("stdout", "stderr", "stdout_lines", "stderr_lines")})
             words = self._patiently(lambda: self._progress(progress))
             now = time.monotonic()
             if len(words) >= 4 and words[3] != said[3]:
                 said, alive = words, now
             if now - alive > _SILENCE:
-                self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
+                self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=self._jobs)
                 return None
             about = [said[0], *said[4:]]
             if about != shown or now >= due:

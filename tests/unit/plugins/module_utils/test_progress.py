@@ -73,7 +73,9 @@ def test_follows_no_link(tmp_path):
     assert (tmp_path / "kept").read_text() == "kept" and (tmp_path / "progress").read_text() == "starting 0 0 1\n"
 
 
-def test_keeps_nobody_alive(tmp_path):
-    code = ("import sys; sys.path[:0] = %r; from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress; Progress(%r)"
-            % (sys.path, str(tmp_path / "progress")))
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+def test_keeps_nobody_alive_and_ends_with_him(tmp_path):
+    path = tmp_path / "progress"
+    code = ("import os, sys; sys.path[:0] = %r; from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress; Progress(%r);"
+            "print(os.path.exists(%r))" % (sys.path, str(path), str(path)))
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False, capture_output=True).stdout == b"True\n"
+    assert not path.exists()

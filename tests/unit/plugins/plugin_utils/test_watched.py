@@ -36,15 +36,14 @@ def watch(monkeypatch):
     def make(status: Callable[[float], Any], progress: Callable[[float], Any]) -> dict[str, Any]:
         def execute(module_name: str, module_args: dict[str, Any], **_more: Any) -> dict[str, Any]:
             if module_name == "m":
-                assert module_args == {"a": 1, "progress_file": "tmp/progress"}
+                assert module_args.keys() == {"a", "progress_file"} and module_args["progress_file"].startswith("~/jobs/")
                 return {"ansible_job_id": "j1"}
             return progress(clock.now) if "slurp" in module_name else {} if module_args["mode"] == "cleanup" else status(clock.now)
         action = object.__new__(WatchedAction)
         action._task = SimpleNamespace(async_val=0, check_mode=False)
         action._task_vars = {"inventory_hostname": "one"}
         action._connection = SimpleNamespace(_shell=SimpleNamespace(join_path=lambda *parts: "/".join(parts)))
-        for name, stub in {"_make_tmp_path": lambda: "tmp", "_remove_tmp_path": lambda *_unused, **_more: None, "_execute_module": execute,
-                           "get_shell_option": lambda *_unused, **_more: "dir"}.items():
+        for name, stub in {"_execute_module": execute, "get_shell_option": lambda *_unused, **_more: "~/jobs"}.items():
             monkeypatch.setattr(action, name, stub)
         return action.watch("m", {"a": 1}, "Mind the journal")
     make.clock = clock
@@ -56,7 +55,7 @@ def told(text: str) -> dict[str, Any]:
 
 
 def ends_after(seconds: float) -> Callable[[float], dict[str, Any]]:
-    return lambda now: END if now > seconds else {"started": 1, "finished": 0}
+    return lambda now: END if now > seconds else {"started": True, "finished": False, "changed": False}
 
 
 def test_job_that_ends(watch, capsys):
@@ -68,7 +67,7 @@ def test_job_that_ends(watch, capsys):
 
 def test_job_whose_result_says_what_it_has_started(watch):
     """Which async_status takes for a job that has not ended."""
-    assert watch(lambda now: {"started": ["redis"], "finished": False, "changed": True}, lambda now: {}) == {"changed": True}
+    assert watch(lambda now: {"started": ["redis"], "finished": False, "changed": True}, lambda now: {}) == {"started": ["redis"], "changed": True}
     assert watch.clock.now < 5
 
 
