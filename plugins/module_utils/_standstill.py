@@ -66,7 +66,8 @@ class Redis:
 
     def in_hand(self) -> dict[str, set[str]]:
         """Queue to the names of jobs that a worker has taken and not ended."""
-        return {name[len(_IN_HAND):]: set(filter(None, self._ask(["LRANGE %s 0 -1" % _quoted(name)]))) for name in self._scan(_IN_HAND + "*")}
+        found = {name[len(_IN_HAND):]: set(filter(None, self._ask(["LRANGE %s 0 -1" % _quoted(name)]))) for name in self._scan(_IN_HAND + "*")}
+        return {queue: jobs for queue, jobs in found.items() if jobs}
 
     def resting(self) -> Counter[str]:
         """Address to the number of its clients that wait for something to come into a list; empty where Redis does not say it."""
