@@ -41,7 +41,7 @@ _CONNECT = r"""
   let client;
   try {
     client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
-  } catch (error) { throw / closed$/.test(error.message) ? {codeName: "TooManyConnections"} : error; }
+  } catch (error) { throw / closed$|ECONNRESET$/.test(error.message) ? {codeName: "TooManyConnections"} : error; }
 """.replace("OURS", _NAME)
 # A client whose other end was killed may still be at a request; it is known by its environment, since mongosh overwrites its arguments. Messages of
 # errors may quote values.

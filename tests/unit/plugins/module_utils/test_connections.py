@@ -24,7 +24,8 @@ SAID = [
     ("PostgreSQL", f"psql: error: {_SOCKET}remaining connection slots are reserved for roles with the SUPERUSER attribute"),
     ("PostgreSQL", f'psql: error: {_SOCKET}too many connections for role "user"'),
     ("MongoDB", "MongoServerSelectionError: connection <monitor> to 127.0.0.1:27017 closed"),
-    ("MongoDB", "ERROR TooManyConnections"), ("MongoDB", "MongoDB: TooManyConnections"),
+    ("MongoDB", "MongoServerSelectionError: read ECONNRESET"), ("MongoDB", "ERROR TooManyConnections"),
+    ("MongoDB", "MongoDB: TooManyConnections"),
 ]
 LIMITS = {"MariaDB": "raise max_connections", "PostgreSQL": "raise max_connections", "MongoDB": "raise net.maxIncomingConnections"}
 REFUSED = "MariaDB cannot be asked: ERROR 1045 (28000): Access denied for user 'user'@'localhost'"
