@@ -209,10 +209,11 @@ CONTROLS = (
         _present),
     Control(
         "encryption.key_not_public", "The encryption key is not a public default", "critical",
-        "The installer's default is the same everywhere: whoever can reach the API can forge an administrator's session with it, and "
-        "whoever gets a dump of the database can read it.",
+        "The installer's default is the same everywhere: with nothing else, whoever can reach the API signs a JWT for any user id, an administrator's "
+        "too, and an ephemeral key that lists the console's users; whoever gets a dump of the database can read it. A rotation ends both, but not "
+        "the sessions that were made meanwhile.",
         _rehearsal(),
-        "appwrite/appwrite#13769; Appwrite 1.9.6: app/config/variables.php", _not_public),
+        "appwrite/appwrite#13769; Appwrite 1.9.6: app/config/variables.php, and run", _not_public),
     Control(
         "encryption.key_strong", "The encryption key has at least 64 effective bits", "high",
         "AES-128 takes the first 16 bytes of the key and no more, so a short key, or a long one that begins with few different "
