@@ -23,6 +23,7 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._drill import drill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
@@ -323,7 +324,7 @@ class _Rekey:
         while True:
             try:
                 self._redis = Redis(self._instance)
-                self._store = store_of(self._instance)
+                self._store = store_of(self._instance, progress=self._tell)
                 break
             except AppwriteError as error:
                 if time.monotonic() >= deadline:
@@ -692,15 +693,22 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
     """A copy of the database for its owner alone beside C(.env), checked for its last line."""
     _service, container = instance.database()
     script, last = store.DUMP
+
+    def attempt() -> None:
+        try:
+            with words(os.path.join(journal.directory, name)):
+                problem = _dumped(instance, container, script, journal.beside, name, last, tell)
+            if problem:
+                raise AppwriteError(problem)
+        except AppwriteError:
+            journal.remove_beside(name)
+            raise
+
     try:
-        with words(os.path.join(journal.directory, name)):
-            problem = _dumped(instance, container, script, journal.beside, name, last, tell)
+        patiently(attempt, tell)
     except AppwriteError as error:
-        problem = str(error)
-    if problem:
-        journal.remove_beside(name)
         raise AppwriteError(
-            "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % problem)
+            "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % error) from None
 
 
 def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:

@@ -32,8 +32,19 @@ _NO_FIELDS = ("", "_id", "_uid", "_tenant")
 _NAME = "selfhost.appwrite"
 _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble")
 
-# The password stays in the container's environment: an argument would be seen in the host's process list. A client whose other end was killed may
-# still be at a request; it is known by its environment, since mongosh overwrites its arguments. Messages of errors may quote values.
+# The password stays in the container's environment: an argument would be seen in the host's process list. A server that has no connection left closes
+# each new one, without a word.
+_CONNECT = r"""
+  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
+  const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
+  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURSEXACT" + (name ? "&authSource=admin" : "");
+  let client;
+  try {
+    client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
+  } catch (error) { throw / closed$|ECONNRESET$/.test(error.message) ? {codeName: "TooManyConnections"} : error; }
+""".replace("OURS", _NAME)
+# A client whose other end was killed may still be at a request; it is known by its environment, since mongosh overwrites its arguments. Messages of
+# errors may quote values.
 _SCRIPT = r"""
 const serve = async () => {
   const fs = require("fs");
@@ -50,10 +61,7 @@ const serve = async () => {
     if (tenths > TIMEOUT * 10) { throw {codeName: "Busy"}; }
     await sleep(100);
   }
-  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
-  const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
-  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURS" + (name ? "&authSource=admin" : "");
-  const client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
+  CONNECT
   const at = (place) => client.getDB(place[0]).getCollection(place[1]);
   // The answer ends at 16 MB by itself. A call costs the client much more than what it is about.
   const find = async (place, query) => (await client.getDB(place[0]).runCommand({find: place[1], ...query})).cursor;
@@ -106,16 +114,11 @@ const serve = async () => {
   }
 };
 serve().catch((error) => { process.stderr.write("ERROR " + (error.codeName || error.code || error.name) + "\n"); });
-""".replace("TIMEOUT", str(LOCK_TIMEOUT)).replace("OURS", _NAME)
+""".replace("CONNECT", _CONNECT.replace("EXACT", "")).replace("TIMEOUT", str(LOCK_TIMEOUT))
 _CLIENT = 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "$0"'
 # A dump is a line of a program that puts it back, then lines of JSON: an array for each database and each collection, an object for each document, and a
 # text at the end. Numbers keep their types because the client is told to leave them as they are. Errors quote no values.
-_CONNECT = r"""
-  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
-  const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
-  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURS&promoteValues=false&bsonRegExp=true";
-  const client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}` + (name ? "&authSource=admin" : ""));
-"""
+_EXACT = "&promoteValues=false&bsonRegExp=true"
 _FAILED = r"""
   process.stderr.write("MongoDB" + (place ? " in " + place : "") + ": " + (error.why || error.codeName || error.code || error.name) + "\n");
   process.exit(1);
@@ -214,7 +217,7 @@ _END = "the dump ends here"
 
 def _program(script: str, **parts: str) -> str:
     """On one line, and out of sight of the client, which makes every call in what it is given by itself a hundred times as slow."""
-    for name, part in {**parts, "CONNECT": _CONNECT, "FAILED": _FAILED, "END": _END, "OURS": _NAME}.items():
+    for name, part in {**parts, "CONNECT": _CONNECT.replace("EXACT", _EXACT), "FAILED": _FAILED, "END": _END}.items():
         script = script.replace(name, part)
     return "new Function(%s)()" % json.dumps(" ".join(line.strip() for line in script.strip().split("\n")))
 
