@@ -75,6 +75,9 @@ USER = (Column("title"), _sealed("ssn", 512), _sealed("order", 16_777_215), _sea
 VANISHED = _sealed("vanished", 512)
 METADATA = (Column("name", 256), Column("attributes", 1_000_000, filters=("json",)), Column("indexes", 1_000_000, filters=("json",)),
             Column("documentSecurity", 0, "boolean"))
+# The project that traffic.py writes to, while everything else is at rest.
+TRAFFIC = "_77"
+TRAFFIC_ROWS = (Column("title"), _sealed("ssn", 512), _sealed("notes", 16_777_215), _sealed("codes", 256, array=True), _COUNT)
 PERMISSIONS = (Column("_type", 12), Column("_permission"), Column("_document"))
 
 
