@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._console import NONE, end_sessions
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table, legible
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 
 MIXED, EMPTY = "mixed", "empty"
@@ -175,7 +176,7 @@ class Examination:
                 report.unwritable.append(doubt)
 
     def _tell(self, report: Report, found: Undecryptable) -> None:
-        found = Undecryptable(*(text.encode("utf-8", "backslashreplace").decode() for text in found))  # whoever wrote the row chose its id
+        found = Undecryptable(*map(legible, found))  # whoever wrote the row chose its id
         report.undecryptable_count += 1
         report.unwaived_count += "/".join(found[:3]) not in self._waived
         if len(report.undecryptable) < _TOLD:
@@ -197,10 +198,10 @@ class Rotation(Examination):
         super().__init__(store, files, old, new, waived, progress)
         self._successors = files
 
-    def rotate(self, sweep: bool = True) -> Report:
+    def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
         """Everything that the old key opens is under the new one when this returns. Returns what was found before.
 
-        The files that are replaced are removed last, or left for C(sweep()).
+        The files that are replaced are removed last, or left for C(sweep()). ending: whose sessions end with it (C(_console)), after all else.
 
         Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
         and the store is closed.
@@ -214,6 +215,7 @@ class Rotation(Examination):
             for table, rows in self._walk("seal"):
                 self._seal(table, rows)
             self._verify(report)
+            end_sessions(self._store, ending)
         except BaseException:
             if self._store.transactional:
                 self._store.close()
@@ -225,6 +227,12 @@ class Rotation(Examination):
         if left:
             raise AppwriteError("everything is under the new key, but not all files under the old one are removed: %s. Run again" % left[0])
         return report
+
+    def end_sessions(self, which: str) -> None:
+        """What C(rotate()) does last, where it was interrupted then."""
+        self._store.begin()
+        end_sessions(self._store, which)
+        self._store.commit()
 
     def undo(self) -> str:
         """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one. C(sweep()) is left to be done."""

@@ -80,6 +80,13 @@ class Memory(Store):
                 changed += 1
         return changed
 
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
+        raise NotImplementedError  # the rotation itself lists nothing
+
+    def clear(self, table: Table) -> None:
+        self.fail("clear")
+        self.now[table] = []
+
     def commit(self) -> None:
         self.fail("commit")
         if self.draft is not None:
