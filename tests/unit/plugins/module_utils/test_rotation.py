@@ -31,6 +31,7 @@ OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher
 WORD = b"NotARealStoredWord1"
 USERS = Table("appwrite", "_console_users", "_console_users", ("codes", "password"))
 PROJECTS = Table("appwrite", "_console_projects", "_console_projects", ("oAuthProviders",))
+SESSIONS = Table("appwrite", "_console_sessions", "_console_sessions", ("secret",))
 BUCKET = Table("appwrite", "_1_bucket_4", "_1_bucket_4", (), holds_files=True)
 
 
@@ -686,3 +687,41 @@ def test_changed_meanwhile_without_transactions(without_transactions):
         place.rotation().rotate()
     assert place.finish() == "new"
     place.assert_all_under(NEW)
+
+
+# --- sessions that end ---
+
+
+@pytest.mark.parametrize("moment", ["clear", "commit"])
+def test_sessions_end_with_the_rotation_or_not_at_all(place, moment):
+    place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
+    place.store.fail = failing(moment)
+    with pytest.raises(StoreError):
+        place.rotation().rotate(ending="console")
+    assert place.finish() == "old"
+    place.assert_all_under(OLD)
+    assert opened(OLD, place.store.content[SESSIONS][0]["secret"]) == WORD
+    place.rotation().rotate(ending="console")
+    place.assert_all_under(NEW)
+    assert place.store.content[SESSIONS] == []
+
+
+def test_sessions_end_last_without_transactions(without_transactions):
+    """What is left to do then can be done by itself."""
+    place = without_transactions
+    place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
+    place.store.fail = failing("clear")
+    with pytest.raises(StoreError):
+        place.rotation().rotate(sweep=False, ending="console")
+    assert place.rotation().state() == "new" and place.store.content[SESSIONS]
+    place.rotation().end_sessions("console")
+    place.rotation().sweep()
+    place.assert_all_under(NEW)
+    assert place.store.content[SESSIONS] == []
+
+
+def test_sessions_stay(place):
+    place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
+    place.rotation().rotate()
+    place.undo()
+    assert opened(OLD, place.store.content[SESSIONS][0]["secret"]) == WORD
