@@ -366,10 +366,11 @@ class _Rekey:
             self._stillness.remove()
             self._others.require_none()
             self._found = self._strangers()
-            journal.save(ended_sessions=max(self._found.get("ended_sessions", 0), journal.content.get("ended_sessions", 0)))
+            if self._found:
+                journal.save(ended_sessions=max(self._found["ended_sessions"], journal.content.get("ended_sessions", 0)))
             if self._rotation.state() != NEW:
                 self._rotation.rotate(sweep=False, ending=self._ending)
-            else:
+            elif self._ending != _console.NONE:
                 self._rotation.end_sessions(self._ending)
             journal.save(phase=SEALED)
         if journal.phase == SEALED:
