@@ -21,7 +21,7 @@ import time
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _console, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
@@ -31,7 +31,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
     GUARDED, LOCKING, MOMENTS, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, GUARD, check, in_force, same_cipher, shown_fingerprint, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
+    CIPHER_BYTES, GUARD, check, in_force, is_public, same_cipher, shown_fingerprint, told)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, MIXED, Examination, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
@@ -55,6 +56,7 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     "dump": {"type": "bool", "default": True},
     "drain_timeout": {"type": "int", "default": 300},
     "leave_queues": {"type": "list", "elements": "str", "default": []},
+    "end_sessions": {"type": "str", "choices": [_console.CONSOLE, _console.ALL, _console.NONE]},
     "container": {"type": "str"},
     "data": {"type": "bool", "default": True},
     "seal": {"type": "str", "no_log": True},
@@ -91,6 +93,8 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
         raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % module.params["sample"])
     if step != "whole" and scope in ("verify", "drill") or step == "stage" and scope == "tokens":
         raise AppwriteError("step: scope: %s is one step; leave it out" % scope)
+    if module.params["end_sessions"] not in (None, _console.NONE) and scope != "values":
+        raise AppwriteError("end_sessions: sessions are ended with scope: values alone; leave it out")
     check_password(module.params["seal"])
     instance = instance_of(module.params)
     if step != "whole":
@@ -184,6 +188,7 @@ class _Rekey:
         self._journal = Journal(self._env_file)
         self._tell = tell
         self._is_connected = False
+        self._found: dict[str, Any] = {}
 
     def run(self) -> dict[str, Any]:
         with self._journal.locked(not self._module.check_mode), self._env_file.opened(for_writing=not self._module.check_mode):
@@ -208,12 +213,16 @@ class _Rekey:
             raise AppwriteError(
                 "new_key: an unfinished rotation goes to another key (%s); pass that one, or none, until it has ended"
                 % told(journal.content["new"]))
+        given = self._module.params["end_sessions"]
+        self._ending = _console.whose(journal.content.get("end_sessions") or given, journal.content["old"])
+        if given not in (None, self._ending):
+            raise AppwriteError("end_sessions: the unfinished rotation was begun with %s; pass that, or nothing, until it has ended" % self._ending)
         if self._module.check_mode:
             try:
                 self._connect()
             except AppwriteError as error:
                 return self._result(journal.phase, warnings=["nothing could be looked at: %s" % error])
-            return self._result(journal.phase, self._examination.rehearse())
+            return self._result(journal.phase, self._examination.rehearse(), **self._strangers())
         if journal.phase in (SEALED, WRITTEN) and not self._is_as_left():
             journal.save(phase=GUARDED)  # somebody has put another file back, or started something: it may have written with the old key
         if journal.phase == WRITTEN and not self._runs() and not abort:
@@ -260,6 +269,7 @@ class _Rekey:
         _check_keys(self._module, self._env_file, old, new)
         self._guarded(self._env_file.data)
         self._open(self._env_file.data, old, new)
+        self._ending = _console.whose(self._module.params["end_sessions"], old)
         _check_containers(self._instance, self._env_file.path, (old,))
         self._connect()
         if self._module.check_mode:
@@ -272,7 +282,7 @@ class _Rekey:
         stands = any(container.id in ran and container.status != "running" for container in self._instance.containers())
         self._journal.replace({
             "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii"), "ran": sorted(ran),
-            "begun": started, "stops_working": _stops_working(report),
+            "begun": started, "stops_working": _stops_working(report), "end_sessions": self._ending,
             **{name: before[name] for name in MOMENTS if name in before and stands}})
         return self._forward(report)
 
@@ -292,7 +302,15 @@ class _Rekey:
         expected = {"api": api, "background": first + api, "whole": first + api + 2 * seconds + report.seconds + dump_size / _DUMPED}
         return self._result(
             "rehearsed", report, stops_working=_stops_working(report), expected_downtime={name: round(each) for name, each in expected.items()},
-            warnings=[warning for warning in warnings if warning], disk_needed={"files": report.bytes, "database": size, "dump": dump_size})
+            warnings=[warning for warning in warnings if warning], disk_needed={"files": report.bytes, "database": size, "dump": dump_size},
+            **self._strangers())
+
+    def _strangers(self) -> dict[str, Any]:
+        """What of the result is for one whose key somebody else had, as it is before the rotation."""
+        if self._ending == _console.NONE and not is_public(self._keys[0]):
+            return {}
+        return {"console": _console.listed(self._store), "end_sessions": self._ending,
+                "ended_sessions": _console.count_sessions(self._store, self._ending)}
 
     def _obstacles(self, report: Report) -> list[str]:
         """What a rotation would fail at."""
@@ -369,7 +387,10 @@ class _Rekey:
             self._put(self._guarded(journal.env))
             self._stillness.remove()
             self._others.require_none()
-            self._rotation.rotate(sweep=False)
+            self._found = self._strangers()
+            if self._found:
+                journal.save(ended_sessions=max(self._found["ended_sessions"], journal.content.get("ended_sessions", 0)))
+            self._rotation.rotate(sweep=False, ending=self._ending)
             journal.save(phase=SEALED)
         if journal.phase == SEALED:
             self._redis.forget_documents()
@@ -504,16 +525,14 @@ class _Rekey:
     def _abort(self) -> dict[str, Any]:
         journal = self._journal
         if journal.phase in (SEALED, WRITTEN):
-            raise AppwriteError(
-                "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation")
+            raise _no_way_back()
         left = []
         if journal.phase == GUARDED:
             self._put(self._guarded(journal.env))
             self._stillness.remove()
             state = self._rotation.state()
             if state == NEW:
-                journal.save(phase=SEALED)
-                return self._abort()
+                raise _no_way_back()
             if state == MIXED:
                 self._others.require_none()
             self._rotation.undo()
@@ -544,7 +563,9 @@ class _Rekey:
             "changed": True, "phase": phase, "report": report.public() if report else None, "stops_working": content.get("stops_working") or [],
             "key": described(old, self._module.params["seal"]), "new_key": described(new, self._module.params["seal"]),
             "dump_file": self._beside(stays.get("dump_file")), "backup_file": self._backup_file, "downtime": None,
-            "remains": self._remains(stays, phase in ("finished", "aborted")), **more, "warnings": self._instance.warnings + more.get("warnings", [])}
+            "remains": self._remains(stays, phase in ("finished", "aborted")), **self._found,
+            "ended_sessions": content.get("ended_sessions", 0) if self._journal.phase in (SEALED, WRITTEN) else 0, **more,
+            "warnings": self._instance.warnings + more.get("warnings", [])}
 
     def _beside(self, name: str | None) -> str | None:
         return os.path.join(self._env_file.directory, name) if name else None
@@ -561,6 +582,11 @@ class _Rekey:
         if content and not ended:
             found.append("%s, what the rotation remembers: it goes by itself when the rotation has ended" % self._journal.path)
         return found
+
+
+def _no_way_back() -> AppwriteError:
+    return AppwriteError(
+        "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation")
 
 
 def _data_of(instance: Instance) -> str | None:

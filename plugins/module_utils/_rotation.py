@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._console import NONE, end_sessions
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table, legible
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Look, Successors
 
 MIXED, EMPTY = "mixed", "empty"
@@ -192,7 +193,7 @@ class Examination:
             self._tell(report, Undecryptable(table.collection, row.uid, "path", look.reason))
 
     def _tell(self, report: Report, found: Undecryptable) -> None:
-        found = Undecryptable(*(text.encode("utf-8", "backslashreplace").decode() for text in found))  # whoever wrote the row chose its id
+        found = Undecryptable(*map(legible, found))  # whoever wrote the row chose its id
         report.undecryptable_count += 1
         report.unwaived_count += "/".join(found[:3]) not in self._waived
         if len(report.undecryptable) < _TOLD:
@@ -224,10 +225,10 @@ class Rotation(Examination):
             for row in rows:
                 self._successors.prepare(row, self._exchange)
 
-    def rotate(self, sweep: bool = True) -> Report:
+    def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
         """Everything that the old key opens is under the new one when this returns. Returns what was found before.
 
-        The files that are replaced are removed last, or left for C(sweep()).
+        The files that are replaced are removed last, or left for C(sweep()). ending: whose sessions end with it (C(_console)), after all else.
 
         Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
         and the store is closed.
@@ -244,6 +245,7 @@ class Rotation(Examination):
                 self._seal(table, rows, report)
             self._refuse(report)
             self._verify(report)
+            end_sessions(self._store, ending)
         except BaseException:
             if self._store.transactional:
                 self._store.close()

@@ -100,6 +100,18 @@ options:
     type: list
     elements: str
     default: []
+  end_sessions:
+    description:
+      - With O(scope=values), whose sessions end with the key. A session that somebody made with a key that was public or had leaked goes on working
+        after the rotation otherwise, since it is stored as any other.
+      - V(console) ends those of the console's users, who sign in again. V(all) ends those of every project's users, too. V(none) ends none.
+      - Tokens that a session can be made from end as well, such as magic links, e-mail codes and password recoveries under way; they are asked for again.
+      - The default is V(console) where the key in force is a public default, and V(none) otherwise.
+      - On MariaDB and PostgreSQL they are removed in the transaction in which everything is sealed. On MongoDB they are removed after that; once it has begun,
+        O(abort) brings none of them back.
+      - A rotation that was interrupted goes on with what the run that began it was told, and another value is refused until it has ended.
+    type: str
+    choices: [console, all, none]
   container:
     description:
       - With O(scope=verify), the name of another container whose database to look at, such as a replica or a restored dump. Files are left out then.
@@ -209,6 +221,40 @@ disk_needed:
     dump:
       description: Beside the C(.env) file, at most.
       type: int
+end_sessions:
+  description: Whose sessions end, as O(end_sessions) or its default.
+  type: str
+  returned: as RV(console)
+ended_sessions:
+  description: How many sessions were ended; in check mode how many would be. Tokens are not counted.
+  type: int
+  returned: with O(scope=values) and O(step=whole)
+console:
+  description:
+    - What somebody else may have made at the console with the key, each kind as RV(ignore:count) of all that are there and the RV(ignore:newest) 200
+      of them, the last one first. It is not known since when a key is public, so that all are listed, whoever made them.
+    - What others chose, such as names and user agents, is cut off after 200 characters. There is no secret in it. Times are in UTC, and null where
+      Appwrite has none.
+  type: dict
+  returned: with O(scope=values) where the key is a public default or sessions end, in check mode or when everything has been sealed
+  contains:
+    accounts:
+      description: For each RV(ignore:id), RV(ignore:email), when it was RV(ignore:registered), and when it last RV(ignore:accessed) the console, to the day.
+      type: dict
+    sessions:
+      description:
+        - For each its RV(ignore:user)'s id, when it was RV(ignore:created), from which RV(ignore:ip) and RV(ignore:country), with which RV(ignore:client)
+          and RV(ignore:user_agent), and the RV(ignore:provider) of the sign-in. The provider V(server) is a session that was made for a user by an
+          administrator or an API key, which the console itself never does.
+      type: dict
+    keys:
+      description:
+        - API keys, for each its RV(ignore:id), RV(ignore:name), when it was RV(ignore:created), and its RV(ignore:owner), V(projects/<id>), or from
+          Appwrite 1.9 on V(teams/<id>) (an organization) and V(users/<id>) (an account), too.
+      type: dict
+    dev_keys:
+      description: The same of dev keys.
+      type: dict
 downtime:
   description: How long things stood still, in seconds, each until its containers were started again. What Appwrite takes until it answers comes on top.
   type: dict

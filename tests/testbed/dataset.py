@@ -184,6 +184,8 @@ class Dataset:
         add(many, user_table(5), USER, sealed={tenants[0]: whole, tenants[1]: half})
         add(many, user_table(7), USER, sealed={tenants[0]: (), tenants[1]: whole})
         add(many, f"bucket_{sequence(9)}", FILES, tenants)
+        for namespace in ("_console", one, many) if self.database != "mongodb" else ():
+            add(namespace, "sessions_perms", PERMISSIONS, sealed={None: ()})
         return found
 
     def _metadata(self, table: Table) -> Iterator[Row]:

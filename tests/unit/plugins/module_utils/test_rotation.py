@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import re
+import threading
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher
 WORD = b"NotARealStoredWord1"
 USERS = Table("appwrite", "_console_users", "_console_users", ("codes", "password"))
 PROJECTS = Table("appwrite", "_console_projects", "_console_projects", ("oAuthProviders",))
+SESSIONS = Table("appwrite", "_console_sessions", "_console_sessions", ("secret",))
 BUCKET = Table("appwrite", "_1_bucket_4", "_1_bucket_4", (), holds_files=True)
 
 
@@ -79,6 +81,13 @@ class Memory(Store):
                 self.now[table][each.row.key] = {**row, **each.values}
                 changed += 1
         return changed
+
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
+        raise NotImplementedError  # the rotation itself lists nothing
+
+    def clear(self, table: Table) -> None:
+        self.fail("clear")
+        self.now[table] = []
 
     def commit(self) -> None:
         self.fail("commit")
@@ -475,10 +484,10 @@ def test_connection_lost_at_commit(place, moment):
 @pytest.mark.parametrize("name", ["write", "fsync", "open"])
 @pytest.mark.parametrize("number", range(1, 9))
 def test_disk_full(place, monkeypatch, name, number):
-    real, calls = getattr(os, name), []
+    real, calls, thread = getattr(os, name), [], threading.get_ident()
 
     def full(*arguments: Any, **options: Any) -> Any:
-        if name != "open" or arguments[1] & os.O_CREAT:
+        if threading.get_ident() == thread and (name != "open" or arguments[1] & os.O_CREAT):  # those of pytest's workers write, too
             calls.append(1)
             if len(calls) == number:
                 raise OSError(errno.ENOSPC, "")
@@ -729,3 +738,41 @@ def test_changed_meanwhile_without_transactions(without_transactions):
         place.rotation().rotate()
     assert place.finish() == "new"
     place.assert_all_under(NEW)
+
+
+# --- sessions that end ---
+
+
+@pytest.mark.parametrize("moment", ["clear", "commit"])
+def test_sessions_end_with_the_rotation_or_not_at_all(place, moment):
+    place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
+    place.store.fail = failing(moment)
+    with pytest.raises(StoreError):
+        place.rotation().rotate(ending="console")
+    assert place.finish() == "old"
+    place.assert_all_under(OLD)
+    assert opened(OLD, place.store.content[SESSIONS][0]["secret"]) == WORD
+    place.rotation().rotate(ending="console")
+    place.assert_all_under(NEW)
+    assert place.store.content[SESSIONS] == []
+
+
+def test_sessions_end_last_without_transactions(without_transactions):
+    """What is left to do then can be done by itself."""
+    place = without_transactions
+    place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
+    place.store.fail = failing("clear")
+    with pytest.raises(StoreError):
+        place.rotation().rotate(sweep=False, ending="console")
+    assert place.rotation().state() == "new" and place.store.content[SESSIONS]
+    place.rotation().rotate(ending="console")
+    place.rotation().sweep()
+    place.assert_all_under(NEW)
+    assert place.store.content[SESSIONS] == []
+
+
+def test_sessions_stay(place):
+    place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
+    place.rotation().rotate()
+    place.undo()
+    assert opened(OLD, place.store.content[SESSIONS][0]["secret"]) == WORD
