@@ -5,21 +5,18 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.utils.display import Display
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, same_cipher, shown_fingerprint, told, used_bytes
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction, answer, printable
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction, printable
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "escrow_file": {"type": "path"},
@@ -29,17 +26,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "step": {"type": "str", "default": "whole"},
 }
 _LENGTH = 64
-_LONGEST = 7 * 24 * 3600
-_POLL = 2.0
-_SILENCE = 45.0
-"""Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_rekey.Progress))."""
 _MODULE = "selfhost.appwrite.rekey"
 _SECRET = ("key", "new_key", "seal")
 _UNFINISHED = ("guarded", "sealed", "written")
 """Phases from which a rotation can only go on, or back."""
-_T = TypeVar("_T")
-
-display = Display()
+_LOST = ("What it had done stands in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes "
+         "back")
 
 
 class _State(NamedTuple):
@@ -52,7 +44,7 @@ class _State(NamedTuple):
     """that the journal of a rotation names"""
 
 
-class ActionModule(EscrowAction):
+class ActionModule(EscrowAction, WatchedAction):
     """What takes long runs in the background of the managed host, so that a lost connection does not end it; it is handed no key."""
 
     def work(self) -> dict[str, Any]:
@@ -185,7 +177,7 @@ class ActionModule(EscrowAction):
 
     def _plain(self) -> dict[str, Any]:
         """The options that say which project it is."""
-        other = ("abort", "backup_keep", "drain_timeout", "dump", "key", "new_key", "sample", "scope", "seal", "waivers")
+        other = ("abort", "backup_keep", "drain_timeout", "dump", "end_sessions", "key", "new_key", "sample", "scope", "seal", "waivers")
         return {name: value for name, value in self._arguments.items() if name not in other}
 
     def _leads_on(self, old: str, pending: str | None) -> bool:
@@ -200,72 +192,8 @@ class ActionModule(EscrowAction):
         kept = used_bytes(old).decode("utf-8", "surrogateescape")
         return kept + generate(_LENGTH - CIPHER_BYTES)
 
-    # --- the job in the background ---
-
     def _watched(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        directory = self._make_tmp_path()
-        progress = self._connection._shell.join_path(directory, "progress")
-        self._task.async_val = _LONGEST
-        try:
-            started = self._execute_module(
-                module_name=_MODULE, module_args={**arguments, "progress_file": progress}, task_vars=self._task_vars, wrap_async=True)
-            if not started.get("ansible_job_id"):
-                return answer(started)
-            return self._wait(str(started["ansible_job_id"]), progress)
-        finally:
-            self._task.async_val = 0
-            with contextlib.suppress(AnsibleConnectionFailure):  # which is told of already
-                self._remove_tmp_path(directory, force=True)
-
-    def _wait(self, job: str, progress: str) -> dict[str, Any]:
-        said, beat, alive = "", "", time.monotonic()
-        jobs = self.get_shell_option("async_dir", default="~/.ansible_async")
-        while True:
-            time.sleep(_POLL)
-            status = self._patiently(lambda: self._poll("ansible.legacy.async_status", jid=job, mode="status", _async_dir=jobs))
-            if status.get("msg") == "could not find job":
-                return self._lost()
-            if status.get("finished") or status.get("failed"):
-                self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
-                return answer({name: value for name, value in status.items() if name not in ("stdout", "stderr", "stdout_lines", "stderr_lines")})
-            words = self._patiently(lambda: self._progress(progress))
-            if len(words) == 4 and words[3] != beat:
-                beat, alive = words[3], time.monotonic()
-                said = "%s: %s %s of %s" % (self.host, *words[:3])
-            if time.monotonic() - alive > _SILENCE:
-                self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=jobs)
-                return self._lost()
-            display.display(said or "%s: working" % self.host)
-
-    def _lost(self) -> dict[str, Any]:
-        return {"failed": True, "phase": "lost", "msg": (
-            "the process that was at work on %s gives no sign of life any more: the machine was started anew, or somebody killed it. What it had done stands "
-            "in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes back" % self.host)}
-
-    def _progress(self, path: str) -> list[str]:
-        content = self._poll("ansible.legacy.slurp", src=path).get("content")
-        try:
-            return printable(base64.b64decode(content or "").decode("ascii", "replace")[:200]).split()
-        except (TypeError, ValueError):
-            return []
-
-    def _poll(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """A question to the host, which is asked in check mode too."""
-        with self._check_mode(False):
-            found: dict[str, Any] = self._execute_module(module_name=name, module_args=arguments, task_vars=self._task_vars)
-        return found
-
-    def _patiently(self, question: Callable[[], _T]) -> _T:
-        """The job goes on where the connection is lost, and so does this for a while."""
-        lost = time.monotonic()
-        while True:
-            try:
-                return question()
-            except AnsibleConnectionFailure as error:
-                if time.monotonic() - lost > _SILENCE:
-                    raise AnsibleConnectionFailure(
-                        "%s. What was begun on the host goes on there; run the same command again, which waits for it or takes it up" % error) from None
-            time.sleep(_POLL)
+        return self.watch(_MODULE, arguments, _LOST)
 
 
 def _described(key: str) -> dict[str, Any]:

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from typing import Any, Mapping, Sequence
+from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
@@ -22,6 +23,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import WRITTEN, refuse_unfinished, remembered
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, public_keys, same_cipher, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Progress, Tell, some_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, opening, prune_backups
@@ -31,6 +33,8 @@ SETTLED = 2.0
 _RESTARTS = 3
 """One or two are usual while the database is not up yet."""
 _POLL = 0.5
+_LOOK = 2.0
+"""Seconds between two looks at the engine while compose is at work."""
 _LOG_LINES = 15
 _PRINTED = re.compile(r"- ([A-Z_][A-Z0-9_]*)=(.*)", re.DOTALL)
 
@@ -41,6 +45,8 @@ APPLY_OPTIONS: dict[str, dict[str, Any]] = {
     "pull": {"type": "str", "choices": ["policy", "always", "missing", "never"], "default": "policy"},
     "rollback_file": {"type": "path"},
     "backup_keep": BACKUP_KEEP,
+    "progress": {"type": "bool", "default": False},
+    "progress_file": {"type": "path"},
 }
 
 
@@ -66,6 +72,7 @@ class Prediction:
 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:
+    tell = Progress(module.params["progress_file"]) if module.params["progress_file"] else SILENT
     if module.params["timeout"] <= 0:
         raise AppwriteError("timeout: %d is no time to wait; give a number of seconds above 0" % module.params["timeout"])
     keep = backup_keep(module)
@@ -82,7 +89,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
         if module.params["rollback_file"] is None:
             journal = remembered(env_file)
             rotated = journal["new"] if journal.get("phase") == WRITTEN else None
-            return dict(_applied(module, instance, document, rotated), backup_file=None)
+            return dict(_applied(module, instance, document, tell, rotated), backup_file=None)
         data, kept = _way_back(instance, document, module.params["rollback_file"])
         document = parse(decode(data), instance.compose.environment)
         backup_file = None
@@ -92,7 +99,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
             prune_backups(env_file, document, keep)
         instance.load(document, data)
         try:
-            result = _applied(module, instance, document)
+            result = _applied(module, instance, document, tell)
             return dict(result, backup_file=backup_file, changed=replaced or result["changed"])
         except AppwriteError as error:
             if module.check_mode:
@@ -102,13 +109,13 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
                 **getattr(error, "details", {})) from None
 
 
-def _applied(module: AnsibleModule, instance: Instance, document: Document, rotated: str | None = None) -> dict[str, Any]:
+def _applied(module: AnsibleModule, instance: Instance, document: Document, tell: Tell, rotated: str | None = None) -> dict[str, Any]:
     """rotated: the key under which a rotation has just sealed everything, as it has looked itself."""
-    timeout, pull = module.params["timeout"], module.params["pull"]
+    timeout = module.params["timeout"]
     before = instance.containers()
     prediction = predict(instance)
-    _guard_key(instance, prediction, timeout)
-    _guard_start(module, instance, prediction, rotated)
+    _guard_key(instance, prediction, timeout, tell)
+    _guard_start(module, instance, prediction, rotated, tell)
     warnings = list(instance.warnings)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
     if module.check_mode:
@@ -116,15 +123,16 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document, rota
     else:
         # A run that was killed while it waited is ended by the next one.
         awaited = {container.service for container in before if container.status == "running" and not (_trouble(container) or _is_up(container))}
-        if prediction.changes or pull == "always":
-            warnings += _compose_warnings(_up(instance, before, timeout, pull))
+        if prediction.changes or module.params["pull"] == "always":
+            warnings += _compose_warnings(_up(module, instance, before, {*recreated, *started}, tell))
             recreated, started = _what_happened(before, instance.containers())
             awaited |= set(recreated) | set(started)
         else:
             warnings += ["the service %s is %s" % (container.service, container.health or container.status)
                          for container in before if _trouble(container)]
         if awaited:
-            _wait(instance, awaited, timeout)
+            _wait(instance, awaited, timeout, tell)
+        tell("verifying", 0, 0, "appwrite")
         drift = instance.drift(document)
         if module.params["verify"]:
             _verify(instance, drift)
@@ -133,18 +141,44 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document, rota
         "services": sorted(instance.services), "warnings": warnings, "diff": _diff(before, prediction)}
 
 
-def _up(instance: Instance, before: Sequence[Container], timeout: float, pull: str, alone: str | None = None) -> str:
+def _up(
+    module: AnsibleModule, instance: Instance, before: Sequence[Container], touched: Collection[str], tell: Tell, alone: str | None = None
+) -> str:
     started = {container.service for container in before if container.status != "created"}
     for container in before:
         # A compose that was killed left it to take another's place. The next one would fail on its name, once for each service.
         if container.status == "created" and container.service in started:
             instance.compose.docker(["rm", container.id], tolerate=True)
     try:
-        said = instance.compose.up(timeout, pull, alone)
+        with _looked_at(instance, before, touched, tell):
+            said = instance.compose.up(module.params["timeout"], module.params["pull"], alone)
     except ComposeError as error:
         raise _up_failed(instance, before, error) from None
     instance.forget_containers()
     return said
+
+
+@contextmanager
+def _looked_at(instance: Instance, before: Sequence[Container], touched: Collection[str], tell: Tell) -> Iterator[None]:
+    """compose says nothing before it has ended; the engine knows meanwhile which services are up."""
+    known, over = {(container.id, container.started_at) for container in before}, threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK):
+            with suppress(ComposeError):  # which compose meets as well
+                begun = [container for container in instance.compose.containers(instance.project)
+                         if container.service in touched and container.status != "created" and (container.id, container.started_at) not in known]
+                coming = {container.service for container in begun if not _is_up(container)}
+                missing = {*touched}.difference(container.service for container in begun)
+                if not over.is_set():
+                    tell("starting", len(touched) - len(coming | missing), len(touched), some_of(coming or missing))
+
+    if tell is not SILENT:
+        threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def predict(instance: Instance) -> Prediction:
@@ -175,14 +209,14 @@ def _together(*questions: Any) -> list[Any]:
         return [future.result() for future in [pool.submit(question) for question in questions]]
 
 
-def _guard_key(instance: Instance, prediction: Prediction, timeout: float) -> None:
+def _guard_key(instance: Instance, prediction: Prediction, timeout: float, tell: Tell) -> None:
     """Stops a recreate that would put another key on data than the one that opens it."""
     for container in filter(_has_run, instance.containers()):
         running, coming = in_force(container.environment), in_force(instance.services.get(container.service, {}))
         listed = _variables.KEY in instance.listed(container.service)
         if not running or not listed or container.service not in prediction.recreated or same_cipher(running, coming):
             continue
-        evidence = _evidence(instance, timeout)
+        evidence = _evidence(instance, timeout, tell)
         if evidence.state == "no":
             return
         differ = "%s in .env (%s) is not the one that %s runs with (%s)" % (_variables.KEY, told(coming), container.service, told(running))
@@ -190,6 +224,7 @@ def _guard_key(instance: Instance, prediction: Prediction, timeout: float) -> No
             raise ApplyError(
                 "%s, and %s. A recreate could make that data unreadable. %s. Or put the running key back into .env: remove the line and run "
                 "selfhost.appwrite.encryption_key, which recovers it" % (differ, evidence.reason, evidence.remedy), service=container.service)
+        tell("opening", 0, 0)
         tried = _tried(instance, [coming, running], differ)
         if tried.proves(coming):
             instance.warnings.append("%s, and opens what is stored, which the other one does not" % differ)
@@ -202,7 +237,7 @@ def _guard_key(instance: Instance, prediction: Prediction, timeout: float) -> No
                 % (differ, evidence.reason, ", whose data the running key opens" if tried.looked else ""), service=container.service)
 
 
-def _guard_start(module: AnsibleModule, instance: Instance, prediction: Prediction, rotated: str | None) -> None:
+def _guard_start(module: AnsibleModule, instance: Instance, prediction: Prediction, rotated: str | None, tell: Tell) -> None:
     """Stops a start on data with a key that no container has run with, unless it opens some of that. The database is started for it alone."""
     timeout = module.params["timeout"]
     carried = [in_force(container.environment) for container in instance.containers() if _has_run(container) and _takes_key(instance, container)]
@@ -212,14 +247,14 @@ def _guard_start(module: AnsibleModule, instance: Instance, prediction: Predicti
     fresh = {key: service for key, service in coming.items() if not any(same_cipher(key, other) for other in carried)}
     if not fresh:
         return
-    evidence, left = _evidence(instance, timeout), ""
+    evidence, left = _evidence(instance, timeout, tell), ""
     if evidence.stopped and module.check_mode:
         instance.warnings.append("%s is started first, and then it is tried whether the key in .env opens what is stored" % evidence.stopped)
         return
     if evidence.stopped:
         left = "; the service %s was started for that and is left running" % evidence.stopped
-        _up(instance, instance.containers(), timeout, module.params["pull"], evidence.stopped)
-        evidence = _answer(instance, evidence.stopped, timeout)
+        _up(module, instance, instance.containers(), [evidence.stopped], tell, evidence.stopped)
+        evidence = _answer(instance, evidence.stopped, timeout, tell)
     if evidence.state == "no":
         return
     for key, service in fresh.items():
@@ -228,6 +263,7 @@ def _guard_start(module: AnsibleModule, instance: Instance, prediction: Predicti
             raise ApplyError(
                 "%s, so it is started only after it has opened some of what is stored, and %s. %s. Nothing with a key was started%s"
                 % (what, evidence.reason, evidence.remedy, left), service=service)
+        tell("opening", 0, 0)
         tried = _tried(instance, [key], what + left)
         if tried.looked and not tried.proves(key):
             raise ApplyError(
@@ -268,13 +304,13 @@ def _openers(tried: Opening) -> str:
     return " and ".join("%s opens %d" % (told(key), count) for key, count in tried.opened.items() if count)
 
 
-def _evidence(instance: Instance, timeout: float) -> Evidence:
+def _evidence(instance: Instance, timeout: float, tell: Tell) -> Evidence:
     """Whether there is data, with patience for a database that is starting."""
     evidence = instance.holds_data()
-    return _answer(instance, evidence.starting, timeout) if evidence.starting else evidence
+    return _answer(instance, evidence.starting, timeout, tell) if evidence.starting else evidence
 
 
-def _answer(instance: Instance, service: str, timeout: float) -> Evidence:
+def _answer(instance: Instance, service: str, timeout: float, tell: Tell) -> Evidence:
     """Returns when the database of a service answers, or will not."""
     deadline = time.monotonic() + timeout
     while True:
@@ -288,6 +324,7 @@ def _answer(instance: Instance, service: str, timeout: float) -> Evidence:
         evidence = instance.holds_data()
         if evidence.state != "unknown" or healthy or time.monotonic() > deadline:
             return evidence
+        tell("starting", 0, 0, service)
         time.sleep(_POLL)
 
 
@@ -300,7 +337,7 @@ def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> t
     return sorted(recreated), sorted(started - recreated)
 
 
-def _wait(instance: Instance, touched: set[str], timeout: float) -> None:
+def _wait(instance: Instance, touched: set[str], timeout: float, tell: Tell) -> None:
     deadline = time.monotonic() + timeout
     while True:
         instance.forget_containers()
@@ -314,13 +351,15 @@ def _wait(instance: Instance, touched: set[str], timeout: float) -> None:
             return
         if time.monotonic() > deadline:
             raise _did_not_come_up(instance, waiting[0], "is not up after %d seconds" % timeout)
+        coming = {container.service for container in waiting}
+        tell("started", len(touched) - len(coming), len(touched), some_of(coming))
         time.sleep(_POLL)
 
 
 def _trouble(container: Container) -> str:
     if container.health == "unhealthy" and container.status == "running":  # the engine says it of what was stopped, too
         return "is unhealthy"
-    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container.started_at) >= SETTLED):
+    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container) >= SETTLED):
         return "keeps restarting (exit code %d)" % container.exit_code
     if container.status in ("exited", "dead") and container.exit_code:
         return "exited with code %d" % container.exit_code
@@ -330,12 +369,11 @@ def _trouble(container: Container) -> str:
 def _is_up(container: Container) -> bool:
     if container.status == "exited":
         return True
-    return container.status == "running" and container.health in (None, "healthy") and _age(container.started_at) >= SETTLED
+    return container.status == "running" and container.health in (None, "healthy") and _age(container) >= SETTLED
 
 
-def _age(started_at: str) -> float:
-    moment = datetime.strptime(started_at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    return (datetime.now(timezone.utc) - moment).total_seconds()
+def _age(container: Container) -> float:
+    return time.time() - container.started
 
 
 def _did_not_come_up(instance: Instance, container: Container, trouble: str) -> ApplyError:

@@ -6,17 +6,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD, at_hand
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, opening
 
 
-def drill(module: AnsibleModule, instance: Instance, tell: Callable[[str, int, int], None]) -> dict[str, Any]:
+def drill(module: AnsibleModule, instance: Instance, tell: Tell) -> dict[str, Any]:
     """What was not seen is not proved, and C(verdict) says so."""
     key = module.params["key"]
     if not key:
@@ -54,7 +55,7 @@ def _containers(key: str, instance: Instance) -> tuple[bool, str]:
     return True, "%s with a key %s it" % (("the 1 service", "has") if len(mine) == 1 else ("all %d services" % len(mine), "have"))
 
 
-def _data(key: str, instance: Instance, sample: int | None, tell: Callable[[str, int, int], None]) -> tuple[bool, str]:
+def _data(key: str, instance: Instance, sample: int | None, tell: Tell) -> tuple[bool, str]:
     if instance.holds_data().state == "no":
         return True, "nothing is stored that it could open, since %s" % instance.holds_data().reason
     try:

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from itertools import islice
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, PLAIN, Cipher, Parts, at_hand, parts_of
@@ -20,6 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._connections imp
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import cipher_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Report
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mariadb, mongodb, postgresql
@@ -57,10 +58,7 @@ class _NoFiles(Files):
         return Look(PLAIN)
 
 
-def look(
-    instance: Instance, key: str, sample: Optional[int], container: Optional[str] = None,
-    progress: Callable[[str, int, int], object] = lambda phase, done, total: None,
-) -> Looked:
+def look(instance: Instance, key: str, sample: Optional[int], container: Optional[str] = None, progress: Tell = SILENT) -> Looked:
     """Opens about C(sample) rows of each table with a key, or all; what it opens counts as C(old). Writes nothing.
 
     container: the name of one with a copy of the database, to look at instead; there are no files then.

@@ -57,6 +57,18 @@ options:
       - A backup that holds another encryption key than the file is never removed.
     type: int
     default: 10
+  progress:
+    description:
+      - >-
+        Whether to run in the background of the managed host and print what is done and which services are waited for, every 5 seconds or when that
+        changes, such as C(appwrite.example.com: started 19 of 22, waiting for appwrite-worker-mails).
+      - A play that is interrupted leaves the job at work, and the next run waits for that, at most for 5 minutes.
+      - In check mode it makes no difference.
+    type: bool
+    default: false
+  progress_file:
+    description: As O(selfhost.appwrite.rekey#module:progress_file). With O(progress=true) the action names one itself.
+    type: path
 extends_documentation_fragment:
   - selfhost.appwrite.project
   - selfhost.appwrite.project.host
@@ -76,6 +88,11 @@ EXAMPLES = r"""
   selfhost.appwrite.apply:
     project_src: /opt/appwrite
     rollback_file: /opt/appwrite/.env.20261124T030000Z.bak
+
+- name: Start everything, and see what it waits for
+  selfhost.appwrite.apply:
+    project_src: /opt/appwrite
+    progress: true
 """
 
 RETURN = r"""

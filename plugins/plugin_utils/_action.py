@@ -21,8 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import E
 from jinja2 import Environment, TemplateError, nodes
 
 _ACTED_ON = frozenset({
-    "add_group", "add_host", "deprecations", "exception", "finished", "include", "include_args", "results", "results_file", "skipped", "started",
-    "unreachable"})
+    "add_group", "add_host", "deprecations", "exception", "finished", "include", "include_args", "results", "results_file", "skipped", "unreachable"})
 """What Ansible takes from a result for a wish of its own, besides all that begins with C(ansible_)."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 """in the text of a JSON string"""

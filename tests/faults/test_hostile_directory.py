@@ -22,6 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import C
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal, refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 
@@ -395,7 +396,7 @@ def _lead(name: str, target: Path) -> Callable[[], None]:
 def rotation_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> _rekey._Rekey:
     """One that notes something and ends."""
     module: Any = SimpleNamespace(check_mode=False, params={})
-    found = _rekey._Rekey(module, cast("Any", SimpleNamespace(env_path=str(project / ".env"))), _rekey.Progress(None))
+    found = _rekey._Rekey(module, cast("Any", SimpleNamespace(env_path=str(project / ".env"))), SILENT)
 
     def begin() -> dict[str, Any]:
         found._journal.replace(STAGED)
@@ -488,7 +489,7 @@ def test_uploads_swapped_in_the_very_moment(home, uploads, roots, moment, monkey
 
     monkeypatch.setattr(Successors, moment, step)
     row, files = sealed(uploads), successors(uploads)
-    made = files.prepare(row, KEYS)
+    made = files.prepare(row, KEYS)[1]
     files.remove("/storage/uploads/app-1/a.txt")
     assert swapped == [""] and state(roots / "app-1") == before
     assert [path.name for path in (home / "away" / "app-1").iterdir()] == [os.path.basename(made["path"])]
@@ -509,7 +510,7 @@ def test_uploads_behind_a_link(home, uploads, tmp_path, owner):
     uploads.rename(home / "real")
     os.chown(home / "real", OWNER, OWNER)
     link((tmp_path if owner == 0 else home) / "way", home / "real", owner)
-    assert successors((tmp_path if owner == 0 else home) / "way").prepare(row, KEYS)
+    assert successors((tmp_path if owner == 0 else home) / "way").prepare(row, KEYS)[1]
 
 
 # --- the lock ---

@@ -5,12 +5,23 @@
 
 from __future__ import annotations
 
+import re
+
 from testbed._base import clean_environ, run
 
-from integration.support import HTTPS, KEY, NOT_A_KEY, refuse, set_env, small, succeed, tree
+from integration.support import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree
 
 WORKER = "appwrite-worker-mails"
 QUICK = {"interval": "1s", "timeout": "2s", "retries": 1, "start_period": "0s"}
+APPLY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Apply
+      selfhost.appwrite.apply:
+        project_src: "{{ project_src }}"
+        progress: true
+"""
 
 
 @small("apply")
@@ -70,6 +81,20 @@ def test_timeout(stack):
     stack.override(WORKER, healthcheck={"test": ["CMD", "false"], "interval": "1s", "retries": 1000})
     message = refuse("apply", {**stack.arguments, "timeout": 5})
     assert WORKER in message and "5 seconds" in message
+
+
+@small("apply")
+def test_progress(stack):
+    """A play says which service it waits for, and ends with all that the module says. The health check's first answer takes its interval."""
+    stack.override(WORKER, healthcheck={"test": ["CMD", "true"], "interval": "8s"})
+    stack.project.compose("rm", "--stop", "--force", WORKER)
+    played = playbook(APPLY, stack.arguments)
+    assert f"\nlocalhost: started 0 of 1, waiting for {WORKER}\n" in played.output, played.output
+    assert (played.rc, played.results["Apply"]["recreated"], played.results["Apply"]["started"]) == (0, [], [WORKER])
+
+    stack.override("mariadb", healthcheck={"test": ["CMD", "healthcheck.sh"], "interval": "8s"})
+    played = playbook(APPLY, stack.arguments)
+    assert played.rc == 0 and re.search(r"^localhost: starting \d of \d, waiting for mariadb$", played.output, re.MULTILINE), "compose itself waits for it"
 
 
 @small("apply")

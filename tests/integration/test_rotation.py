@@ -23,7 +23,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset
 
-from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, module, on, playbook, refuse, set_env, succeed, type_in
+from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, module, on, playbook, refuse, set_env, succeed, type_in, until
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 OWN = OLD + "rotate"
@@ -33,7 +33,7 @@ PUBLIC = "your-secret-key"
 HOLDERS = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance")
 KINDS = [Kind(database=name, services=(*HOLDERS, "redis", name), room="rotate") for name in ("mariadb", "postgresql", "mongodb")]
 REFUSED = Kind(services=("appwrite", "appwrite-worker-mails", "redis", "mariadb"), room="rotate-refused")
-QUEUE = "utopia-queue.queue.v1-mails"
+WORKER, QUEUE = "appwrite-worker-mails", "v1-mails"
 
 
 class Vault:
@@ -74,9 +74,12 @@ class Vault:
         self.escrow.write_text(yaml.safe_dump({**content, "keys": [*others, {**new, "pending": True}]}, sort_keys=False))
         self._ansible_vault("encrypt")
 
-    def assert_under(self, key):
+    def assert_under(self, key, ended=()):
+        """ended: collections of the console that are empty now."""
         found = self.data.check(self.stack.project, self.root, key)
-        assert not found.found, found.found[:5]
+        lost = [("lost", f"{table.collection} {row.uid}") for table in self.data.tables if table.namespace == "_console" and table.uid in ended
+                for row in self.data.rows(table)]
+        assert sorted(found.found) == sorted(lost), found.found[:5]
         assert found.values and found.files
         assert self.stack.env()[KEY] == key
         for service in HOLDERS:
@@ -109,17 +112,25 @@ def test_rotate(vault):
     assert found["state"] == "old" and found["undecryptable"] == []
     files = sum(one["bytes"] for one in found["collections"])
     assert found["disk_needed_in_bytes"]["files"] == files > 0 < found["disk_needed_in_bytes"]["database"]
+    is_public = vault.key == PUBLIC
+    strangers = [result["msg"] for name, result in rehearsed.results.items() if name.startswith("Show what somebody who knew the key")]
+    assert bool(strangers) == is_public
+    count = len(list(vault.data.rows(next(table for table in vault.data.tables if table.collection == "_console_sessions")))) * is_public
+    for each in strangers:
+        assert each["sessions_to_end"] == f"console: {count}" and each["console"]["sessions"]["count"] == len(each["console"]["sessions"]["newest"]) == count
+        assert all(each["console"][kind]["newest"] for kind in ("accounts", "keys", "dev_keys"))
     vault.assert_under(vault.key)
     played = vault.rotate()
     assert played.rc == 0, played.output
     new = vault.keys()[0]
     assert len(new) == 64
     assert_no_leak(played.output, [new])
-    vault.assert_under(new)
-    assert vault.keys()[1:] == [vault.key] * (vault.key != PUBLIC)
+    vault.assert_under(new, ended=("sessions", "tokens", "sessions_perms") if is_public else ())
+    assert vault.keys()[1:] == [vault.key] * (not is_public)
     assert (vault.redis("exists", "default-cache-_console:users:1"), vault.redis("get", "abuse__1")) == ("0", "5")
     said = played.result("Show how it ended")["msg"]
     assert (said["phase"], said["old_key"], said["new_key"]) == ("finished", shown_fingerprint(vault.key), fingerprint(new))
+    assert said["ended_sessions"] == str(count)
     assert "localhost: " in played.output, "no line of progress"
     dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
     assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600]
@@ -141,14 +152,16 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     vault.assert_under(OWN)
 
     one_off = stack.project.compose("run", "--detach", "--no-deps", "appwrite-worker-mails").strip()
-    vault.redis("rpush", QUEUE, "a job")
+    stack.project.slow(WORKER, 600)
+    stack.project.enqueue(QUEUE)
     refused = vault.rotate(waivers=waivers, drain_timeout=2)
     assert refused.rc == 2
     assert refused.result("Rotate the key")["msg"].startswith("drain_timeout: 1 jobs still wait or run after 2 seconds, and nothing was changed")
     vault.assert_under(OWN)
     assert list(stack.directory.glob("appwrite-before-rotation-*")) == []
 
-    vault.redis("del", QUEUE)
+    stack.project.heal(WORKER)
+    until(lambda: stack.project.jobs(QUEUE) == 0)
     played = vault.rotate(waivers=waivers)
     assert played.rc == 0, played.output
     vault.assert_under(vault.keys()[0])
@@ -186,6 +199,17 @@ def test_public_key_says_what_to_do(vault):
     assert f"{command} --check" in "".join(succeed("encryption_key", vault.stack.arguments)["warnings"])
     finding = next(one for one in succeed("audit_info", vault.stack.arguments)["findings"] if one["id"] == "encryption.key_not_public")
     assert (finding["status"], finding["remedy"]) == ("fail", f"{command} --check")
+
+
+@on(KINDS[1])
+def test_public_key_and_no_session_ends(vault):
+    """Where the operator says so. They are listed all the same."""
+    played = vault.rotate(end_sessions="none")
+    assert played.rc == 0, played.output
+    found = played.result("Show what somebody who knew the key")["msg"]
+    assert found["sessions_to_end"] == "none: 0" and found["console"]["sessions"]["newest"]
+    assert played.result("Show how it ended")["msg"]["ended_sessions"] == "0"
+    vault.assert_under(vault.keys()[0])
 
 
 # --- what is refused, and changes nothing ---
@@ -229,6 +253,7 @@ OPTIONS = {
     "less than nothing": ({"sample": -1}, "sample: -1 is no number of values"),
     "tokens with another cipher": ({"scope": "tokens"}, "new_key: does not have the first 16 bytes of the key in force"),
     "tokens without a key": ({"scope": "tokens", "new_key": None}, "new_key: is missing"),
+    "an end of sessions without a rotation": ({"scope": "verify", "end_sessions": "all"}, "end_sessions: sessions are ended with scope: values alone"),
     "a container that is none": ({"scope": "verify", "container": "not-a-container"}, "container: not-a-container is no running container"),
 }
 
@@ -365,11 +390,13 @@ def test_steps(loaded):
         assert refuse("rekey", {**stage, **options}).startswith(words)
     assert succeed("rekey", arguments, check=True)["new_key"]["fingerprint"] == fingerprint(NEW)
     succeed("encryption_key", loaded.stack.arguments)  # nothing has happened yet, so nobody is kept from anything
-    loaded.redis("rpush", QUEUE, "a job")
+    loaded.stack.project.slow(WORKER, 600)
+    loaded.stack.project.enqueue(QUEUE)
     try:
         assert module("rekey", {**arguments, "drain_timeout": 1}, secrets=[OLD, NEW])["msg"].startswith("drain_timeout: 1 jobs still wait")
     finally:
-        loaded.redis("del", QUEUE)
+        loaded.stack.project.heal(WORKER)
+    until(lambda: loaded.stack.project.jobs(QUEUE) == 0)
     loaded.stack.project.wait()
     assert state()["phase"] == "none" and not directory.exists()
     succeed("rekey", stage, secrets=[OLD, NEW])

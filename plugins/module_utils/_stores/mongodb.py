@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, 
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import (
-    BUCKET, FILE_COLUMNS, Change, Row, Seen, Sessions, Store, StoreError, Table, clean)
+    BUCKET, FILE_COLUMNS, SHOWN, Change, Row, Seen, Sessions, Store, StoreError, Table, clean)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, Session
 
 _PAGE = 500
@@ -88,6 +88,12 @@ const serve = async () => {
       while (count < firstBatch.length && length < size) { length += spelled(firstBatch[count++]).length; }
       return {found: firstBatch.slice(0, count), more: count < firstBatch.length || count === limit || open};
     },
+    newest: async ({place, fields, limit, length}) => {
+      const text = (value) => value === undefined || value === null ? "" : value instanceof Date ? value.toJSON() || "" : String(value);
+      const {firstBatch} = await find(place, {sort: {_createdAt: -1, _id: -1}, limit, batchSize: limit, singleBatch: true,
+        projection: Object.fromEntries(fields.map((field) => [field, 1]))});
+      return firstBatch.map((each) => Object.fromEntries(fields.map((field) => [field, [...text(each[field])].slice(0, length).join("")])));
+    },
     sessions: async () => {
       try {
         const {inprog} = await client.getDB("admin").adminCommand({currentOp: 1, $all: true});
@@ -106,6 +112,7 @@ const serve = async () => {
         filter: {_id: read(id), ...Object.fromEntries(Object.entries(old).map(([field, value]) => [field, same(value)]))}, update: {$set: fresh}}}));
       return (await at(place).bulkWrite(writes, {ordered: false, writeConcern: {w: "majority", j: true}})).matchedCount;
     },
+    clear: async ({place}) => (await at(place).deleteMany({}, {writeConcern: {w: "majority", j: true}})).deletedCount,
   };
   for await (const line of require("readline").createInterface({input: process.stdin})) {
     const asked = line ? JSON.parse(line) : undefined;
@@ -301,6 +308,14 @@ class MongoDB(Store):
                 changed += self._change(table, batch)
                 batch, size = [], 0
         return changed + self._change(table, batch)
+
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
+        found: List[Dict[str, str]] = self._ask("newest", table, fields=fields, limit=limit, length=SHOWN)
+        return found
+
+    def clear(self, table: Table) -> None:
+        """Its permissions are in the document."""
+        self._ask("clear", table)
 
     def commit(self) -> None:
         """Nothing is left to do: every change was journaled before it was told."""

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import base64
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
 from ansible_collections.selfhost.appwrite.plugins.action import rekey
@@ -248,69 +247,3 @@ def test_state_that_is_none(run, found):
     host = Host()
     with pytest.raises(AnsibleActionFail):
         run(lambda module_name, module_args, **_more: {**host(module_name, module_args), **found})
-
-
-# --- the job in the background ---
-
-
-class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 0.0
-        monkeypatch.setattr(rekey.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(rekey.time, "sleep", self.sleep)
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def wait(monkeypatch):
-    """Waits for a job that is asked for its status and its progress."""
-    clock = Clock(monkeypatch)
-
-    def make(status: Any, progress: Any) -> dict[str, Any]:
-        action = object.__new__(rekey.ActionModule)
-        action._task_vars = {"inventory_hostname": "one"}
-        monkeypatch.setattr(action, "get_shell_option", lambda *_unused, **_more: "dir", raising=False)
-        monkeypatch.setattr(action, "_poll", lambda name, **arguments: progress(clock) if "slurp" in name else status(clock, arguments))
-        return action._wait("j1", "progress")
-    make.clock = clock
-    return make
-
-
-def told(text: str) -> dict[str, Any]:
-    return {"content": base64.b64encode(text.encode()).decode()}
-
-
-def test_job_that_ends(wait, capsys):
-    result = wait(lambda clock, _arguments: {"finished": clock.now > 5, "phase": "finished", "ansible_facts": {"a": 1}, "results_file": "x"},
-                  lambda clock: told("read\x1b[2J %d 9 %d" % (clock.now, clock.now)))
-    assert result == {"phase": "finished"}
-    assert "\x1b" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("progress", [told("read 1 9 3"), {}, {"content": None}, {"content": 5}, {"content": "%%%"}, told("\x1b" * 50_000)],
-                         ids=["silent", "gone", "none", "number", "no base64", "long"])
-def test_job_that_is_dead(wait, progress):
-    result = wait(lambda clock, arguments: {"finished": 0}, lambda clock: progress)
-    assert result["failed"] and "gives no sign of life" in result["msg"] and wait.clock.now < 60
-
-
-def test_job_that_is_forgotten(wait):
-    assert "run the same command again" in wait(lambda clock, arguments: {"failed": True, "msg": "could not find job"}, lambda clock: {})["msg"]
-
-
-def test_job_that_is_slow_but_lives(wait):
-    assert "failed" not in wait(lambda clock, arguments: {"finished": clock.now > 600}, lambda clock: told("read 1 9 %d" % (clock.now // 5)))
-
-
-def test_connection_that_comes_back_or_does_not(wait):
-    def lost_until(moment: float) -> Any:
-        def status(clock: Clock, arguments: Any) -> dict[str, Any]:
-            if clock.now < moment:
-                raise AnsibleConnectionFailure("no route")
-            return {"finished": True, "phase": "finished"}
-        return status
-    assert wait(lost_until(30), lambda clock: {})["phase"] == "finished"
-    with pytest.raises(AnsibleConnectionFailure, match="goes on there; run the same command again"):
-        wait(lost_until(1e9), lambda clock: {})

@@ -8,8 +8,11 @@ from __future__ import annotations
 import functools
 import json
 import re
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,7 +89,7 @@ def test_just_started_is_not_up_yet(monkeypatch):
 
 @pytest.mark.parametrize("started_at", [OLD, "2026-11-24T03:00:00Z", "0001-01-01T00:00:00Z", "2026-11-24T03:00:00.1+00:00"])
 def test_age(started_at):
-    assert _apply._age(started_at) > 0
+    assert _apply._age(container(started_at=started_at)) > 0
 
 
 # --- what vars prints ---
@@ -700,3 +703,65 @@ def test_rollback_file_that_is_none(run_module, engine, project, content, part):
         (project / "old.bak").write_text(content)
     result = run_module("apply", rollback_file=str(project / "old.bak"))
     assert result["failed"] and re.match(part, result["msg"]) and (project / ".env").read_bytes() == before
+
+
+# --- what it tells ---
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What a run with a progress file has told, each once."""
+    found: list[tuple[Any, ...]] = []
+
+    def tell(*said):
+        if said not in found[-1:]:
+            found.append(said)
+    monkeypatch.setattr(_apply, "Progress", lambda path: tell)
+    monkeypatch.setattr(_apply, "_LOOK", 0.01)
+    return found
+
+
+def test_tells_what_compose_has_not_started_and_then_what_is_not_up(run_module, engine, told, monkeypatch):
+    """Before anything has begun those that are to come, and then those that have begun. Nobody says what was up before."""
+    outdate(engine)
+    engine.now[1] = replace(engine.now[1], config_hash="other")
+    old, new = engine.now, [*(replace(one, id="new-" + one.id, started_at="2026-11-24T04:00:00Z") for one in engine.now[:2]), engine.now[2]]
+    steps = [
+        (old, (0, 2, "appwrite, appwrite-worker-certificates")),
+        ([replace(new[0], status="created"), *old[1:]], (0, 2, "appwrite, appwrite-worker-certificates")),
+        ([old[0], replace(new[1], health="starting"), old[2]], (0, 2, "appwrite-worker-certificates")),
+        ([old[0], *new[1:]], (1, 2, "appwrite")),
+    ]
+
+    def up(compose, timeout, pull, alone=None):
+        for containers, said in steps:
+            engine.now = containers
+            deadline = time.monotonic() + 30
+            while told[-1:] != [("starting", *said)]:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+        engine.now = [replace(new[0], health="starting"), *new[1:]]
+        return ""
+
+    def look(*_unused):
+        if told[-1:] == [("started", 1, 2, "appwrite")]:
+            engine.now = new
+        return list(engine.now)
+    monkeypatch.setattr(Compose, "up", up)
+    monkeypatch.setattr(Compose, "containers", look)
+    result = run_module("apply", progress_file="/nonexistent")
+    assert result["recreated"] == ["appwrite", "appwrite-worker-certificates"]
+    assert told[-2:] == [("started", 1, 2, "appwrite"), ("verifying", 0, 0, "appwrite")]
+
+
+def test_tells_that_a_key_is_tried(run_module, engine, told, project):
+    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}={OTHER}\n")
+    engine.now[0] = replace(engine.now[0], config_hash="other")
+    engine.evidence, engine.opens = USERS, {OTHER: 0, SECRET: 3}
+    assert run_module("apply", progress_file="/nonexistent")["failed"] and told == [("opening", 0, 0)]
+
+
+def test_asks_the_engine_for_nobody(run_module, engine, monkeypatch):
+    outdate(engine)
+    monkeypatch.setattr(_apply, "threading", SimpleNamespace(Event=threading.Event))
+    assert run_module("apply")["changed"]

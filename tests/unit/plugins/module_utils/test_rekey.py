@@ -1,17 +1,14 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a rotation tells while it works, how long it waits for a dump, and whom it takes for a stranger. The rest needs an engine: tests/integration."""
+"""How long a rotation waits for a dump, and whom it takes for a stranger. The rest needs an engine: tests/integration."""
 
 from __future__ import annotations
 
 import gzip
 import os
 import stat
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +19,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill import Others, Stillness
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Sessions
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mongodb import judged
@@ -30,54 +26,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mongodb 
 OLD, NEW, PUBLIC = "NotARealOldKey12", "NotARealNewKey12", "your-secret-key"
 KEY = "_APP_OPENSSL_KEY_V1"
 NAME = "appwrite-before-rotation-20260102T030405Z.gz"
-
-
-def until(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-# --- progress ---
-
-
-def test_progress_from_the_start(tmp_path):
-    path = tmp_path / "progress"
-    tell = Progress(str(path))
-    assert path.read_text() == "starting 0 0 1\n" and stat.S_IMODE(path.stat().st_mode) == 0o600
-    tell._last = 0.0
-    tell("read", 5, 10)
-    assert path.read_text() == "read 5 10 2\n" and os.listdir(tmp_path) == ["progress"]
-
-
-def test_progress_goes_on_in_a_step_that_tells_nothing(tmp_path, monkeypatch):
-    """So that one that is slow is not taken for one that has died; a full disk stops it only as long as it is full."""
-    monkeypatch.setattr(_rekey, "_BEAT", 0.01)
-    path = tmp_path / "progress"
-    Progress(str(path))
-    until(lambda: int(path.read_text().split()[3]) > 3)
-    directory = tmp_path.with_name("elsewhere")
-    tmp_path.rename(directory)
-    time.sleep(0.05)
-    directory.rename(tmp_path)
-    seen = int(path.read_text().split()[3])
-    until(lambda: int(path.read_text().split()[3]) > seen)
-
-
-def test_progress_follows_no_link(tmp_path):
-    (tmp_path / "kept").write_text("kept")
-    (tmp_path / "progress.new").symlink_to("kept")
-    (tmp_path / "progress").symlink_to("kept")
-    Progress(str(tmp_path / "progress"))
-    assert (tmp_path / "kept").read_text() == "kept" and (tmp_path / "progress").read_text() == "starting 0 0 1\n"
-
-
-def test_progress_keeps_nobody_alive(tmp_path):
-    Progress(None)("read", 1, 2)
-    code = ("import sys; sys.path[:0] = %r; from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import Progress; Progress(%r)"
-            % (sys.path, str(tmp_path / "progress")))
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 # --- the dump ---
