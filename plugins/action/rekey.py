@@ -177,7 +177,7 @@ class ActionModule(EscrowAction, WatchedAction):
 
     def _plain(self) -> dict[str, Any]:
         """The options that say which project it is."""
-        other = ("abort", "backup_keep", "drain_timeout", "dump", "key", "new_key", "sample", "scope", "seal", "waivers")
+        other = ("abort", "backup_keep", "drain_timeout", "dump", "end_sessions", "key", "new_key", "sample", "scope", "seal", "waivers")
         return {name: value for name, value in self._arguments.items() if name not in other}
 
     def _leads_on(self, old: str, pending: str | None) -> bool:

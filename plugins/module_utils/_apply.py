@@ -12,7 +12,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -360,7 +359,7 @@ def _wait(instance: Instance, touched: set[str], timeout: float, tell: Tell) -> 
 def _trouble(container: Container) -> str:
     if container.health == "unhealthy" and container.status == "running":  # the engine says it of what was stopped, too
         return "is unhealthy"
-    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container.started_at) >= SETTLED):
+    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container) >= SETTLED):
         return "keeps restarting (exit code %d)" % container.exit_code
     if container.status in ("exited", "dead") and container.exit_code:
         return "exited with code %d" % container.exit_code
@@ -370,12 +369,11 @@ def _trouble(container: Container) -> str:
 def _is_up(container: Container) -> bool:
     if container.status == "exited":
         return True
-    return container.status == "running" and container.health in (None, "healthy") and _age(container.started_at) >= SETTLED
+    return container.status == "running" and container.health in (None, "healthy") and _age(container) >= SETTLED
 
 
-def _age(started_at: str) -> float:
-    moment = datetime.strptime(started_at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    return (datetime.now(timezone.utc) - moment).total_seconds()
+def _age(container: Container) -> float:
+    return time.time() - container.started
 
 
 def _did_not_come_up(instance: Instance, container: Container, trouble: str) -> ApplyError:

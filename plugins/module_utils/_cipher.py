@@ -103,19 +103,24 @@ class Exchange:
             verdict, plain = self._look(each)
             found.append(verdict)
             if nested and verdict in (OLD, NEW):
-                found += [inner for _text, inner in map(self._inner, _INNERMOST.finditer(plain)) if inner != PLAIN]
-        return [verdict for verdict in found if verdict != PLAIN] or [PLAIN]
+                found += [inner for _text, inner in map(self._inner, _INNERMOST.finditer(plain))]
+        return _told(found)
 
-    def reseal(self, value: Value, nested: bool = False) -> Value:
-        """The value with all that the old key opens under the new one, and the rest as it is."""
+    def reseal(self, value: Value, nested: bool = False) -> Tuple[Value, List[str]]:
+        """The value with all that the old key opens under the new one, and the rest as it is; with the verdicts on what it was."""
+        found: List[str] = []
         if isinstance(value, list):
-            return [self._reseal(each, nested) for each in value]
-        return self._reseal(value, nested)
+            return [self._reseal(each, nested, found) for each in value], _told(found)
+        return self._reseal(value, nested, found), _told(found)
 
-    def _reseal(self, text: Optional[str], nested: bool) -> Optional[str]:
+    def _reseal(self, text: Optional[str], nested: bool, found: List[str]) -> Optional[str]:
         verdict, plain = self._look(text)
+        found.append(verdict)
         if nested and verdict in (OLD, NEW):
-            whole = _INNERMOST.sub(lambda match: self._inner(match)[0], plain)
+            inner = [self._inner(match) for match in _INNERMOST.finditer(plain)]
+            found += [each for _text, each in inner]
+            texts = iter(inner)
+            whole = _INNERMOST.sub(lambda _match: next(texts)[0], plain)
             if whole != plain:
                 verdict, plain = OLD, whole
         return self.new.seal(plain) if verdict == OLD else text
@@ -164,6 +169,10 @@ def parts_of(value: Value) -> List[Optional[Parts]]:
         elif text and (parts or _looks_sealed(text)):
             found.append(parts)
     return found
+
+
+def _told(verdicts: Sequence[str]) -> List[str]:
+    return [verdict for verdict in verdicts if verdict != PLAIN] or [PLAIN]
 
 
 def _elements(value: Value) -> Sequence[Optional[str]]:

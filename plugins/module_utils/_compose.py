@@ -17,6 +17,7 @@ import tempfile
 import threading
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import IO, Any, Iterable, Mapping, Sequence
 from urllib.parse import quote, quote_plus
 
@@ -77,6 +78,15 @@ class Container:
     """published: address and port of the host, port of the container"""
     mounts: tuple[tuple[str, str, bool], ...] = ()
     """source on the host or name of the volume, path in the container, whether it may be written"""
+    program: tuple[str, ...] = ()
+    """entry point and command"""
+    addresses: tuple[str, ...] = ()
+    """in its networks"""
+
+    @property
+    def started(self) -> float:
+        """Seconds since 1970."""
+        return datetime.strptime(self.started_at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
 
 
 class Mask:
@@ -352,7 +362,14 @@ def _container(item: Mapping[str, Any]) -> Container:
         image_name=item["Config"].get("Image", ""),
         restart=((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no", ports=_ports(item),
         mounts=tuple(sorted((mount.get("Name") or mount.get("Source", ""), mount["Destination"], bool(mount.get("RW")))
-                            for mount in item.get("Mounts") or [])))
+                            for mount in item.get("Mounts") or [])),
+        program=tuple(item["Config"].get("Entrypoint") or ()) + tuple(item["Config"].get("Cmd") or ()), addresses=addresses(item))
+
+
+def addresses(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of a container, as C(docker inspect) describes it."""
+    networks = ((item.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    return tuple(sorted({network.get(name) or "" for network in networks for name in ("IPAddress", "GlobalIPv6Address")} - {""}))
 
 
 def _ports(item: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _project, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import (
     FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -35,30 +36,33 @@ _RELEASE = re.compile(r"\d+\.\d+\.\d+")
 
 _SHELL = ["sh", "-s"]
 _SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_name = '_console_users'"
-# The passwords stay in the container's environment: an argument would be seen in the host's process list.
+# The passwords stay in the container's environment: an argument would be seen in the host's process list. Each question is a connection of its own, and
+# the shell ends at one that fails only where its answer is assigned: no answer must not be taken for an empty one.
 _ASK_MARIADB = r"""
 set -eu
 export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
 ask() { "$(command -v mariadb || command -v mysql)" --user="${MYSQL_USER:-${MARIADB_USER:-}}" --batch --skip-column-names --execute="$1" </dev/null; }
-ask "%s" > /dev/null
 found=empty
-for schema in $(ask "%s"); do
-    if [ -n "$(ask "SELECT 1 FROM \`$schema\`._console_users LIMIT 1")" ]; then found=users; fi
+schemas="$(ask "%s")"
+for schema in $schemas; do
+    row="$(ask "SELECT 1 FROM \`$schema\`._console_users LIMIT 1")"
+    if [ -n "$row" ]; then found=users; fi
 done
 echo "console accounts: $found"
-""" % (_SQL_TABLES, _SQL_TABLES)
+""" % _SQL_TABLES
 _ASK_POSTGRESQL = r"""
 set -eu
 export PGPASSWORD="${POSTGRES_PASSWORD:-}"
 user="${POSTGRES_USER:-postgres}"
 ask() { psql --username="$user" --dbname="${POSTGRES_DB:-$user}" --no-psqlrc --tuples-only --no-align --command="$1" </dev/null; }
-ask "%s" > /dev/null
 found=empty
-for schema in $(ask "%s"); do
-    if [ -n "$(ask "SELECT 1 FROM \"$schema\"._console_users LIMIT 1")" ]; then found=users; fi
+schemas="$(ask "%s")"
+for schema in $schemas; do
+    row="$(ask "SELECT 1 FROM \"$schema\"._console_users LIMIT 1")"
+    if [ -n "$row" ]; then found=users; fi
 done
 echo "console accounts: $found"
-""" % (_SQL_TABLES, _SQL_TABLES)
+""" % _SQL_TABLES
 _ASK_MONGODB = r"""
 const name = process.env.MONGO_INITDB_ROOT_USERNAME, word = process.env.MONGO_INITDB_ROOT_PASSWORD;
 const who = name ? encodeURIComponent(name) + ":" + encodeURIComponent(word) + "@" : "";
@@ -355,8 +359,8 @@ class Instance:
                 "unknown", "the database has a volume but the service %s is not running, so it cannot be asked whether anyone signed up; "
                 "start it (docker compose up -d %s)" % (service, service), stopped=service)
         try:
-            answer = database.ask(self.compose, running[0].id)
-        except ComposeError as error:
+            answer = patiently(lambda: database.ask(self.compose, running[0].id))
+        except AppwriteError as error:
             return _not_found_out(error, service)
         if "console accounts: users" in answer:
             return Evidence("yes", "a console account exists in the database of project %s" % self.project)
@@ -415,7 +419,7 @@ def _text(path: str) -> str:
         raise AppwriteError("files: cannot read %s: %s" % (path, reason(error))) from None
 
 
-def _not_found_out(error: ComposeError, starting: str = "") -> Evidence:
+def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:
     return Evidence("unknown", "it cannot be found out whether the installation holds data: %s" % error, starting=starting)
 
 

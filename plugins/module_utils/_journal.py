@@ -27,6 +27,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 NONE, STAGED, PREPARED, GUARDED, SEALED, WRITTEN = "none", "staged", "prepared", "guarded", "sealed", "written"
 PAIRS = "files"
 """the file's name, in the same directory, that remembers files and their successors"""
+MOMENTS = ("begun", "stopped", "closed")
+"""Seconds since 1970: when the rotation began, the first service was stopped, and the API was closed."""
 LOCKING = (GUARDED, SEALED, WRITTEN)
 """The phases in which data may be under either key; before them nothing has happened."""
 UNFINISHED = "a rotation of the encryption key is unfinished; run ansible-playbook selfhost.appwrite.rotate"
@@ -38,7 +40,8 @@ _LONGEST = 16 << 20
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TEXTS: Dict[str, Callable[[str], Any]] = {
     "old": bool, "new": bool, "env": lambda text: base64.b64decode(text, validate=True),
-    "dump_file": re.compile(r"appwrite-before-rotation-\d{8}T\d{6}Z\.gz").fullmatch, "backup_file": re.compile(r"[^/\0]+\.bak").fullmatch}
+    "dump_file": re.compile(r"appwrite-before-rotation-\d{8}T\d{6}Z\.gz").fullmatch, "backup_file": re.compile(r"[^/\0]+\.bak").fullmatch,
+    "end_sessions": re.compile(r"console|all|none").fullmatch}
 """What is known of a name's text: a false answer, or a ValueError, is damage."""
 _NEEDED = {STAGED: ("new",), PREPARED: ("old", "new", "env")}
 
@@ -252,10 +255,11 @@ def _checked(content: Any) -> Dict[str, Any]:
     for name, known in _TEXTS.items():
         if content.get(name) is not None and not (isinstance(content[name], str) and known(content[name])):
             raise ValueError
-    if phase not in (STAGED, PREPARED, *LOCKING) or not isinstance(content.get("stopped", 0.0), (int, float)):
+    if phase not in (STAGED, PREPARED, *LOCKING) or not all(isinstance(content.get(name, 0), (int, float)) for name in (*MOMENTS, "ended_sessions")):
         raise ValueError
-    if not isinstance(content.get("ran", []), list) or not all(isinstance(each, str) for each in content.get("ran", [])):
-        raise ValueError
+    for name in ("ran", "stops_working"):
+        if not isinstance(content.get(name, []), list) or not all(isinstance(each, str) for each in content.get(name, [])):
+            raise ValueError
     return dict(content)
 
 

@@ -18,22 +18,25 @@ import shutil
 import subprocess
 import tempfile
 import time
-from typing import Any, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _console, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._drill import drill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
-    GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, GUARD, check, in_force, same_cipher, shown_fingerprint, told
+    GUARDED, LOCKING, MOMENTS, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
+    CIPHER_BYTES, GUARD, check, in_force, is_public, same_cipher, shown_fingerprint, told)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, MIXED, Examination, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, TASK, WORKER
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill import Others, Redis, Stillness, start
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
@@ -52,6 +55,8 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     "sample": {"type": "int", "default": 1000},
     "dump": {"type": "bool", "default": True},
     "drain_timeout": {"type": "int", "default": 300},
+    "leave_queues": {"type": "list", "elements": "str", "default": []},
+    "end_sessions": {"type": "str", "choices": [_console.CONSOLE, _console.ALL, _console.NONE]},
     "container": {"type": "str"},
     "data": {"type": "bool", "default": True},
     "seal": {"type": "str", "no_log": True},
@@ -63,8 +68,12 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
 
 _LENGTH = 64
 _MARK = "TheGuardOfARotationStandsHere"
-_PASSES = 4
-"""How many times as long as the rehearsal the sealing takes, which reads everything three times and writes it once."""
+_PASSES = 3
+"""How many times as long as the rehearsal the sealing takes, which reads everything twice and writes it once."""
+_STARTED = 0.3
+"""seconds that each container takes to be made and started (29 of 1.9.6 in 9 s)"""
+_DUMPED = 20 << 20
+"""bytes of a database that are dumped in a second, by and large"""
 _COMPLAINT = 4096
 """Bytes that are read of what a dump complains, from its end."""
 _RECOVERY = 120
@@ -84,6 +93,8 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
         raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % module.params["sample"])
     if step != "whole" and scope in ("verify", "drill") or step == "stage" and scope == "tokens":
         raise AppwriteError("step: scope: %s is one step; leave it out" % scope)
+    if module.params["end_sessions"] not in (None, _console.NONE) and scope != "values":
+        raise AppwriteError("end_sessions: sessions are ended with scope: values alone; leave it out")
     check_password(module.params["seal"])
     instance = instance_of(module.params)
     if step != "whole":
@@ -176,10 +187,18 @@ class _Rekey:
         self._env_file = EnvFile(instance.env_path)
         self._journal = Journal(self._env_file)
         self._tell = tell
+        self._is_connected = False
+        self._found: dict[str, Any] = {}
 
     def run(self) -> dict[str, Any]:
         with self._journal.locked(not self._module.check_mode), self._env_file.opened(for_writing=not self._module.check_mode):
-            return self._go_on() if self._is_begun() else self._begin()
+            try:
+                return self._go_on() if self._is_begun() else self._begin()
+            except AppwriteError as error:
+                remains = self._remains(self._journal.content)
+                if remains:
+                    error.args = ("%s. What stays for now: %s" % (error, "; ".join(remains)),)
+                raise
 
     def _is_begun(self) -> bool:
         """Whether data may be sealed with either key. Before the guard nothing has happened that a new start would not do again."""
@@ -194,12 +213,16 @@ class _Rekey:
             raise AppwriteError(
                 "new_key: an unfinished rotation goes to another key (%s); pass that one, or none, until it has ended"
                 % told(journal.content["new"]))
+        given = self._module.params["end_sessions"]
+        self._ending = _console.whose(journal.content.get("end_sessions") or given, journal.content["old"])
+        if given not in (None, self._ending):
+            raise AppwriteError("end_sessions: the unfinished rotation was begun with %s; pass that, or nothing, until it has ended" % self._ending)
         if self._module.check_mode:
             try:
                 self._connect()
             except AppwriteError as error:
                 return self._result(journal.phase, warnings=["nothing could be looked at: %s" % error])
-            return self._result(journal.phase, self._examination.rehearse())
+            return self._result(journal.phase, self._examination.rehearse(), **self._strangers())
         if journal.phase in (SEALED, WRITTEN) and not self._is_as_left():
             journal.save(phase=GUARDED)  # somebody has put another file back, or started something: it may have written with the old key
         if journal.phase == WRITTEN and not self._runs() and not abort:
@@ -225,11 +248,9 @@ class _Rekey:
         if self._module.params["abort"]:
             if not self._journal.content:
                 raise AppwriteError("abort: no rotation is under way; nothing was changed")
-            result = self._result("aborted", dump_file=None)
+            result = self._result("aborted")
             if not self._module.check_mode:
-                self._restart(self._journal.content.get("ran") or [])
-                self._drop_dump()
-                self._journal.end()
+                result["warnings"] += self._back()
             return result
         _require(self._env_file)
         _check_staged(self._journal, self._module.params["new_key"])
@@ -241,12 +262,14 @@ class _Rekey:
             raise
 
     def _prepared(self, document: Document) -> dict[str, Any]:
+        started = time.time()
         old, new = in_force(document.values), self._journal.content.get("new") or self._module.params["new_key"]
         if new is None and self._module.check_mode:
             new = generate(_LENGTH)
         _check_keys(self._module, self._env_file, old, new)
         self._guarded(self._env_file.data)
         self._open(self._env_file.data, old, new)
+        self._ending = _console.whose(self._module.params["end_sessions"], old)
         _check_containers(self._instance, self._env_file.path, (old,))
         self._connect()
         if self._module.check_mode:
@@ -255,26 +278,43 @@ class _Rekey:
         _check_report(report)
         self._refuse(self._obstacles(report))
         self._drop_dump()
+        before, ran = self._journal.content, set(self._journal.content.get("ran") or [])
+        stands = any(container.id in ran and container.status != "running" for container in self._instance.containers())
         self._journal.replace({
-            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii"),
-            "ran": self._journal.content.get("ran") or []})
+            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii"), "ran": sorted(ran),
+            "begun": started, "stops_working": _stops_working(report), "end_sessions": self._ending,
+            **{name: before[name] for name in MOMENTS if name in before and stands}})
         return self._forward(report)
 
     def _rehearse(self) -> dict[str, Any]:
         started = time.monotonic()
         report = self._examination.rehearse(foresee=True)
-        seconds = round(_PASSES * (time.monotonic() - started))
-        size = self._store.size()
+        seconds = time.monotonic() - started
+        size, dump_size = self._store.size(), 0
+        if self._module.params["dump"]:
+            dump_size = size
         warnings = self._obstacles(report) + [self._others.sessions(running=True)] + self._others.unseen()
         directory = self._env_file.directory
         if not os.access(directory, os.W_OK | os.X_OK):
             warnings.append("%s cannot be written; run the task as its owner or with become" % directory)
-        return self._result("rehearsed", report, expected_downtime=seconds, warnings=[warning for warning in warnings if warning], disk_needed={
-            "files": report.bytes, "database": size, "dump": size if self._module.params["dump"] else 0})
+        first, second = self._stillness.expected()
+        api = second + _PASSES * (seconds - report.seconds) + _STARTED * len(self._instance.containers())
+        expected = {"api": api, "background": first + api, "whole": first + api + 2 * seconds + report.seconds + dump_size / _DUMPED}
+        return self._result(
+            "rehearsed", report, stops_working=_stops_working(report), expected_downtime={name: round(each) for name, each in expected.items()},
+            warnings=[warning for warning in warnings if warning], disk_needed={"files": report.bytes, "database": size, "dump": dump_size},
+            **self._strangers())
+
+    def _strangers(self) -> dict[str, Any]:
+        """What of the result is for one whose key somebody else had, as it is before the rotation."""
+        if self._ending == _console.NONE and not is_public(self._keys[0]):
+            return {}
+        return {"console": _console.listed(self._store), "end_sessions": self._ending,
+                "ended_sessions": _console.count_sessions(self._store, self._ending)}
 
     def _obstacles(self, report: Report) -> list[str]:
         """What a rotation would fail at."""
-        found = [self._others.holders()] + self._lacking(report)
+        found = [self._others.holders(), self._stillness.stranded(self._redis, self._module.params["leave_queues"])] + self._lacking(report)
         if report.unwritable:
             found.append("no file can be made in %d directories of the uploads, the first ones %s" % (
                 len(report.unwritable), "; ".join(report.unwritable[:_NAMED])))
@@ -302,7 +342,7 @@ class _Rekey:
         while True:
             try:
                 self._redis = Redis(self._instance)
-                self._store = store_of(self._instance)
+                self._store = store_of(self._instance, progress=self._tell)
                 break
             except AppwriteError as error:
                 if time.monotonic() >= deadline:
@@ -312,6 +352,7 @@ class _Rekey:
                         "%s. As long as the rotation is unfinished, begin that command with ROTATION_UNFINISHED=1, and name the service" % error) from None
             time.sleep(1)
             self._instance.forget_containers()
+        self._is_connected = True
         self._others = Others(self._instance, self._store, self._keys[0])
         waivers = _waivers(self._module.params["waivers"])
         old, new = map(Cipher, self._keys)
@@ -346,14 +387,16 @@ class _Rekey:
             self._put(self._guarded(journal.env))
             self._stillness.remove()
             self._others.require_none()
-            if self._rotation.state() != NEW:
-                self._rotation.rotate(sweep=False)
+            self._found = self._strangers()
+            if self._found:
+                journal.save(ended_sessions=max(self._found["ended_sessions"], journal.content.get("ended_sessions", 0)))
+            self._rotation.rotate(sweep=False, ending=self._ending)
             journal.save(phase=SEALED)
         if journal.phase == SEALED:
             self._redis.forget_documents()
             if not self._holds(journal.content["new"]):
                 self._put(encode(self._document.edit({_variables.KEY: journal.content["new"]}, _variables.kin)))
-            journal.save(phase=WRITTEN, seconds=round(time.time() - journal.content.get("stopped", time.time())))
+            journal.save(phase=WRITTEN)
         return self._end()
 
     def _prepare(self, report: Report) -> None:
@@ -365,22 +408,40 @@ class _Rekey:
                 journal.save(dump_file=name)
                 dump(self._instance, self._store, journal, name, self._tell)
                 self._refuse(self._lacking(report))
+            self._rotation.prepare()
             ran = sorted({container.id for container in self._stillness.holders() if container.status == "running"}.union(journal.content["ran"]))
-            journal.save(stopped=time.time(), ran=ran)
-            self._stillness.make(self._redis, self._module.params["drain_timeout"])
+            journal.save(ran=ran, stopped=journal.content.get("stopped", time.time()))
+            self._instance.warnings += self._stillness.make(
+                self._redis, self._module.params["drain_timeout"], self._module.params["leave_queues"],
+                lambda: journal.save(closed=journal.content.get("closed", time.time())))
             try:
                 self._others.require_none()
             except AppwriteError as error:
                 raise AppwriteError("%s. Nothing was changed" % error) from None
             self._instance.warnings += self._others.unseen()
             self._put(self._guarded(journal.env))
-        except AppwriteError:
+        except AppwriteError as error:
             self._env_file.read()
             if not self._is_begun():
-                self._restart(journal.content["ran"])
-                self._drop_dump()
-                journal.end()
+                error.args = (". ".join([str(error), *self._back()]),)
             raise
+
+    def _back(self) -> list[str]:
+        """Before the guard nothing has happened but that things were stopped, and files made that nothing uses. Returns what is left over, in words."""
+        content, left = self._journal.content, []
+        self._restart(content.get("ran") or [])
+        if content.get("phase") == PREPARED:
+            try:
+                if not self._is_connected:
+                    self._open(self._env_file.data, content["old"], content["new"])
+                    self._connect()
+                left = self._left_over()
+            except AppwriteError as error:
+                left = ["files that nothing uses may be left over, since %s. They are noted in %s, and the next rotation removes them"
+                        % (error, os.path.join(self._journal.path, PAIRS))]
+        self._drop_dump()
+        self._journal.end()
+        return left
 
     def _restart(self, ran: Sequence[str]) -> None:
         """What this run has stopped, or an earlier one that was killed then."""
@@ -442,9 +503,17 @@ class _Rekey:
         if left:
             raise AppwriteError("everything is under the new key and runs, but %d files under the old one cannot be removed: %s. Mend that and run again" % (
                 len(left), "; ".join(left[:_NAMED])))
-        result = self._result("finished", report)
+        result = self._result("finished", report, downtime=self._downtime())
         self._journal.end()
         return result
+
+    def _downtime(self) -> dict[str, int]:
+        """Seconds, where nobody has put the clock back meanwhile. What Appwrite itself takes to start comes on top."""
+        content = self._journal.content
+        started = self._stillness.started()
+        ends = {"api": (started.get(API), "closed"), "background": (max(started.get(TASK, 0), started.get(WORKER, 0)) or None, "stopped"),
+                "whole": (time.time(), "begun")}
+        return {name: max(0, round(end - content[begin])) for name, (end, begin) in ends.items() if end and begin in content}
 
     def _runs(self) -> bool:
         """Whether every container with a key runs, and has the new one."""
@@ -456,16 +525,14 @@ class _Rekey:
     def _abort(self) -> dict[str, Any]:
         journal = self._journal
         if journal.phase in (SEALED, WRITTEN):
-            raise AppwriteError(
-                "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation")
+            raise _no_way_back()
         left = []
         if journal.phase == GUARDED:
             self._put(self._guarded(journal.env))
             self._stillness.remove()
             state = self._rotation.state()
             if state == NEW:
-                journal.save(phase=SEALED)
-                return self._abort()
+                raise _no_way_back()
             if state == MIXED:
                 self._others.require_none()
             self._rotation.undo()
@@ -474,7 +541,7 @@ class _Rekey:
         else:
             self._stillness.remove()
         self._put(journal.env)
-        result = self._result("aborted", dump_file=None, warnings=left)
+        result = self._result("aborted", warnings=left)
         self._drop_dump()
         journal.end()
         return result
@@ -491,12 +558,35 @@ class _Rekey:
     def _result(self, phase: str, report: Report | None = None, **more: Any) -> dict[str, Any]:
         content = self._journal.content
         old, new = content.get("old") or in_force(self._document.values), content.get("new") or self._module.params["new_key"] or ""
-        dump_file = content.get("dump_file")
+        stays = dict(content, dump_file=None) if phase == "aborted" else content
         return {
-            "changed": True, "phase": phase, "report": report.public() if report else None, "stops_working": _stops_working(report),
+            "changed": True, "phase": phase, "report": report.public() if report else None, "stops_working": content.get("stops_working") or [],
             "key": described(old, self._module.params["seal"]), "new_key": described(new, self._module.params["seal"]),
-            "dump_file": os.path.join(self._env_file.directory, dump_file) if dump_file else None,
-            "backup_file": self._backup_file, "downtime": content.get("seconds"), **more, "warnings": self._instance.warnings + more.get("warnings", [])}
+            "dump_file": self._beside(stays.get("dump_file")), "backup_file": self._backup_file, "downtime": None,
+            "remains": self._remains(stays, phase in ("finished", "aborted")), **self._found,
+            "ended_sessions": content.get("ended_sessions", 0) if self._journal.phase in (SEALED, WRITTEN) else 0, **more,
+            "warnings": self._instance.warnings + more.get("warnings", [])}
+
+    def _beside(self, name: str | None) -> str | None:
+        return os.path.join(self._env_file.directory, name) if name else None
+
+    def _remains(self, content: Mapping[str, Any], ended: bool = False) -> list[str]:
+        """What a run leaves in the project's directory, why, and until when."""
+        found = []
+        if content.get("dump_file"):
+            found.append("%s, the database as it was, with values that the old key opens: remove it when there is a backup that was made after the rotation"
+                         % self._beside(content["dump_file"]))
+        if content.get("backup_file"):
+            found.append("%s, the file with the old key: remove it when nothing from before the rotation is kept any more, no backup and no dump"
+                         % self._beside(content["backup_file"]))
+        if content and not ended:
+            found.append("%s, what the rotation remembers: it goes by itself when the rotation has ended" % self._journal.path)
+        return found
+
+
+def _no_way_back() -> AppwriteError:
+    return AppwriteError(
+        "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation")
 
 
 def _data_of(instance: Instance) -> str | None:
@@ -541,12 +631,11 @@ def _waivers(given: Sequence[str]) -> list[tuple[str, str, str]]:
     return found
 
 
-def _stops_working(report: Report | None) -> list[str]:
+def _stops_working(report: Report) -> list[str]:
     """What is signed with the whole key (appwrite 1.9.6): those who hold it get a new one by asking again."""
-    if report is None:
-        return []
     tokens = sum(sum(tally.values.values()) for name, tally in report.collections.items() if name.endswith("_resourceTokens"))
-    return ["JWTs of users and ephemeral API keys (they live an hour at most)", "executions and builds that run right now",
+    return ["JWTs of users and ephemeral API keys (they live an hour at most, and are not counted anywhere)",
+            "executions and builds that ran when it was stopped",
             "%d file tokens: URLs that were handed out; reading a token again gives a valid one" % tokens, "images in push messages that were sent"]
 
 
@@ -630,15 +719,22 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
     """A copy of the database for its owner alone beside C(.env), checked for its last line."""
     _service, container = instance.database()
     script, last = store.DUMP
+
+    def attempt() -> None:
+        try:
+            with words(os.path.join(journal.directory, name)):
+                problem = _dumped(instance, container, script, journal.beside, name, last, tell)
+            if problem:
+                raise AppwriteError(problem)
+        except AppwriteError:
+            journal.remove_beside(name)
+            raise
+
     try:
-        with words(os.path.join(journal.directory, name)):
-            problem = _dumped(instance, container, script, journal.beside, name, last, tell)
+        patiently(attempt, tell)
     except AppwriteError as error:
-        problem = str(error)
-    if problem:
-        journal.remove_beside(name)
         raise AppwriteError(
-            "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % problem)
+            "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % error) from None
 
 
 def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:

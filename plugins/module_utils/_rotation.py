@@ -10,17 +10,21 @@ meanwhile: the services that hold the key are gone.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._console import NONE, end_sessions
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Store, Table, legible
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Look, Successors
 
 MIXED, EMPTY = "mixed", "empty"
+_FILES = 20
+"""rows of files that are worked on at a time"""
 _TOLD = 10000
 """undecryptable values that are told one by one"""
 
@@ -60,6 +64,8 @@ class Report:
     unwaived_count: int = 0
     unwritable: List[str] = field(default_factory=list)
     """directories that cannot take the successors of their files, and why; not part of what is made public"""
+    seconds: float = 0.0
+    """that files took, whose successors are made while others write"""
     sealed: int = 0
     """characters of all values that are to be sealed anew"""
 
@@ -128,20 +134,24 @@ class Examination:
             raise AppwriteError("neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count)
         return report.state
 
-    def _walk(self, phase: str, sample: Optional[int] = None) -> Iterator[Tuple[Table, List[Row]]]:
-        """All rows, those of files one by one since each may take long."""
+    def _walk(self, phase: str, sample: Optional[int] = None, files_alone: bool = False) -> Iterator[Tuple[Table, List[Row]]]:
+        """All rows, those of files few at a time since each may take long."""
         tables = self._store.tables()
         if not any(table.collection.startswith("_console_") for table in tables):
             raise NothingSealed("the database holds no sealed columns of Appwrite's console, which every installation has: it is another one, "
                                 "or the user of its container's environment does not see everything")
-        if sample is None and not self._rows:
+        if files_alone:
+            tables = [table for table in tables if table.holds_files]
+        elif sample is None and not self._rows:
             self._rows = sum(map(self._store.count, tables))
-        total = self._rows if sample is None else sample * len(tables)
+        total = sum(map(self._store.count, tables)) if files_alone else self._rows if sample is None else sample * len(tables)
         done = 0
         self._progress(phase, done, total)
         for table in tables:
             for batch in self._store.rows(table, sample):
-                for rows in ([row] for row in batch) if table.holds_files else [batch]:
+                step = _FILES if table.holds_files else len(batch)
+                for start in range(0, len(batch), step):
+                    rows = batch[start:start + step]
                     yield table, rows
                     done += len(rows)
                     self._progress(phase, done, max(done, total))
@@ -157,26 +167,33 @@ class Examination:
     def _judge(self, table: Table, row: Row, tally: Tally, report: Report) -> None:
         for column in table.columns:
             if column in row.values:
-                value = row.values[column]
-                verdicts = self._exchange.verdicts(value, _nests(table, column))
-                for verdict in verdicts:
-                    tally.values[verdict] += 1
-                if OLD in verdicts:
-                    report.sealed += len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ())
-                if NEITHER in verdicts:
-                    self._tell(report, Undecryptable(table.collection, row.uid, column, "no key opens it"))
+                self._count(table, row, column, self._exchange.verdicts(row.values[column], _nests(table, column)), tally, report)
         if table.holds_files:
+            began = time.monotonic()
             look = self._files.look(row, self._exchange)
-            tally.files[look.verdict] += 1
-            tally.bytes += look.size
-            if look.verdict == NEITHER:
-                self._tell(report, Undecryptable(table.collection, row.uid, "path", look.reason))
+            report.seconds += time.monotonic() - began
+            self._count_file(table, row, look, tally, report)
             doubt = self._files.doubt(row) if self._foresees and look.verdict == OLD else ""
             if doubt:
                 report.unwritable.append(doubt)
 
+    def _count(self, table: Table, row: Row, column: str, verdicts: List[str], tally: Tally, report: Report) -> None:
+        for verdict in verdicts:
+            tally.values[verdict] += 1
+        if OLD in verdicts:
+            value = row.values[column]
+            report.sealed += len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ())
+        if NEITHER in verdicts:
+            self._tell(report, Undecryptable(table.collection, row.uid, column, "no key opens it"))
+
+    def _count_file(self, table: Table, row: Row, look: Look, tally: Tally, report: Report) -> None:
+        tally.files[look.verdict] += 1
+        tally.bytes += look.size
+        if look.verdict == NEITHER:
+            self._tell(report, Undecryptable(table.collection, row.uid, "path", look.reason))
+
     def _tell(self, report: Report, found: Undecryptable) -> None:
-        found = Undecryptable(*(text.encode("utf-8", "backslashreplace").decode() for text in found))  # whoever wrote the row chose its id
+        found = Undecryptable(*map(legible, found))  # whoever wrote the row chose its id
         report.undecryptable_count += 1
         report.unwaived_count += "/".join(found[:3]) not in self._waived
         if len(report.undecryptable) < _TOLD:
@@ -197,31 +214,46 @@ class Rotation(Examination):
     ) -> None:
         super().__init__(store, files, old, new, waived, progress)
         self._successors = files
+        self._noted: Optional[int] = None
+        """how long the list of successors was before the first of this rotation"""
 
-    def rotate(self, sweep: bool = True) -> Report:
+    def prepare(self) -> None:
+        """While others write: makes the successors of all files, so that C(rotate()) is left with what has changed since. C(sweep()) removes them again."""
+        self.sweep()
+        self._noted = self._successors.noted()
+        for _table, rows in self._walk("prepare", files_alone=True):
+            for row in rows:
+                self._successors.prepare(row, self._exchange)
+
+    def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
         """Everything that the old key opens is under the new one when this returns. Returns what was found before.
 
-        The files that are replaced are removed last, or left for C(sweep()).
+        The files that are replaced are removed last, or left for C(sweep()). ending: whose sessions end with it (C(_console)), after all else.
 
         Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
         and the store is closed.
         """
-        report = self._examine("read")
-        self._refuse(report)
-        self.sweep()
-        noted = self._successors.noted()
+        if not self._store.transactional:
+            self._refuse(self._examine("read"))
+        if self._noted is None:
+            self.sweep()
+            self._noted = self._successors.noted()
+        report = Report()
         self._store.begin()
         try:
             for table, rows in self._walk("seal"):
-                self._seal(table, rows)
+                self._seal(table, rows, report)
+            self._refuse(report)
             self._verify(report)
+            end_sessions(self._store, ending)
         except BaseException:
             if self._store.transactional:
                 self._store.close()
                 with suppress(AppwriteError):  # what stays now goes with the next run
-                    self._discard(noted)
+                    self._discard(self._noted)
             raise
         self._store.commit()
+        self._noted = None
         left = self.sweep() if sweep else []
         if left:
             raise AppwriteError("everything is under the new key, but not all files under the old one are removed: %s. Run again" % left[0])
@@ -270,17 +302,21 @@ class Rotation(Examination):
             "%d sealed values or files cannot be opened with the old key%s. If it is the right one they are lost already: waive each to leave them "
             "as they are. Nothing was written" % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else ""))
 
-    def _seal(self, table: Table, rows: List[Row]) -> None:
+    def _seal(self, table: Table, rows: List[Row], report: Report) -> None:
         changes = []
+        tally = report.collections.setdefault(table.collection, Tally())
         for row in rows:
             values: Dict[str, Value] = {}
             for column in table.columns:
                 if column in row.values:
-                    value = self._exchange.reseal(row.values[column], _nests(table, column))
+                    value, verdicts = self._exchange.reseal(row.values[column], _nests(table, column))
+                    self._count(table, row, column, verdicts, tally, report)
                     if value != row.values[column]:
                         values[column] = value
             if table.holds_files:
-                values.update(self._successors.prepare(row, self._exchange))
+                look, successor = self._successors.prepare(row, self._exchange)
+                self._count_file(table, row, look, tally, report)
+                values.update(successor)
             if values:
                 changes.append(Change(row, values))
         if changes and self._store.change(table, changes) != len(changes):

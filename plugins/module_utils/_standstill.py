@@ -7,22 +7,28 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Mapping, Sequence
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import PROJECT_LABEL, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import PROJECT_LABEL, Container, addresses
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, is_public
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell, some_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, TASK, UNKNOWN, WORKER, Part, part_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Store
 
-STOP = 300
-"""Seconds that a container is given to end what it is at (facts of the image: a worker ends its job first)."""
-_FIRST = ("task", "schedule", "maintenance", "usage", "stats")
-_LAST = ("appwrite", "appwrite-realtime")
+START = 300
+"""Seconds that the engine is given to start or remove containers."""
+_BACKLOG = 20
+"""jobs that may wait when the API is closed: those that are made while it is open are never at an end"""
+_QUEUE, _IN_HAND = "utopia-queue.queue.", "utopia-queue.processing."
+"""Lists of utopia-php/queue. A worker that is killed leaves its job in the second one, and nobody takes it back (seen on 1.9.6)."""
+_BLOCKED = re.compile(r"\baddr=\[?(\S+?)\]?:\d+ .*\bflags=\w*b")
 _PATIENCE = 15
 """Seconds that sessions are given to end: those of a client that was stopped, and of a health check."""
 _TOLD = 5
@@ -52,10 +58,20 @@ class Redis:
             self._compose.environment["REDISCLI_AUTH"] = values.get("_APP_REDIS_PASS", "")
             self._options = ["-e", "REDISCLI_AUTH"]
 
-    def jobs(self) -> int:
-        """That wait in a queue or are being worked at (utopia-php/queue: lists C(utopia-queue.queue.*) and C(utopia-queue.processing.*))."""
-        names = self._scan("utopia-queue.queue.*") + self._scan("utopia-queue.processing.*")
-        return sum(int(line) for line in self._ask(["LLEN %s" % _quoted(name) for name in names]) if line.isdigit())
+    def waiting(self) -> dict[str, int]:
+        """Queue to the number of jobs that wait in it."""
+        names = self._scan(_QUEUE + "*")
+        lengths = self._ask(["LLEN %s" % _quoted(name) for name in names])
+        return {name[len(_QUEUE):]: int(length) for name, length in zip(names, lengths) if length.isdigit() and int(length)}
+
+    def in_hand(self) -> dict[str, set[str]]:
+        """Queue to the names of jobs that a worker has taken and not ended."""
+        found = {name[len(_IN_HAND):]: set(filter(None, self._ask(["LRANGE %s 0 -1" % _quoted(name)]))) for name in self._scan(_IN_HAND + "*")}
+        return {queue: jobs for queue, jobs in found.items() if jobs}
+
+    def resting(self) -> Counter[str]:
+        """Address to the number of its clients that wait for something to come into a list; empty where Redis does not say it."""
+        return Counter(_BLOCKED.findall(self._run([], "CLIENT LIST\n")))
 
     def forget_documents(self) -> int:
         """The cache holds rows decrypted, the paths of files among them."""
@@ -93,14 +109,45 @@ class Stillness:
         self._keys = keys
         self._tell = tell
 
-    def make(self, redis: Redis, drain_timeout: int) -> None:
-        holders = self.holders()
-        first = [container for container in holders if any(word in container.service for word in _FIRST)]
-        last = [container for container in holders if container.service in _LAST]
-        self._stop(first)
-        self._drain(redis, drain_timeout)
-        self._stop([container for container in holders if container not in first and container not in last])
-        self._stop(last)
+    def make(self, redis: Redis, drain_timeout: int, leave: Sequence[str], closing: Callable[[], None]) -> list[str]:
+        """What makes jobs goes before what takes them, and the API as late as can be. Returns what is left of jobs, in words.
+
+        leave: queues that are not waited for. closing: called before the first part of the API is stopped.
+        """
+        stranded = self.stranded(redis, leave)
+        if stranded:
+            raise AppwriteError("%s. Nothing was changed" % stranded)
+        parts = self._parts()
+        self._stop([(container, part.grace) for container, part in parts if part.kind == TASK])
+        self._drain(redis, drain_timeout, leave, parts, True)
+        closing()
+        self._stop([(container, part.grace) for container, part in parts if part.kind == API])
+        self._drain(redis, drain_timeout, leave, parts, False)
+        self._stop([(container, part.grace) for container, part in parts if part.kind in (WORKER, UNKNOWN)])
+        return self._left(redis)
+
+    def stranded(self, redis: Redis, leave: Sequence[str]) -> str:
+        """Queues whose jobs nobody will ever take, in words. Where something unknown runs, it may be that which takes them."""
+        parts = self._parts()
+        if any(part.kind == UNKNOWN for _container, part in parts):
+            return ""
+        taken = {part.queue for _container, part in parts if part.kind == WORKER}
+        found = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in taken and queue not in leave}
+        return "leave_queues: no worker that runs takes the jobs that wait in %s. Start it, or name each in leave_queues: they stay where they are" % (
+            _listed(found)) if found else ""
+
+    def expected(self) -> tuple[int, int]:
+        """Seconds until the API is closed, and from then on until everything stands still, where there is no backlog."""
+        parts = [part for _container, part in self._parts()]
+        first, second, third = (max([part.usual for part in parts if part.kind in kinds] or [0]) for kinds in ((TASK,), (API,), (WORKER, UNKNOWN)))
+        return first, second + third
+
+    def started(self) -> dict[str, float]:
+        """Kind of part to the moment, in seconds since 1970, when the last of them was started."""
+        found: dict[str, float] = {}
+        for container, part in self._parts():
+            found[part.kind] = max(found.get(part.kind, 0.0), container.started)
+        return found
 
     def holders(self) -> list[Container]:
         """The containers with a key, those of C(docker compose run) too."""
@@ -127,33 +174,75 @@ class Stillness:
         """A container that is stopped may come back with the engine; one that is gone cannot."""
         found = [container.id for container in self.holders()]
         if found:
-            self._instance.compose.docker(["rm", "--force"] + found, timeout=STOP)
+            self._instance.compose.docker(["rm", "--force"] + found, timeout=START)
         left = self.holders()
         if left:
             raise AppwriteError("the container of %s came back while it was being removed; run again" % left[0].service)
 
-    def _stop(self, containers: Sequence[Container]) -> None:
-        running = [container for container in containers if container.status in ("running", "restarting")]
-        if not running:
-            return
-        with ThreadPoolExecutor(len(running)) as pool:
-            asked = [pool.submit(self._instance.compose.docker, ["stop", "--time", str(STOP), container.id], timeout=STOP + 60.0) for container in running]
-            for number, each in enumerate(asked):
-                self._tell("stopping", number, len(running), running[number].service)
-                each.result()
+    def _parts(self) -> list[tuple[Container, Part]]:
+        """Of the containers that run and have a key."""
+        return [(container, part_of(container.program, container.environment)) for container in self.holders()
+                if container.status in ("running", "restarting")]
 
-    def _drain(self, redis: Redis, timeout: int) -> None:
-        deadline = time.monotonic() + timeout
-        most = waiting = redis.jobs()
-        while waiting:
+    def _stop(self, graces: Sequence[tuple[Container, int]]) -> None:
+        if not graces:
+            return
+        with ThreadPoolExecutor(len(graces)) as pool:
+            asked = {pool.submit(self._instance.compose.docker, ["stop", "--time", str(grace), container.id], timeout=grace + 60.0): container.service
+                     for container, grace in graces}
+            left = list(asked.values())
+            self._tell("stopping", 0, len(asked), some_of(left))
+            for each in as_completed(asked):
+                each.result()
+                left.remove(asked[each])
+                self._tell("stopping", len(asked) - len(left), len(asked), some_of(left))
+
+    def _drain(self, redis: Redis, timeout: int, leave: Sequence[str], parts: Sequence[tuple[Container, Part]], serving: bool) -> None:
+        """Until no job waits and none is in hand. While the API is serving there always is one: then until few wait, and those have ended that ran."""
+        deadline, most = time.monotonic() + timeout, 0
+        began: dict[str, set[str]] | None = None
+        while True:
+            waiting = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in leave}
+            in_hand, resting = redis.in_hand(), redis.resting()
+            busy = {queue: jobs for queue, jobs in in_hand.items() if queue not in leave and not _rest(queue, parts, resting)}
+            if serving:  # where one job follows another, those that were in hand before are at an end, or left over
+                began = busy if began is None else {
+                    queue: jobs & busy[queue] for queue, jobs in began.items() if queue in busy and busy[queue] <= jobs}
+                busy = began
+            left = sum(waiting.values())
+            if left <= (_BACKLOG if serving else 0) and not any(busy.values()):
+                return
+            found = _listed({**{queue: len(jobs) for queue, jobs in busy.items() if jobs}, **waiting})
             if time.monotonic() > deadline:
                 raise AppwriteError(
-                    "drain_timeout: %d jobs still wait or run after %d seconds, and nothing was changed. Look at the workers' logs, or give more "
-                    "time" % (waiting, timeout))
-            self._tell("draining", most - waiting, most)
-            time.sleep(1)
-            waiting = redis.jobs()
-            most = max(most, waiting)
+                    "drain_timeout: after %d seconds jobs still wait or run in %s, and nothing was changed. Look at the workers' logs, give more time, or "
+                    "name a queue in leave_queues, which is not waited for then" % (timeout, found))
+            most = max(most, left)
+            self._tell("draining", most - left, most, found)
+            time.sleep(0.5)
+
+    @staticmethod
+    def _left(redis: Redis) -> list[str]:
+        waiting, in_hand = redis.waiting(), redis.in_hand()
+        found = []
+        if waiting:
+            found.append("jobs wait in %s until a worker takes them; they hold nothing that is sealed" % _listed(waiting))
+        if in_hand:
+            found.append("jobs that a worker had in hand when it was killed, now or long ago, are left over in %s, and Appwrite takes none of them up again"
+                         % _listed({queue: len(jobs) for queue, jobs in in_hand.items()}))
+        return found
+
+
+def _rest(queue: str, parts: Sequence[tuple[Container, Part]], resting: Mapping[str, int]) -> bool:
+    """Whether all that take jobs from a queue wait for one, so that whatever is noted as being in hand is left over."""
+    takers = [container for container, part in parts if part.queue == queue]
+    processes = [container.environment.get("_APP_WORKERS_NUM") or "1" for container in takers]
+    return all(number.isdigit() and sum(resting.get(address, 0) for address in container.addresses) >= int(number)
+               for container, number in zip(takers, processes))
+
+
+def _listed(queues: Mapping[str, int]) -> str:
+    return ", ".join("%s (%d)" % each for each in sorted(queues.items()))
 
 
 class Others:
@@ -227,10 +316,7 @@ def _networks(item: Mapping[str, Any]) -> set[str]:
 
 def _places(item: Mapping[str, Any]) -> set[str]:
     """How a database may name a container that is connected to it."""
-    found = {item["Name"].lstrip("/")}
-    for network in ((item.get("NetworkSettings") or {}).get("Networks") or {}).values():
-        found |= {network.get("IPAddress") or "", network.get("GlobalIPv6Address") or ""}
-    return found - {""}
+    return {item["Name"].lstrip("/"), *addresses(item)}
 
 
 def _host(session: Seen) -> str:
@@ -242,7 +328,7 @@ def _host(session: Seen) -> str:
 def start(instance: Instance, containers: Sequence[Container]) -> None:
     """Starts what is stopped. One that is gone meanwhile is passed over."""
     if containers:
-        instance.compose.docker(["start"] + [container.id for container in containers], timeout=STOP, tolerate=True)
+        instance.compose.docker(["start"] + [container.id for container in containers], timeout=START, tolerate=True)
         instance.forget_containers()
 
 

@@ -16,6 +16,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, PLAIN, Cipher, Parts, at_hand, parts_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import cipher_key
@@ -69,7 +70,7 @@ def look(instance: Instance, key: str, sample: Optional[int], container: Optiona
             files = Files(uploads_of(instance))
         except AppwriteError as error:
             warnings.append("files are left out: %s" % error)
-    store = store_of(instance, container)
+    store = store_of(instance, container, progress)
     try:
         return Looked(Examination(store, files or _NoFiles(), Cipher(key), Cipher(generate(32)), (), progress).rehearse(sample), warnings)
     finally:
@@ -157,8 +158,13 @@ def _cannot_open(why: str, other_way: str = "") -> AppwriteError:
         % (why, other_way))
 
 
-def store_of(instance: Instance, container: str | None = None) -> Store:
-    """The database of the project, or the one that runs in a container of that name. Raises AppwriteError where there is none to ask."""
+def store_of(
+    instance: Instance, container: str | None = None, progress: Callable[[str, int, int], object] = lambda phase, done, total: None,
+) -> Store:
+    """The database of the project, or the one that runs in a container of that name, on one connection until it is closed.
+
+    Waits for a connection while all are in use. Raises AppwriteError where there is no database to ask.
+    """
     kind: str | None
     if container is None:
         kind, found = instance.database()
@@ -172,7 +178,7 @@ def store_of(instance: Instance, container: str | None = None) -> Store:
             raise AppwriteError("container: the image of %s is none of MariaDB, PostgreSQL or MongoDB" % container)
     known = {"mariadb": (MariaDB, mariadb.client), "postgresql": (PostgreSQL, postgresql.client), "mongodb": (MongoDB, mongodb.client)}
     store, client = known[kind]
-    return store(client(found), instance.compose.environment)
+    return patiently(lambda: store(client(found), instance.compose.environment), progress)
 
 
 def uploads_of(instance: Instance) -> str:

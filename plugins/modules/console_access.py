@@ -16,6 +16,7 @@ description:
   - Sets C(_APP_CONSOLE_WHITELIST_ROOT), C(_APP_CONSOLE_WHITELIST_EMAILS) and C(_APP_CONSOLE_WHITELIST_IPS) in the C(.env) file, the lists
     exactly as Appwrite splits and compares them, which is without spaces, in lower case, without duplicates and in a stable order.
   - Appwrite checks them when somebody signs up with a password, never at login, and requires all of them at once.
+  - By magic URL and e-mail one-time password only O(root_only) limits, and who is invited to a team passes every limit (run on 1.9.6).
   - Refuses entries that Appwrite could never match, and warns where the settings together do not do what they look like.
 options:
   root_only:
@@ -31,7 +32,8 @@ options:
     elements: str
   ips:
     description:
-      - IP addresses from which people may sign up. Single addresses; Appwrite knows no CIDR. An IPv6 address is written in its canonical form.
+      - IP addresses from which people may sign up. Single addresses; Appwrite knows no CIDR. An IPv6 address is written in its canonical form. A client's
+        address is the leftmost of C(X-Forwarded-For), compared as text.
       - Left as they are where not given; an empty list clears them.
     type: list
     elements: str

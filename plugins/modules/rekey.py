@@ -89,9 +89,30 @@ options:
     type: bool
     default: true
   drain_timeout:
-    description: Seconds that the queues are given to run empty, after what fills them on a schedule was stopped.
+    description:
+      - Seconds that the queues are given, first while the API is open still, until few jobs wait and those have ended that ran; and once more when it is
+        closed, until there is none. After that everything runs again as before, and the task fails.
     type: int
     default: 300
+  leave_queues:
+    description:
+      - Queues that are not waited for, such as V(v1-mails). Their jobs stay where they are, and hold nothing that is sealed.
+      - Needed where jobs wait that no running worker takes. That stops the rotation before anything is, and the rehearsal warns of it.
+    type: list
+    elements: str
+    default: []
+  end_sessions:
+    description:
+      - With O(scope=values), whose sessions end with the key. A session that somebody made with a key that was public or had leaked goes on working
+        after the rotation otherwise, since it is stored as any other.
+      - V(console) ends those of the console's users, who sign in again. V(all) ends those of every project's users, too. V(none) ends none.
+      - Tokens that a session can be made from end as well, such as magic links, e-mail codes and password recoveries under way; they are asked for again.
+      - The default is V(console) where the key in force is a public default, and V(none) otherwise.
+      - On MariaDB and PostgreSQL they are removed in the transaction in which everything is sealed. On MongoDB they are removed after that; once it has begun,
+        O(abort) brings none of them back.
+      - A rotation that was interrupted goes on with what the run that began it was told, and another value is refused until it has ended.
+    type: str
+    choices: [console, all, none]
   container:
     description:
       - With O(scope=verify), the name of another container whose database to look at, such as a replica or a restored dump. Files are left out then.
@@ -179,14 +200,14 @@ report:
   type: dict
   returned: success with O(step=whole), with O(scope=values), unless it was aborted, and O(scope=verify)
 stops_working:
-  description: What is signed with the key and has to be issued again.
+  description: What is signed with the key and has to be issued again, with counts where there are any.
   type: list
   elements: str
   returned: with O(scope=values) and O(step=whole)
 expected_downtime:
-  description: Seconds that the sealing takes by what the rehearsal took, without stopping and starting the project.
-  type: int
-  returned: in check mode with O(scope=values)
+  description: As RV(downtime), by what the rehearsal took and what services of Appwrite 1.9.6 were seen to take to stop, with no jobs waiting.
+  type: dict
+  returned: in check mode with O(scope=values), unless a rotation is under way
 disk_needed:
   description: Bytes that a rotation needs beside what is there.
   type: dict
@@ -201,10 +222,59 @@ disk_needed:
     dump:
       description: Beside the C(.env) file, at most.
       type: int
-downtime:
-  description: Seconds from the stop of the first service until the new key was in C(.env).
+end_sessions:
+  description: Whose sessions end, as O(end_sessions) or its default.
+  type: str
+  returned: as RV(console)
+ended_sessions:
+  description: How many sessions were ended; in check mode how many would be. Tokens are not counted.
   type: int
-  returned: with O(scope=values)
+  returned: with O(scope=values) and O(step=whole)
+console:
+  description:
+    - What somebody else may have made at the console with the key, each kind as RV(ignore:count) of all that are there and the RV(ignore:newest) 200
+      of them, the last one first. It is not known since when a key is public, so that all are listed, whoever made them.
+    - What others chose, such as names and user agents, is cut off after 200 characters. There is no secret in it. Times are in UTC, and null where
+      Appwrite has none.
+  type: dict
+  returned: with O(scope=values) where the key is a public default or sessions end, in check mode or when everything has been sealed
+  contains:
+    accounts:
+      description: For each RV(ignore:id), RV(ignore:email), when it was RV(ignore:registered), and when it last RV(ignore:accessed) the console, to the day.
+      type: dict
+    sessions:
+      description:
+        - For each its RV(ignore:user)'s id, when it was RV(ignore:created), from which RV(ignore:ip) and RV(ignore:country), with which RV(ignore:client)
+          and RV(ignore:user_agent), and the RV(ignore:provider) of the sign-in. The provider V(server) is a session that was made for a user by an
+          administrator or an API key, which the console itself never does.
+      type: dict
+    keys:
+      description:
+        - API keys, for each its RV(ignore:id), RV(ignore:name), when it was RV(ignore:created), and its RV(ignore:owner), V(projects/<id>), or from
+          Appwrite 1.9 on V(teams/<id>) (an organization) and V(users/<id>) (an account), too.
+      type: dict
+    dev_keys:
+      description: The same of dev keys.
+      type: dict
+downtime:
+  description: How long things stood still, in seconds, each until its containers were started again. What Appwrite takes until it answers comes on top.
+  type: dict
+  returned: with RV(phase=finished)
+  contains:
+    api:
+      description: From when the API was closed.
+      type: int
+    background:
+      description: From when the first scheduler was stopped until the last scheduler or worker was started.
+      type: int
+    whole:
+      description: From the beginning to the end of the rotation, most of which Appwrite was running.
+      type: int
+remains:
+  description: Each file that is left in the project's directory, with why, and when it may be removed. A failure says the same in its message.
+  type: list
+  elements: str
+  returned: with O(scope=values) and O(step=whole)
 key:
   description:
     - What may be said of the key in force before.

@@ -489,7 +489,7 @@ def test_uploads_swapped_in_the_very_moment(home, uploads, roots, moment, monkey
 
     monkeypatch.setattr(Successors, moment, step)
     row, files = sealed(uploads), successors(uploads)
-    made = files.prepare(row, KEYS)
+    made = files.prepare(row, KEYS)[1]
     files.remove("/storage/uploads/app-1/a.txt")
     assert swapped == [""] and state(roots / "app-1") == before
     assert [path.name for path in (home / "away" / "app-1").iterdir()] == [os.path.basename(made["path"])]
@@ -510,7 +510,7 @@ def test_uploads_behind_a_link(home, uploads, tmp_path, owner):
     uploads.rename(home / "real")
     os.chown(home / "real", OWNER, OWNER)
     link((tmp_path if owner == 0 else home) / "way", home / "real", owner)
-    assert successors((tmp_path if owner == 0 else home) / "way").prepare(row, KEYS)
+    assert successors((tmp_path if owner == 0 else home) / "way").prepare(row, KEYS)[1]
 
 
 # --- the lock ---

@@ -275,6 +275,7 @@ def test_text_is_never_a_template(site, add, timer):
         "setup": {"ansible_facts": {"ansible_service_mgr": text, "ansible_python": {"executable": text}}},
         **dict.fromkeys(REKEY, {
             **REHEARSED, "report": {"state": text, "collections": [{text: text}], "undecryptable": [text]}, "stops_working": [text], "phase": text,
+            "console": {"accounts": {"count": text, "newest": [{"email": text, text: text}]}}, "end_sessions": text, "ended_sessions": text,
             "msg": text, "key": {"fingerprint": text}, "new_key": {"fingerprint": text}, "downtime": text, "dump_file": text, "warnings": [text]}),
     }
     add("invents", **TIMED, appwrite_security_apply=True).answer(instead={name: [one] for name, one in said.items()})

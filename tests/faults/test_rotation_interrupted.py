@@ -35,6 +35,7 @@ MIDDLE = Point(FORWARD, "write journal", 7, "before")
 """of the sealing"""
 COMMIT = Point(FORWARD, "ask COMMIT", 1, "before")
 PLAYED = replace(MARIADB, room="interrupt-play")
+ENDING = [replace(kind, room="interrupt-sessions") for kind in (MARIADB, *OTHERS)]
 pytestmark = pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
 
 
@@ -210,6 +211,29 @@ def test_file_that_cannot_be_removed(host):
     host.apply()
     host.recover(forward=True)
     assert not made.exists()
+
+
+# --- sessions that end ---
+
+
+@on(*ENDING)
+def test_killed_while_sessions_end(host):
+    """The next run does what the first one was told, without being told again, and says how many there were."""
+    ended = {table.collection: sorted(row.uid for row in host.data.rows(table)) for table in host.data.tables
+             if table.namespace == "_console" and table.uid in ("sessions", "tokens", "sessions_perms")}
+    point = Point(FORWARD, "ask clear", 1, "after") if host.database == "mongodb" else COMMIT
+    assert host.rekey(point, end_sessions="console")["rc"] == KILLED
+    assert host.state["ended_sessions"] == len(ended["_console_sessions"])
+    assert host.rekey(end_sessions="all")["msg"].startswith("end_sessions: the unfinished rotation was begun with console")
+    if host.database == "mongodb":
+        assert "there is no way back" in host.abort()["msg"]
+    for phase in ("written", "finished"):
+        result = host.rekey()
+        assert (result["rc"], result.get("phase"), result.get("ended_sessions")) == (0, phase, len(ended["_console_sessions"])), result["msg"]
+        host.apply()
+    host.turn()
+    lost = sorted(("lost", f"{name} {uid}") for name, uids in ended.items() for uid in uids)
+    assert sorted(host.check(host.key).found) == lost
 
 
 # --- the engine and the machine ---

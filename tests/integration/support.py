@@ -27,6 +27,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from faults.leaks import search
 from testbed import Project
 from testbed._base import clean_environ, run
+from testbed.project import SWITCHES
 
 CHECKOUT = Path(__file__).parents[2]
 WORK = CHECKOUT / ".work"
@@ -314,7 +315,7 @@ class Stack:
         try:
             yield self
         finally:
-            for service in {path.parent.name for switch in ("fail", "unhealthy") for path in self.directory.glob(f".testbed/*/{switch}")}:
+            for service in {path.parent.name for switch in SWITCHES for path in self.directory.glob(f".testbed/*/{switch}")}:
                 self.project.heal(service)
             plant(self.directory, self._files)
             states = self.project.ps()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.server
 import socket
 import threading
 from concurrent.futures import Future
@@ -71,6 +72,29 @@ def test_an_answer_that_is_all_head(said):
         threading.Thread(target=answer, daemon=True).start()
         endpoint = probed(server.getsockname()[1], NOBODY)
     assert isinstance(endpoint.http, Unseen) and "no HTTP answer" in endpoint.http.reason
+
+
+def test_forced_as_by_appwrite():
+    """Appwrite 1.9.6 redirects GET alone, and drops the port."""
+    class Forced(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(301)
+            self.send_header("Location", f"https://{self.headers['Host']}{self.path}")
+            self.end_headers()
+
+        def do_HEAD(self) -> None:
+            self.send_error(500, "general_protocol_unsupported")
+
+        do_POST = do_HEAD
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with http.server.HTTPServer((ADDRESS, 0), Forced) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = probed(server.server_port, NOBODY)
+        server.shutdown()
+    assert endpoint.http == Answer(301, f"https://{HOST}/")
 
 
 def test_a_name_that_is_never_resolved(monkeypatch):

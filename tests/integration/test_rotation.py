@@ -74,9 +74,12 @@ class Vault:
         self.escrow.write_text(yaml.safe_dump({**content, "keys": [*others, {**new, "pending": True}]}, sort_keys=False))
         self._ansible_vault("encrypt")
 
-    def assert_under(self, key):
+    def assert_under(self, key, ended=()):
+        """ended: collections of the console that are empty now."""
         found = self.data.check(self.stack.project, self.root, key)
-        assert not found.found, found.found[:5]
+        lost = [("lost", f"{table.collection} {row.uid}") for table in self.data.tables if table.namespace == "_console" and table.uid in ended
+                for row in self.data.rows(table)]
+        assert sorted(found.found) == sorted(lost), found.found[:5]
         assert found.values and found.files
         assert self.stack.env()[KEY] == key
         for service in HOLDERS:
@@ -109,17 +112,25 @@ def test_rotate(vault):
     assert found["state"] == "old" and found["undecryptable"] == []
     files = sum(one["bytes"] for one in found["collections"])
     assert found["disk_needed_in_bytes"]["files"] == files > 0 < found["disk_needed_in_bytes"]["database"]
+    is_public = vault.key == PUBLIC
+    strangers = [result["msg"] for name, result in rehearsed.results.items() if name.startswith("Show what somebody who knew the key")]
+    assert bool(strangers) == is_public
+    count = len(list(vault.data.rows(next(table for table in vault.data.tables if table.collection == "_console_sessions")))) * is_public
+    for each in strangers:
+        assert each["sessions_to_end"] == f"console: {count}" and each["console"]["sessions"]["count"] == len(each["console"]["sessions"]["newest"]) == count
+        assert all(each["console"][kind]["newest"] for kind in ("accounts", "keys", "dev_keys"))
     vault.assert_under(vault.key)
     played = vault.rotate()
     assert played.rc == 0, played.output
     new = vault.keys()[0]
     assert len(new) == 64
     assert_no_leak(played.output, [new])
-    vault.assert_under(new)
-    assert vault.keys()[1:] == [vault.key] * (vault.key != PUBLIC)
+    vault.assert_under(new, ended=("sessions", "tokens", "sessions_perms") if is_public else ())
+    assert vault.keys()[1:] == [vault.key] * (not is_public)
     assert (vault.redis("exists", "default-cache-_console:users:1"), vault.redis("get", "abuse__1")) == ("0", "5")
     said = played.result("Show how it ended")["msg"]
     assert (said["phase"], said["old_key"], said["new_key"]) == ("finished", shown_fingerprint(vault.key), fingerprint(new))
+    assert said["ended_sessions"] == str(count)
     assert "localhost: " in played.output, "no line of progress"
     dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
     assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600]
@@ -188,6 +199,17 @@ def test_public_key_says_what_to_do(vault):
     assert (finding["status"], finding["remedy"]) == ("fail", f"{command} --check")
 
 
+@on(KINDS[1])
+def test_public_key_and_no_session_ends(vault):
+    """Where the operator says so. They are listed all the same."""
+    played = vault.rotate(end_sessions="none")
+    assert played.rc == 0, played.output
+    found = played.result("Show what somebody who knew the key")["msg"]
+    assert found["sessions_to_end"] == "none: 0" and found["console"]["sessions"]["newest"]
+    assert played.result("Show how it ended")["msg"]["ended_sessions"] == "0"
+    vault.assert_under(vault.keys()[0])
+
+
 # --- what is refused, and changes nothing ---
 
 
@@ -229,6 +251,7 @@ OPTIONS = {
     "less than nothing": ({"sample": -1}, "sample: -1 is no number of values"),
     "tokens with another cipher": ({"scope": "tokens"}, "new_key: does not have the first 16 bytes of the key in force"),
     "tokens without a key": ({"scope": "tokens", "new_key": None}, "new_key: is missing"),
+    "an end of sessions without a rotation": ({"scope": "verify", "end_sessions": "all"}, "end_sessions: sessions are ended with scope: values alone"),
     "a container that is none": ({"scope": "verify", "container": "not-a-container"}, "container: not-a-container is no running container"),
 }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _console
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
@@ -245,6 +246,37 @@ def test_sessions(store, server):
     """Our own is none. What FerretDB does not say is said to be unknown."""
     found = store.sessions()
     assert found.blind or all(each.address for each in found.seen)
+
+
+def test_listed(store, server):
+    """Whatever a stranger wrote there, of any type."""
+    hostile = "NULL\t\n\x1b[2J\\N'\"\u202e\U0001d4b3" + "\U0001d4b3" * 300
+    newest = {"_createdAt": {"$date": {"$numberLong": "1770091506789"}}, "userId": "ada", "ip": None, "clientName": {"$numberInt": "7"}, "userAgent": hostile,
+              "provider": ["server"], "countryCode": {"a": "b"}}
+    first = rows(store, table(store, "_console_sessions"))[0]
+    server.command("appwrite", update="_console_sessions", updates=[{"q": {"_id": first.key}, "u": {"$set": newest}}])
+    found = _console.listed(store)
+    assert {kind: each["count"] for kind, each in found.items()} == {
+        kind: store.count(table(store, f"_console_{name}")) for kind, name in (
+            ("accounts", "users"), ("sessions", "sessions"), ("keys", "keys"), ("dev_keys", "devKeys"))}
+    session = found["sessions"]["newest"][0]
+    assert [session[name] for name in ("user", "created", "ip", "client", "user_agent", "provider")] == [
+        "ada", "2026-02-03T04:05:06Z", None, "7", hostile[:200], "server"]
+    assert all(each["created"] == "2026-01-02T03:04:05Z" for each in found["keys"]["newest"])
+
+
+@pytest.mark.parametrize("which", ["console", "all", "none"])
+def test_sessions_that_end(store, data, _running, tmp_path, which):
+    """After everything is sealed, and with the tokens that become sessions; nothing else goes."""
+    data.write_files(tmp_path / "uploads")
+    files = Successors(str(tmp_path / "uploads"), os.open(tmp_path, os.O_RDONLY), "journal")
+    rotation = Rotation(store, files, Cipher(KEY), Cipher(WORD))
+    rotation.rotate(ending=which)
+    rotation.rotate(ending=which)
+    ended = [each for each in data.tables if each.uid in ("sessions", "tokens") and (which == "all" or which == "console" and each.namespace == "_console")]
+    lost = sorted(("lost", f"{each.collection} {row.uid}") for each in ended for row in data.rows(each))
+    assert bool(lost) == (which != "none")
+    assert sorted(data.check(_running.project, tmp_path / "uploads", WORD).found) == lost
 
 
 @pytest.mark.parametrize("text", ["[encrypt", "[\"encrypt\"]", "[" * 5000 + "encrypt", {"encrypt": {"$numberInt": "1"}}, ["encrypt"], "{\"encrypt\": 1}"])

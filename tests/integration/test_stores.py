@@ -15,6 +15,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _console
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Rotation
@@ -391,6 +392,50 @@ def test_values_that_no_key_opens(stack, tmp_path):
         Rotation(store, files, Cipher(key), Cipher(new), [each[:3] for each in report.undecryptable]).rotate()
     after = data.check(stack.project, tmp_path / "uploads", new)
     assert after == before and [what for what, _where in before.found] == ["lost"]
+
+
+@on(*KINDS)
+@pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+@pytest.mark.parametrize("which", ["console", "all", "none"])
+def test_sessions_that_end(stack, tmp_path, which):
+    """With their permissions and with the tokens that become sessions, and nothing else goes."""
+    key, new = "NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2"
+    data = Dataset.make(2, key, database=stack.kind.database, file_bytes=1000)
+    data.load(stack.project)
+    data.write_files(tmp_path / "uploads")
+    files = Successors(str(tmp_path / "uploads"), os.open(tmp_path, os.O_RDONLY), "journal")
+    with closing(Server(stack).open()) as store:
+        before = _console.count_sessions(store, "all")
+        Rotation(store, files, Cipher(key), Cipher(new)).rotate(ending=which)
+        assert _console.count_sessions(store, which) == 0 and (_console.count_sessions(store, "all") == before) == (which == "none")
+    ended = [table.collection for table in data.tables if table.uid in ("sessions", "tokens", "sessions_perms") and (
+        which == "all" or which == "console" and table.namespace == "_console")]
+    lost = sorted(("lost", f"{table.collection} {row.uid}") for table in data.tables if table.collection in ended for row in data.rows(table))
+    assert bool(lost) == (which != "none")
+    assert sorted(data.check(stack.project, tmp_path / "uploads", new).found) == lost
+
+
+@on(*KINDS)
+@pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+def test_listed(stack, tmp_path):
+    """Whatever a stranger wrote there."""
+    data = Dataset.make(2, "NotARealEncryptionKey1", database=stack.kind.database, file_bytes=1000)
+    data.load(stack.project)
+    server = Server(stack)
+    hostile = "NULL\t\n\x1b[2J\\N'\"\u202e𝒳{{ x }}" + "x" * 300
+    server.sql('UPDATE "_console_sessions" SET "_createdAt" = \'2026-02-03 04:05:06.789\', "userId" = \'ada\', "ip" = NULL, "clientName" = \'\','
+               f' "provider" = \'NULL\', "userAgent" = {server.text(hostile)} WHERE _id = 1',
+               'UPDATE "_console_users" SET "registration" = \'2026-01-02 03:04:05\', "accessedAt" = NULL', 'ALTER TABLE "_console_keys" DROP COLUMN "resourceId"')
+    with closing(server.open()) as store:
+        found = _console.listed(store)
+    count = {collection: sum(1 for _row in data.rows(table)) for table in data.tables for collection in [table.collection]}
+    assert {kind: each["count"] for kind, each in found.items()} == {
+        "accounts": count["_console_users"], "sessions": count["_console_sessions"], "keys": count["_console_keys"], "dev_keys": count["_console_devKeys"]}
+    assert found["sessions"]["newest"][0] == {
+        "user": "ada", "created": "2026-02-03T04:05:06Z", "ip": None, "country": found["sessions"]["newest"][0]["country"], "client": None,
+        "user_agent": hostile[:200], "provider": "NULL"}
+    assert {(each["registered"], each["accessed"]) for each in found["accounts"]["newest"]} == {("2026-01-02T03:04:05Z", None)}
+    assert all(each["owner"].startswith("projects/") and each["created"] == "2026-01-02T03:04:05Z" for each in found["keys"]["newest"])
 
 
 @on(*KINDS)

@@ -14,7 +14,8 @@ engine.sh      makes sure that an engine and `docker compose` are there
 images.py      the images: stand-ins for Appwrite's own programs, real database servers from Debian's packages
 tools.py       what is built with Go: the newest docker compose, FerretDB
 generate.py    compose file and .env of a release, from the collection's catalogue (pure)
-project.py     one project: create, up, down, sign up, break a service
+project.py     one project: create, up, down, sign up, break a service, slow a worker
+traffic.py     clients of its API that know what must be there
 programs/      the scripts inside the images
 """
 

@@ -75,3 +75,12 @@ def service_names(release: str) -> tuple[str, ...]:
     """The compose services of that release that list any variable, sorted."""
     variables = catalogue()
     return tuple(sorted({service for name in variables.names(release) for service in variables.services(name, release)}))
+
+
+def at_least(release: str, other: str) -> bool:
+    """Whether a release is that one or newer."""
+    return _numbers(release) >= _numbers(other)
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in release.split("."))

@@ -62,6 +62,10 @@ class Server(ABC):
         """Makes the tables, and nothing else is there."""
 
     @abstractmethod
+    def add(self, tables: Sequence[Table]) -> None:
+        """Makes the tables anew, and leaves others."""
+
+    @abstractmethod
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rows as document() spells them. They are there after end()."""
 
@@ -178,7 +182,11 @@ class _Sql(Server):
         return ", ".join(f"{self.quote}{name}{self.quote}" for name in names)
 
     def create(self, tables: Sequence[Table]) -> None:
-        self._ask(*(f"DROP TABLE {self._quoted([name])}" for name in sorted(self.names())),
+        self._ask(*(f"DROP TABLE {self._quoted([name])}" for name in sorted(self.names())))
+        self.add(tables)
+
+    def add(self, tables: Sequence[Table]) -> None:
+        self._ask(*(f"DROP TABLE IF EXISTS {self._quoted([table.name])}" for table in tables),
                   *(statement for table in tables for statement in self._create(table)))
 
     def restore(self, tables: Sequence[Table]) -> None:
@@ -234,9 +242,9 @@ class _MariaDB(_Sql):
     def array(value: Sequence[Any]) -> str:
         return json.dumps(value, separators=(",", ":")).replace("/", "\\/")
 
-    def create(self, tables: Sequence[Table]) -> None:
+    def add(self, tables: Sequence[Table]) -> None:
         self._ask("ALTER DATABASE CHARACTER SET utf8mb4")
-        super().create(tables)
+        super().add(tables)
 
     def _create(self, table: Table) -> Iterator[str]:
         every = "" if table.bare else (
@@ -298,9 +306,9 @@ class _PostgreSQL(_Sql):
     def array(value: Sequence[Any]) -> str:
         return json.dumps(value, ensure_ascii=False)
 
-    def create(self, tables: Sequence[Table]) -> None:
+    def add(self, tables: Sequence[Table]) -> None:
         self._ask("CREATE COLLATION IF NOT EXISTS public.utf8_ci_ai (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
-        super().create(tables)
+        super().add(tables)
 
     def _create(self, table: Table) -> Iterator[str]:
         tenant = ", _tenant" if table.shared else ""
@@ -432,6 +440,12 @@ class MongoDB(Server):
     def create(self, tables: Sequence[Table]) -> None:
         for name in sorted(self.names()):  # the first row makes a collection
             self.command(self._database, drop=name)
+
+    def add(self, tables: Sequence[Table]) -> None:
+        names = self.names()
+        for table in tables:
+            if table.name in names:
+                self.command(self._database, drop=table.name)
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         for start in range(0, len(rows), 1000):

@@ -35,12 +35,13 @@ _ENABLED = Column("enabled", 0, "boolean")
 _COUNT = Column("count", 8, "integer")
 COMMON = {
     "users": (Column("name", 256), Column("email", 320), _sealed("password", 16384), Column("passwordUpdate", 0, "datetime"), _ENABLED,
-              _sealed("mfaRecoveryCodes", 256, array=True), Column("labels", 128, array=True), Column("prefs", 65535, filters=("json",))),
+              _sealed("mfaRecoveryCodes", 256, array=True), Column("labels", 128, array=True), Column("prefs", 65535, filters=("json",)),
+              *(Column(name, 0, "datetime", filters=("datetime",)) for name in ("registration", "accessedAt"))),
     "tokens": (Column("userId"), Column("type", 0, "integer"), _sealed("secret", 512), _DATE),
     "authenticators": (Column("userId"), Column("verified", 0, "boolean"), _sealed("data", 65535, "json")),
     "challenges": (Column("userId"), _sealed("token", 512), _sealed("code", 512), _DATE),
     "sessions": (Column("provider", 128), _sealed("providerAccessToken", 16384), _sealed("providerRefreshToken", 16384),
-                 _sealed("secret", 512), Column("userAgent", 16384), _DATE),
+                 _sealed("secret", 512), Column("userAgent", 16384), _DATE, *map(Column, ("userId", "ip", "countryCode", "clientName"))),
     "identities": (Column("provider", 128), _sealed("providerAccessToken", 16384), _sealed("providerRefreshToken", 16384),
                    _sealed("secrets", 16384, "json"), Column("scopes", 16384, array=True)),
     "teams": (Column("name", 128), Column("total", 0, "integer"), Column("prefs", 65535, filters=("json",))),
@@ -52,8 +53,8 @@ CONSOLE = {
     "projects": (Column("name", 128), Column("services", 16384, filters=("json",)), _sealed("smtp", 16384, "json"),
                  _sealed("oAuthProviders", 16384, "json"), Column("accessedAt", 0, "datetime")),
     "schedules": (Column("resourceId"), Column("active", 0, "boolean"), _sealed("data", 65535, "json")),
-    "keys": (Column("name"), Column("scopes", 255, array=True), _sealed("secret", 512), _DATE),
-    "devKeys": (Column("name"), _sealed("secret", 512), _DATE),
+    "keys": (Column("name"), Column("scopes", 255, array=True), _sealed("secret", 512), _DATE, Column("resourceType"), Column("resourceId")),
+    "devKeys": (Column("name"), _sealed("secret", 512), _DATE, Column("projectId")),
     "webhooks": (Column("url"), Column("httpUser"), _sealed("httpPass", 255), Column("signatureKey", 2048)),
     "installations": (Column("organization"), _sealed("personalAccessToken", 256), _sealed("personalRefreshToken", 256)),
 }
@@ -75,6 +76,9 @@ USER = (Column("title"), _sealed("ssn", 512), _sealed("order", 16_777_215), _sea
 VANISHED = _sealed("vanished", 512)
 METADATA = (Column("name", 256), Column("attributes", 1_000_000, filters=("json",)), Column("indexes", 1_000_000, filters=("json",)),
             Column("documentSecurity", 0, "boolean"))
+# The project that traffic.py writes to, while everything else is at rest.
+TRAFFIC = "_77"
+TRAFFIC_ROWS = (Column("title"), _sealed("ssn", 512), _sealed("notes", 16_777_215), _sealed("codes", 256, array=True), _COUNT)
 PERMISSIONS = (Column("_type", 12), Column("_permission"), Column("_document"))
 
 

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from ._base import clean_environ
 from ._servers import SERVERS, Server
-from ._shapes import COMMON, CONSOLE, FILES, METADATA, PERMISSIONS, PROJECT, USER, VANISHED, Column, Row, Table
+from ._shapes import COMMON, CONSOLE, FILES, METADATA, PERMISSIONS, PROJECT, TRAFFIC, USER, VANISHED, Column, Row, Table
 from .project import Project
 
 STORAGE = "/storage/uploads"
@@ -184,6 +184,8 @@ class Dataset:
         add(many, user_table(5), USER, sealed={tenants[0]: whole, tenants[1]: half})
         add(many, user_table(7), USER, sealed={tenants[0]: (), tenants[1]: whole})
         add(many, f"bucket_{sequence(9)}", FILES, tenants)
+        for namespace in ("_console", one, many) if self.database != "mongodb" else ():
+            add(namespace, "sessions_perms", PERMISSIONS, sealed={None: ()})
         return found
 
     def _metadata(self, table: Table) -> Iterator[Row]:
@@ -359,7 +361,7 @@ class Dataset:
         root, pristine = Path(root), self.directory / "uploads"
         wanted = {path.relative_to(pristine): path for path in pristine.rglob("*") if path.is_file()}
         for path in root.rglob("*"):
-            if path.is_symlink() or path.is_file() and path.relative_to(root) not in wanted:
+            if not _is_traffic(path.relative_to(root)) and (path.is_symlink() or path.is_file() and path.relative_to(root) not in wanted):
                 path.unlink()
         for name, path in wanted.items():
             if not (root / name).is_file() or (root / name).read_bytes() != path.read_bytes():
@@ -390,7 +392,8 @@ class Dataset:
             opener = _Opener(php, result)
             found = server.names()
             for name in found - {table.name for table in self.tables}:
-                result.add("added", name)
+                if not name.startswith(f"{TRAFFIC}_"):
+                    result.add("added", name)
             for table in self.tables:
                 if table.name not in found:
                     result.add("lost", table.collection)
@@ -406,7 +409,7 @@ class Dataset:
                             referenced |= self._compare_file(opener, table, row, stored, Path(root))
             opener.flush()
         for path in Path(root).rglob("*"):
-            if path.is_file() and path not in referenced:
+            if path.is_file() and path not in referenced and not _is_traffic(path.relative_to(root)):
                 result.add("added", path.relative_to(root))
         return result
 
@@ -530,6 +533,11 @@ def _text(column: Column, turn: int) -> Any:
 def _usual(column: Column, number: int) -> Any:
     text = _USUAL[number % len(_USUAL)]
     return [text, "NotARealCode1"] if column.array else {"json": {"word": text}} if "json" in column.filters else text
+
+
+def _is_traffic(path: Path) -> bool:
+    """Of a file of the project that traffic.py writes to."""
+    return path.parts[0] == f"app{TRAFFIC.replace('_', '-')}"
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

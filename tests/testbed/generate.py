@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._base import catalogue, service_names
+from ._base import at_least, catalogue, service_names
 from .images import entrypoint
 
 
@@ -102,11 +102,6 @@ _LITERALS = {"_APP_WORKERS_NUM": "1", "_APP_WORKER_MAX_COROUTINES": "1"}
 _REALTIME_LITERALS = {"_APP_POOL_ADAPTER": "swoole"}
 
 
-def at_least(release: str, other: str) -> bool:
-    """Whether a release is that one or newer."""
-    return _numbers(release) >= _numbers(other)
-
-
 def dotenv(release: str, database: str, http_port: int, https_port: int, image_prefix: str) -> str:
     """The .env as that release's command-line installer leaves it when every question is answered with Enter.
 
@@ -157,6 +152,7 @@ def compose(release: str, database: str, http_port: int, https_port: int, image_
             name,
             appwrite,
             entrypoint=None if name == "appwrite" else entrypoint(name),
+            stop_grace_period="1s",  # schedulers never hear that they are to stop
             healthcheck=healthcheck("CMD-SHELL", "curl -fsS -o /dev/null http://localhost/v1/health/version")
             if name == "appwrite"
             else None,
@@ -236,10 +232,6 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
 def appwrite_services(release: str) -> tuple[str, ...]:
     """The services that run the appwrite image in that release."""
     return tuple(name for name in service_names(release) if name.startswith("appwrite") and name != "appwrite-assistant")
-
-
-def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in release.split("."))
 
 
 def _flow(value: Any) -> str:

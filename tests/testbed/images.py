@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import tools
-from ._base import WORK, Failed, catalogue, locked, run, service_names
+from ._base import WORK, Failed, at_least, catalogue, locked, run, service_names
 
 REPOSITORY = "selfhost-appwrite-testbed"
 _REGISTRY = "testbed.invalid/"
@@ -57,19 +57,38 @@ def stand_in(release: str | None = None) -> str:
         return _image("stand-in", ["stand-in"], lambda root: None, ["busybox-static"], "", 'ENTRYPOINT ["idle"]')
     variables = catalogue()
     names = "".join(f"{name}\n" for name in variables.names(release) if variables.documented(name, release))
-    settings = (f"ENV _APP_VERSION={release}", "ENV _APP_HOME=https://appwrite.io", 'ENTRYPOINT ["idle"]')
+    settings = (
+        *(f"ENV _APP_VERSION={release}", "ENV _APP_HOME=https://appwrite.io", "WORKDIR /usr/src/code"),
+        *('ENTRYPOINT ["docker-php-entrypoint"]', 'CMD ["php", "app/http.php"]'),
+    )
+    programs = {entrypoint(service) for known in variables.RELEASES for service in service_names(known)}
 
     def fill(root: Path) -> None:
         _write(root / "usr/local/share/appwrite/variables", names)
-        for program in {entrypoint(service) for known in variables.RELEASES for service in service_names(known)}:
-            _link(root, program, "idle")
+        _place(root / "usr/src/code/app").symlink_to("/usr/local/share/testbed")
+        for program in programs:
+            _program(root, program, release)
         # Appwrite's own image is Alpine, whose nc knows -z. Debian's busybox has one without, and its shell takes no other.
         _link(root, "nc", "/bin/nc.openbsd")
         _link(root, "sh", "/bin/dash")
-        _link(root, "php", f"/{next((root / 'usr/bin').glob('php[0-9]*')).relative_to(root)}")
+        php = next((root / "usr/bin").glob("php[0-9]*"))
+        _link(root, "php", f"/{php.relative_to(root)}")
+        extensions = "".join(f"extension={name}\n" for name in ("pdo", "mysqlnd", "pdo_mysql", "pdo_pgsql"))
+        _write(root / "etc/php" / php.name.removeprefix("php") / "cli/conf.d/testbed.ini", extensions)
 
-    packages = ["busybox-static", "dash", "netcat-openbsd", "php-cli"]
-    return _image(f"appwrite-{release}", ["stand-in"], fill, packages, names, *settings)
+    packages = ["busybox-static", "dash", "netcat-openbsd", "php-cli", "php-mysql", "php-pgsql"]
+    return _image(f"appwrite-{release}", ["stand-in", "appwrite"], fill, packages, names, *settings)
+
+
+def _program(root: Path, program: str, release: str) -> None:
+    """One of Appwrite's own in bin/. Before 1.9.0 each leaves its shell as the first process, which passes no signal on."""
+    passes = at_least(release, "1.9.0")
+    if program.startswith("worker-"):
+        words = f"php /usr/src/code/app/worker.php {program.removeprefix('worker-')}"
+        _write(root / "usr/local/bin" / program, f"#!/bin/sh\n{'exec ' * passes}{words}\n")
+        (root / "usr/local/bin" / program).chmod(0o755)
+    else:
+        _link(root, program, "idle" if passes and program in ("interval", "realtime") else "deaf")
 
 
 def redis() -> str:

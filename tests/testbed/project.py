@@ -12,8 +12,10 @@ import random
 import secrets
 import shutil
 import socket
+import subprocess
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ NAME_PREFIX = "appwrite-tb-"
 _RECORDS = WORK / "projects"
 _PROJECT_LABEL = "com.docker.compose.project"
 _SERVICE_LABEL = "com.docker.compose.service"
+SWITCHES = ("fail", "unhealthy", "slow")
 
 # The database's own client with the credentials of its container's environment, reading statements from standard input.
 _CLIENTS = {
@@ -178,10 +181,63 @@ class Project:
         """The service's health check fails from now on."""
         self._switch(service, "unhealthy").touch()
 
+    def slow(self, worker: str, seconds: float) -> None:
+        """From now on each job takes the worker, such as appwrite-worker-mails, that long, instead of 0.1 s."""
+        self._switch(worker, "slow").write_text(str(seconds))
+
     def heal(self, service: str) -> None:
-        """Undoes fail() and unhealthy()."""
-        for switch in ("fail", "unhealthy"):
+        """Undoes fail(), unhealthy() and slow()."""
+        for switch in SWITCHES:
             self._switch(service, switch).unlink(missing_ok=True)
+
+    def redis(self, *words: str) -> str:
+        """What Redis answers to a command. Asked without compose, which refuses while a rotation is unfinished."""
+        return run("docker", "exec", self.container("redis"), "redis-cli", *words).strip()
+
+    def enqueue(self, queue: str, number: int = 1) -> None:
+        """Puts so many jobs into a queue, such as v1-mails, as utopia-php/queue does."""
+        jobs = ({"pid": secrets.token_hex(8), "queue": queue, "timestamp": int(time.time()), "payload": {"project": {"$id": "1"}}} for _ in range(number))
+        self.redis("lpush", f"utopia-queue.queue.{queue}", *map(json.dumps, jobs))
+
+    def jobs(self, queue: str) -> int:
+        """How many of its jobs wait or are in a worker's hand."""
+        return sum(int(self.redis("llen", f"utopia-queue.{state}.{queue}")) for state in ("queue", "processing"))
+
+    @contextlib.contextmanager
+    def connections(self, number: int) -> Iterator[int]:
+        """Opens so many more connections of Appwrite's container to MariaDB or PostgreSQL, and holds them. Gives how many it got.
+
+        They end with the container at the latest.
+        """
+        command = ["docker", "exec", "--interactive", self.container("appwrite"), "php", "app/connections.php", str(number)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holding:
+            assert holding.stdin and holding.stdout
+            try:
+                yield int(holding.stdout.readline())
+            finally:
+                holding.stdin.close()
+
+    @property
+    def database(self) -> str:
+        """Its kind."""
+        return next(name for name in self._containers() if name in DATABASES)
+
+    def address(self, service: str = "appwrite") -> str:
+        """Of a running service's container, as it is now, for the host. Raises Failed where there is none."""
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+        found = run("docker", "container", "inspect", "--format", form, self.container(service)).split()
+        if not found:
+            raise Failed(f"{service} has no address")
+        return found[0]
+
+    def container(self, service: str) -> str:
+        """The id of a service's running container. Raises Failed where there is none."""
+        label = f"label={_SERVICE_LABEL}={service}"
+        own = ("--filter", f"label={_PROJECT_LABEL}={self.name}", "--filter", label, "--filter", "label=com.docker.compose.oneoff=False")
+        found = run("docker", "container", "ls", "--quiet", *own).split()
+        if not found:
+            raise Failed(f"{service} of {self.name} does not run")
+        return found[0]
 
     def uploads(self) -> Path:
         """The volume that the containers have as /storage/uploads."""

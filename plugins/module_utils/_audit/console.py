@@ -138,18 +138,19 @@ _SOURCE = "Appwrite 1.4.14 to 1.9.6: app/config/console.php (before 1.6: app/ini
 CONTROLS = (
     Control(
         "console.signup_limited", "Not everyone may sign up to the console", "high",
-        "Whoever can sign up makes projects of his own: he runs functions on the host, fills its disk, and sends mail in its name.",
+        "Whoever can sign up makes projects of his own: he runs functions on the host, fills its disk, and sends mail in its name. Who is invited to a "
+        "team passes every limit (run: 1.9.6).",
         "appwrite_security_console_root_only: true", "%s; appwrite/appwrite#9283, #10262, #6107" % _SOURCE, _signup_limited),
     Control(
         "console.other_ways_limited", "No other way to sign up goes round the lists", "high",
         "The lists of addresses are only checked where somebody signs up with a password. Magic URLs, one-time passwords and OAuth only "
-        "check the limit of one account.",
+        "check the limit of one account: on 1.9.6 an outsider who was on no list made an account, a team and a project by each of the first two.",
         "appwrite_security_console_root_only: true (once everyone who is listed has signed up: they stay, and team invitations still work)",
         _SOURCE, _other_ways),
     Control(
         "console.lists_can_match", "Every entry of the sign-up lists can match", "medium",
-        "Entries are compared as text and not trimmed: a space, a capital letter in an address, a wildcard, a network or an IPv6 address "
-        "in another form keeps out whom it should let in.",
+        "Entries are compared as text and not trimmed: a space, an address in mixed case, a wildcard, a network or an IPv6 address "
+        "in another form keeps out whom it should let in. A client's address is the leftmost of X-Forwarded-For.",
         "appwrite_security_console_emails: [ada@example.com] (each address alone: the role writes it as Appwrite compares it; likewise "
         "appwrite_security_console_ips, which takes no networks)",
         _SOURCE, _lists_can_match),

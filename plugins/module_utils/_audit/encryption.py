@@ -16,6 +16,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model im
     seen_all, services, some, typed)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     NAME, effective_bits, in_force, is_public, same_cipher, shown_fingerprint, told, weakness)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import rotation_of
 
 _OTHERS = 0o077
 _SHOWN = 10
@@ -24,7 +25,6 @@ PROOF_HOLDS = datetime.timedelta(days=90)
 _NO_KEY = "there is no encryption key"
 _SECURE = "ansible-playbook selfhost.appwrite.secure"
 _DRILL = "ansible-playbook selfhost.appwrite.drill"
-_ROTATE = "ansible-playbook selfhost.appwrite.rotate%s --check"
 
 
 def _key(value: str) -> str:
@@ -82,7 +82,11 @@ def _strong(observation: Observation) -> Outcome:
 
 
 def _rotated(observation: Observation, outcome: Outcome) -> Outcome:
-    return replace(outcome, remedy=_ROTATE % (" -e appwrite_rotation_project_src=" + typed(observation.directory))) if outcome.status == "fail" else outcome
+    return replace(outcome, remedy=_rehearsal(observation.directory)) if outcome.status == "fail" else outcome
+
+
+def _rehearsal(directory: str = "") -> str:
+    return rotation_of(directory) + " --check"
 
 
 def _reaches(observation: Observation) -> Outcome:
@@ -205,15 +209,16 @@ CONTROLS = (
         _present),
     Control(
         "encryption.key_not_public", "The encryption key is not a public default", "critical",
-        "The installer's default is the same everywhere: whoever can reach the API can forge an administrator's session with it, and "
-        "whoever gets a dump of the database can read it.",
-        _ROTATE % "",
-        "appwrite/appwrite#13769; Appwrite 1.9.6: app/config/variables.php", _not_public),
+        "The installer's default is the same everywhere: with nothing else, whoever can reach the API signs a JWT for any user id, an administrator's "
+        "too, and an ephemeral key that lists the console's users; whoever gets a dump of the database can read it. A rotation ends both, but not "
+        "the sessions that were made meanwhile.",
+        _rehearsal(),
+        "appwrite/appwrite#13769; Appwrite 1.9.6: app/config/variables.php, and run", _not_public),
     Control(
         "encryption.key_strong", "The encryption key has at least 64 effective bits", "high",
         "AES-128 takes the first 16 bytes of the key and no more, so a short key, or a long one that begins with few different "
         "characters, can be guessed from one sealed value.",
-        _ROTATE % "",
+        _rehearsal(),
         "Appwrite 1.9.6: src/Appwrite/OpenSSL/OpenSSL.php; PHP manual, openssl_encrypt", _strong),
     Control(
         "encryption.key_reaches_services", "The encryption key reaches every service that needs it", "critical",

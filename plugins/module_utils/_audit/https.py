@@ -222,13 +222,16 @@ _ISSUE = "docker compose exec appwrite ssl"
 
 CONTROLS: Tuple[Control, ...] = (
     Control(
-        "https.api_forced", "HTTPS is forced for the API and the console", "high",
-        "Over plain HTTP whoever is on the way reads passwords, sessions and data. Only the exact word enabled redirects; any other is off.",
-        "appwrite_security_force_https: true", "Appwrite 1.4.14 to 1.9.6, app/controllers/general.php", _api_forced),
+        "https.api_forced", "HTTPS is forced for the API", "high",
+        "Over plain HTTP whoever is on the way reads passwords, sessions and data. Only the exact word enabled forces; any other is off. Then 1.9.6 "
+        "redirects GET, without port and query, and refuses POST and HEAD with 500. Not covered are the hosts localhost and that of "
+        "_APP_MIGRATION_HOST, and behind its Traefik the console's pages (/console/) and realtime (ws://).",
+        "appwrite_security_force_https: true", "Appwrite 1.4.14 to 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6", _api_forced),
     Control(
         "https.router_forced", "HTTPS is forced for the domains of functions and sites", "high",
-        "The domains of functions and sites have a switch of their own; what their users send is as readable over plain HTTP.",
-        "appwrite_security_force_https: true", "Appwrite 1.6.2 and 1.9.6, app/controllers/general.php", _router_forced),
+        "The domains of functions and sites have a switch of their own; what their users send is as readable over plain HTTP. Domains with a "
+        "redirect rule are never forced: they lead straight to its target.",
+        "appwrite_security_force_https: true", "Appwrite 1.6.2 and 1.9.6, app/controllers/general.php; run: 1.9.6", _router_forced),
     Control(
         "https.variables_of_release", "HTTPS is set by the variables that the release reads", "medium",
         "Releases renamed these variables and upgrades keep the old ones, so that a setting is there to see and has no effect.",
@@ -260,8 +263,9 @@ CONTROLS: Tuple[Control, ...] = (
         _dns_targets_real),
     Control(
         "https.http_redirects", "HTTP leads to HTTPS of the same name", "high",
-        "What is configured counts for nothing where another program answers port 80, or a container still runs on older settings.",
-        "appwrite_security_force_https: true", "Appwrite 1.9.6, app/controllers/general.php", _http_redirects),
+        "What is configured counts for nothing where another program answers port 80, or a container still runs on older settings. Asked is GET /: "
+        "1.9.6 behind its Traefik answers /console/ and ws://…/v1/realtime over HTTP all the same.",
+        "appwrite_security_force_https: true", "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6", _http_redirects),
     Control(
         "https.no_redirect_loop", "HTTPS answers without a circle of redirects", "high",
         "Traefik overwrites the X-Forwarded-Proto of a proxy that it does not trust. Where that proxy ends TLS, Appwrite takes every request for "
@@ -296,6 +300,6 @@ CONTROLS: Tuple[Control, ...] = (
     Control(
         "https.hsts_sent", "Browsers are told to stay with HTTPS", "medium",
         "Without Strict-Transport-Security the first request of each visit may go over HTTP, where it can be answered by somebody else. Appwrite "
-        "sends it wherever it knows that the request came over HTTPS.",
-        _TRUST_PROXY, "Appwrite 1.9.6, app/controllers/general.php; RFC 6797", _hsts_sent),
+        "sends it with answers of the API where it knows that the request came over HTTPS; on the domains of functions and sites none was seen.",
+        _TRUST_PROXY, "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6; RFC 6797", _hsts_sent),
 )

@@ -77,7 +77,7 @@ def _redis_asks(observation: Observation) -> Outcome:
         return failed(
             "%s; the queue of Appwrite %s could not log in with one (appwrite/appwrite#13554)" % (evidence, observation.release),
             "docker compose port redis 6379 (must name no address: up to Appwrite 2.0.0 a password stops mails, webhooks and functions, "
-            "so keep Redis on networks of this project alone, and waive this)")
+            "and 1.9.6 answers POST with 500, so keep Redis on networks of this project alone, and waive this)")
     return failed(evidence)
 
 

@@ -35,6 +35,13 @@ _PASS = "pass it as `key` (appwrite_security_encryption_key of the role): it goe
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
 
+def rotation_of(directory: str = "") -> str:
+    """The command that rotates the key of a project in this directory, or of the one that is set, as a shell and then Ansible take it."""
+    name = "appwrite_rotation_project_src"
+    value = "%s=%s" % (name, directory) if shlex.quote(directory) == directory else shlex.quote(json.dumps({name: directory}))
+    return "ansible-playbook selfhost.appwrite.rotate" + (" -e " + value if directory else "")
+
+
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     check_password(options["seal"])
     planned = _plan(installation, options)
@@ -100,7 +107,7 @@ def _check_rotation(installation: Installation, current: str, pending: str) -> N
     if current == pending:
         raise Refusal(
             "%s: a rotation of the key is ending: .env has the new key already, and the escrow still has it as pending. Nothing was changed; run %s"
-            % (NAME, _rotate(installation)))
+            % (NAME, rotation_of(installation.directory)))
     if same_cipher(current, pending):
         return
     evidence = installation.holds_data()
@@ -118,7 +125,7 @@ def _check_rotation(installation: Installation, current: str, pending: str) -> N
         raise Refusal(
             "%s: a rotation of the key is unfinished: of %d values looked at, the pending key of the escrow (%s) opens %d, and the key in .env (%s) %d. "
             "Nothing was changed; run %s" % (
-                NAME, opening.looked, told(pending), opening.opened[pending], told(current), opening.opened[current], _rotate(installation)))
+                NAME, opening.looked, told(pending), opening.opened[pending], told(current), opening.opened[current], rotation_of(installation.directory)))
 
 
 def _may_have_sealed(installation: Installation, key: str) -> bool:
@@ -223,7 +230,7 @@ def _placeholder_in_use(installation: Installation, current: str, evidence: Evid
             "%s, or keep it with placeholder=keep" % (NAME, evidence.reason, evidence.remedy))
     return Plan(
         warnings=["%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, rehearse first: %s" % (
-            FORGERY, evidence.reason, _rotate(installation) + " --check")],
+            FORGERY, evidence.reason, rotation_of(installation.directory) + " --check")],
         key=describe("placeholder_kept", current))
 
 
@@ -278,7 +285,7 @@ def _told_openers(installation: Installation, options: Mapping[str, Any], candid
     if openers:
         return looked + (
             "%s. If a rotation of the key is unfinished, run %s. If none is, write the line of the key that is to stay into .env by hand%s; what another one "
-            "has sealed is closed to it" % (told_each, _rotate(installation), " and " + _PASS if options["escrowed"] else ""))
+            "has sealed is closed to it" % (told_each, rotation_of(installation.directory), " and " + _PASS if options["escrowed"] else ""))
     return looked + (
         "none opens with any key that is known here: %s. Look for the right one in backups of .env (.env.*), in your password store, on a replica; then "
         "%spass it as `key` (appwrite_security_encryption_key of the role)" % (
@@ -289,7 +296,7 @@ def _candidates(installation: Installation, options: Mapping[str, Any]) -> list[
     """Every key that is known here, of those that open the same the first."""
     current, given, escrowed = in_force(installation.values), options["key"], options["escrowed"]
     carried = installation.container_keys()
-    first, rotate = _out_of_the_way(installation, options), _rotate(installation)
+    first, rotate = _out_of_the_way(installation, options), rotation_of(installation.directory)
     known = [
         (escrowed, "the escrowed key", "remove the line from .env and run again: it is put back"),
         (current if _is_own(current) else None, "the key in .env", _PASS if escrowed else "leave `key` out, and it stays"),
@@ -318,13 +325,6 @@ def _out_of_the_way(installation: Installation, options: Mapping[str, Any]) -> s
     steps = {"remove the line from .env": _is_own(in_force(installation.values)), "move the escrow file away": options["escrowed"],
              "leave `key` out": options["key"]}
     return "".join(step + ", then " for step, needed in steps.items() if needed)
-
-
-def _rotate(installation: Installation) -> str:
-    """The command, as a shell and then Ansible take it."""
-    name, directory = "appwrite_rotation_project_src", installation.directory
-    value = "%s=%s" % (name, directory) if shlex.quote(directory) == directory else shlex.quote(json.dumps({name: directory}))
-    return "ansible-playbook selfhost.appwrite.rotate -e " + value
 
 
 def _is_own(key: str) -> bool:

@@ -69,6 +69,8 @@ def _useless(values: Mapping[str, str], email: str) -> list[str]:
         warnings.append(
             "%s is empty: no certificate can be issued without the address, and forced HTTPS then ends in a browser warning. "
             "Set certificate_email" % email)
+    if domain and domain == values.get("_APP_MIGRATION_HOST"):
+        warnings.append("_APP_DOMAIN is also the value of _APP_MIGRATION_HOST, for which Appwrite 1.9.6 forces no HTTPS. Set that to its default, appwrite")
     if values.get("_APP_ENV", "") != "production":
         warnings.append(
             "_APP_ENV is not 'production': certificates are then only requested as a dry run, and forced HTTPS has none to show")

@@ -19,6 +19,10 @@ BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
 FILE_COLUMNS = ("path", "openSSLVersion", "openSSLCipher", "openSSLTag", "openSSLIV", "chunksTotal", "chunksUploaded")
 
 
+SHOWN = 200
+"""characters of a field that is read to be shown"""
+
+
 class StoreError(AppwriteError):
     """The database said no, or is gone. The message has no value of it."""
 
@@ -115,6 +119,14 @@ class Store(ABC):
         """Writes where every changed column still is as it was read, byte for byte; returns how many rows that were."""
 
     @abstractmethod
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
+        """The documents that were made last, the very last one first: of these fields the first C(SHOWN) characters, nothing where one is not set."""
+
+    @abstractmethod
+    def clear(self, table: Table) -> None:
+        """Removes every document, and what says who may read it."""
+
+    @abstractmethod
     def commit(self) -> None:
         """Returns when the changes are on disk. An error leaves open whether they are: look again."""
 
@@ -126,3 +138,8 @@ class Store(ABC):
 def clean(name: str) -> str:
     """Appwrite leaves these out of the names of tables and columns."""
     return re.sub(r"[^A-Za-z0-9_-]", "", name)
+
+
+def legible(text: str) -> str:
+    """What somebody else wrote, as text that can be sent on."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -18,7 +18,7 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import (
-    BUCKET, FILE_COLUMNS, Change, Row, Store, StoreError, Table, clean)
+    BUCKET, FILE_COLUMNS, SHOWN, Change, Row, Store, StoreError, Table, clean)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import Session
 
 _PAGE = 500
@@ -31,6 +31,7 @@ _SLICES = 50
 """places of a table that a sample is taken from"""
 _COLLECTIONS = 20
 """rows of metadata read at a time"""
+_CREATED = "_createdAt"
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _ESCAPES = {b"0": b"\0", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 Place = Tuple[str, str]
@@ -125,6 +126,18 @@ class SqlStore(Store):
             groups.setdefault(tuple(sorted(change.values)), []).append(change)
         return sum(self._change(table, names, group) for names, group in groups.items())
 
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
+        present = self._columns_of((table.space, table.name), [*fields, _CREATED])
+        texts = ["COALESCE(LEFT(%s, %d), '')" % (self._text(self._quoted(name)), SHOWN) if name in present else "''" for name in fields]
+        order = "{0} IS NULL, {0} DESC, ".format(self._quoted(_CREATED)) if _CREATED in present else ""
+        return [dict(zip(fields, map(text_of, row))) for row in self._query("SELECT %s FROM %s ORDER BY %s_id DESC LIMIT %d" % (
+            ", ".join(texts), self._place(table.space, table.name), order, limit))]
+
+    def clear(self, table: Table) -> None:
+        permissions = table.space, self._server_name(table.collection + "_perms")
+        for place in [(table.space, table.name)] + [permissions] * bool(self._columns_of(permissions, ["_document"])):
+            self._session.ask("DELETE FROM %s;" % self._place(*place))
+
     def commit(self) -> None:
         try:
             self._session.ask("COMMIT;")
@@ -173,6 +186,9 @@ class SqlStore(Store):
                 % (", ".join(map(self._literal, sorted(names))), where)):
             found.setdefault((text_of(space), text_of(table)), {})[text_of(column)] = text_of(kind)
         return found
+
+    def _columns_of(self, place: Place, names: Iterable[str]) -> Dict[str, str]:
+        return self._present(names, "table_schema = %s AND table_name = %s" % (self._literal(place[0]), self._literal(place[1]))).get(place, {})
 
     def _metadata(self, place: Place, columns: Mapping[str, str]) -> Iterator[Tuple[str, str, Dict[str, bool]]]:
         """Tenant and collection, and its sealed columns with whether they are arrays; only those that may matter."""

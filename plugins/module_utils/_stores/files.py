@@ -19,9 +19,9 @@ import secrets
 import stat
 import weakref
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, NEITHER, OLD, PLAIN, VERSION, Exchange
+from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, NEITHER, NEW, OLD, PLAIN, VERSION, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason, walk
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row
@@ -31,6 +31,8 @@ _UPLOADS = "/storage/uploads/"
 _SUFFIX = re.compile(r"-[0-9a-f]{16}$")
 _PAIRS = 20000
 """entries of the journal in memory at a time"""
+_MADE = 200000
+"""Files that are remembered with their successors; what is beyond is looked at again."""
 _LARGEST = 28_000_000
 """Appwrite seals files of up to 20,000,000 bytes; this is their base64 text, and some room for what compresses badly."""
 _LONGEST_NAME = 255
@@ -45,6 +47,10 @@ _NO_FILE = {
 """What is wrong with the path, and not with the disk."""
 
 
+Seals = Tuple[object, object, object]
+"""path, IV and tag, as a row has them"""
+
+
 class Look(NamedTuple):
     """What a row's file is found to be."""
 
@@ -52,6 +58,16 @@ class Look(NamedTuple):
     size: int = 0
     reason: str = ""
     """in words, where the verdict is C(NEITHER)"""
+
+
+class _Made(NamedTuple):
+    """A file with a successor, or that one."""
+
+    look: Look
+    values: Dict[str, str]
+    """what belongs in the row that has the file; empty for a successor"""
+    path: str
+    signature: Tuple[int, ...]
 
 
 class _Unusable(Exception):
@@ -159,12 +175,23 @@ class Successors(Files):
         self._directory = journal
         self._journal = name
         self._handle: Optional[int] = None
+        self._made: Dict[Seals, _Made] = {}
 
-    def prepare(self, row: Row, exchange: Exchange) -> Dict[str, str]:
-        """Writes the successor of a file that the old key opens, and returns what belongs in its row then. Both are on disk when this returns."""
+    def look(self, row: Row, exchange: Exchange) -> Look:
+        known = self._known(row)
+        return known.look if known else super().look(row, exchange)
+
+    def prepare(self, row: Row, exchange: Exchange) -> Tuple[Look, Dict[str, str]]:
+        """What a row's file is, and, where the old key opens it, what belongs in the row for its successor, which is on disk then.
+
+        It may be called long before it is needed: called again, it finds the successor, unless the row or the file has changed since.
+        """
+        known = self._known(row)
+        if known:
+            return known.look, known.values
         look, plain, status = self._open(row, exchange)
         if look.verdict != OLD or status is None:
-            return {}
+            return look, {}
         path = _text(row, "path")
         text, iv, tag = exchange.new.encrypt(plain)
         digest = hashlib.sha256(plain).digest()
@@ -173,12 +200,32 @@ class Successors(Files):
             self._note(path, successor)
             self._write(successor, text, status)
             del plain, text  # a file may have 20 MB, and there are several forms of it here
-            opened = exchange.new.decrypt(self._read(successor)[0], iv, tag)
+            written, stands = self._read(successor)
+            opened = exchange.new.decrypt(written, iv, tag)
         except _Unusable as problem:
             raise AppwriteError("file %s: %s" % (path, problem)) from None
         if opened is None or hashlib.sha256(opened).digest() != digest:
             raise AppwriteError("file %s: what was written reads back as something else; the disk may be failing" % successor)
-        return {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
+        values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
+        if len(self._made) < _MADE:
+            self._made[_seals(row.values)] = _Made(look, values, path, _signature(status))
+            self._made[successor, iv, tag] = _Made(Look(NEW, stands.st_size), {}, successor, _signature(stands))
+        return look, values
+
+    def _known(self, row: Row) -> Optional[_Made]:
+        """What was found out of it before, if nothing speaks of a change."""
+        values = row.values
+        known = self._made.get(_seals(values))
+        if not known or (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION) or values["chunksTotal"] != values["chunksUploaded"]:
+            return None
+        try:
+            for path, signature in [(known.path, known.signature)] + [(made.path, made.signature) for made in [self._made.get(_seals(known.values))] if made]:
+                with self._place(path) as (directory, name):
+                    if _signature(os.stat(name, dir_fd=directory, follow_symlinks=False)) != signature:
+                        return None
+        except (OSError, _Unusable):
+            return None
+        return known
 
     def remove(self, path: str) -> None:
         """Removes a file that may be gone already."""
@@ -311,6 +358,15 @@ def _require_file(status: os.stat_result) -> None:
         raise _Unusable(_NO_FILE[errno.ELOOP] if stat.S_ISLNK(status.st_mode) else "it is no regular file")
     if status.st_size > _LARGEST:
         raise _Unusable("it is larger than anything that Appwrite seals")
+
+
+def _seals(values: Mapping[str, object]) -> Seals:
+    return values.get("path"), values.get("openSSLIV"), values.get("openSSLTag")
+
+
+def _signature(status: os.stat_result) -> Tuple[int, ...]:
+    """What is another one as soon as somebody writes to the file, or puts another one in its place."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _text(row: Row, name: str) -> str:

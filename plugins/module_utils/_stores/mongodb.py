@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, 
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import (
-    BUCKET, FILE_COLUMNS, Change, Row, Seen, Sessions, Store, StoreError, Table, clean)
+    BUCKET, FILE_COLUMNS, SHOWN, Change, Row, Seen, Sessions, Store, StoreError, Table, clean)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import LOCK_TIMEOUT, Session
 
 _PAGE = 500
@@ -32,8 +32,19 @@ _NO_FIELDS = ("", "_id", "_uid", "_tenant")
 _NAME = "selfhost.appwrite"
 _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble")
 
-# The password stays in the container's environment: an argument would be seen in the host's process list. A client whose other end was killed may
-# still be at a request; it is known by its environment, since mongosh overwrites its arguments. Messages of errors may quote values.
+# The password stays in the container's environment: an argument would be seen in the host's process list. A server that has no connection left closes
+# each new one, without a word.
+_CONNECT = r"""
+  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
+  const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
+  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURSEXACT" + (name ? "&authSource=admin" : "");
+  let client;
+  try {
+    client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
+  } catch (error) { throw / closed$|ECONNRESET$/.test(error.message) ? {codeName: "TooManyConnections"} : error; }
+""".replace("OURS", _NAME)
+# A client whose other end was killed may still be at a request; it is known by its environment, since mongosh overwrites its arguments. Messages of
+# errors may quote values.
 _SCRIPT = r"""
 const serve = async () => {
   const fs = require("fs");
@@ -50,10 +61,7 @@ const serve = async () => {
     if (tenths > TIMEOUT * 10) { throw {codeName: "Busy"}; }
     await sleep(100);
   }
-  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
-  const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
-  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURS" + (name ? "&authSource=admin" : "");
-  const client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
+  CONNECT
   const at = (place) => client.getDB(place[0]).getCollection(place[1]);
   // The answer ends at 16 MB by itself. A call costs the client much more than what it is about.
   const find = async (place, query) => (await client.getDB(place[0]).runCommand({find: place[1], ...query})).cursor;
@@ -80,6 +88,12 @@ const serve = async () => {
       while (count < firstBatch.length && length < size) { length += spelled(firstBatch[count++]).length; }
       return {found: firstBatch.slice(0, count), more: count < firstBatch.length || count === limit || open};
     },
+    newest: async ({place, fields, limit, length}) => {
+      const text = (value) => value === undefined || value === null ? "" : value instanceof Date ? value.toJSON() || "" : String(value);
+      const {firstBatch} = await find(place, {sort: {_createdAt: -1, _id: -1}, limit, batchSize: limit, singleBatch: true,
+        projection: Object.fromEntries(fields.map((field) => [field, 1]))});
+      return firstBatch.map((each) => Object.fromEntries(fields.map((field) => [field, [...text(each[field])].slice(0, length).join("")])));
+    },
     sessions: async () => {
       try {
         const {inprog} = await client.getDB("admin").adminCommand({currentOp: 1, $all: true});
@@ -98,6 +112,7 @@ const serve = async () => {
         filter: {_id: read(id), ...Object.fromEntries(Object.entries(old).map(([field, value]) => [field, same(value)]))}, update: {$set: fresh}}}));
       return (await at(place).bulkWrite(writes, {ordered: false, writeConcern: {w: "majority", j: true}})).matchedCount;
     },
+    clear: async ({place}) => (await at(place).deleteMany({}, {writeConcern: {w: "majority", j: true}})).deletedCount,
   };
   for await (const line of require("readline").createInterface({input: process.stdin})) {
     const asked = line ? JSON.parse(line) : undefined;
@@ -106,16 +121,11 @@ const serve = async () => {
   }
 };
 serve().catch((error) => { process.stderr.write("ERROR " + (error.codeName || error.code || error.name) + "\n"); });
-""".replace("TIMEOUT", str(LOCK_TIMEOUT)).replace("OURS", _NAME)
+""".replace("CONNECT", _CONNECT.replace("EXACT", "")).replace("TIMEOUT", str(LOCK_TIMEOUT))
 _CLIENT = 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "$0"'
 # A dump is a line of a program that puts it back, then lines of JSON: an array for each database and each collection, an object for each document, and a
 # text at the end. Numbers keep their types because the client is told to leave them as they are. Errors quote no values.
-_CONNECT = r"""
-  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
-  const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
-  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURS&promoteValues=false&bsonRegExp=true";
-  const client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}` + (name ? "&authSource=admin" : ""));
-"""
+_EXACT = "&promoteValues=false&bsonRegExp=true"
 _FAILED = r"""
   process.stderr.write("MongoDB" + (place ? " in " + place : "") + ": " + (error.why || error.codeName || error.code || error.name) + "\n");
   process.exit(1);
@@ -214,7 +224,7 @@ _END = "the dump ends here"
 
 def _program(script: str, **parts: str) -> str:
     """On one line, and out of sight of the client, which makes every call in what it is given by itself a hundred times as slow."""
-    for name, part in {**parts, "CONNECT": _CONNECT, "FAILED": _FAILED, "END": _END, "OURS": _NAME}.items():
+    for name, part in {**parts, "CONNECT": _CONNECT.replace("EXACT", _EXACT), "FAILED": _FAILED, "END": _END}.items():
         script = script.replace(name, part)
     return "new Function(%s)()" % json.dumps(" ".join(line.strip() for line in script.strip().split("\n")))
 
@@ -298,6 +308,14 @@ class MongoDB(Store):
                 changed += self._change(table, batch)
                 batch, size = [], 0
         return changed + self._change(table, batch)
+
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
+        found: List[Dict[str, str]] = self._ask("newest", table, fields=fields, limit=limit, length=SHOWN)
+        return found
+
+    def clear(self, table: Table) -> None:
+        """Its permissions are in the document."""
+        self._ask("clear", table)
 
     def commit(self) -> None:
         """Nothing is left to do: every change was journaled before it was told."""

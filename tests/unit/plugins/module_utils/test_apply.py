@@ -89,7 +89,7 @@ def test_just_started_is_not_up_yet(monkeypatch):
 
 @pytest.mark.parametrize("started_at", [OLD, "2026-11-24T03:00:00Z", "0001-01-01T00:00:00Z", "2026-11-24T03:00:00.1+00:00"])
 def test_age(started_at):
-    assert _apply._age(started_at) > 0
+    assert _apply._age(container(started_at=started_at)) > 0
 
 
 # --- what vars prints ---

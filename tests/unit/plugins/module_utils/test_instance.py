@@ -10,7 +10,7 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _instance, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _connections, _instance, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose, ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -326,15 +326,36 @@ DATA = {
     "asked: failed": (
         {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ComposeError("failed", "docker exec failed: ERROR 1045")},
         "unknown", "ERROR 1045"),
+    "asked: no connection is free": (
+        {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ComposeError("failed", "docker exec failed: ERROR 1040 (08004): Too many")},
+        "unknown", "MariaDB: all of its connections are in use"),
 }
 
 
 @pytest.mark.parametrize(("engine", "state", "part"), DATA.values(), ids=DATA)
 def test_holds_data(with_volume, monkeypatch, engine, state, part):
     instance = loaded(with_volume, DATABASE)
+    monkeypatch.setattr(_connections, "PATIENCE", 0)
     Engine(instance, monkeypatch, **engine)
     evidence = instance.holds_data()
     assert (evidence.state, part in evidence.reason) == (state, True), evidence.reason
+
+
+@pytest.mark.parametrize("client", ["mariadb", "psql"])
+@pytest.mark.parametrize("fails", [1, 2, 3, 0])
+def test_a_question_that_fails_is_no_answer(tmp_path, client, fails):
+    """Each is a connection of its own, and any of them may be refused. The schemas are two, and the second has an account."""
+    program = f"""#!/bin/sh
+n=$(($(cat {tmp_path}/n) + 1)); echo $n >{tmp_path}/n
+[ $n != {fails} ] || exit 1
+case $n in 1) echo one; echo two;; 3) echo 1;; esac
+"""
+    (tmp_path / "n").write_text("0")
+    (tmp_path / client).write_text(program)
+    (tmp_path / client).chmod(0o755)
+    script = {"mariadb": _instance._ASK_MARIADB, "psql": _instance._ASK_POSTGRESQL}[client]
+    done = subprocess.run(["sh", "-s"], input=script, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == ((1, "") if fails else (0, "console accounts: users\n"))
 
 
 def test_holds_data_is_unknown_without_an_engine(with_volume, without_engine):

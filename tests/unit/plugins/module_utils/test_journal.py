@@ -219,6 +219,7 @@ DAMAGE: dict[str, Any] = {
     "a file that is no text": {**WHOLE, "env": "????"}, "a time of another type": {**WHOLE, "stopped": "now"},
     "a dump that is none": {**WHOLE, "dump_file": "/etc/passwd"}, "a dump above": {**WHOLE, "dump_file": "../.env"},
     "a dump of another type": {**WHOLE, "dump_file": ["a"]}, "a backup that is none": {**WHOLE, "backup_file": "/etc/shadow"},
+    "an end of unknown sessions": {**WHOLE, "end_sessions": "everybody"}, "a count of another type": {**WHOLE, "ended_sessions": "12"},
     "depth": b"[" * 100_000}
 
 

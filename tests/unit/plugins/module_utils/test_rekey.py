@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _rekey, _standstill
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _connections, _rekey, _standstill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -75,6 +75,20 @@ def test_dump_fails(journal, tmp_path, monkeypatch, program, words):
     assert not (tmp_path / NAME).exists()
     if (tmp_path / "pid").exists():
         assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists(), "its client goes on"
+
+
+def test_dump_waits_for_a_connection(journal, tmp_path):
+    (tmp_path / "used").touch()
+    refused = "rm used; echo 'half of it'; echo 'ERROR 1040 (08004): Too many connections' >&2; exit 1"
+    dump(journal, tmp_path, f"cd {tmp_path}; if [ -e used ]; then {refused}; fi; echo '-- end'")
+    assert gzip.decompress((tmp_path / NAME).read_bytes()) == b"-- end\n"
+
+
+def test_dump_without_a_connection(journal, tmp_path, monkeypatch):
+    monkeypatch.setattr(_connections, "PATIENCE", 0.5)
+    with pytest.raises(AppwriteError, match="^the dump of the database failed: PostgreSQL: all of its connections are in use.* Nothing was changed"):
+        dump(journal, tmp_path, "echo 'pg_dump: error: FATAL:  sorry, too many clients already' >&2; exit 1")
+    assert not (tmp_path / NAME).exists()
 
 
 def test_dump_overwrites_nothing(journal, tmp_path):

@@ -83,6 +83,9 @@ CASES = {
     "encryption.key_not_public": {
         "fail": {
             "in the file": (keyed(PUBLIC), "the public default", f"selfhost.appwrite.rotate -e appwrite_rotation_project_src={DIRECTORY}"),
+            "in a directory with a blank": (
+                replace(keyed(PUBLIC), directory="/opt/my appwrite"),
+                """selfhost.appwrite.rotate -e '{"appwrite_rotation_project_src": "/opt/my appwrite"}' --check"""),
             "in a container alone": (running(secured(), PUBLIC, WORKER), f"container of {WORKER}"),
             "without docker": without_docker(PUBLIC),
             "no service receives it": replace(keyed(PUBLIC), config={"services": {}}, containers=()),

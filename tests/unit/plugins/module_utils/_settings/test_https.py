@@ -109,6 +109,12 @@ def test_no_certificate_email(installation):
     assert plan(installation({**FINE, EMAIL: ""}), certificate_email="ops@example.com").warnings == []
 
 
+def test_domain_that_is_exempt(installation):
+    (warning,) = plan(installation({**FINE, "_APP_MIGRATION_HOST": FINE["_APP_DOMAIN"]})).warnings
+    assert "_APP_MIGRATION_HOST, for which Appwrite 1.9.6 forces no HTTPS" in warning
+    assert plan(installation({**FINE, "_APP_MIGRATION_HOST": "appwrite"})).warnings == []
+
+
 @pytest.mark.parametrize("environment", ["", "development", "Production"])
 def test_not_in_production(installation, environment):
     (warning,) = plan(installation({**FINE, "_APP_ENV": environment})).warnings

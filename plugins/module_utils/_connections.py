@@ -1,0 +1,56 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""A database all of whose connections are in use: how its client says so, patience until one is free, and what to do where none is.
+
+The bundled PostgreSQL takes 100, and Appwrite 1.9.6 holds about as many. Those that servers reserve are of no help: Appwrite signs in to PostgreSQL as the
+superuser as well, and uses those up, too; to MariaDB neither Appwrite nor this collection signs in as root.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Callable, Tuple, TypeVar
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+PATIENCE = 60.0
+"""seconds"""
+_FIRST, _LONGEST = 0.1, 5.0
+"""seconds between two attempts"""
+_SIGNS: Tuple[Tuple[str, str, str], ...] = (
+    ("MariaDB", r"(?i)\berror:? 1040\b|max_user_connections",
+     "raise max_connections (--max-connections=300 in the command of its service, or at once as its root: SET GLOBAL max_connections = 300), or the "
+     "max_user_connections of its user"),
+    ("PostgreSQL", r"sorry, too many clients already|remaining connection slots are reserved|too many connections for (?:role|database)",
+     "raise max_connections (-c max_connections=300 in the command of its service), or the CONNECTION LIMIT of its user or database"),
+    ("MongoDB", r"TooManyConnections|connection \S+ to \S+ closed|read ECONNRESET", "raise net.maxIncomingConnections (--maxConns in the command of its service)"),
+)
+"""MariaDB 10.11 (errors 1040, 1203 and 1226), PostgreSQL 15 to 18 (SQLSTATE 53300, which psql leaves out here). MongoDB says nothing and closes."""
+
+T = TypeVar("T")
+
+
+def patiently(connect: Callable[[], T], tell: Callable[[str, int, int], object] = lambda phase, done, total: None) -> T:
+    """What C(connect) returns. It is called again for up to a minute while it fails since all connections of a database are in use.
+
+    Raises AppwriteError with the remedy where that lasts.
+    """
+    begin, pause = time.monotonic(), _FIRST
+    while True:
+        try:
+            return connect()
+        except AppwriteError as error:
+            waited = time.monotonic() - begin
+            found = [(name, remedy) for name, sign, remedy in _SIGNS if re.search(sign, str(error))]
+            if not found:
+                raise
+            if waited >= PATIENCE:
+                raise AppwriteError(
+                    "%s: all of its connections are in use, and none was free within %d seconds. Stop a worker of Appwrite until this has ended (docker compose "
+                    "stop appwrite-worker-audits, afterwards start), or %s, and run again" % (found[0][0], PATIENCE, found[0][1])) from None
+        tell("connecting", int(waited), int(PATIENCE))
+        time.sleep(min(pause, PATIENCE - waited))
+        pause = min(2 * pause, _LONGEST)

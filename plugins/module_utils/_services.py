@@ -1,0 +1,50 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""What a container of Appwrite does with jobs, by the program that it runs and not by its service's name, which is the owner's.
+
+Read in appwrite 1.4.14 to 1.9.6: C(bin/*), C(Dockerfile), C(app/worker.php), C(src/Appwrite/Platform/Tasks); how they end was seen on 1.9.6.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator, Mapping, NamedTuple, Sequence
+
+TASK, API, WORKER, UNKNOWN = "task", "API", "worker", "unknown"
+_TASKS = ("schedule", "maintenance", "interval", "stats-resources", "usage", "volume-sync")
+_IDLE, _PATIENT = 15, 300
+
+
+class Part(NamedTuple):
+    """kind: V(task) makes jobs out of rows, by the clock; V(API) makes them out of requests; V(worker) takes them, and may make others."""
+
+    kind: str
+    grace: int
+    """seconds that it is given to end; a worker has no job in hand any more then"""
+    usual: int
+    """seconds that it is seen to take"""
+    queue: str = ""
+    """the one that a worker takes its jobs from"""
+
+
+def part_of(program: Sequence[str], environment: Mapping[str, str]) -> Part:
+    """program: the container's entry point and command."""
+    words = [word.rpartition("/")[2] for word in " ".join(program).split()]
+    worker = next(_workers(words), "")
+    if worker:
+        usual = "database_db_main" if worker.startswith("databases") else "v1-" + worker.lower()
+        return Part(WORKER, _IDLE, 4, environment.get("_APP_QUEUE_NAME") or usual)
+    if any(word in _TASKS or word.startswith("schedule-") for word in words):
+        return Part(TASK, 5, 5)  # all but interval ignore SIGTERM, and what they have not made yet they make out of the same rows the next time
+    if "realtime" in words or "realtime.php" in words:
+        return Part(API, 5, 5)  # its clients connect again; up to 1.8.1 its shell does not hand SIGTERM on
+    return Part(API, 30, 1) if "http.php" in words else Part(UNKNOWN, _PATIENT, 10)
+
+
+def _workers(words: Sequence[str]) -> Iterator[str]:
+    for word, after in zip(words, [*words[1:], ""]):
+        if word.startswith("worker-"):
+            yield word[len("worker-"):]
+        elif word == "worker.php":
+            yield after
