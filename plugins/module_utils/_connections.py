@@ -15,6 +15,7 @@ import time
 from typing import Callable, Tuple, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 
 PATIENCE = 60.0
 """seconds"""
@@ -33,7 +34,7 @@ _SIGNS: Tuple[Tuple[str, str, str], ...] = (
 T = TypeVar("T")
 
 
-def patiently(connect: Callable[[], T], tell: Callable[[str, int, int], object] = lambda phase, done, total: None) -> T:
+def patiently(connect: Callable[[], T], tell: Tell = SILENT) -> T:
     """What C(connect) returns. It is called again for up to a minute while it fails since all connections of a database are in use.
 
     Raises AppwriteError with the remedy where that lasts.
@@ -51,6 +52,6 @@ def patiently(connect: Callable[[], T], tell: Callable[[str, int, int], object] 
                 raise AppwriteError(
                     "%s: all of its connections are in use, and none was free within %d seconds. Stop a worker of Appwrite until this has ended (docker compose "
                     "stop appwrite-worker-audits, afterwards start), or %s, and run again" % (found[0][0], PATIENCE, found[0][1])) from None
-        tell("connecting", int(waited), int(PATIENCE))
+        tell("connecting", int(waited), int(PATIENCE), "a free connection of %s" % found[0][0])
         time.sleep(min(pause, PATIENCE - waited))
         pause = min(2 * pause, _LONGEST)
