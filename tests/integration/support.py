@@ -14,7 +14,8 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,15 @@ def on(*kinds: Kind) -> pytest.MarkDecorator:
 def small(room: str) -> pytest.MarkDecorator:
     """Runs a test on a running project of five services, of a name of its own so that rooms can be tested side by side."""
     return on(replace(SMALL, room=room))
+
+
+def until(found: Callable[[], bool]) -> None:
+    """Waits for what comes by itself, for as long as a machine may be busy."""
+    for _attempt in range(600):
+        if found():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it does not come")
 
 
 def tree(directory: Path) -> dict[str, tuple[int, bytes]]:

@@ -23,7 +23,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset
 
-from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, module, on, playbook, refuse, set_env, succeed, type_in
+from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, module, on, playbook, refuse, set_env, succeed, type_in, until
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 OWN = OLD + "rotate"
@@ -33,7 +33,7 @@ PUBLIC = "your-secret-key"
 HOLDERS = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance")
 KINDS = [Kind(database=name, services=(*HOLDERS, "redis", name), room="rotate") for name in ("mariadb", "postgresql", "mongodb")]
 REFUSED = Kind(services=("appwrite", "appwrite-worker-mails", "redis", "mariadb"), room="rotate-refused")
-QUEUE = "utopia-queue.queue.v1-mails"
+WORKER, QUEUE = "appwrite-worker-mails", "v1-mails"
 
 
 class Vault:
@@ -152,14 +152,16 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     vault.assert_under(OWN)
 
     one_off = stack.project.compose("run", "--detach", "--no-deps", "appwrite-worker-mails").strip()
-    vault.redis("rpush", QUEUE, "a job")
+    stack.project.slow(WORKER, 600)
+    stack.project.enqueue(QUEUE)
     refused = vault.rotate(waivers=waivers, drain_timeout=2)
     assert refused.rc == 2
     assert refused.result("Rotate the key")["msg"].startswith("drain_timeout: 1 jobs still wait or run after 2 seconds, and nothing was changed")
     vault.assert_under(OWN)
     assert list(stack.directory.glob("appwrite-before-rotation-*")) == []
 
-    vault.redis("del", QUEUE)
+    stack.project.heal(WORKER)
+    until(lambda: stack.project.jobs(QUEUE) == 0)
     played = vault.rotate(waivers=waivers)
     assert played.rc == 0, played.output
     vault.assert_under(vault.keys()[0])
@@ -388,11 +390,13 @@ def test_steps(loaded):
         assert refuse("rekey", {**stage, **options}).startswith(words)
     assert succeed("rekey", arguments, check=True)["new_key"]["fingerprint"] == fingerprint(NEW)
     succeed("encryption_key", loaded.stack.arguments)  # nothing has happened yet, so nobody is kept from anything
-    loaded.redis("rpush", QUEUE, "a job")
+    loaded.stack.project.slow(WORKER, 600)
+    loaded.stack.project.enqueue(QUEUE)
     try:
         assert module("rekey", {**arguments, "drain_timeout": 1}, secrets=[OLD, NEW])["msg"].startswith("drain_timeout: 1 jobs still wait")
     finally:
-        loaded.redis("del", QUEUE)
+        loaded.stack.project.heal(WORKER)
+    until(lambda: loaded.stack.project.jobs(QUEUE) == 0)
     loaded.stack.project.wait()
     assert state()["phase"] == "none" and not directory.exists()
     succeed("rekey", stage, secrets=[OLD, NEW])

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -25,7 +24,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files im
 from testbed._base import run
 from testbed.dataset import Dataset
 
-from integration.support import Kind, Stack, on
+from integration.support import Kind, Stack, on, until
 
 KINDS = [Kind(database=database, services=(database,), room="stores") for database in ("mariadb", "postgresql")]
 MODULES: Mapping[str, Any] = {"mariadb": mariadb, "postgresql": postgresql}
@@ -303,14 +302,6 @@ def test_sessions(server):
             assert bool(found.blind) == server.maria, "its own user may not see those of others"
             another.stdin.close()
         until(lambda: store.sessions().seen == [])
-
-
-def until(found: Callable[[], bool]) -> None:
-    for _attempt in range(300):
-        if found():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it does not come")
 
 
 # --- what cannot be asked ---

@@ -182,7 +182,7 @@ class Project:
         self._switch(service, "unhealthy").touch()
 
     def slow(self, worker: str, seconds: float) -> None:
-        """From now on each job takes the worker, such as appwrite-worker-mails, that long, instead of 0.1 s."""
+        """From now on each job, also the one in hand, takes the worker, such as appwrite-worker-mails, that long, instead of 0.1 s."""
         self._switch(worker, "slow").write_text(str(seconds))
 
     def heal(self, service: str) -> None:

@@ -46,9 +46,8 @@ function process(Redis $redis, string $queue, array $job): void
     $redis->ask('LPUSH', "utopia-queue.processing.$queue", $pid);
     $redis->ask('INCR', "utopia-queue.stats.$queue.total");
     $redis->ask('INCR', "utopia-queue.stats.$queue.processing");
-    $end = microtime(true) + (float) (@file_get_contents('/testbed/slow') ?: 0.1);
-    while (($left = $end - microtime(true)) > 0) {
-        usleep((int) ($left * 1_000_000)); // a signal ends it early
+    for ($start = microtime(true); microtime(true) - $start < (float) (@file_get_contents('/testbed/slow') ?: 0.1);) {
+        usleep(50_000);
     }
     $redis->ask('DEL', "utopia-queue.jobs.$queue.$pid");
     $redis->ask('INCR', "utopia-queue.stats.$queue.success");

@@ -14,8 +14,8 @@ import errno
 import json
 import os
 import re
-import threading
 import stat
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
