@@ -15,6 +15,7 @@ import time
 from typing import Callable, Tuple, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 
 PATIENCE = 60.0
 """seconds"""
@@ -34,7 +35,7 @@ _SIGNS: Tuple[Tuple[str, str, str], ...] = (
 T = TypeVar("T")
 
 
-def patiently(connect: Callable[[], T], tell: Callable[[str, int, int], object] = lambda phase, done, total: None) -> T:
+def patiently(connect: Callable[[], T], tell: Tell = SILENT) -> T:
     """What C(connect) returns. It is called again for up to a minute while it fails since all connections of a database are in use.
 
     Raises AppwriteError with the remedy where that lasts.

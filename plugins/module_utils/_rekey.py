@@ -231,7 +231,7 @@ class _Rekey:
             return self._abort()
         if journal.phase != WRITTEN:  # compose starts nothing while the guard stands
             start(self._instance, [container for container in self._instance.containers()
-                                   if container.status != "running" and self._stillness.is_needed(container)])
+                                   if container.status != "running" and self._stillness.is_needed(container)], self._tell)
         self._connect(_RECOVERY)
         return self._abort() if abort else self._forward()
 
@@ -350,6 +350,7 @@ class _Rekey:
                         raise
                     raise AppwriteError(
                         "%s. As long as the rotation is unfinished, begin that command with ROTATION_UNFINISHED=1, and name the service" % error) from None
+            self._tell("connecting", 0, 0, "the database and Redis")
             time.sleep(1)
             self._instance.forget_containers()
         self._is_connected = True
@@ -449,7 +450,8 @@ class _Rekey:
             if not self._instance.checked:
                 self._instance.load(self._document, self._env_file.data)
             self._instance.forget_containers()
-            start(self._instance, [container for container in self._instance.containers() if container.id in ran and container.status != "running"])
+            start(self._instance, [container for container in self._instance.containers()
+                                   if container.id in ran and container.status != "running"], self._tell)
 
     def _drop_dump(self) -> None:
         if self._journal.content.get("dump_file"):

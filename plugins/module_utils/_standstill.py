@@ -325,9 +325,10 @@ def _host(session: Seen) -> str:
     return host if host.replace(".", "").isdigit() or ":" in host else host.split(".")[0]
 
 
-def start(instance: Instance, containers: Sequence[Container]) -> None:
+def start(instance: Instance, containers: Sequence[Container], tell: Tell) -> None:
     """Starts what is stopped. One that is gone meanwhile is passed over."""
     if containers:
+        tell("starting", 0, len(containers), some_of(container.service for container in containers))
         instance.compose.docker(["start"] + [container.id for container in containers], timeout=START, tolerate=True)
         instance.forget_containers()
 

@@ -158,9 +158,7 @@ def _cannot_open(why: str, other_way: str = "") -> AppwriteError:
         % (why, other_way))
 
 
-def store_of(
-    instance: Instance, container: str | None = None, progress: Callable[[str, int, int], object] = lambda phase, done, total: None,
-) -> Store:
+def store_of(instance: Instance, container: str | None = None, progress: Tell = SILENT) -> Store:
     """The database of the project, or the one that runs in a container of that name, on one connection until it is closed.
 
     Waits for a connection while all are in use. Raises AppwriteError where there is no database to ask.

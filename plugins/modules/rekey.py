@@ -21,7 +21,8 @@ description:
   - It runs in three parts, since the project has to be started in between. The first ends with RV(phase=written), when the new key is in C(.env)
     and nothing that takes it runs; M(selfhost.appwrite.apply) starts everything; the same task again ends with RV(phase=finished).
   - While data may be sealed with either key, C(.env) holds a guard in the place of the key, with which C(docker compose) starts nothing.
-  - On the controller it keeps both keys in the escrow file before anything is changed, and tells what is being done every few seconds.
+  - On the controller it keeps both keys in the escrow file before anything is changed, and tells what is being done and waited for, every 5 seconds or when
+    that changes.
 options:
   scope:
     description:
@@ -123,8 +124,8 @@ options:
     type: str
   progress_file:
     description:
-      - A file on the managed host that is overwritten with what is being done, how far that is, and a number that rises every few seconds for as long as
-        the module lives. The action names one itself, from which it shows how far it is.
+      - A file on the managed host that is overwritten with what is being done, how far that is, a number that rises every 5 seconds for as long as the
+        module lives, and what is waited for. It is removed in the end. The action names one itself, from which it shows how far it is.
     type: path
   backup_keep:
     description: As O(selfhost.appwrite.security#module:backup_keep), with O(scope=tokens). A rotation of the values removes no backup.

@@ -19,6 +19,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import DATABASES, Instance, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import dump
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import store_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mariadb, mongodb, postgresql
@@ -87,7 +88,7 @@ def crowd(stack: Stack) -> Crowd:
 def dumped(crowd: Crowd, store: Store, path) -> str:
     journal = Journal(EnvFile(str(path.with_name(".env"))))
     with journal.locked(create=True):
-        dump(crowd.instance, store, journal, path.name, lambda phase, done, total: None)
+        dump(crowd.instance, store, journal, path.name, SILENT)
     return gzip.decompress(path.read_bytes()).decode()
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import dump
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mariadb import MariaDB
@@ -165,7 +165,7 @@ class Dumps:
             found[f"indexes of {name}"] = server.command("appwrite", listIndexes=name, **whole)["cursor"]["firstBatch"]
         return {**found, "another": server.command("another", listCollections=1, nameOnly=True, **whole)["cursor"]["firstBatch"]}
 
-    def make(self, path: Path, tell: Callable[[str, int, int], None] = lambda phase, done, total: None) -> None:
+    def make(self, path: Path, tell: Tell = SILENT) -> None:
         """As the rotation makes it."""
         instance = Instance(str(self.stack.directory), None, [], None, [], None, True)
         _env_file, document = open_env(instance)

@@ -77,7 +77,8 @@ def test_quickly_at_first(clock):
     told = []
     assert patiently(failing(SAID[0][1], 6), lambda *each: told.append(each)) == "connected"
     assert clock.slept == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
-    assert told[0] == ("connecting", 0, 60) and told[-1] == ("connecting", 3, 60)
+    waiting = "a free connection of MariaDB"
+    assert told[0] == ("connecting", 0, 60, waiting) and told[-1] == ("connecting", 3, 60, waiting)
 
 
 def test_another_failure_is_not_waited_for(clock):
