@@ -53,6 +53,6 @@ def patiently(connect: Callable[[], T], tell: Tell = SILENT) -> T:
                 raise AppwriteError(
                     "%s: all of its connections are in use, and none was free within %d seconds. Stop a worker of Appwrite until this has ended "
                     "(docker compose stop appwrite-worker-audits, afterwards start), or %s, and run again" % (found[0][0], PATIENCE, found[0][1])) from None
-        tell("connecting", int(waited), int(PATIENCE))
+        tell("connecting", int(waited), int(PATIENCE), "a free connection of %s" % found[0][0])
         time.sleep(min(pause, PATIENCE - waited))
         pause = min(2 * pause, _LONGEST)
