@@ -86,7 +86,7 @@ class Vault:
         assert not (self.stack.directory / ".appwrite-rotation").exists()
 
     def redis(self, *words):
-        return self.stack.project.compose("exec", "-T", "redis", "redis-cli", *words).strip()
+        return self.stack.project.redis(*words)
 
 
 def make_vault(stack, directory, key, **options):
