@@ -5,6 +5,7 @@
 
 The plain updates are a statement for each column of a row (MongoDB: each document) by its primary key, in one transaction through the same client.
 They take the data from one key to the other, and a rotation takes it back. Every rotation is a process of its own. It asserts nothing: machines differ.
+There are as many files as C(FILES) says, which the plain updates leave alone.
 C(ROTATION_VALUES=1000000) also rotates so many, once, in MariaDB and PostgreSQL.
 """
 
@@ -23,6 +24,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Report
 from faults.rotation import KEYS, rotation
 from testbed import Project
 from testbed._base import clean_environ, run
@@ -30,6 +32,7 @@ from testbed.dataset import Dataset
 from testbed.images import Unavailable
 
 ROUNDS = 3
+FILES, FILE_BYTES = 1000, 100_000
 TIMED = {"mariadb": 100_000, "postgresql": 100_000, "mongodb": 10_000}
 """values; FerretDB, which stands in for MongoDB, is slow"""
 SIZES = {"mariadb": (10_000, 100_000), "postgresql": (10_000, 100_000), "mongodb": (2_000, 10_000)}
@@ -67,7 +70,7 @@ def _rotate() -> None:
     request = json.loads(sys.stdin.read())
     moments: dict[str, list[float]] = {}
 
-    def told(phase: str, _done: int, _total: int) -> None:
+    def told(phase: str, _done: int, _total: int, _waiting: str = "") -> None:
         now = time.perf_counter()
         moments.setdefault(phase, [now, now])[1] = now
 
@@ -77,9 +80,10 @@ def _rotate() -> None:
         write = store._change
         store._change = lambda table, batch: sum(
             write(table, batch[start:start + UPDATES_AT_ONCE]) for start in range(0, len(batch), UPDATES_AT_ONCE))
-    memory, work, started = _memory(), time.process_time(), time.perf_counter()
+    memory = _memory()
     if request["name"] == DOWNTIME:
-        found.state()
+        found.prepare()
+    work, started = time.process_time(), time.perf_counter()
     report = found.rotate(sweep=request["name"] == ROTATION)
     ended = time.perf_counter()
     store.close()
@@ -116,7 +120,7 @@ class Bench:
 
     def load(self, values: int) -> None:
         """So many values under the first key."""
-        data = Dataset.make(1, KEYS[0], values, database=self.database, file_bytes=10_000)
+        data = Dataset.make(1, KEYS[0], values, database=self.database, file_bytes=FILE_BYTES, files=FILES)
         started = time.perf_counter()
         data.load(self.project)
         data.write_files(self.home / "uploads")
@@ -142,7 +146,7 @@ class Bench:
             store.change = note
             for table, rows in found._walk("seal"):
                 if not table.holds_files:
-                    found._seal(table, rows)
+                    found._seal(table, rows, Report())
         self.statements, self.updates = len(updates), "\n".join(updates)
 
     def plain(self) -> None:
@@ -233,9 +237,9 @@ def main() -> None:
                 measure(database, Path(name, database)).show()
             except Unavailable as reason:
                 print(f"{database} is left out: {reason}")
-    print("\nseconds: median (lowest to highest)\nratio: to the plain updates just before, median\nread to commit: the parts of it; a downtime reads twice"
+    print("\nseconds: median (lowest to highest)\nratio: to the plain updates just before, median\nread to commit: the parts of it; only MongoDB reads first"
           "\nwork: processor time of its own process, without client and server"
-          "\ndowntime: what the installation is stopped for, less the stopping and starting itself")
+          "\ndowntime: what the installation is stopped for, less the stopping and starting itself; files have their successors by then")
 
 
 if __name__ == "__main__":

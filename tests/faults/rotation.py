@@ -95,7 +95,9 @@ def _rotate(what: dict[str, str], point: list[Any] | None, blow: str, log: str) 
 
     _count(seen)
     try:
-        rotation(**what)[1].rotate()
+        found = rotation(**what)[1]
+        found.prepare()
+        found.rotate()
     finally:
         Path(log).write_text(json.dumps(written))
 

@@ -121,7 +121,7 @@ class Differences:
 
 
 class Dataset:
-    def __init__(self, seed: int, key: str, values: int, database: str, strangers: int, file_bytes: int) -> None:
+    def __init__(self, seed: int, key: str, values: int, database: str, strangers: int, file_bytes: int, files: int) -> None:
         self.seed, self.key, self.database, self.strangers = seed, key, database, strangers
         self._server_type = SERVERS[database]
         self.tables = self._tables()
@@ -130,18 +130,18 @@ class Dataset:
         with _Php(key, f"{seed}/decoys") as php:
             looks = ["NotARealDecoyWord1", {"other": "NotARealDecoyWord2"}, {"json": {"password": "NotARealDecoyWord3"}}]
             self._decoys = [*php.seal(looks), '{"data":"bm90","method":"aes-128-gcm","iv":"not","tag":"real","version":"1"}']
-            self.files = self._make_files(php, file_bytes)
+            self.files = self._make_files(php, file_bytes, files)
         self._more: Counter[int] = Counter()
         self._spread(values - sum(1 for _cell in self.cells()))
 
     @classmethod
-    def make(cls, seed: int, key: str, values: int = 0, *, database: str = "mariadb", strangers: int = 0, file_bytes: int = 1_000_000) -> Dataset:
+    def make(cls, seed: int, key: str, values: int = 0, *, database: str = "mariadb", strangers: int = 0, file_bytes: int = 1_000_000, files: int = 0) -> Dataset:
         """A data set with so many sealed values, or about 200 where fewer are asked for.
 
         strangers: how many of the values are under OTHER_KEY, and so open with no key that anybody has.
-        file_bytes: the size of the largest file.
+        file_bytes: the size of the largest file. files: how many more there are of that size.
         """
-        return cls(seed, key, values, database, strangers, file_bytes)
+        return cls(seed, key, values, database, strangers, file_bytes, files)
 
     # - tables -
 
@@ -288,14 +288,15 @@ class Dataset:
 
     # - files -
 
-    def _make_files(self, php: _Php, file_bytes: int) -> dict[int, list[File]]:
+    def _make_files(self, php: _Php, file_bytes: int, more: int) -> dict[int, list[File]]:
         """Table number to the files of that bucket."""
         text = "Straße/𝒳 and so on, and on. ".encode()
         noise = b"".join(hashlib.sha256(f"{self.seed}:{number}".encode()).digest() for number in range(file_bytes // 32))
         kinds: list[tuple[str, bytes, bool, bool, int]] = [  # name, content, sealed, compressed, chunks that are missing
             ("small.txt", text, True, False, 0), ("page.html", text * 200, True, True, 0), ("large.bin", noise, True, False, 0),
             ("empty.bin", b"", True, False, 0), ("README", text, True, False, 0), ("Bild 𝒳.p'n g", noise[:5000], True, True, 0),
-            ("open.txt", text, False, False, 0), ("video.mp4", noise[:7000], False, False, 0), ("half.mp4", noise[:300], False, False, 1)]
+            ("open.txt", text, False, False, 0), ("video.mp4", noise[:7000], False, False, 0), ("half.mp4", noise[:300], False, False, 1),
+            *[("more.bin", noise, True, False, 0)] * more]
         found: dict[int, list[File]] = {}
         for table in self.tables:
             if not table.holds_files:
