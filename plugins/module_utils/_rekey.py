@@ -429,20 +429,22 @@ class _Rekey:
 
     def _back(self) -> list[str]:
         """Before the guard nothing has happened but that things were stopped, and files made that nothing uses. Returns what is left over, in words."""
-        content, left = self._journal.content, []
-        self._restart(content.get("ran") or [])
-        if content.get("phase") == PREPARED:
-            try:
-                if not self._is_connected:
-                    self._open(self._env_file.data, content["old"], content["new"])
-                    self._connect()
-                left = self._left_over()
-            except AppwriteError as error:
-                left = ["files that nothing uses may be left over, since %s. They are noted in %s, and the next rotation removes them"
-                        % (error, os.path.join(self._journal.path, PAIRS))]
+        self._restart(self._journal.content.get("ran") or [])
+        left = self._prepared_files() if self._journal.phase == PREPARED else []
         self._drop_dump()
         self._journal.end()
         return left
+
+    def _prepared_files(self) -> list[str]:
+        """Removes what was made before the guard stood, and says what is left."""
+        try:
+            if not self._is_connected:
+                self._open(self._journal.env, self._journal.content["old"], self._journal.content["new"])
+                self._connect()
+            return self._left_over()
+        except AppwriteError as error:
+            return ["files that nothing uses may be left over, since %s. They are noted in %s, and the next rotation removes them"
+                    % (error, os.path.join(self._journal.path, PAIRS))]
 
     def _restart(self, ran: Sequence[str]) -> None:
         """What this run has stopped, or an earlier one that was killed then."""
@@ -542,6 +544,7 @@ class _Rekey:
             journal.save(phase=PREPARED)  # from the next step on the file is the user's again
         else:
             self._stillness.remove()
+            left = self._prepared_files()
         self._put(journal.env)
         result = self._result("aborted", warnings=left)
         self._drop_dump()

@@ -44,7 +44,7 @@ _CALLS = ("open", "mkdir", "write", "fsync", "chown", "fchown", "chmod", "fchmod
 _PLACES = (("/.appwrite-rotation/files", "journal"), ("/.appwrite-rotation", "state"), ("appwrite-before-rotation-", "dump"), (".bak", "backup"),
            ("/_data", "uploads"))
 _PROGRAMS = (("stop", "stop"), ("start", "start"), ("rm", "rm"), ("redis-cli", "redis-cli"), ("--interactive", "client"), ("exec", "dump"))
-_WRITES = re.compile(rb"(DELETE|CREATE|START|COMMIT)\b|.*?\"what\": ?\"(change|clear)\"")
+_WRITES = re.compile(rb"(DELETE|CREATE|START|COMMIT)\b|COPY \((WITH)\b|.*?\"what\": ?\"(change|clear)\"")
 _HERE = Path(__file__).parents[1]
 
 
@@ -124,7 +124,7 @@ class _Moments:
             return ""
         if name == "write" and os.readlink(f"/proc/self/fd/{first}").startswith("pipe:"):
             word = _WRITES.match(bytes(arguments[1][:200]))
-            return f"ask {(word[1] or word[2]).decode()}" if word else ""
+            return f"ask {word[word.lastindex or 0].decode()}" if word else ""
         return f"{name} {_place(arguments[1] if name in ('rename', 'exchange') else first, dst_dir_fd if dir_fd is None else dir_fd)}"
 
 

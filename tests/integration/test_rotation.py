@@ -412,7 +412,8 @@ def test_steps(loaded):
     loaded.stack.project.slow(WORKER, 600)
     loaded.stack.project.enqueue(QUEUE)
     try:
-        assert module("rekey", {**arguments, "drain_timeout": 1}, secrets=[OLD, NEW])["msg"].startswith("drain_timeout: after 1 seconds jobs still wait or run in v1-mails (")
+        failed = module("rekey", {**arguments, "drain_timeout": 1}, secrets=[OLD, NEW])
+        assert failed["msg"].startswith("drain_timeout: after 1 seconds jobs still wait or run in v1-mails (")
     finally:
         loaded.stack.project.heal(WORKER)
     until(lambda: loaded.stack.project.jobs(QUEUE) == 0)

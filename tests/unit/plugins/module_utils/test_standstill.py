@@ -79,7 +79,7 @@ def test_order():
 
 def test_drained_before_and_after_the_api_is_closed():
     stack = Stack()
-    queues = Queues(({"v1-stats-usage": 50}, {}, ()), ({"v1-stats-usage": 20}, {}, ()), ({"v1-stats-usage": 20}, {}, ()), ({"v1-stats-usage": 3}, {}, ()), QUIET)
+    queues = Queues(*[({"v1-stats-usage": jobs}, {}, ()) for jobs in (50, 20, 20, 3)], QUIET)
     stack.make(queues)
     assert queues.asked == 5
     assert [each for each in stack.told if each[0] == "draining"] == [
