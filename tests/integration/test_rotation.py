@@ -131,7 +131,7 @@ def test_rotate(vault):
     said = played.result("Show how it ended")["msg"]
     assert (said["phase"], said["old_key"], said["new_key"]) == ("finished", shown_fingerprint(vault.key), fingerprint(new))
     assert said["ended_sessions"] == str(count)
-    assert re.search(r"^localhost: start(ing|ed) \d+ of \d+, waiting for ", played.output, re.MULTILINE), "no line of progress while everything starts"
+    assert re.search(r"^localhost: start(ing|ed)\b", played.output, re.MULTILINE), "no line of progress while everything starts"
     dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
     assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600]
     assert succeed("rekey", {**vault.stack.arguments, "sample": 0})["opens"] is True
