@@ -14,19 +14,20 @@ author:
   - selfhost.appwrite contributors (@selfhost)
 description:
   - Sets in the C(.env) file that HTTPS is forced for the API, functions and sites, in the variables that the installed release reads.
-  - Forced is what Appwrite itself answers. 1.9.6 redirects GET, without port and query, answers POST and HEAD with 500 and OPTIONS with 204. It exempts the
-    hosts C(localhost) and that of C(_APP_MIGRATION_HOST). Behind its Traefik the console's pages (C(/console/)) and realtime (C(ws://)) are not covered.
+  - Forced is what Appwrite itself answers. 1.9.6 redirects GET, without port and query, answers POST and HEAD with 500, and OPTIONS with 204. It exempts
+    the hosts C(localhost) and that of C(_APP_MIGRATION_HOST). Behind its Traefik the console's pages (C(/console/)) and realtime (C(ws://)) are not
+    covered.
   - Warns where the release, the domain or the environment makes forcing useless, or an endless redirect.
 options:
   force:
     description:
-      - Whether HTTPS is forced for the API (C(_APP_OPTIONS_FORCE_HTTPS)), without which the console does not work either.
+      - Whether HTTPS is forced for the API, by which the console works, too (C(_APP_OPTIONS_FORCE_HTTPS)).
     type: bool
     default: true
   force_router:
     description:
-      - Whether HTTPS is forced for the domains of functions and sites, but for those with a redirect rule. This is C(_APP_OPTIONS_ROUTER_FORCE_HTTPS) from Appwrite 1.7.0 on, and
-        C(_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS) before.
+      - Whether HTTPS is forced for the domains of functions and sites, but for those with a redirect rule. This is C(_APP_OPTIONS_ROUTER_FORCE_HTTPS)
+        from Appwrite 1.7.0 on, and C(_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS) before.
       - Defaults to the value of O(force).
     type: bool
   certificate_email:

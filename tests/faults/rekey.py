@@ -237,7 +237,7 @@ class Host:
         return (self.project.directory / ".env").resolve().parent
 
     def redis(self, *words: str) -> str:
-        return self.project.compose("exec", "-T", "redis", "redis-cli", *words).strip()
+        return self.project.redis(*words)
 
     # - modules -
 

@@ -227,14 +227,15 @@ def test_terminal(site, add):
 
 
 def test_terminal_and_progress(site, add):
-    """How far a rotation is comes from a file on the host."""
+    """How far a rotation is comes from a file on the host, and who is at the console from its database."""
     job = {"ansible_job_id": "1.2", "started": 1, "finished": 0, "results_file": "x"}
     lines = [{"changed": False, "encoding": "base64", "content": base64.b64encode(text).decode()} for text in (
         b"reads 1 2 1 mails", b"\x1b[2J\x1b]0;unreal\x07 1 2 2", b"reads \x08\x1b[31m 2 3 \x1b[31m\nfatal: [victim]")]
+    found = {**REHEARSED, "console": {"accounts": {"count": 1, "newest": [{"email": ESCAPE}]}}, "end_sessions": "console", "ended_sessions": 1}
     add("hostile", appwrite_rotation_confirm="hostile").answer(instead={
-        "async_wrapper": [job], "slurp": lines, "async_status": [*[job] * len(lines), {**REHEARSED, "ansible_job_id": "1.2", "finished": 1}]})
+        "async_wrapper": [job], "slurp": lines, "async_status": [*[job] * len(lines), {**found, "ansible_job_id": "1.2", "finished": 1}]})
     play = site.run("rotate", flags=["--check"])
-    assert "hostile: reads 1 of 2, waiting for mails\n" in play.output, play.output
+    assert "hostile: reads 1 of 2, waiting for mails\n" in play.output and "unreal-words" in play.output, play.output
     assert escapes(play.output) == [] and "victim" not in play.output
 
 

@@ -27,10 +27,13 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model i
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import Session
 from testbed import images
 from testbed._base import run
+from testbed.dataset import Dataset
 
-from integration.support import Kind, Stack, on
+from integration.support import KEY, Kind, Stack, on, set_env, succeed
 
 KINDS = [Kind(database=database, services=(database,), room="connections") for database in ("mariadb", "postgresql")]
+REHEARSED = Kind(database="postgresql", services=("appwrite", "redis", "postgresql"), room="rehearsal")
+WORD = "NotARealEncryptionKey1"
 COMMANDS = {"mariadb": ["mysqld", "--max-connections=10"], "postgresql": ["postgres", "-c", "max_connections=8"]}
 CLIENTS = {"mariadb": (mariadb.client, "%s;", "SELECT '%s'"), "postgresql": (postgresql.client, "COPY (%s) TO STDOUT;", "SELECT '%s'")}
 NAMES = {"mariadb": "MariaDB", "postgresql": "PostgreSQL"}
@@ -119,6 +122,15 @@ def test_none_that_is_freed(crowd, tmp_path, monkeypatch):
         assert store.size() > 0, "the connection that is held goes on"
 
 
+@on(REHEARSED)
+def test_rehearsal(stack):
+    set_env(stack.directory, **{KEY: WORD})
+    crowd = Crowd(stack)
+    Dataset.make(seed=11, key=WORD, database="postgresql").load(stack.project)
+    with crowd.full(5):
+        assert succeed("rekey", {**stack.arguments, "scope": "values"}, check=True, secrets=[WORD])["phase"] == "rehearsed"
+
+
 @pytest.fixture
 def closing_server():
     try:
@@ -129,7 +141,8 @@ def closing_server():
                     CLOSES).strip()
     asked = ["docker", "exec", container, "mongosh", "--quiet", "--norc", "mongodb://127.0.0.1:27017/?serverSelectionTimeoutMS=3000"]
     try:
-        assert any("ECONNREFUSED" not in subprocess.run(asked, capture_output=True, text=True, check=False).stderr for _attempt in range(10)), "it does not listen"
+        answers = (subprocess.run(asked, capture_output=True, text=True, check=False).stderr for _attempt in range(10))
+        assert any("ECONNREFUSED" not in answer for answer in answers), "it does not listen"
         yield container
     finally:
         run("docker", "rm", "--force", container)

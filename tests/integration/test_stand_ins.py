@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 from testbed import images
 from testbed._base import Failed, run
+from testbed.dataset import Dataset
 from testbed.project import Project
 from testbed.traffic import Traffic
 
-from integration.support import KEY, Kind, Stack, on, set_env, until
+from integration.support import KEY, Kind, Stack, on, set_env, succeed, until
 
 pytestmark = pytest.mark.skipif(os.environ.get("TESTBED_IMAGES") == "official", reason="TESTBED_IMAGES is official: there are no stand-ins")
 SERVICES = ("appwrite", "appwrite-worker-mails", "appwrite-worker-stats-usage", "appwrite-task-scheduler-functions", "redis")
@@ -120,6 +122,24 @@ def test_traffic_survives_restarts(project):
     print(traffic)
     assert traffic.check() == []
     assert traffic.errors and traffic.away
+
+
+@on(*KINDS)
+@pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+def test_traffic_beside_a_data_set(stack, project):
+    """A rotation looks at both, and neither is in the other's way."""
+    data, root = Dataset.make(seed=3, key=stack.env()[KEY], database=stack.kind.database, file_bytes=20_000), project.uploads()
+    data.load(project)
+    data.write_files(root)
+    with Traffic(project, rate=20) as traffic:
+        until(lambda: traffic.requests > 40)
+    report = succeed("rekey", {**stack.arguments, "scope": "verify", "sample": 0})["report"]
+    sealed = {one["collection"]: one for one in report["collections"] if one["collection"].startswith("_77_")}
+    assert sealed.keys() == {"_77_database_1_collection_1", "_77_bucket_1"} and report["undecryptable"] == []
+    assert sealed["_77_database_1_collection_1"]["values"]["old"] and sealed["_77_bucket_1"]["files"]["old"]
+    assert data.check(project, root, stack.env()[KEY]).found == []
+    data.reset(project, root)
+    assert traffic.check() == []
 
 
 @on(*KINDS)

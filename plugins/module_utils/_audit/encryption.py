@@ -210,8 +210,8 @@ CONTROLS = (
     Control(
         "encryption.key_not_public", "The encryption key is not a public default", "critical",
         "The installer's default is the same everywhere: with nothing else, whoever can reach the API signs a JWT for any user id, an administrator's "
-        "too, and an ephemeral key that lists the console's users; whoever gets a dump of the database can read it. A rotation ends both, but not "
-        "the sessions that were made meanwhile.",
+        "too, and an ephemeral key that lists the console's users; whoever gets a dump of the database can read it. A rotation ends both, "
+        "and those sessions of the console's users that somebody may have made meanwhile.",
         _rehearsal(),
         "appwrite/appwrite#13769; Appwrite 1.9.6: app/config/variables.php, and run", _not_public),
     Control(
