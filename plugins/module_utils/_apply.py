@@ -173,6 +173,7 @@ def _looked_at(instance: Instance, before: Sequence[Container], touched: Collect
                 if not over.is_set():
                     tell("starting", len(touched) - len(coming | missing), len(touched), some_of(coming or missing))
 
+    tell("starting", 0, len(touched), some_of(touched))
     if tell is not SILENT:
         threading.Thread(target=look, daemon=True).start()
     try:

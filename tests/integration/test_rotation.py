@@ -148,7 +148,7 @@ def test_rotate(vault):
     assert any(re.match(r"\d+ file tokens", each) for each in said["does_not_work_any_more"])
     left = [Path(each.split(", ")[0]) for each in said["remains"]]
     assert all(path.exists() for path in left) and [path.suffix for path in left] == [".gz", ".bak"]
-    assert re.search(r"^localhost: start(ing|ed) \d+ of \d+, waiting for ", played.output, re.MULTILINE), "no line of progress while everything starts"
+    assert re.search(r"^localhost: start(ing|ed)\b", played.output, re.MULTILINE), "no line of progress while everything starts"
     dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
     assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600]
     assert succeed("rekey", {**vault.stack.arguments, "sample": 0})["opens"] is True
