@@ -237,7 +237,7 @@ console:
     - What others chose, such as names and user agents, is cut off after 200 characters. There is no secret in it. Times are in UTC, and null where
       Appwrite has none.
   type: dict
-  returned: with O(scope=values) where the key is a public default or sessions end, in check mode or when everything has been sealed
+  returned: with O(scope=values) where the key is a public default or sessions end, in check mode and by the run that seals everything
   contains:
     accounts:
       description: For each RV(ignore:id), RV(ignore:email), when it was RV(ignore:registered), and when it last RV(ignore:accessed) the console, to the day.
