@@ -103,7 +103,7 @@ def test_a_request_queues_a_job(project):
     with Traffic(project, rate=20) as traffic:
         until(lambda: traffic.requests > 20)
     jobs = [json.loads(line) for line in project.redis("lrange", f"utopia-queue.queue.{usage}", "0", "-1").splitlines()]
-    assert 0 <= traffic.requests - len(jobs) <= 7, "only the version is free"
+    assert traffic.requests - 10 <= len(jobs) <= traffic.requests + traffic.errors, "only the version is free"
     assert {tuple(job) for job in jobs} == {("pid", "queue", "timestamp", "payload")} and {job["queue"] for job in jobs} == {usage}
     assert len({job["pid"] for job in jobs}) == len(jobs)
     before = project.jobs(usage)

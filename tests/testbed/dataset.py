@@ -386,7 +386,7 @@ class Dataset:
     # - the check -
 
     def check(self, project: Project, root: Path | str, key: str) -> Differences:
-        """Reads everything back, opens with PHP what was sealed, and compares the rest byte for byte."""
+        """Reads everything back but what traffic.py wrote, opens with PHP what was sealed, and compares the rest byte for byte."""
         result, server = Differences(), self._server(project)
         referenced: set[Path] = set()
         with _Php(key, "") as php:

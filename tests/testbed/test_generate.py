@@ -61,6 +61,7 @@ def test_compose_in_the_form_of_its_release(release, image, port, checks):
     assert services["traefik"]["ports"][0] == port
     assert sum("healthcheck" in service for service in services.values()) == checks
     assert not any("container_name" in service for service in services.values())
+    assert {name for name, service in services.items() if "stop_grace_period" in service} == set(generate.appwrite_services(release))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Traffic:
     rate: requests a second. A usage job for each is queued, of which a worker does ten a second.
     """
 
-    def __init__(self, project: Project, rate: float = 8) -> None:
+    def __init__(self, project: Project, rate: float = 5) -> None:
         self.requests = 0
         """that were answered"""
         self.errors = 0
