@@ -417,7 +417,7 @@ def test_sessions_that_end(stack, tmp_path, which):
 
 @on(*KINDS)
 @pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
-def test_listed(stack, tmp_path):
+def test_listed(stack):
     """Whatever a stranger wrote there."""
     data = Dataset.make(2, "NotARealEncryptionKey1", database=stack.kind.database, file_bytes=1000)
     data.load(stack.project)
