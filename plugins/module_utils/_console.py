@@ -86,7 +86,7 @@ def _moment(text: str) -> Optional[str]:
 _KINDS: Dict[str, Tuple[str, Tuple[str, ...], Callable[[Mapping[str, str]], Dict[str, Any]]]] = {
     "accounts": ("users", ("_uid", "email", "registration", "accessedAt"), _account),
     "sessions": ("sessions", ("userId", "_createdAt", "ip", "countryCode", "clientName", "userAgent", "provider"), _session),
-    "keys": ("keys", ("_uid", "name", "resourceType", "resourceId", "projectId", "_createdAt"), _key),
+    "api_keys": ("keys", ("_uid", "name", "resourceType", "resourceId", "projectId", "_createdAt"), _key),
     "dev_keys": ("devKeys", ("_uid", "name", "projectId", "_createdAt"), _dev_key),
 }
 """in a result to the collection of the console's, its fields that are read, and what is told of them"""

@@ -248,7 +248,7 @@ console:
           and RV(ignore:user_agent), and the RV(ignore:provider) of the sign-in. The provider V(server) is a session that was made for a user by an
           administrator or an API key, which the console itself never does.
       type: dict
-    keys:
+    api_keys:
       description:
         - API keys, for each its RV(ignore:id), RV(ignore:name), when it was RV(ignore:created), and its RV(ignore:owner), V(projects/<id>), or from
           Appwrite 1.9 on V(teams/<id>) (an organization) and V(users/<id>) (an account), too.

@@ -132,7 +132,7 @@ def test_rotate(vault):
         count = len(list(vault.data.rows(next(table for table in vault.data.tables if table.collection == "_console_sessions"))))
         listed = strangers["console"]
         assert strangers["sessions_to_end"] == f"console: {count}" and listed["sessions"]["count"] == len(listed["sessions"]["newest"]) == count > 0
-        assert all(listed[kind]["newest"] for kind in ("accounts", "keys", "dev_keys"))
+        assert all(listed[kind]["newest"] for kind in ("accounts", "api_keys", "dev_keys"))
     vault.assert_under(vault.key)
     with vault.traffic():
         played = vault.rotate()

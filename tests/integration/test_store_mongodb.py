@@ -258,11 +258,11 @@ def test_listed(store, server):
     found = _console.listed(store)
     assert {kind: each["count"] for kind, each in found.items()} == {
         kind: store.count(table(store, f"_console_{name}")) for kind, name in (
-            ("accounts", "users"), ("sessions", "sessions"), ("keys", "keys"), ("dev_keys", "devKeys"))}
+            ("accounts", "users"), ("sessions", "sessions"), ("api_keys", "keys"), ("dev_keys", "devKeys"))}
     session = found["sessions"]["newest"][0]
     assert [session[name] for name in ("user", "created", "ip", "client", "user_agent", "provider")] == [
         "ada", "2026-02-03T04:05:06Z", None, "7", hostile[:200], "server"]
-    assert all(each["created"] == "2026-01-02T03:04:05Z" for each in found["keys"]["newest"])
+    assert all(each["created"] == "2026-01-02T03:04:05Z" for each in found["api_keys"]["newest"])
 
 
 @pytest.mark.parametrize("which", ["console", "all", "none"])

@@ -408,7 +408,7 @@ def test_sessions_that_end(stack, tmp_path, which):
 
 @on(*KINDS)
 @pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
-def test_listed(stack, tmp_path):
+def test_listed(stack):
     """Whatever a stranger wrote there."""
     data = Dataset.make(2, "NotARealEncryptionKey1", database=stack.kind.database, file_bytes=1000)
     data.load(stack.project)
@@ -416,17 +416,18 @@ def test_listed(stack, tmp_path):
     hostile = "NULL\t\n\x1b[2J\\N'\"\u202e𝒳{{ x }}" + "x" * 300
     server.sql('UPDATE "_console_sessions" SET "_createdAt" = \'2026-02-03 04:05:06.789\', "userId" = \'ada\', "ip" = NULL, "clientName" = \'\','
                f' "provider" = \'NULL\', "userAgent" = {server.text(hostile)} WHERE _id = 1',
-               'UPDATE "_console_users" SET "registration" = \'2026-01-02 03:04:05\', "accessedAt" = NULL', 'ALTER TABLE "_console_keys" DROP COLUMN "resourceId"')
+               'UPDATE "_console_users" SET "registration" = \'2026-01-02 03:04:05\', "accessedAt" = NULL',
+               'ALTER TABLE "_console_keys" DROP COLUMN "resourceId"')
     with closing(server.open()) as store:
         found = _console.listed(store)
     count = {collection: sum(1 for _row in data.rows(table)) for table in data.tables for collection in [table.collection]}
     assert {kind: each["count"] for kind, each in found.items()} == {
-        "accounts": count["_console_users"], "sessions": count["_console_sessions"], "keys": count["_console_keys"], "dev_keys": count["_console_devKeys"]}
+        "accounts": count["_console_users"], "sessions": count["_console_sessions"], "api_keys": count["_console_keys"], "dev_keys": count["_console_devKeys"]}
     assert found["sessions"]["newest"][0] == {
         "user": "ada", "created": "2026-02-03T04:05:06Z", "ip": None, "country": found["sessions"]["newest"][0]["country"], "client": None,
         "user_agent": hostile[:200], "provider": "NULL"}
     assert {(each["registered"], each["accessed"]) for each in found["accounts"]["newest"]} == {("2026-01-02T03:04:05Z", None)}
-    assert all(each["owner"].startswith("projects/") and each["created"] == "2026-01-02T03:04:05Z" for each in found["keys"]["newest"])
+    assert all(each["owner"].startswith("projects/") and each["created"] == "2026-01-02T03:04:05Z" for each in found["api_keys"]["newest"])
 
 
 @on(*KINDS)

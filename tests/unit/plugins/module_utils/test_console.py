@@ -75,8 +75,8 @@ def test_listed():
         "sessions": {"count": 1, "newest": [{
             "user": "ada", "created": "2026-01-02T03:04:05Z", "ip": "203.0.113.7", "country": "--", "client": None, "user_agent": "curl/8",
             "provider": "server"}]},
-        "keys": {"count": 300, "newest": [{"id": "k1", "name": "ci", "owner": "teams/t1", "created": None},
-                                          {"id": "k2", "name": None, "owner": "projects/p1", "created": None}] * 100},
+        "api_keys": {"count": 300, "newest": [{"id": "k1", "name": "ci", "owner": "teams/t1", "created": None},
+                                              {"id": "k2", "name": None, "owner": "projects/p1", "created": None}] * 100},
         "dev_keys": {"count": 0, "newest": []}}
     assert "NotAReal" not in json.dumps(found)
 
