@@ -115,7 +115,7 @@ class ActionModule(EscrowAction, WatchedAction):
             escrow.add(state.key, self.notes())
             if not self._own["abort"] and same_cipher(before, state.key) == (self._scope == "tokens"):
                 return {"changed": True, "phase": "finished" if self._scope == "values" else "written", "warnings": [], "key": _described(before),
-                        "new_key": _described(state.key), "stops_working": []}
+                        "new_key": _described(state.key)}
         self._agree(escrow, state)
         if self._scope == "tokens" and (self._own["abort"] or is_public(state.key) or len(state.key.encode("utf-8", "surrogateescape")) <= CIPHER_BYTES):
             raise AnsibleActionFail("scope: %s. Nothing was changed" % (

@@ -84,6 +84,11 @@ class Container:
     """in its networks"""
 
     @property
+    def is_on(self) -> bool:
+        """Whether it runs, or will as soon as the engine tries again."""
+        return self.status in ("running", "restarting")
+
+    @property
     def started(self) -> float:
         """Seconds since 1970."""
         return datetime.strptime(self.started_at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()

@@ -28,7 +28,7 @@ _SIGNS: Tuple[Tuple[str, str, str], ...] = (
     ("PostgreSQL", r"sorry, too many clients already|remaining connection slots are reserved|too many connections for (?:role|database)",
      "raise max_connections (-c max_connections=300 in the command of its service), or the CONNECTION LIMIT of its user or database"),
     ("MongoDB", r"TooManyConnections|connection \S+ to \S+ closed|read ECONNRESET",
-     "raise net.maxIncomingConnections (--maxConns in the command of its service)"),
+     "see in its log whether it closes connections for another reason, raise net.maxIncomingConnections (--maxConns in the command of its service)"),
 )
 """MariaDB 10.11 (errors 1040, 1203 and 1226), PostgreSQL 15 to 18 (SQLSTATE 53300, which psql leaves out here). MongoDB says nothing and closes."""
 

@@ -46,12 +46,11 @@ def _ending(store: Store, which: str) -> List[Table]:
 
 def listed(store: Store) -> Dict[str, Any]:
     """For each kind how many there are, and the newest of them, without any secret."""
-    tables = {table.collection: table for table in store.tables()}
     found = {}
     for kind, (collection, fields, told) in _KINDS.items():
-        table = tables.get("_console_" + collection)
-        documents = store.newest(table, fields, _LISTED) if table else []
-        found[kind] = {"count": store.count(table) if table else 0,
+        tables = [table for table in store.tables() if table.collection == "_console_" + collection]
+        documents = [document for table in tables for document in store.newest(table, fields, _LISTED)][:_LISTED]
+        found[kind] = {"count": sum(map(store.count, tables)),
                        "newest": [told({name: legible(text) for name, text in document.items()}) for document in documents]}
     return found
 

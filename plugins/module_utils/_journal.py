@@ -27,8 +27,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 NONE, STAGED, PREPARED, GUARDED, SEALED, WRITTEN = "none", "staged", "prepared", "guarded", "sealed", "written"
 PAIRS = "files"
 """the file's name, in the same directory, that remembers files and their successors"""
-MOMENTS = ("begun", "stopped", "closed")
-"""Seconds since 1970: when the rotation began, the first service was stopped, and the API was closed."""
+MOMENTS = ("begun", "stopped", "closed", "sealed")
+"""Seconds since 1970: when the rotation began, the first service was stopped, the API was closed, and all was sealed."""
 LOCKING = (GUARDED, SEALED, WRITTEN)
 """The phases in which data may be under either key; before them nothing has happened."""
 UNFINISHED = "a rotation of the encryption key is unfinished; run ansible-playbook selfhost.appwrite.rotate"

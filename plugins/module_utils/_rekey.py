@@ -30,7 +30,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
-    GUARDED, LOCKING, MOMENTS, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
+    GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     CIPHER_BYTES, GUARD, check, in_force, is_public, same_cipher, shown_fingerprint, told)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
@@ -222,7 +222,7 @@ class _Rekey:
                 self._connect()
             except AppwriteError as error:
                 return self._result(journal.phase, warnings=["nothing could be looked at: %s" % error])
-            return self._result(journal.phase, self._examination.rehearse(), **self._strangers())
+            return self._result(journal.phase, self._examination.rehearse())
         if journal.phase in (SEALED, WRITTEN) and not self._is_as_left():
             journal.save(phase=GUARDED)  # somebody has put another file back, or started something: it may have written with the old key
         if journal.phase == WRITTEN and not self._runs() and not abort:
@@ -271,6 +271,8 @@ class _Rekey:
         self._open(self._env_file.data, old, new)
         self._ending = _console.whose(self._module.params["end_sessions"], old)
         _check_containers(self._instance, self._env_file.path, (old,))
+        if not self._module.check_mode:
+            self._restart(self._journal.content.get("ran") or [])  # it serves again while this run prepares, or if it refuses
         self._connect()
         if self._module.check_mode:
             return self._rehearse()
@@ -278,12 +280,9 @@ class _Rekey:
         _check_report(report)
         self._refuse(self._obstacles(report))
         self._drop_dump()
-        before, ran = self._journal.content, set(self._journal.content.get("ran") or [])
-        stands = any(container.id in ran and container.status != "running" for container in self._instance.containers())
         self._journal.replace({
-            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii"), "ran": sorted(ran),
-            "begun": started, "stops_working": _stops_working(report), "end_sessions": self._ending,
-            **{name: before[name] for name in MOMENTS if name in before and stands}})
+            "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(self._env_file.data).decode("ascii"), "ran": [],
+            "begun": started, "stops_working": _stops_working(report), "end_sessions": self._ending})
         return self._forward(report)
 
     def _rehearse(self) -> dict[str, Any]:
@@ -392,7 +391,7 @@ class _Rekey:
             if self._found:
                 journal.save(ended_sessions=max(self._found["ended_sessions"], journal.content.get("ended_sessions", 0)))
             self._rotation.rotate(sweep=False, ending=self._ending)
-            journal.save(phase=SEALED)
+            journal.save(phase=SEALED, sealed=time.time())
         if journal.phase == SEALED:
             self._redis.forget_documents()
             if not self._holds(journal.content["new"]):
@@ -410,11 +409,10 @@ class _Rekey:
                 dump(self._instance, self._store, journal, name, self._tell)
                 self._refuse(self._lacking(report))
             self._rotation.prepare()
-            ran = sorted({container.id for container in self._stillness.holders() if container.status == "running"}.union(journal.content["ran"]))
-            journal.save(ran=ran, stopped=journal.content.get("stopped", time.time()))
+            journal.save(ran=sorted(container.id for container in self._stillness.holders() if container.is_on), stopped=time.time())
             self._instance.warnings += self._stillness.make(
                 self._redis, self._module.params["drain_timeout"], self._module.params["leave_queues"],
-                lambda: journal.save(closed=journal.content.get("closed", time.time())))
+                lambda: journal.save(closed=time.time()))
             try:
                 self._others.require_none()
             except AppwriteError as error:
@@ -503,7 +501,7 @@ class _Rekey:
             raise AppwriteError(
                 "the key that the containers run with does not open everything that is stored: something wrote with the old key meanwhile. Run again at "
                 "once, which stops everything and seals the rest")
-        left = self._rotation.sweep()
+        left = self._rotation.sweep(before=self._journal.content.get("sealed"))
         if left:
             raise AppwriteError("everything is under the new key and runs, but %d files under the old one cannot be removed: %s. Mend that and run again" % (
                 len(left), "; ".join(left[:_NAMED])))

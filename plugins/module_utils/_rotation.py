@@ -219,10 +219,11 @@ class Rotation(Examination):
 
     def prepare(self) -> None:
         """While others write: makes the successors of all files, so that C(rotate()) is left with what has changed since. C(sweep()) removes them again."""
-        self.sweep()
-        self._noted = self._successors.noted()
+        self._begin()
         for _table, rows in self._walk("prepare", files_alone=True):
             for row in rows:
+                if not self._successors.remembers:
+                    return
                 self._successors.prepare(row, self._exchange)
 
     def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
@@ -233,11 +234,12 @@ class Rotation(Examination):
         Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
         and the store is closed.
         """
+        if self._noted is None:
+            self._begin()
+        self._store.forget_tables()
+        self._rows = 0
         if not self._store.transactional:
             self._refuse(self._examine("read"))
-        if self._noted is None:
-            self.sweep()
-            self._noted = self._successors.noted()
         report = Report()
         self._store.begin()
         try:
@@ -250,7 +252,7 @@ class Rotation(Examination):
             if self._store.transactional:
                 self._store.close()
                 with suppress(AppwriteError):  # what stays now goes with the next run
-                    self._discard(self._noted)
+                    self._discard(self._noted or 0)
             raise
         self._store.commit()
         self._noted = None
@@ -267,32 +269,44 @@ class Rotation(Examination):
             return OLD
         return state
 
-    def sweep(self) -> List[str]:
+    def sweep(self, replaced: bool = True, before: Optional[float] = None) -> List[str]:
         """After C(rotate()), or after an interruption: of each file and its successor, removes the one that no row uses.
 
-        Without a row that uses its successor, no old file is removed. Returns what could not be removed and why; that stays noted.
+        Without a row that uses its successor, no old file is removed. Returns what could not be removed and why; that stays noted. replaced: whether old
+        files are removed at all. before: seconds since 1970; an old file that somebody has written since then is somebody's again, and stays.
         """
-        left = []
+        left: List[str] = []
+        waits = False
         for pairs in self._successors.pairs():
             noted = {path for pair in pairs for path in pair}
             used = {path for table in self._store.tables() if table.holds_files for rows in self._store.rows(table) for row in rows
                     for path in [row.values["path"]] if isinstance(path, str) and path in noted}
-            replaced = set(used)
+            succeeded = set(used)
             for old, new in reversed(pairs):
-                if new in replaced:  # or its own successor is in use, where an earlier sweep could not remove it
-                    replaced.add(old)
+                if new in succeeded:  # or its own successor is in use, where an earlier sweep could not remove it
+                    succeeded.add(old)
             for number, (old, new) in enumerate(pairs, 1):
-                for path in [new] * (new not in used) + [old] * (old not in used and new in replaced):
-                    try:
-                        self._successors.remove(path)
-                    except AppwriteError as error:
-                        left.append(str(error))
+                is_old = old not in used and new in succeeded
+                waits = waits or is_old and not replaced
+                try:
+                    if new not in used and (replaced or new not in succeeded):
+                        self._successors.remove(new)
+                    if is_old and replaced:
+                        self._successors.remove(old, before)
+                except AppwriteError as error:
+                    left.append(str(error))
                 self._progress("remove", number, len(pairs))
-        if not left:
+        if not left and not waits:
             self._successors.forget()
         return left
 
     # --- steps ---
+
+    def _begin(self) -> None:
+        """Removes what an earlier run has begun and not ended. The files that it has replaced stay until the end."""
+        self._store.forget_tables()
+        self.sweep(replaced=False)
+        self._noted = self._successors.noted()
 
     def _refuse(self, report: Report) -> None:
         if not report.unwaived_count:

@@ -13,7 +13,8 @@ from typing import Iterator, Mapping, NamedTuple, Sequence
 
 TASK, API, WORKER, UNKNOWN = "task", "API", "worker", "unknown"
 _TASKS = ("schedule", "maintenance", "interval", "stats-resources", "usage", "volume-sync")
-_IDLE, _PATIENT = 15, 300
+PATIENT = 300
+_IDLE = 15
 
 
 class Part(NamedTuple):
@@ -21,7 +22,7 @@ class Part(NamedTuple):
 
     kind: str
     grace: int
-    """seconds that it is given to end; a worker has no job in hand any more then"""
+    """seconds that it is given to end; where its queue is waited for, a worker has no job in hand any more then"""
     usual: int
     """seconds that it is seen to take"""
     queue: str = ""
@@ -39,7 +40,7 @@ def part_of(program: Sequence[str], environment: Mapping[str, str]) -> Part:
         return Part(TASK, 5, 5)  # all but interval ignore SIGTERM, and what they have not made yet they make out of the same rows the next time
     if "realtime" in words or "realtime.php" in words:
         return Part(API, 5, 5)  # its clients connect again; up to 1.8.1 its shell does not hand SIGTERM on
-    return Part(API, 30, 1) if "http.php" in words else Part(UNKNOWN, _PATIENT, 10)
+    return Part(API, 30, 1) if "http.php" in words else Part(UNKNOWN, PATIENT, 10)
 
 
 def _workers(words: Sequence[str]) -> Iterator[str]:

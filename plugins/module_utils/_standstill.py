@@ -19,11 +19,16 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell, some_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, TASK, UNKNOWN, WORKER, Part, part_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, PATIENT, TASK, UNKNOWN, WORKER, Part, part_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Seen, Store
 
 START = 300
 """Seconds that the engine is given to start or remove containers."""
+_CLOSED = 60
+"""Seconds that the API is closed at most for jobs, all of which were made before."""
+_LONG = 5.0
+"""Seconds in hand after which a job is one that takes long."""
+_POLL = 0.5
 _BACKLOG = 20
 """jobs that may wait when the API is closed: those that are made while it is open are never at an end"""
 _QUEUE, _IN_HAND = "utopia-queue.queue.", "utopia-queue.processing."
@@ -123,7 +128,7 @@ class Stillness:
         closing()
         self._stop([(container, part.grace) for container, part in parts if part.kind == API])
         self._drain(redis, drain_timeout, leave, parts, False)
-        self._stop([(container, part.grace) for container, part in parts if part.kind in (WORKER, UNKNOWN)])
+        self._stop([(container, PATIENT if part.queue in leave else part.grace) for container, part in parts if part.kind in (WORKER, UNKNOWN)])
         return self._left(redis)
 
     def stranded(self, redis: Redis, leave: Sequence[str]) -> str:
@@ -138,8 +143,9 @@ class Stillness:
 
     def expected(self) -> tuple[int, int]:
         """Seconds until the API is closed, and from then on until everything stands still, where there is no backlog."""
-        parts = [part for _container, part in self._parts()]
-        first, second, third = (max([part.usual for part in parts if part.kind in kinds] or [0]) for kinds in ((TASK,), (API,), (WORKER, UNKNOWN)))
+        keep = _variables.is_older(self._instance.release, (1, 9, 0))  # the shells of workers keep SIGTERM to themselves
+        usual = [(part.kind, part.grace if keep and part.kind == WORKER else part.usual) for _container, part in self._parts()]
+        first, second, third = (max([seconds for kind, seconds in usual if kind in kinds] or [0]) for kinds in ((TASK,), (API,), (WORKER, UNKNOWN)))
         return first, second + third
 
     def started(self) -> dict[str, float]:
@@ -182,7 +188,7 @@ class Stillness:
     def _parts(self) -> list[tuple[Container, Part]]:
         """Of the containers that run and have a key."""
         return [(container, part_of(container.program, container.environment)) for container in self.holders()
-                if container.status in ("running", "restarting")]
+                if container.is_on]
 
     def _stop(self, graces: Sequence[tuple[Container, int]]) -> None:
         if not graces:
@@ -198,28 +204,32 @@ class Stillness:
                 self._tell("stopping", len(asked) - len(left), len(asked), some_of(left))
 
     def _drain(self, redis: Redis, timeout: int, leave: Sequence[str], parts: Sequence[tuple[Container, Part]], serving: bool) -> None:
-        """Until no job waits and none is in hand. While the API is serving there always is one: then until few wait, and those have ended that ran."""
-        deadline, most = time.monotonic() + timeout, 0
-        began: dict[str, set[str]] | None = None
+        """Until no job waits and none is in hand.
+
+        While the API is serving there always is one: then until few wait, and none is in hand that was at the beginning, or that takes long.
+        """
+        limit = timeout if serving else min(timeout, _CLOSED)
+        begin, most = time.monotonic(), 0
+        seen: dict[tuple[str, str], float] | None = None
         while True:
+            now = time.monotonic()
             waiting = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in leave}
             in_hand, resting = redis.in_hand(), redis.resting()
-            busy = {queue: jobs for queue, jobs in in_hand.items() if queue not in leave and not _rest(queue, parts, resting)}
-            if serving:  # where one job follows another, those that were in hand before are at an end, or left over
-                began = busy if began is None else {
-                    queue: jobs & busy[queue] for queue, jobs in began.items() if queue in busy and busy[queue] <= jobs}
-                busy = began
+            busy = {(queue, job) for queue, jobs in in_hand.items() if queue not in leave and not _rest(queue, parts, resting) for job in jobs}
+            seen = dict.fromkeys(busy, now - _LONG) if seen is None else {each: seen.get(each, now) for each in busy}
+            if serving:
+                busy = {each for each in busy if now - seen[each] >= _LONG}
             left = sum(waiting.values())
-            if left <= (_BACKLOG if serving else 0) and not any(busy.values()):
+            if left <= (_BACKLOG if serving else 0) and not busy:
                 return
-            found = _listed({**{queue: len(jobs) for queue, jobs in busy.items() if jobs}, **waiting})
-            if time.monotonic() > deadline:
+            found = _listed(Counter([queue for queue, _job in busy]) + Counter(waiting))
+            if now - begin > limit:
                 raise AppwriteError(
                     "drain_timeout: after %d seconds jobs still wait or run in %s, and nothing was changed. Look at the workers' logs, give more time, or "
-                    "name a queue in leave_queues, which is not waited for then" % (timeout, found))
+                    "name a queue in leave_queues, which is not waited for then" % (limit, found))
             most = max(most, left)
             self._tell("draining", most - left, most, found)
-            time.sleep(0.5)
+            time.sleep(_POLL)
 
     @staticmethod
     def _left(redis: Redis) -> list[str]:

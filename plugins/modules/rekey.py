@@ -96,7 +96,8 @@ options:
     default: 300
   leave_queues:
     description:
-      - Queues that are not waited for, such as V(v1-mails). Their jobs stay where they are, and hold nothing that is sealed.
+      - Queues that are not waited for, such as V(v1-mails). Jobs that wait there stay where they are, and hold nothing that is sealed. One that a worker
+        has in hand is given five minutes; after that it is lost.
       - Needed where jobs wait that no running worker takes. That stops the rotation before anything is, and the rehearsal warns of it.
     type: list
     elements: str

@@ -95,6 +95,10 @@ class Store(ABC):
         """Every table with sealed columns or files, by every C(__metadata) of the server; always in the same order."""
 
     @abstractmethod
+    def forget_tables(self) -> None:
+        """Has them looked for again, since whoever may write may make and remove some."""
+
+    @abstractmethod
     def count(self, table: Table) -> int:
         """How many rows it has."""
 

@@ -108,6 +108,9 @@ class SqlStore(Store):
             self._find_tables()
         return list(self._shapes)
 
+    def forget_tables(self) -> None:
+        self._shapes = {}
+
     def count(self, table: Table) -> int:
         return int(self._query("SELECT COUNT(*) FROM %s" % self._place(table.space, table.name))[0][0])
 

@@ -204,10 +204,15 @@ class Successors(Files):
             opened = exchange.new.decrypt(written, iv, tag)
         except _Unusable as problem:
             raise AppwriteError("file %s: %s" % (path, problem)) from None
+        except AppwriteError:
+            gone = super().look(row, exchange)  # with its directory, as where somebody deletes a bucket
+            if gone.verdict != NEITHER:
+                raise
+            return gone, {}
         if opened is None or hashlib.sha256(opened).digest() != digest:
             raise AppwriteError("file %s: what was written reads back as something else; the disk may be failing" % successor)
         values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
-        if len(self._made) < _MADE:
+        if self.remembers:
             self._made[_seals(row.values)] = _Made(look, values, path, _signature(status))
             self._made[successor, iv, tag] = _Made(Look(NEW, stands.st_size), {}, successor, _signature(stands))
         return look, values
@@ -227,10 +232,17 @@ class Successors(Files):
             return None
         return known
 
-    def remove(self, path: str) -> None:
-        """Removes a file that may be gone already."""
+    @property
+    def remembers(self) -> bool:
+        """Whether a successor that is made now will be found again."""
+        return len(self._made) < _MADE
+
+    def remove(self, path: str, before: Optional[float] = None) -> None:
+        """Removes a file that may be gone already, unless somebody has written it at that time (seconds since 1970) or later."""
         try:
             with self._place(path) as (directory, name):
+                if before is not None and os.stat(name, dir_fd=directory, follow_symlinks=False).st_ctime >= before:
+                    return
                 os.unlink(name, dir_fd=directory)
                 os.fsync(directory)
         except (FileNotFoundError, _Unusable):

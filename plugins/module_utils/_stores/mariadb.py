@@ -86,7 +86,7 @@ class MariaDB(SqlStore):
 
     def _open(self) -> None:
         self._session.ask("SET NAMES utf8mb4; SET character_set_results = NULL, autocommit = 1,"
-                          " sql_mode = 'NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', max_statement_time = 0;")
+                          " sql_mode = 'NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', max_statement_time = 0, wait_timeout = 31536000;")
         if self._query("SELECT GET_LOCK('%s', %d)" % (_LOCK, LOCK_TIMEOUT)) != [[b"1"]]:
             raise StoreError("%s: another session of this collection has been at work on it for %d seconds; wait for its end and run again"
                              % (self.NAME, LOCK_TIMEOUT))

@@ -261,6 +261,9 @@ class MongoDB(Store):
             self._find_tables()
         return list(self._listed)
 
+    def forget_tables(self) -> None:
+        self._listed = {}
+
     def count(self, table: Table) -> int:
         return _whole(self._ask("count", table))
 

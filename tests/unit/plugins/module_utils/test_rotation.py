@@ -14,8 +14,10 @@ import errno
 import json
 import os
 import re
+import shutil
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,13 +47,19 @@ class Memory(Store):
         self.draft: dict[Table, list[dict[str, Any]]] | None = None
         self.fail: Callable[[str], object] = lambda call: None
         self.closed = False
+        self.listed: list[Table] = []
+        """as it is until it is forgotten"""
 
     @property
     def now(self) -> dict[Table, list[dict[str, Any]]]:
         return self.content if self.draft is None else self.draft
 
     def tables(self) -> list[Table]:
-        return list(self.content)
+        self.listed = self.listed or list(self.content)
+        return self.listed
+
+    def forget_tables(self) -> None:
+        self.listed = []
 
     def count(self, table: Table) -> int:
         return len(self.content[table])
@@ -125,7 +133,7 @@ class Place:
         return Successors(str(self.root), self._directory, "journal")
 
     def rotation(self, *waived: tuple[str, str, str], **options: Any) -> Rotation:
-        self.store.closed, self.store.draft = False, None
+        self.store.closed, self.store.draft, self.store.listed = False, None, []
         return Rotation(self.store, self.successors(), OLD, NEW, waived, **options)
 
     def undo(self) -> str:
@@ -374,6 +382,53 @@ def test_changed_since_it_was_prepared(place, what):
         del files[2]
     rotation.rotate()
     place.assert_all_under(NEW)
+
+
+def test_bucket_is_made_and_another_removed_meanwhile(place, monkeypatch):
+    rotation = place.rotation()
+    assert rotation.rehearse().state == "old"
+    other = dataclasses.replace(BUCKET, name="_1_bucket_5", collection="_1_bucket_5")
+    place.store.content[other] = [place.file("file3.txt", WORD * 3)]
+    rotation.prepare()
+    place.store.content[BUCKET] += place.store.content.pop(other)
+    users = dataclasses.replace(USERS, name="_2_users", collection="_2_users")
+    place.store.content[users] = [{"password": OLD.seal(WORD), "codes": None}]
+    rotation.rotate()
+    place.assert_all_under(NEW)
+    assert opened(NEW, place.store.content[users][0]["password"]) == WORD
+
+
+@pytest.mark.parametrize("moment", ["_successor", "_write"])
+def test_directory_is_removed_while_its_files_get_successors(place, monkeypatch, moment):
+    """As Appwrite does with a bucket that somebody deletes."""
+    real, calls = getattr(Successors, moment), []
+
+    def call(self, *arguments):
+        if not calls:
+            calls.append(1)
+            shutil.rmtree(place.root / "app-1")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Successors, moment, call)
+    place.rotation().prepare()
+    assert place.files == []
+
+
+def test_replaced_files_stay_until_the_end(place):
+    """Also where a run goes on with one that has died behind its commit; and what somebody has put into such a place since then is his."""
+    names = place.files
+    place.rotation().rotate(sweep=False)
+    again = place.rotation()
+    again.rotate(sweep=False)
+    assert len(place.files) == 6 and set(names) < set(place.files)
+    sealed = time.time()
+    time.sleep(0.05)  # the kernel's clock for files is coarser
+    row = place.store.content[BUCKET][0]
+    row.update(place.file(names[0].partition("/")[2], b"", NEW))
+    (place.root / names[1]).write_bytes(b"uploaded again, and its row is not read yet")
+    assert again.sweep(before=sealed) == []
+    assert (place.root / names[0]).exists() and (place.root / names[1]).read_bytes().startswith(b"uploaded")
+    assert not (place.root / names[2]).exists() and not place.journal.exists()
 
 
 def test_prepared_and_given_up(place):

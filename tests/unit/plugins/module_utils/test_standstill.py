@@ -51,7 +51,7 @@ class Stack:
             Container(service, service, "running", None, "2026-11-24T03:00:00Z", 0, 0, "", "", {"_APP_OPENSSL_KEY_V1": OLD}, program=tuple(program),
                       addresses=(ADDRESSES.get(service, "172.20.0.99"),)) for service, program in {**PROGRAMS, **programs}.items()]
         self.containers += more
-        instance = SimpleNamespace(project="appwrite", services={}, compose=SimpleNamespace(
+        instance = SimpleNamespace(project="appwrite", release="1.9.6", services={}, compose=SimpleNamespace(
             docker=lambda arguments, timeout: self.done.append((arguments[3], int(arguments[2]))), containers=lambda project, oneoff: self.containers))
         self.told: list[tuple[str, int, int, str]] = []
         self.stillness = Stillness(instance, (OLD, NEW), lambda *each: self.told.append(each))
@@ -101,7 +101,7 @@ def test_one_job_after_the_other_is_no_reason_to_wait():
     """As there is with traffic: then the ones of the beginning have ended."""
     stack = Stack()
     closed = []
-    queues = Queues(({}, {"v1-stats-usage": ["1"]}, ()), ({}, {"v1-stats-usage": ["2"]}, ()), ({}, {"v1-stats-usage": ["3"]}, ()), QUIET)
+    queues = Queues(*[({}, {"v1-stats-usage": [job]}, ()) for job in "123"], QUIET)
     stack.stillness.make(queues, 30, [], lambda: closed.append(queues.asked))
     assert (closed, queues.asked) == ([2], 4)
 
@@ -156,11 +156,34 @@ def test_never_at_an_end(state, named):
         stack.make(Queues(state), timeout=0)
     assert named in str(caught.value) and stack.done == [("tasks", 5)]
     assert stack.make(Queues(state), ["v1-mails"], timeout=0)
+    assert ("worker-of-mails", 300) in stack.done, "it may have a job in hand"
+
+
+def test_job_that_takes_long_and_others_beside_it(monkeypatch):
+    """Of two processes one goes on taking jobs."""
+    stack = Stack()
+    closed = []
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(_standstill.time, "monotonic", lambda: next(clock))
+    queues = Queues(*[({}, {"v1-mails": ["long", str(number)]}, ()) for number in range(9)], QUIET)
+    stack.stillness.make(queues, 300, [], lambda: closed.append(queues.asked))
+    assert closed == [10]
+
+
+def test_api_is_not_closed_for_long(monkeypatch):
+    stack = Stack()
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(_standstill.time, "monotonic", lambda: next(clock))
+    with pytest.raises(AppwriteError, match="^drain_timeout: after 60 seconds jobs still wait"):
+        stack.make(Queues(QUIET, ({"v1-mails": 1}, {}, ())), timeout=300)
 
 
 def test_expected():
     assert Stack().stillness.expected() == (5, 9)
     assert Stack(**{"odd one": ["sleep", "9"]}).stillness.expected() == (5, 15)
+    old = Stack().stillness
+    old._instance.release = "1.8.1"
+    assert old.expected() == (5, 20)
 
 
 def test_started():
