@@ -32,8 +32,8 @@ class Tell(Protocol):
 
 
 class Progress:
-    """Tells it in a file that somebody else may read at any time: phase, done, total, how often it was written, and what is waited for, in one line. The file goes with
-    the process.
+    """Tells it in a file that somebody else may read at any time: phase, done, total, how often it was written, and what is waited for, in one line.
+    The file goes with the process.
 
     The fourth goes on rising while a step takes long, so that a run that has died can be told from one that is slow.
     """

@@ -17,7 +17,7 @@ from ansible.utils.display import Display
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import HostAction, answer, printable
 
 _LONGEST = 7 * 24 * 3600
-_POLL = 2.0
+_POLL = 1.0
 _TELL = 5.0
 """Seconds after which a line is printed at the latest, also if it is the same."""
 _SILENCE = 45.0

@@ -135,7 +135,9 @@ class Dataset:
         self._spread(values - sum(1 for _cell in self.cells()))
 
     @classmethod
-    def make(cls, seed: int, key: str, values: int = 0, *, database: str = "mariadb", strangers: int = 0, file_bytes: int = 1_000_000, files: int = 0) -> Dataset:
+    def make(
+        cls, seed: int, key: str, values: int = 0, *, database: str = "mariadb", strangers: int = 0, file_bytes: int = 1_000_000, files: int = 0
+    ) -> Dataset:
         """A data set with so many sealed values, or about 200 where fewer are asked for.
 
         strangers: how many of the values are under OTHER_KEY, and so open with no key that anybody has.

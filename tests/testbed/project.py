@@ -196,7 +196,7 @@ class Project:
 
     def enqueue(self, queue: str, number: int = 1) -> None:
         """Puts so many jobs into a queue, such as v1-mails, as utopia-php/queue does."""
-        jobs = ({"pid": secrets.token_hex(8), "queue": queue, "timestamp": int(time.time()), "payload": {"project": {"$id": "1"}}} for _ in range(number))
+        jobs = ({"pid": secrets.token_hex(8), "queue": queue, "timestamp": int(time.time()), "payload": {"project": {"$id": "1"}}} for _job in range(number))
         self.redis("lpush", f"utopia-queue.queue.{queue}", *map(json.dumps, jobs))
 
     def jobs(self, queue: str) -> int:

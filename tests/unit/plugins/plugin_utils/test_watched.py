@@ -85,13 +85,13 @@ def test_line(watch, capsys, said, line):
 
 
 def test_when_a_line_is_printed(watch, monkeypatch):
-    """Where another thing is done or waited for at once, else after five seconds; it is looked at every two."""
+    """Where another thing is done or waited for at once, else after five seconds; it is looked at every second."""
     printed: list[tuple[float, str]] = []
     monkeypatch.setattr(_watched, "display", SimpleNamespace(display=lambda line: printed.append((watch.clock.now, line))))
     watch(ends_after(24), lambda now: told("%s %d 9 %d %s" % ("stopping" if now < 15 else "draining", now, now, "redis" if 7 < now < 15 else "")))
     assert printed == [
-        (2, "one: stopping 2 of 9"), (8, "one: stopping 8 of 9, waiting for redis"), (14, "one: stopping 14 of 9, waiting for redis"),
-        (16, "one: draining 16 of 9"), (22, "one: draining 22 of 9")]
+        (1, "one: stopping 1 of 9"), (6, "one: stopping 6 of 9"), (8, "one: stopping 8 of 9, waiting for redis"),
+        (13, "one: stopping 13 of 9, waiting for redis"), (15, "one: draining 15 of 9"), (20, "one: draining 20 of 9")]
 
 
 @pytest.mark.parametrize("progress", [told("read 1 9 3"), {}, {"content": None}, {"content": 5}, {"content": "%%%"}, told("\x1b" * 50_000)],
