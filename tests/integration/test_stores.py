@@ -380,6 +380,7 @@ def test_values_that_no_key_opens(stack, tmp_path):
         with pytest.raises(AppwriteError, match="^3 sealed values or files cannot be opened with the old key, the first one in _1_bucket_4"):
             rotation.rotate()
         assert data.check(stack.project, tmp_path / "uploads", key) == before
+    with closing(server.open()) as store:
         Rotation(store, files, Cipher(key), Cipher(new), [each[:3] for each in report.undecryptable]).rotate()
     after = data.check(stack.project, tmp_path / "uploads", new)
     assert after == before and [what for what, _where in before.found] == ["lost"]

@@ -19,7 +19,7 @@ import secrets
 import stat
 import weakref
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, NEITHER, NEW, OLD, PLAIN, VERSION, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason, walk
@@ -47,7 +47,7 @@ _NO_FILE = {
 """What is wrong with the path, and not with the disk."""
 
 
-Seals = Tuple[object, object, object]
+Seals = Tuple[str, str, str]
 """path, IV and tag, as a row has them"""
 
 
@@ -68,6 +68,7 @@ class _Made(NamedTuple):
     """what belongs in the row that has the file; empty for a successor"""
     path: str
     signature: Tuple[int, ...]
+    successor: Seals = ("", "", "")
 
 
 class _Unusable(Exception):
@@ -213,20 +214,20 @@ class Successors(Files):
             raise AppwriteError("file %s: what was written reads back as something else; the disk may be failing" % successor)
         values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
         if self.remembers:
-            self._made[_seals(row.values)] = _Made(look, values, path, _signature(status))
+            self._made[_seals(row)] = _Made(look, values, path, _signature(status), (successor, iv, tag))
             self._made[successor, iv, tag] = _Made(Look(NEW, stands.st_size), {}, successor, _signature(stands))
         return look, values
 
     def _known(self, row: Row) -> Optional[_Made]:
         """What was found out of it before, if nothing speaks of a change."""
         values = row.values
-        known = self._made.get(_seals(values))
+        known = self._made.get(_seals(row))
         if not known or (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION) or values["chunksTotal"] != values["chunksUploaded"]:
             return None
         try:
-            for path, signature in [(known.path, known.signature)] + [(made.path, made.signature) for made in [self._made.get(_seals(known.values))] if made]:
-                with self._place(path) as (directory, name):
-                    if _signature(os.stat(name, dir_fd=directory, follow_symlinks=False)) != signature:
+            for each in filter(None, (known, self._made.get(known.successor))):
+                with self._place(each.path) as (directory, name):
+                    if _signature(os.stat(name, dir_fd=directory, follow_symlinks=False)) != each.signature:
                         return None
         except (OSError, _Unusable):
             return None
@@ -372,8 +373,8 @@ def _require_file(status: os.stat_result) -> None:
         raise _Unusable("it is larger than anything that Appwrite seals")
 
 
-def _seals(values: Mapping[str, object]) -> Seals:
-    return values.get("path"), values.get("openSSLIV"), values.get("openSSLTag")
+def _seals(row: Row) -> Seals:
+    return _text(row, "path"), _text(row, "openSSLIV"), _text(row, "openSSLTag")
 
 
 def _signature(status: os.stat_result) -> Tuple[int, ...]:

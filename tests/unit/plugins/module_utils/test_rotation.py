@@ -431,6 +431,20 @@ def test_replaced_files_stay_until_the_end(place):
     assert not (place.root / names[2]).exists() and not place.journal.exists()
 
 
+@pytest.mark.parametrize("odd", [[], ["a"], None, "x" * 3000])
+def test_prepared_rows_of_somebody_hostile(without_transactions, odd):
+    """As MongoDB may have them."""
+    place = without_transactions
+    rows = copy.deepcopy(place.store.content[BUCKET])
+    for name in ("path", "openSSLIV", "openSSLTag", "openSSLVersion", "openSSLCipher"):
+        place.store.content[BUCKET].append({**copy.deepcopy(rows[0]), name: odd})
+    waived = [("_1_bucket_4", f"_1_bucket_4{number}", "path") for number in range(3, 8)]
+    rotation = place.rotation(*waived)
+    rotation.prepare()
+    rotation.rotate()
+    assert [row["path"] != before["path"] for row, before in zip(place.store.content[BUCKET], rows)] == [True] * 3
+
+
 def test_prepared_and_given_up(place):
     names = place.files
     place.rotation().prepare()
