@@ -284,7 +284,7 @@ def test_disk_full(dumps, tmp_path):
 @on(KINDS[2])
 def test_every_type(dumps):
     """Through the client's own library, with what the dump sets, since FerretDB does not know them all."""
-    assert "&promoteValues=false&bsonRegExp=true" in mongodb._CONNECT
+    assert "&promoteValues=false&bsonRegExp=true" in mongodb.MongoDB.DUMP[0]
     script = ("const {EJSON, serialize, deserialize} = require('/usr/local/lib/node_modules/bson');"
               "const read = deserialize(serialize(EJSON.parse(process.argv[1], {relaxed: false})), {promoteValues: false, bsonRegExp: true});"
               "console.log(EJSON.stringify(read, {relaxed: false}))")
