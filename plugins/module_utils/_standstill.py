@@ -225,8 +225,9 @@ class Stillness:
             found = _listed(Counter([queue for queue, _job in busy]) + Counter(waiting))
             if now - begin > limit:
                 raise AppwriteError(
-                    "drain_timeout: after %d seconds jobs still wait or run in %s, and nothing was changed. Look at the workers' logs, give more time, or "
-                    "name a queue in leave_queues, which is not waited for then" % (limit, found))
+                    "drain_timeout: after %d seconds%s jobs still wait or run in %s, and nothing was changed. Look at the workers' logs, %s, or name a queue "
+                    "in leave_queues, which is not waited for then" % (
+                        limit, *(("", found, "give more time") if serving else (" with the API closed", found, "run again when less is to be done"))))
             most = max(most, left)
             self._tell("draining", most - left, most, found)
             time.sleep(_POLL)

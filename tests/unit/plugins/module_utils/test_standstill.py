@@ -174,7 +174,7 @@ def test_api_is_not_closed_for_long(monkeypatch):
     stack = Stack()
     clock = iter(range(0, 1000, 2))
     monkeypatch.setattr(_standstill.time, "monotonic", lambda: next(clock))
-    with pytest.raises(AppwriteError, match="^drain_timeout: after 60 seconds jobs still wait"):
+    with pytest.raises(AppwriteError, match="^drain_timeout: after 60 seconds with the API closed jobs still wait"):
         stack.make(Queues(QUIET, ({"v1-mails": 1}, {}, ())), timeout=300)
 
 
