@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,13 +55,22 @@ def stack(_running: Stack):
 def _template(tmp_path_factory: pytest.TempPathFactory):
     template = SMALL.create(tmp_path_factory.mktemp("template"), f"files-{secrets.token_hex(4)}")
     yield template.directory
-    started = {name for kind in (("container", "--all"), ("network",), ("volume",))
-               for name in run("docker", kind[0], "ls", *kind[1:], "--format", '{{.Label "com.docker.compose.project"}}').split()}
-    for name in {template.name, *(name for name in started if name.startswith(template.name))}:
-        Project(template.directory.with_name(name)).down()
+    for kind in ("network", "volume"):  # which a test that failed may have left without a container
+        _take_down(template.directory, kind)
+    template.down()
+
+
+def _take_down(directory: Path, kind: str = "container") -> None:
+    """The projects that have something of that kind, and the name of the directory or a longer one."""
+    everything = ["--all"] if kind == "container" else []
+    names = run("docker", kind, "ls", *everything, "--format", '{{.Label "com.docker.compose.project"}}').split()
+    for name in {name for name in names if name.startswith(directory.name)}:
+        Project(directory.with_name(name)).down()
 
 
 @pytest.fixture
-def directory(_template: Path, tmp_path: Path) -> Path:
-    """A project directory as the installer leaves it, of which nothing was ever started."""
-    return shutil.copytree(_template, tmp_path / f"{_template.name}-{secrets.token_hex(4)}")
+def directory(_template: Path, tmp_path: Path) -> Iterator[Path]:
+    """A project directory as the installer leaves it, of which nothing was ever started. What a test starts of it, or of copies with longer names, goes."""
+    found = shutil.copytree(_template, tmp_path / f"{_template.name}-{secrets.token_hex(4)}")
+    yield found
+    _take_down(found)
