@@ -191,7 +191,7 @@ def test_unreadable_release(directory):
 
 WRONG = {
     "env_file": "missing/.env", "files": ["missing.yml"], "project_name": "Not A Name", "clean_environment": "maybe",
-    "backup": "maybe", "key": "short", "length": 5, "placeholder": "replace", "force": "maybe", "force_router": "maybe",
+    "backup": "maybe", "progress": "maybe", "key": "short", "length": 5, "placeholder": "replace", "force": "maybe", "force_router": "maybe",
     "certificate_email": "nobody", "root_only": "maybe", "emails": ["*@example.com"], "ips": ["10.0.0.0/8"],
     "variables": {"_APP_NO_SUCH": "x"}, "content": "BROKEN='", "unknown": "perhaps", "verify": "maybe", "timeout": "soon",
     "pull": "sometimes", "rollback_file": "/nonexistent/.env.bak", "mode": "rw", "profiles": {"a": 1},
@@ -199,7 +199,7 @@ WRONG = {
     # For text instead of a dict Ansible's own message names no option.
     **{setting: {"no_such": 1} for setting in ("encryption_key", "https", "console_access", "env")},
 }
-TESTED_ABOVE = {"project_src", "appwrite_version"}
+TESTED_ABOVE = {"project_src", "appwrite_version", "progress_file"}  # the last one is the action's own, and stops nothing where it cannot be written
 
 
 def test_looking_at_a_missing_file(directory):
