@@ -27,7 +27,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 NONE, STAGED, PREPARED, GUARDED, SEALED, WRITTEN = "none", "staged", "prepared", "guarded", "sealed", "written"
 PAIRS = "files"
 """the file's name, in the same directory, that remembers files and their successors"""
-MOMENTS = ("begun", "stopped", "closed", "sealed")
+_MOMENTS = ("begun", "stopped", "closed", "sealed")
 """Seconds since 1970: when the rotation began, the first service was stopped, the API was closed, and all was sealed."""
 LOCKING = (GUARDED, SEALED, WRITTEN)
 """The phases in which data may be under either key; before them nothing has happened."""
@@ -255,7 +255,7 @@ def _checked(content: Any) -> Dict[str, Any]:
     for name, known in _TEXTS.items():
         if content.get(name) is not None and not (isinstance(content[name], str) and known(content[name])):
             raise ValueError
-    if phase not in (STAGED, PREPARED, *LOCKING) or not all(isinstance(content.get(name, 0), (int, float)) for name in (*MOMENTS, "ended_sessions")):
+    if phase not in (STAGED, PREPARED, *LOCKING) or not all(isinstance(content.get(name, 0), (int, float)) for name in (*_MOMENTS, "ended_sessions")):
         raise ValueError
     for name in ("ran", "stops_working"):
         if not isinstance(content.get(name, []), list) or not all(isinstance(each, str) for each in content.get(name, [])):

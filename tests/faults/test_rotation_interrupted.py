@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, _parts
-from integration.support import Kind, Play, Stack, on, read_env, set_env
+from integration.support import Kind, Play, Stack, needs_php, on, read_env, set_env
 
 from faults.engine import Engine
 from faults.rekey import BACK, CACHED, END, FORWARD, KILLED, STOPPED, UNFINISHED, Host, Point
@@ -38,7 +38,7 @@ PREPARED = Point(FORWARD, "write journal", 7, "before")
 COMMIT = Point(FORWARD, "ask COMMIT", 1, "before")
 PLAYED = replace(MARIADB, room="interrupt-play")
 ENDING = [replace(kind, room="interrupt-sessions") for kind in (MARIADB, *OTHERS)]
-pytestmark = pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+pytestmark = needs_php
 
 
 @pytest.fixture(scope="module")

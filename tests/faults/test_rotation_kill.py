@@ -9,13 +9,12 @@ C(KILL_POINTS=all) kills at 330 points over the whole rotation, or a few more, a
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from integration.support import Kind, Stack, on
+from integration.support import Kind, Stack, needs_php, on
 from testbed._base import run
 
 from faults.rotation import Point, Victim
@@ -24,7 +23,7 @@ KILL_POINTS = os.environ.get("KILL_POINTS")
 KINDS = [Kind(database=database, services=(database,), room="rotation") for database in ("mariadb", "postgresql")]
 _SAMPLE = 16
 _KILLED = "-9"
-pytestmark = pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+pytestmark = needs_php
 _victims: dict[str, Victim] = {}
 
 

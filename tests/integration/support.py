@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -38,6 +39,8 @@ ROOT_ONLY = "_APP_CONSOLE_WHITELIST_ROOT"
 UNCACHED = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
 """For Pythons whose system calls are counted: the number must not depend on what was compiled before."""
 NOT_A_KEY = "not-a-real-key-" + "0123456789abcdef" * 3
+needs_php = pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+"""Its own openssl judges what was sealed."""
 
 
 @dataclass(frozen=True)

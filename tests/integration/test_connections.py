@@ -136,7 +136,7 @@ def closing_server():
     try:
         image = images.DATABASES["mongodb"]()
     except images.Unavailable as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # "Go is not at hand" or "npm is not at hand": it makes MongoDB's client
     container = run("docker", "run", "--detach", "--rm", "--network", "none", "--entrypoint", "mongosh", image, "--quiet", "--norc", "--nodb", "--eval",
                     CLOSES).strip()
     asked = ["docker", "exec", container, "mongosh", "--quiet", "--norc", "mongodb://127.0.0.1:27017/?serverSelectionTimeoutMS=3000"]

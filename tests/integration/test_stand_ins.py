@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +16,7 @@ from testbed.dataset import Dataset
 from testbed.project import Project
 from testbed.traffic import Traffic
 
-from integration.support import KEY, Kind, Stack, on, set_env, succeed, until
+from integration.support import KEY, Kind, Stack, needs_php, on, set_env, succeed, until
 
 pytestmark = pytest.mark.skipif(os.environ.get("TESTBED_IMAGES") == "official", reason="TESTBED_IMAGES is official: there are no stand-ins")
 SERVICES = ("appwrite", "appwrite-worker-mails", "appwrite-worker-stats-usage", "appwrite-task-scheduler-functions", "redis")
@@ -125,7 +124,7 @@ def test_traffic_survives_restarts(project):
 
 
 @on(*KINDS)
-@pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+@needs_php
 def test_traffic_beside_a_data_set(stack, project):
     """A rotation looks at both, and neither is in the other's way."""
     data, root = Dataset.make(seed=3, key=stack.env()[KEY], database=stack.kind.database, file_bytes=20_000), project.uploads()

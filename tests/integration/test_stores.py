@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -24,7 +23,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files im
 from testbed._base import run
 from testbed.dataset import Dataset
 
-from integration.support import Kind, Stack, on, until
+from integration.support import Kind, Stack, needs_php, on, until
 
 KINDS = [Kind(database=database, services=(database,), room="stores") for database in ("mariadb", "postgresql")]
 MODULES: Mapping[str, Any] = {"mariadb": mariadb, "postgresql": postgresql}
@@ -360,7 +359,7 @@ def test_long_names(server, store):
 
 
 @on(*KINDS)
-@pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+@needs_php
 def test_values_that_no_key_opens(stack, tmp_path):
     """They stop everything, until they are waived; then they stay as they are."""
     key, new = "NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2"
@@ -387,7 +386,7 @@ def test_values_that_no_key_opens(stack, tmp_path):
 
 
 @on(*KINDS)
-@pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+@needs_php
 @pytest.mark.parametrize("which", ["console", "all", "none"])
 def test_sessions_that_end(stack, tmp_path, which):
     """With their permissions and with the tokens that become sessions, and nothing else goes."""
@@ -408,7 +407,7 @@ def test_sessions_that_end(stack, tmp_path, which):
 
 
 @on(*KINDS)
-@pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+@needs_php
 def test_listed(stack):
     """Whatever a stranger wrote there."""
     data = Dataset.make(2, "NotARealEncryptionKey1", database=stack.kind.database, file_bytes=1000)

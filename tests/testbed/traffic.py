@@ -18,7 +18,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -220,13 +220,7 @@ class _Client(threading.Thread):
         return self._traffic.counted(answer)
 
     def _read(self) -> bool:
-        if not self.documents:
-            return self._version()
-        uid = self._random.choice(list(self.documents))
-        answer = self._traffic.request("GET", f"{_DOCUMENTS}/{uid}")
-        if counted := self._traffic.counted(answer):
-            self._note(self._judge_document(uid, answer))
-        return counted
+        return self._get(self.documents, f"{_DOCUMENTS}/%s", self._judge_document)
 
     def _upload(self) -> bool:
         uid, content = secrets.token_hex(10), self._random.randbytes(self._random.randrange(1, 20_000))
@@ -237,12 +231,16 @@ class _Client(threading.Thread):
         return self._traffic.counted(answer)
 
     def _download(self) -> bool:
-        if not self.files:
+        return self._get(self.files, f"{_FILES}/%s/download", self._judge_file)
+
+    def _get(self, known: Mapping[str, object], target: str, judge: Callable[[str, _Answer], str]) -> bool:
+        """One of those that are known."""
+        if not known:
             return self._version()
-        uid = self._random.choice(list(self.files))
-        answer = self._traffic.request("GET", f"{_FILES}/{uid}/download")
-        if counted := self._traffic.counted(answer):
-            self._note(self._judge_file(uid, answer))
+        uid = self._random.choice(list(known))
+        answer = self._traffic.request("GET", target % uid)
+        if (counted := self._traffic.counted(answer)) and (wrong := judge(uid, answer)):
+            self.wrong.append(f"{wrong}, while the project ran")
         return counted
 
     def _version(self) -> bool:
@@ -269,10 +267,6 @@ class _Client(threading.Thread):
         if answer.status != 200:
             return f"file {uid}: {answer.status}"
         return "" if hashlib.sha256(answer.content).hexdigest() == self.files[uid] else f"file {uid}: another content"
-
-    def _note(self, wrong: str) -> None:
-        if wrong:
-            self.wrong.append(f"{wrong}, while the project ran")
 
     def _certain(self, target: str) -> _Answer:
         for _attempt in range(100):
