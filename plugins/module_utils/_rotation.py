@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange, Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._console import NONE, end_sessions
@@ -134,17 +134,17 @@ class Examination:
             raise AppwriteError("neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count)
         return report.state
 
-    def _walk(self, phase: str, sample: Optional[int] = None, files_alone: bool = False) -> Iterator[Tuple[Table, List[Row]]]:
-        """All rows, those of files few at a time since each may take long."""
+    def _walk(self, phase: str, sample: Optional[int] = None, some: Optional[Callable[[Table], bool]] = None) -> Iterator[Tuple[Table, List[Row]]]:
+        """All rows, or those of some tables; those of files few at a time since each may take long."""
         tables = self._store.tables()
         if not any(table.collection.startswith("_console_") for table in tables):
             raise NothingSealed("the database holds no sealed columns of Appwrite's console, which every installation has: it is another one, "
                                 "or the user of its container's environment does not see everything")
-        if files_alone:
-            tables = [table for table in tables if table.holds_files]
+        if some is not None:
+            tables = list(filter(some, tables))
         elif sample is None and not self._rows:
             self._rows = sum(map(self._store.count, tables))
-        total = sum(map(self._store.count, tables)) if files_alone else self._rows if sample is None else sample * len(tables)
+        total = sum(map(self._store.count, tables)) if some is not None else self._rows if sample is None else sample * len(tables)
         done = 0
         self._progress(phase, done, total)
         for table in tables:
@@ -156,9 +156,9 @@ class Examination:
                     done += len(rows)
                     self._progress(phase, done, max(done, total))
 
-    def _examine(self, phase: str, sample: Optional[int] = None) -> Report:
+    def _examine(self, phase: str, sample: Optional[int] = None, some: Optional[Callable[[Table], bool]] = None) -> Report:
         report = Report()
-        for table, rows in self._walk(phase, sample):
+        for table, rows in self._walk(phase, sample, some):
             tally = report.collections.setdefault(table.collection, Tally())
             for row in rows:
                 self._judge(table, row, tally, report)
@@ -218,13 +218,20 @@ class Rotation(Examination):
         """how long the list of successors was before the first of this rotation"""
 
     def prepare(self) -> None:
-        """While others write: makes the successors of all files, so that C(rotate()) is left with what has changed since. C(sweep()) removes them again."""
+        """While others write: stages all values and makes the successors of all files, so that C(rotate()) is left with what has changed since.
+
+        What is staged goes with the store's session, and C(sweep()) removes the successors again.
+        """
         self._begin()
-        for _table, rows in self._walk("prepare", files_alone=True):
+        for table, rows in self._walk("prepare", some=lambda table: table.holds_files or self._store.transactional):
+            changes = []
             for row in rows:
-                if not self._successors.remembers:
-                    return
-                self._successors.prepare(row, self._exchange)
+                if table.holds_files and self._successors.remembers:
+                    self._successors.prepare(row, self._exchange)
+                values = {column: value for column, value, _verdicts in self._resealed(table, row) if value != row.values[column]}
+                if values:
+                    changes.append(Change(row, values))
+            self._store.stage(table, changes)
 
     def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
         """Everything that the old key opens is under the new one when this returns. Returns what was found before.
@@ -241,8 +248,9 @@ class Rotation(Examination):
         if not self._store.transactional:
             self._refuse(self._examine("read"))
         report = Report()
-        self._store.begin()
         try:
+            self._store.begin()
+            self._take()
             for table, rows in self._walk("seal"):
                 self._seal(table, rows, report)
             self._refuse(report)
@@ -316,17 +324,29 @@ class Rotation(Examination):
             "%d sealed values or files cannot be opened with the old key%s. If it is the right one they are lost already: waive each to leave them "
             "as they are. Nothing was written" % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else ""))
 
+    def _take(self) -> None:
+        tables = self._store.tables()
+        done, total = 0, sum(map(self._store.count, tables))
+        for table in tables:
+            for count in self._store.take(table):
+                done += count
+                self._progress("switch", done, max(done, total))
+
+    def _resealed(self, table: Table, row: Row) -> Iterator[Tuple[str, Value, List[str]]]:
+        """Each column of this row with its new value, and the verdicts on the old one."""
+        for column in table.columns:
+            if column in row.values:
+                yield (column, *self._exchange.reseal(row.values[column], _nests(table, column)))
+
     def _seal(self, table: Table, rows: List[Row], report: Report) -> None:
         changes = []
         tally = report.collections.setdefault(table.collection, Tally())
         for row in rows:
             values: Dict[str, Value] = {}
-            for column in table.columns:
-                if column in row.values:
-                    value, verdicts = self._exchange.reseal(row.values[column], _nests(table, column))
-                    self._count(table, row, column, verdicts, tally, report)
-                    if value != row.values[column]:
-                        values[column] = value
+            for column, value, verdicts in self._resealed(table, row):
+                self._count(table, row, column, verdicts, tally, report)
+                if value != row.values[column]:
+                    values[column] = value
             if table.holds_files:
                 look, successor = self._successors.prepare(row, self._exchange)
                 self._count_file(table, row, look, tally, report)
@@ -339,10 +359,11 @@ class Rotation(Examination):
                     table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again"))
 
     def _verify(self, before: Report) -> None:
-        """Reads everything back: what one key opened the new one opens now, and nothing else has become of anything."""
-        after = self._examine("verify")
+        """Reads back what was written since it was read: what one key opened the new one opens now, and nothing else has become of anything."""
+        written = {name for name, tally in before.collections.items() if tally.values[OLD] or tally.files[OLD]}
+        after = self._examine("verify", some=lambda table: table.collection in written)
         for name, tally in after.collections.items():
-            was = before.collections.get(name, Tally())
+            was = before.collections[name]
             for now, then in ((tally.values, was.values), (tally.files, was.files)):
                 if now[OLD] or now[NEW] != then[OLD] + then[NEW] or (now[NEITHER], now[PLAIN]) != (then[NEITHER], then[PLAIN]):
                     raise AppwriteError("not everything in %s can be opened with the new key after it was sealed with it%s" % (

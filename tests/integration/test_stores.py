@@ -142,6 +142,46 @@ def test_arrays(server, store):
 
 
 @on(*KINDS)
+def test_staged(server, store, monkeypatch):
+    """Value by value where the old one is still there; a column that changed meanwhile does not keep the others of its row back."""
+    monkeypatch.setattr(_sql, "_REQUEST", 300)
+    filled = [value for value in ODD if value is not None]
+    server.fill([{"big": value, "secret": value[:300], "codes": json.dumps([value]), "open": value} for value in filled])
+    found, table = rows_of(store), table_of(store)
+    for start in range(0, len(found), 4):
+        store.stage(table, [Change(row, {"big": f"new {row.values['big']}", "secret": f"{row.values['secret']}.", "codes": ["new", *row.values["codes"]]})
+                            if row.key % 3 else Change(row, {"big": f"new {row.values['big']}"}) for row in found[start:start + 4]])
+    server.sql("UPDATE \"_9_notes\" SET \"big\" = 'by others' WHERE _id IN (2, 3)", "UPDATE \"_9_notes\" SET \"secret\" = NULL WHERE _id = 4",
+               'DELETE FROM "_9_notes" WHERE _id = 5')
+    assert [row.values for row in rows_of(store)][5:] == [row.values for row in found][6:], "nothing is in force"
+    store.begin()
+    assert sum(store.take(table)) == len(found)
+    store.commit()
+    assert server.sql("SELECT COUNT(*) FROM \"_9_notes\" WHERE \"big\" LIKE 'new %'").strip() == str(len(found) - 3)
+    wanted = {}
+    for row in found:
+        big, secret, codes = (row.values[name] for name in ("big", "secret", "codes"))
+        whole = row.key % 3 != 0
+        wanted[row.key] = {"big": "by others" if row.key in (2, 3) else f"new {big}", "secret": None if row.key == 4 else f"{secret}." if whole else secret,
+                           "codes": ["new", *codes] if whole else codes}
+    del wanted[5]
+    assert {row.key: dict(row.values) for row in rows_of(store)} == wanted
+
+
+@on(*KINDS)
+def test_stage_of_a_value_that_does_not_fit(server):
+    server.fill([{"secret": SECRET}])
+    with closing(server.open()) as store:
+        table = table_of(store)
+        store.stage(table, [Change(row, {"secret": SECRET * 50}) for row in rows_of(store)])
+        store.begin()
+        with pytest.raises(StoreError, match="a new value does not fit into its column$"):
+            list(store.take(table))
+    with closing(server.open()) as store:
+        assert rows_of(store)[0].values["secret"] == SECRET
+
+
+@on(*KINDS)
 def test_all_rows_once(server, store, monkeypatch):
     monkeypatch.setattr(_sql, "_PAGE", 7)
     monkeypatch.setattr(_sql, "_LONG", 50)

@@ -122,6 +122,16 @@ class Store(ABC):
     def change(self, table: Table, changes: Sequence[Change]) -> int:
         """Writes where every changed column still is as it was read, byte for byte; returns how many rows that were."""
 
+    def stage(self, table: Table, changes: Sequence[Change]) -> None:
+        """Keeps new values of sealed columns for C(take()), in this session alone, and before C(begin). Each row is staged once, in the order of rows.
+
+        A store that cannot do so forgets them.
+        """
+
+    def take(self, table: Table) -> Iterator[int]:
+        """Writes the values that are staged for this table, each where the old one still is as it was read; yields how many rows were gone through."""
+        return iter(())
+
     @abstractmethod
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
         """The documents that were made last, the very last one first: of these fields the first C(SHOWN) characters, nothing where one is not set."""

@@ -58,12 +58,16 @@ class SqlStore(Store):
     """the function that counts bytes"""
     QUOTE: str
     """around names"""
+    STAGED: Tuple[str, str, str]
+    """types for a row's key, the SHA-256 of a text, and a text"""
     ERROR: str
     REASONS: Mapping[str, str]
 
     def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> None:
         """command: starts the client, reading statements from standard input; the class's own C(client()) in a container. environ: for it."""
         self._shapes: Dict[Table, _Shape] = {}
+        self._batches_staged: Dict[Table, List[Tuple[int, int]]] = {}
+        """the last key of each batch, and how many rows it has"""
         self._session = Session(command, self.NAME, self.PRINT % "SELECT '%s'", self.ERROR, self.REASONS, environ)
         try:
             self._session.ask("")
@@ -92,6 +96,14 @@ class SqlStore(Store):
 
         rows: each is the key, then for each column the hash and the new value, in parentheses.
         """
+
+    @abstractmethod
+    def _stage(self, table: Table) -> str:
+        """The place of the temporary table for what is staged of this one."""
+
+    @abstractmethod
+    def _take(self, table: Table) -> str:
+        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the key C(s.id)."""
 
     @abstractmethod
     def _settle(self) -> None:
@@ -128,6 +140,27 @@ class SqlStore(Store):
         for change in changes:
             groups.setdefault(tuple(sorted(change.values)), []).append(change)
         return sum(self._change(table, names, group) for names, group in groups.items())
+
+    def stage(self, table: Table, changes: Sequence[Change]) -> None:
+        numbers = range(len(table.columns))
+        if changes and table not in self._batches_staged:
+            key, digest, text = self.STAGED
+            self._session.ask("CREATE TEMPORARY TABLE %s (id %s PRIMARY KEY, %s);" % (
+                self._stage(table), key, ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in numbers)))
+            self._batches_staged[table] = []
+        last = 0
+        for batch in self._requests(table.columns, changes):
+            self._session.ask("INSERT INTO %s (id, %s) VALUES %s;" % (
+                self._stage(table), ", ".join("h%d, v%d" % (number, number) for number in numbers), ",\n".join(batch)))
+            last += len(batch)
+            self._batches_staged[table].append((changes[last - 1].row.key, len(batch)))
+
+    def take(self, table: Table) -> Iterator[int]:
+        after = 0
+        for last, count in self._batches_staged.get(table, ()):
+            self._session.ask("%s AND s.id > %d AND s.id <= %d;" % (self._take(table), after, last))
+            after = last
+            yield count
 
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
         present = self._columns_of((table.space, table.name), [*fields, _CREATED])
@@ -298,27 +331,32 @@ class SqlStore(Store):
 
     def _change(self, table: Table, names: Tuple[str, ...], changes: Sequence[Change]) -> int:
         kinds = [self._shapes[table].kinds[name] for name in names]
-        changed, size = 0, 0
+        return sum(int(self._session.ask(self._update(table, names, kinds, rows))[0][0]) for rows in self._requests(names, changes))
+
+    def _requests(self, names: Sequence[str], changes: Sequence[Change]) -> Iterator[List[str]]:
+        """Rows as C(_update()) gets them, as many as one request takes."""
+        size = 0
         batch: List[str] = []
         for change in changes:
-            row = self._staged(names, change)
+            row = self._written(names, change)
             if batch and size + len(row) > _REQUEST:
-                changed += self._send(table, names, kinds, batch)
+                yield batch
                 batch, size = [], 0
             batch.append(row)
             size += len(row)
-        return changed + self._send(table, names, kinds, batch)
+        if batch:
+            yield batch
 
-    def _staged(self, names: Sequence[str], change: Change) -> str:
+    def _written(self, names: Sequence[str], change: Change) -> str:
         fields = [str(change.row.key)]
         for name in names:
+            if name not in change.values:
+                fields += ["NULL", "NULL"]
+                continue
             value = change.values[name]
             fields += ["'%s'" % hashlib.sha256(change.row.raw[name]).hexdigest(),
                        self._literal(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))]
         return "(%s)" % ", ".join(fields)
-
-    def _send(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> int:
-        return int(self._session.ask(self._update(table, names, kinds, rows))[0][0])
 
 
 def _columns(table: Table) -> Tuple[str, ...]:

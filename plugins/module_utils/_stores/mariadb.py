@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from typing import List, Sequence
@@ -67,6 +68,7 @@ class MariaDB(SqlStore):
     SIZE = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
     LENGTH = "LENGTH"
     QUOTE = "`"
+    STAGED = "BIGINT UNSIGNED", "VARBINARY(64)", "LONGTEXT CHARACTER SET utf8mb4"
     ERROR = r"(?m)^ERROR (\d+)"
     REASONS = {
         "1021": "its disk is full; free some space and run again",
@@ -112,10 +114,18 @@ class MariaDB(SqlStore):
         """A temporary table commits nothing, neither when it is made nor when it is emptied."""
         tables = self.tables()
         if tables:
-            columns = ", ".join("h%d VARBINARY(64), v%d LONGTEXT CHARACTER SET utf8mb4" % (number, number)
-                                for number in range(max([len(table.columns) for table in tables] + [3])))
-            self._session.ask("CREATE OR REPLACE TEMPORARY TABLE %s (id BIGINT UNSIGNED NOT NULL, %s);" % (self._place(tables[0].space, _STAGE), columns))
+            key, digest, text = self.STAGED
+            columns = ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in range(max([len(table.columns) for table in tables] + [3])))
+            self._session.ask("CREATE OR REPLACE TEMPORARY TABLE %s (id %s NOT NULL, %s);" % (self._place(tables[0].space, _STAGE), key, columns))
         super().begin()
+
+    def _stage(self, table: Table) -> str:
+        return self._place(table.space, "%s_%s" % (_STAGE, hashlib.sha256(table.name.encode()).hexdigest()[:16]))
+
+    def _take(self, table: Table) -> str:
+        return "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE TRUE" % (
+            self._stage(table), self._place(table.space, table.name),
+            ", ".join("t.{0} = IF(SHA2(t.{0}, 256) = s.h{1}, s.v{1}, t.{0})".format(self._quoted(name), number) for number, name in enumerate(table.columns)))
 
     def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
         stage = self._place(self.tables()[0].space, _STAGE)

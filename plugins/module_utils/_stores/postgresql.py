@@ -42,6 +42,7 @@ class PostgreSQL(SqlStore):
     SIZE = "SELECT pg_database_size(current_database())"
     LENGTH = "octet_length"
     QUOTE = '"'
+    STAGED = "bigint", "text", "text"
     ERROR = r"(?m)^(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5})$"
     REASONS = {
         "22001": "a new value does not fit into its column",
@@ -75,11 +76,24 @@ class PostgreSQL(SqlStore):
     def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
         numbered = list(zip(range(len(names)), map(self._quoted, names), kinds))
         update = "UPDATE %s AS t SET %s FROM (VALUES %s) AS s (id, %s) WHERE t._id = s.id AND %s RETURNING 1" % (
-            self._place(table.space, table.name),
-            ", ".join("%s = s.v%d%s" % (name, number, "::jsonb" if kind == "jsonb" else "") for number, name, kind in numbered), ",\n".join(rows),
+            self._place(table.space, table.name), ", ".join("%s = %s" % (name, _new(number, kind)) for number, name, kind in numbered), ",\n".join(rows),
             ", ".join("h%d, v%d" % (number, number) for number, _name, _kind in numbered),
-            " AND ".join("encode(sha256(convert_to(t.%s, 'UTF8')), 'hex') = s.h%d" % (self._text(name), number) for number, name, _kind in numbered))
+            " AND ".join(self._is_as_read(number, name) for number, name, _kind in numbered))
         return self.PRINT % ("WITH changed AS (%s) SELECT COUNT(*) FROM changed" % update)
+
+    def _is_as_read(self, number: int, name: str) -> str:
+        return "encode(sha256(convert_to(t.%s, 'UTF8')), 'hex') = s.h%d" % (self._text(name), number)
+
+    def _stage(self, table: Table) -> str:
+        return "pg_temp.selfhost_appwrite_%s" % hashlib.sha256(self._place(table.space, table.name).encode()).hexdigest()[:16]
+
+    def _take(self, table: Table) -> str:
+        return "UPDATE %s AS t SET %s FROM %s AS s WHERE t._id = s.id" % (
+            self._place(table.space, table.name),
+            ", ".join("{0} = CASE WHEN {1} THEN {2} ELSE t.{0} END".format(
+                self._quoted(name), self._is_as_read(number, self._quoted(name)), _new(number, self._shapes[table].kinds[name]))
+                for number, name in enumerate(table.columns)),
+            self._stage(table))
 
     def _settle(self) -> None:
         """Appwrite's own compose file switches fsync off, and then only the system itself can be asked."""
@@ -93,3 +107,7 @@ class PostgreSQL(SqlStore):
         digest = hashlib.md5(name.encode()).hexdigest()
         last = name.rpartition("_")[2]
         return "%s_%s" % (digest, last) if last and len(digest) + 1 + len(last) <= _LONGEST_NAME else digest
+
+
+def _new(number: int, kind: str) -> str:
+    return "s.v%d%s" % (number, "::jsonb" if kind == "jsonb" else "")

@@ -47,6 +47,7 @@ class Memory(Store):
         self.draft: dict[Table, list[dict[str, Any]]] | None = None
         self.fail: Callable[[str], object] = lambda call: None
         self.closed = False
+        self.staged: dict[Table, list[Change]] = {}
         self.listed: list[Table] = []
         """as it is until it is forgotten"""
 
@@ -89,6 +90,18 @@ class Memory(Store):
                 self.now[table][each.row.key] = {**row, **each.values}
                 changed += 1
         return changed
+
+    def stage(self, table: Table, changes: Sequence[Change]) -> None:
+        assert self.draft is None
+        if self.transactional:
+            self.staged.setdefault(table, []).extend(changes)
+
+    def take(self, table: Table) -> Iterator[int]:
+        self.fail("take")
+        for each in self.staged.get(table, []):
+            row = self.now[table][each.row.key] if each.row.key < len(self.now[table]) else {}
+            row.update({name: value for name, value in each.values.items() if row.get(name, each) == each.row.raw[name]})
+            yield 1
 
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
         raise NotImplementedError  # the rotation itself lists nothing
@@ -133,7 +146,7 @@ class Place:
         return Successors(str(self.root), self._directory, "journal")
 
     def rotation(self, *waived: tuple[str, str, str], **options: Any) -> Rotation:
-        self.store.closed, self.store.draft, self.store.listed = False, None, []
+        self.store.closed, self.store.draft, self.store.listed, self.store.staged = False, None, [], {}
         return Rotation(self.store, self.successors(), OLD, NEW, waived, **options)
 
     def undo(self) -> str:
@@ -357,18 +370,28 @@ def test_prepared(place, monkeypatch):
     rotation.prepare()
     assert place.store.content == rows and len(place.files) == 6
     monkeypatch.setattr(Successors, "_read", lambda _self, path: pytest.fail(f"{path} is read again"))
-    assert rotation.rotate().state == "old"
+    changed: list[Table] = []
+    real = place.store.change
+    monkeypatch.setattr(place.store, "change", lambda table, changes: changed.append(table) or real(table, changes))
+    assert rotation.rotate().state == "mixed"
+    assert set(changed) == {BUCKET}, "values are written from the stage"
     monkeypatch.undo()
     place.assert_all_under(NEW)
     assert len(place.files) == 3 and not set(names) & set(place.files)
 
 
-@pytest.mark.parametrize("what", ["file", "row", "successor", "new row", "no row"])
+@pytest.mark.parametrize("what", ["value", "array", "new user", "file", "row", "successor", "new row", "no row"])
 def test_changed_since_it_was_prepared(place, what):
     rotation = place.rotation()
     rotation.prepare()
-    files = place.store.content[BUCKET]
-    if what == "file":
+    files, users = place.store.content[BUCKET], place.store.content[USERS]
+    if what == "value":
+        users[0]["password"] = OLD.seal(WORD)
+    elif what == "array":
+        users[0]["codes"] = [OLD.seal(WORD), None]
+    elif what == "new user":
+        users.append({"password": None, "codes": [OLD.seal(WORD)]})
+    elif what == "file":
         files[1].update(place.file("file1.txt", WORD))
     elif what == "row":
         (place.root / "app-1" / "file1.txt").unlink()
@@ -382,6 +405,17 @@ def test_changed_since_it_was_prepared(place, what):
         del files[2]
     rotation.rotate()
     place.assert_all_under(NEW)
+    assert what != "new user" or opened(NEW, place.store.content[USERS][3]["codes"][0]) == WORD
+
+
+def test_stage_under_another_key(place):
+    """What it wrote is read back, like all else."""
+    rotation = place.rotation()
+    rotation.prepare()
+    place.store.staged[USERS][0].values["password"] = OTHER.seal(WORD)
+    with pytest.raises(AppwriteError, match="cannot be opened with the old key"):
+        rotation.rotate()
+    place.assert_all_under(OLD)
 
 
 def test_bucket_is_made_and_another_removed_meanwhile(place, monkeypatch):
@@ -445,14 +479,15 @@ def test_prepared_rows_of_somebody_hostile(without_transactions, odd):
     assert [row["path"] != before["path"] for row, before in zip(place.store.content[BUCKET], rows)] == [True] * 3
 
 
-def test_prepared_and_given_up(place):
+@pytest.mark.parametrize("moment", ["begin", "take", "change"])
+def test_prepared_and_given_up(place, moment):
     names = place.files
     place.rotation().prepare()
     assert not place.rotation().sweep()
     assert place.files == names and not place.journal.exists()
     rotation = place.rotation()
     rotation.prepare()
-    place.store.fail = failing("change", 2)
+    place.store.fail = failing(moment)
     with pytest.raises(StoreError):
         rotation.rotate()
     assert place.files == names and not place.journal.exists()
