@@ -44,7 +44,7 @@ _CALLS = ("open", "mkdir", "write", "fsync", "chown", "fchown", "chmod", "fchmod
 _PLACES = (("/.appwrite-rotation/files", "journal"), ("/.appwrite-rotation", "state"), ("appwrite-before-rotation-", "dump"), (".bak", "backup"),
            ("/_data", "uploads"))
 _PROGRAMS = (("stop", "stop"), ("start", "start"), ("rm", "rm"), ("redis-cli", "redis-cli"), ("--interactive", "client"), ("exec", "dump"))
-_WRITES = re.compile(rb"(DELETE|CREATE|START|COMMIT)\b|COPY \((WITH)\b|.*?\"what\": ?\"(change|clear)\"")
+_WRITES = re.compile(rb"(DELETE|CREATE|INSERT|UPDATE|START|COMMIT)\b|COPY \((WITH)\b|.*?\"what\": ?\"(change|clear)\"")
 _HERE = Path(__file__).parents[1]
 
 

@@ -32,7 +32,7 @@ from testbed.project import Project
 KEYS = ("NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2")
 CLASSES = {"mariadb": "MariaDB", "postgresql": "PostgreSQL", "mongodb": "MongoDB"}
 _CALLS = ("open", "write", "read", "fsync", "fchmod", "unlink", "sync")
-_SQL = re.compile(rb"(SELECT|DELETE|COPY|CREATE|SET|START|COMMIT)\b")
+_SQL = re.compile(rb"(SELECT|DELETE|COPY|CREATE|INSERT|UPDATE|SET|START|COMMIT)\b")
 _HERE = Path(__file__).parents[1]
 _ROOMS = "ansible_collections.selfhost.appwrite.plugins.module_utils"
 

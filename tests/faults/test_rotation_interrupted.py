@@ -31,10 +31,12 @@ ALL = os.environ.get("KILL_POINTS") == "all"
 MARIADB, *OTHERS = [
     Kind(database=name, services=("appwrite", "appwrite-worker-mails", "redis", name), room="interrupt") for name in ("mariadb", "postgresql", "mongodb")]
 REMOVAL = Point(FORWARD, "docker rm", 1, "begun")
-MIDDLE = {database: Point(FORWARD, f"ask {word}", 3, "before") for database, word in (("mariadb", "DELETE"), ("postgresql", "WITH"), ("mongodb", "change"))}
+MIDDLE = {database: Point(FORWARD, f"ask {word}", 3, "before") for database, word in (("mariadb", "UPDATE"), ("postgresql", "UPDATE"), ("mongodb", "change"))}
 """of the sealing, after the values of two tables"""
 PREPARED = Point(FORWARD, "write journal", 7, "before")
 """While files get their successors, and everything runs still."""
+STAGED = Point(FORWARD, "ask INSERT", 2, "after")
+"""While values are staged, and everything runs still."""
 COMMIT = Point(FORWARD, "ask COMMIT", 1, "before")
 PLAYED = replace(MARIADB, room="interrupt-play")
 ENDING = [replace(kind, room="interrupt-sessions") for kind in (MARIADB, *OTHERS)]
@@ -88,7 +90,7 @@ def chosen(found: list[Point]) -> list[Point]:
     outer = [point for point in found if not is_inner(point)]
     if ALL:
         return sorted({*evenly(outer, 120), *evenly([point for point in found if is_inner(point)], 30)}, key=found.index)
-    parting = [PREPARED, Point(FORWARD, "exchange .env", 1, "before"), Point(FORWARD, "exchange .env", 1, "after"), REMOVAL, COMMIT._replace(side="after"),
+    parting = [PREPARED, STAGED, Point(FORWARD, "exchange .env", 1, "before"), Point(FORWARD, "exchange .env", 1, "after"), REMOVAL, COMMIT._replace(side="after"),
                Point(END, "unlink uploads", 6, "after"), Point(END, "unlink state", 1, "after")]
     return [*parting, *evenly([point for point in outer if point not in parting], 5)]
 
@@ -120,7 +122,7 @@ def test_killed(host):
 def test_killed_on_another_database(host):
     """In MongoDB what was sealed before stays so, and the way back is a rotation of its own."""
     going_back = Point(BACK, "ask change", 1, "after") if host.database == "mongodb" else Point(BACK, "unlink uploads", 3, "before")
-    kill_at(host, [REMOVAL, PREPARED, PREPARED, MIDDLE[host.database], going_back])
+    kill_at(host, [REMOVAL, PREPARED, PREPARED if host.database == "mongodb" else STAGED, MIDDLE[host.database], going_back])
 
 
 @on(MARIADB)
