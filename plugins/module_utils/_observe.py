@@ -26,7 +26,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import probe
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import NothingSealed
+from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import NothingSealed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look
 
 _SHORTEST_SECRET = 8

@@ -28,13 +28,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._drill import drill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import EMPTY, MIXED, Examination, Report
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
     GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     CIPHER_BYTES, GUARD, check, in_force, is_public, same_cipher, shown_fingerprint, told)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, MIXED, Examination, Report, Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, TASK, WORKER
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate

@@ -21,7 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import cipher_key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Report
+from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import Examination, Report
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Opening, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mariadb, mongodb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row, Store, Table

@@ -81,7 +81,7 @@ def rotation(database: str, container: str, root: str, journal: str, old: str, n
     files = importlib.import_module(f"{_ROOMS}._stores.files").Successors
     store = getattr(module, CLASSES[database])(module.client(container))
     directory = os.open(os.path.dirname(journal), os.O_RDONLY)
-    rotation_of = importlib.import_module(f"{_ROOMS}._rotation").Rotation
+    rotation_of = importlib.import_module(f"{_ROOMS}._reseal").Rotation
     return store, rotation_of(store, files(root, directory, os.path.basename(journal)), cipher(old), cipher(new))
 
 
@@ -104,7 +104,7 @@ def _rotate(what: dict[str, str], point: list[Any] | None, blow: str, log: str) 
 
 def _serve() -> None:
     """Answers each line with the status of a child, or V(stopped), and goes on with a stopped one at the next line."""
-    for name in ("_rotation", "_stores.mariadb", "_stores.postgresql"):
+    for name in ("_reseal", "_stores.mariadb", "_stores.postgresql"):
         importlib.import_module(f"{_ROOMS}.{name}")
     stopped = 0
     for line in sys.stdin:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _console
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors

@@ -18,7 +18,7 @@ ORDER = (
     "plugin_utils._audit_report", "plugin_utils._watched", "plugin_utils._action", "plugin_utils._escrow",
     "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
     "_rekey", "_drill", "_apply", "_report", "_transaction",
-    "_standstill", "_stored", "_rotation", "_console",
+    "_reseal", "_standstill", "_stored", "_examine", "_console",
     "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_stores._model", "_cipher",
     "_instance", "_connections", "_compose", "_journal", "_env_file",
     "_audit._controls", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit._others",
@@ -27,7 +27,7 @@ ORDER = (
     "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings._model",
     "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_errors",
 )
-PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_cipher", "_rotation", "_console")
+PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_cipher", "_examine", "_reseal", "_console")
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.parts[len(PLUGINS.parts)] != "doc_fragments" and path.read_text().strip())
 

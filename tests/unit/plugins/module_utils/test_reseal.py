@@ -25,7 +25,8 @@ from typing import Any
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import Examination, Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Sessions, Store, StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 from unit.plugins.module_utils.test_cipher import opened
