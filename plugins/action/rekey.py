@@ -20,13 +20,12 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import 
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "escrow_file": {"type": "path"},
-    "cluster": {"type": "str"},
     "abort": {"type": "bool", "default": False},
-    "scope": {"type": "str", "default": "verify"},
+    "scope": {"type": "str", "required": True, "choices": ["values", "tokens"]},
     "step": {"type": "str", "default": "whole"},
 }
 _LENGTH = 64
-_MODULE = "selfhost.appwrite.rekey"
+_MODULE, _STORED = "selfhost.appwrite.rekey", "selfhost.appwrite.stored_info"
 _SECRET = ("key", "new_key", "seal")
 _UNFINISHED = ("guarded", "sealed", "written")
 """Phases from which a rotation can only go on, or back."""
@@ -48,7 +47,7 @@ class ActionModule(EscrowAction, WatchedAction):
     """What takes long runs in the background of the managed host, so that a lost connection does not end it; it is handed no key."""
 
     def work(self) -> dict[str, Any]:
-        self._arguments = {name: value for name, value in self._task.args.items() if name not in ("escrow_file", "cluster")}
+        self._arguments = {name: value for name, value in self._task.args.items() if name != "escrow_file"}
         checked = ArgumentSpecValidator(OPTIONS).validate({name: value for name, value in self._task.args.items() if name in OPTIONS})
         if checked.error_messages:
             raise AnsibleActionFail("; ".join(checked.error_messages))
@@ -56,8 +55,6 @@ class ActionModule(EscrowAction, WatchedAction):
         self._scope, path = self._own["scope"], self._own["escrow_file"]
         if self._own["step"] != "whole":
             return self.ask(_MODULE, self._arguments)
-        if self._scope not in ("values", "tokens"):
-            return self._verify(path)
         if self._task.check_mode and self._scope == "values":
             return self._unhanded(self._arguments)
         if self._task.check_mode or self._arguments.get("new_key") is not None:
@@ -72,22 +69,6 @@ class ActionModule(EscrowAction, WatchedAction):
             escrow.read()
             escrow.check_writable()
             return self._kept(escrow)
-
-    def _verify(self, path: str | None) -> dict[str, Any]:
-        """With the key in the escrow, if that is given. With a key it is not for the background, where that would be left behind."""
-        if path is None:
-            return self._unhanded(self._arguments)
-        escrow = self.escrow(path, self._own["cluster"])
-        escrow.read()
-        if escrow.key is None:
-            raise AnsibleActionFail("escrow_file: %s %s" % (
-                escrow.path, "holds no key but that of a rotation that is under way or ending; run ansible-playbook selfhost.appwrite.rotate"
-                if escrow.pending else "holds no key that is in force; run ansible-playbook selfhost.appwrite.secure" if escrow.entries
-                else "does not exist, so there is no key to try; ansible-playbook selfhost.appwrite.secure makes it"))
-        found = self.ask(_MODULE, {**self._arguments, "key": escrow.key})
-        if escrow.pending and not found.get("failed") and found.get("proved") is False:
-            found["verdict"] = "%s. A rotation is under way or ending; run ansible-playbook selfhost.appwrite.rotate" % found.get("verdict")
-        return found
 
     def _unhanded(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """In the background, unless there is a secret among the arguments, which would be left behind there."""
@@ -163,15 +144,16 @@ class ActionModule(EscrowAction, WatchedAction):
                     "controller where it was begun, or with that controller's escrow file. Nothing was changed"
                     % (told(state.key), told(state.new or ""), escrow.path))
         elif escrow.key != state.key:
-            tried = self.ask(_MODULE, {**self._plain(), "scope": "verify", "key": state.key})
+            tried = self.ask(_STORED, {**self._plain(), "key": state.key})
+            untried = str(tried.get("msg") if tried.get("failed") else tried.get("verdict")) if not tried.get("report") else ""
             if state.key not in known or not tried.get("opens"):
                 raise AnsibleActionFail(
                     "escrow_file: %s holds another key (%s) than the one in force (%s), %s. %s. Nothing was changed" % (
                         escrow.path, told(escrow.key), told(state.key),
                         "and the one in force opens what is stored" if tried.get("opens") else "and the one in force opens nothing of what is stored"
-                        if not tried.get("failed") else "and neither could be tried (%s)" % printable(str(tried.get("msg"))),
+                        if not untried else "and neither could be tried: %s" % printable(untried),
                         "Run selfhost.appwrite.secure with that key as appwrite_security_encryption_key, which saves it, and rotate then" if tried.get("opens")
-                        else "Start the database, and run again" if tried.get("failed") else
+                        else "Start the database, and run again" if untried else
                         "Remove the line of _APP_OPENSSL_KEY_V1 from .env and run selfhost.appwrite.secure, which tries the escrow's keys"))
             escrow.add(state.key, self.notes())  # the machine was put back to a time before an earlier rotation
 

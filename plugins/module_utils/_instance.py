@@ -20,6 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Published
 
+GUARDED_KEY = "TheGuardOfARotationStandsHere"
 PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "project_src": {"type": "path", "required": True},
     "env_file": {"type": "path"},
@@ -402,6 +403,14 @@ def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file")
                 "%s: a rotation of the encryption key of %s is unfinished; run ansible-playbook selfhost.appwrite.rotate again"
                 % (option, env_file.path)) from None
         raise AppwriteError("%s: compose rejects %s: %s" % (option, env_file.path, error)) from None
+
+
+def guarded_document_of(env_file: EnvFile, instance: Instance) -> tuple[Document, bool]:
+    """The file with C(GUARDED_KEY) in the place of the guard of a rotation, where one stands there, and whether it does."""
+    if GUARD.encode() not in env_file.data:
+        return document_of(env_file, instance), False
+    data = env_file.data.replace(GUARD.encode(), ("%s=%s" % (_variables.KEY, GUARDED_KEY)).encode())
+    return parse(decode(data), instance.compose.environment), True
 
 
 def _resolved(image: str, values: Mapping[str, str]) -> str:

@@ -25,11 +25,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _console,
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._drill import drill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import EMPTY, MIXED, Examination, Report
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import GUARDED_KEY, PROJECT_OPTIONS, Instance, document_of, guarded_document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
     GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
@@ -40,14 +39,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import che
 from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, TASK, WORKER
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill import Others, Redis, Stillness, start
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import check_sample, store_of, uploads_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
 REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
-    "scope": {"type": "str", "choices": ["verify", "drill", "values", "tokens"], "default": "verify"},
+    "scope": {"type": "str", "choices": ["values", "tokens"], "required": True},
     "step": {"type": "str", "choices": ["whole", "state", "stage"], "default": "whole"},
     "key": {"type": "str", "no_log": True},
     "new_key": {"type": "str", "no_log": True},
@@ -58,17 +57,13 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     "drain_timeout": {"type": "int", "default": 300},
     "leave_queues": {"type": "list", "elements": "str", "default": []},
     "end_sessions": {"type": "str", "choices": [_console.CONSOLE, _console.ALL, _console.NONE]},
-    "container": {"type": "str"},
-    "data": {"type": "bool", "default": True},
     "seal": {"type": "str", "no_log": True},
     "progress_file": {"type": "path"},
     "backup_keep": BACKUP_KEEP,
     "escrow_file": {"type": "path"},
-    "cluster": {"type": "str"},
 }
 
 _LENGTH = 64
-_MARK = "TheGuardOfARotationStandsHere"
 _PASSES = {True: 2, False: 3}
 """How many times as long as the rehearsal the sealing takes, by whether values can be staged before: it reads everything and writes it, and without a stage
 it reads it back."""
@@ -91,9 +86,8 @@ _NAMED = 5
 def rekey(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"])
     scope, step = module.params["scope"], module.params["step"]
-    if module.params["sample"] < 0:
-        raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % module.params["sample"])
-    if step != "whole" and scope in ("verify", "drill") or step == "stage" and scope == "tokens":
+    check_sample(module.params["sample"])
+    if step == "stage" and scope == "tokens":
         raise AppwriteError("step: scope: %s is one step; leave it out" % scope)
     if module.params["end_sessions"] not in (None, _console.NONE) and scope != "values":
         raise AppwriteError("end_sessions: sessions are ended with scope: values alone; leave it out")
@@ -101,10 +95,6 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
     instance = instance_of(module.params)
     if step != "whole":
         return _state(module, instance) if step == "state" else _stage(module, instance)
-    if scope == "drill":
-        return drill(module, instance, tell)
-    if scope == "verify":
-        return _verify(module, instance, tell)
     return _Tokens(module, instance).run() if scope == "tokens" else _Rekey(module, instance, tell).run()
 
 
@@ -118,7 +108,7 @@ def _state(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
 
 
 def _said(module: AnsibleModule, instance: Instance, env_file: EnvFile, journal: dict[str, Any]) -> dict[str, Any]:
-    document, is_guarded = _readable(env_file, instance)
+    document, is_guarded = guarded_document_of(env_file, instance)
     instance.load(document, encode(document.text))
     instance.require_compose()
     phase = journal.get("phase", NONE)
@@ -129,14 +119,6 @@ def _said(module: AnsibleModule, instance: Instance, env_file: EnvFile, journal:
     shown = {name: described(key, module.params["seal"]) if key else None
              for name, key in (("key", old), ("new_key", journal.get("new")), ("env_key", env_key))}
     return {"changed": False, "phase": phase, "project": instance.project, **shown, "warnings": instance.warnings}
-
-
-def _readable(env_file: EnvFile, instance: Instance) -> tuple[Document, bool]:
-    """The file with some text in the place of a guard, where one stands there, and whether it does."""
-    if GUARD.encode() not in env_file.data:
-        return document_of(env_file, instance), False
-    data = env_file.data.replace(GUARD.encode(), ("%s=%s" % (_variables.KEY, _MARK)).encode())
-    return parse(decode(data), instance.compose.environment), True
 
 
 def _stage(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
@@ -343,7 +325,7 @@ class _Rekey:
         while True:
             try:
                 self._redis = Redis(self._instance)
-                self._store = store_of(self._instance, progress=self._tell)
+                self._store = store_of(self._instance, progress=self._tell, writes=not self._module.check_mode)
                 break
             except AppwriteError as error:
                 if time.monotonic() >= deadline:
@@ -461,8 +443,8 @@ class _Rekey:
 
     def _guarded(self, data: bytes) -> bytes:
         """A file with the guard in the place of its key."""
-        text = parse(decode(data), self._instance.compose.environment).edit({_variables.KEY: _MARK}, _variables.kin)
-        guarded = "".join(GUARD + "\n" if line.startswith(_variables.KEY) and _MARK in line else line for line in text.splitlines(keepends=True))
+        text = parse(decode(data), self._instance.compose.environment).edit({_variables.KEY: GUARDED_KEY}, _variables.kin)
+        guarded = "".join(GUARD + "\n" if line.startswith(_variables.KEY) and GUARDED_KEY in line else line for line in text.splitlines(keepends=True))
         if GUARD not in guarded:
             raise AppwriteError("the line of %s in %s cannot be replaced; write it as %s=value" % (_variables.KEY, self._env_file.path, _variables.KEY))
         return encode(guarded)
@@ -702,22 +684,6 @@ def _check_containers(instance: Instance, path: str, allowed: Sequence[str]) -> 
             raise AppwriteError(
                 "the containers of %s run with another key (%s) than %s (%s). Apply the file first, or put their key back"
                 % (", ".join(services), told(key), path, told(allowed[0])))
-
-
-def _verify(module: AnsibleModule, instance: Instance, tell: Tell) -> dict[str, Any]:
-    """Whether a key opens what is stored, here or in a container with a copy of it."""
-    env_file = EnvFile(instance.env_path)
-    env_file.read()
-    document, is_guarded = _readable(env_file, instance) if module.params["key"] else (document_of(env_file, instance), False)
-    instance.load(document, encode(document.text) if is_guarded else None if env_file.exists else b"")
-    instance.require_compose()
-    key = module.params["key"] or in_force(document.values)
-    if not key:
-        raise AppwriteError("key: is missing, and %s has none" % env_file.path)
-    instance.compose.mask.add([key])
-    looked = look(instance, key, module.params["sample"] or None, module.params["container"], tell)
-    return {"changed": False, "opens": looked.report.count(OLD) > 0 and not looked.report.undecryptable_count, "report": looked.report.public(),
-            "key": described(key, module.params["seal"]), "warnings": instance.warnings + looked.warnings}
 
 
 def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Tell) -> None:

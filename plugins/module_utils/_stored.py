@@ -58,6 +58,11 @@ class _NoFiles(Files):
         return Look(PLAIN)
 
 
+def check_sample(sample: int) -> None:
+    if sample < 0:
+        raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % sample)
+
+
 def look(instance: Instance, key: str, sample: Optional[int], container: Optional[str] = None, progress: Tell = SILENT) -> Looked:
     """Opens about C(sample) rows of each table with a key, or all; what it opens counts as C(old). Writes nothing.
 
@@ -158,8 +163,10 @@ def _cannot_open(why: str, other_way: str = "") -> AppwriteError:
         % (why, other_way))
 
 
-def store_of(instance: Instance, container: str | None = None, progress: Tell = SILENT) -> Store:
+def store_of(instance: Instance, container: str | None = None, progress: Tell = SILENT, writes: bool = False) -> Store:
     """The database of the project, or the one that runs in a container of that name, on one connection until it is closed.
+
+    writes: otherwise MariaDB and PostgreSQL themselves refuse every change on this connection.
 
     Waits for a connection while all are in use. Raises AppwriteError where there is no database to ask.
     """
@@ -176,7 +183,7 @@ def store_of(instance: Instance, container: str | None = None, progress: Tell = 
             raise AppwriteError("container: the image of %s is none of MariaDB, PostgreSQL or MongoDB" % container)
     known = {"mariadb": (MariaDB, mariadb.client), "postgresql": (PostgreSQL, postgresql.client), "mongodb": (MongoDB, mongodb.client)}
     store, client = known[kind]
-    return patiently(lambda: store(client(found), instance.compose.environment), progress)
+    return patiently(lambda: store(client(found), instance.compose.environment, writes), progress)
 
 
 def uploads_of(instance: Instance) -> str:

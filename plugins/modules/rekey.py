@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: rekey
-short_description: Open every stored value with the encryption key, or seal it anew under another one
+short_description: Seal every stored value anew under another encryption key
 version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
@@ -26,14 +26,12 @@ description:
 options:
   scope:
     description:
-      - V(verify) opens what is stored and changes nothing.
-      - V(drill) compares the key with the one in C(.env) and in every container, and opens what is stored with it; nothing is changed.
       - V(values) seals every stored value and file anew.
       - V(tokens) changes what follows the first 16 bytes of the key, which AES does not use. Every token that was issued becomes invalid, and no data
         has to change.
     type: str
-    choices: [verify, drill, values, tokens]
-    default: verify
+    choices: [values, tokens]
+    required: true
   step:
     description:
       - V(whole) does what O(scope) says. The other two are how the action prepares it with short calls, so that what runs in the background for long is
@@ -45,8 +43,7 @@ options:
     choices: [whole, state, stage]
     default: whole
   key:
-    description: The key to open values with. Defaults to the one in C(.env), or in O(escrow_file) if that is given with O(scope=verify) or O(scope=drill).
-      With the other scopes it must be the one in C(.env).
+    description: The key to open values with. It must be the one in C(.env), which is the default.
     type: str
   new_key:
     description:
@@ -58,15 +55,7 @@ options:
     description:
       - The escrow file on the controller, as M(selfhost.appwrite.key_escrow) writes it. It gets both keys before anything is changed.
       - Needed unless O(new_key) is given, which you then keep yourself.
-      - With O(scope=verify) and O(scope=drill) the key to try is read from it.
     type: path
-  cluster:
-    description: With O(scope=drill), the cluster that the host belongs to, as O(selfhost.appwrite.key_escrow#module:cluster), if the file is a cluster's.
-    type: str
-  data:
-    description: With O(scope=drill), whether to open what is stored. With V(false) the key is compared alone.
-    type: bool
-    default: true
   abort:
     description: Go back to the old key, while that is still possible. The message says where it is not.
     type: bool
@@ -79,7 +68,7 @@ options:
     elements: str
     default: []
   sample:
-    description: About how many rows of each table to open with O(scope=verify), O(scope=drill) and at the end of a rotation; V(0) for all.
+    description: About how many rows of each table to open at the end of a rotation; V(0) for all.
     type: int
     default: 1000
   dump:
@@ -114,10 +103,6 @@ options:
       - A rotation that was interrupted goes on with what the run that began it was told, and another value is refused until it has ended.
     type: str
     choices: [console, all, none]
-  container:
-    description:
-      - With O(scope=verify), the name of another container whose database to look at, such as a replica or a restored dump. Files are left out then.
-    type: str
   seal:
     description:
       - A one-time password of at least 32 characters, with which the old key is returned in RV(key.sealed), and others that are known in their own
@@ -151,41 +136,28 @@ attributes:
 seealso:
   - module: selfhost.appwrite.key_escrow
   - module: selfhost.appwrite.apply
+  - module: selfhost.appwrite.stored_info
 """
 
 EXAMPLES = r"""
 ---
-- name: See whether the key opens what is stored
+- name: Rehearse the rotation, which opens everything that is stored
   selfhost.appwrite.rekey:
     project_src: /opt/appwrite
-  register: stored
-
-- name: Stop where it does not
-  ansible.builtin.assert:
-    that: stored.opens
+    scope: values
+    escrow_file: /etc/ansible/escrow/appwrite.yml
+  check_mode: true
 """
 
 RETURN = r"""
 ---
-proved:
-  description: Whether the key is the one in C(.env) and in every container, and opens what is stored. What could not be looked at is not proved.
-  type: bool
-  returned: with O(scope=drill)
-verdict:
-  description: The same in words, with the fingerprint of the key.
-  type: str
-  returned: with O(scope=drill)
-opens:
-  description: Whether the key opens everything that was looked at, and there was something to open.
-  type: bool
-  returned: with O(scope=verify)
 phase:
   description:
     - V(rehearsed), or how far the rotation is, V(written) where the project has to be started now, V(finished) or V(aborted).
     - In check mode on an unfinished rotation also V(prepared), V(guarded) or V(sealed).
     - Otherwise than with O(step=whole), V(none), V(staged) or one of the others, as it is noted.
   type: str
-  returned: with O(scope=values) and O(scope=tokens)
+  returned: success
 project:
   description: The name of the compose project.
   type: str
@@ -199,7 +171,7 @@ report:
     - For each collection how many values and files open with the old key, the new one, neither, and how many are not sealed; the bytes of its files;
       and those that no key opens, by collection, id and column.
   type: dict
-  returned: success with O(step=whole), with O(scope=values), unless it was aborted, and O(scope=verify)
+  returned: success with O(step=whole) and O(scope=values), unless it was aborted
 stops_working:
   description: What is signed with the key and has to be issued again, with counts where there are any.
   type: list
@@ -281,7 +253,7 @@ key:
     - What may be said of the key in force before.
     - Otherwise than with O(step=whole), of the key that stored data is under as far as that is noted; null where nothing says so.
   type: dict
-  returned: success, unless O(scope=drill)
+  returned: success
   contains:
     fingerprint:
       description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint).
@@ -295,7 +267,7 @@ key:
 new_key:
   description: The same of the new key, null where none is noted.
   type: dict
-  returned: with O(scope=values) and O(scope=tokens)
+  returned: success
 dump_file:
   description: The dump of the database.
   type: str
@@ -303,7 +275,7 @@ dump_file:
 backup_file:
   description: The C(.env) file of before.
   type: str
-  returned: with O(scope=values) and O(scope=tokens), and O(step=whole)
+  returned: with O(step=whole)
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import REKEY_OPTIONS, rekey

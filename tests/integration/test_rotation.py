@@ -153,8 +153,8 @@ def test_rotate(vault):
     assert re.search(r"^localhost: start(ing|ed)\b", played.output, re.MULTILINE), "no line of progress while everything starts"
     dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
     assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600]
-    assert succeed("rekey", {**vault.stack.arguments, "sample": 0})["opens"] is True
-    assert succeed("rekey", {**vault.stack.arguments, "key": vault.key})["opens"] is False
+    assert succeed("stored_info", {**vault.stack.arguments, "sample": 0})["opens"] is True
+    assert succeed("stored_info", {**vault.stack.arguments, "key": vault.key})["opens"] is False
 
 
 @on(KINDS[0])
@@ -318,9 +318,11 @@ def test_refused_key_that_opens_nothing(loaded):
 
 @on(REFUSED)
 def test_refused_dead_engine(loaded):
-    for options in ({"scope": "values", "new_key": NEW}, {"scope": "verify"}):
-        message = refuse("rekey", {**loaded.stack.arguments, **options}, environ={**clean_environ(), "DOCKER_HOST": "unix:///nonexistent.sock"})
-        assert message.startswith("the Docker Engine does not answer; start it")
+    environ = {**clean_environ(), "DOCKER_HOST": "unix:///nonexistent.sock"}
+    message = refuse("rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW}, environ=environ)
+    assert message.startswith("the Docker Engine does not answer; start it")
+    found = succeed("stored_info", loaded.stack.arguments, environ=environ)
+    assert (found["proved"], found["opens"], found["report"]) == (False, False, None) and "the Docker Engine does not answer; start it" in found["verdict"]
 
 
 @on(REFUSED)
@@ -407,7 +409,7 @@ def test_steps(loaded):
     for options in ({"step": "stage"}, {"step": "whole"}):
         assert refuse("rekey", {**arguments, **options, "new_key": "AnotherUnrealKeyOfMine"}).startswith("new_key: another run has staged another key (")
     for options, words in ((({"new_key": None}), "new_key: is missing"), ({"new_key": OLD}, "new_key: is the key that is in force"),
-                           ({"scope": "tokens"}, "step: scope: tokens is one step"), ({"scope": "verify"}, "step: scope: verify is one step")):
+                           ({"scope": "tokens"}, "step: scope: tokens is one step")):
         assert refuse("rekey", {**stage, **options}).startswith(words)
     assert succeed("rekey", arguments, check=True)["new_key"]["fingerprint"] == fingerprint(NEW)
     succeed("encryption_key", loaded.stack.arguments)  # nothing has happened yet, so nobody is kept from anything
@@ -434,7 +436,7 @@ def test_guard_without_a_journal(loaded):
     env.write_text(env.read_text().replace(f"{KEY}=x", GUARD))
     found = succeed("rekey", {**loaded.stack.arguments, "scope": "values", "step": "state"})
     assert (found["phase"], found["key"], found["new_key"], found["env_key"], found["project"]) == ("none", None, None, None, loaded.stack.project.name)
-    assert succeed("rekey", {**loaded.stack.arguments, "key": OLD})["opens"] is True
+    assert succeed("stored_info", {**loaded.stack.arguments, "key": OLD})["opens"] is True
     assert refuse("rekey", loaded.stack.arguments).startswith("env_file: a rotation of the encryption key of ")
 
 
@@ -487,10 +489,10 @@ def test_refused_play(loaded, tmp_path):
 def test_verify_elsewhere(loaded):
     """A container with a copy of the database, which is the database itself here. Its files are left out."""
     container = next(identity for service, identity in loaded.stack.ids().items() if service == "mariadb")
-    result = succeed("rekey", {**loaded.stack.arguments, "container": container, "sample": 0})
+    result = succeed("stored_info", {**loaded.stack.arguments, "container": container, "sample": 0})
     assert result["opens"] and not any(one["files"].get("old") for one in result["report"]["collections"])
     redis = loaded.stack.ids()["redis"]
-    assert "is none of MariaDB, PostgreSQL or MongoDB" in refuse("rekey", {**loaded.stack.arguments, "container": redis})
+    assert "is none of MariaDB, PostgreSQL or MongoDB" in refuse("stored_info", {**loaded.stack.arguments, "container": redis})
 
 
 # --- the tail, which changes the key of the project, and so comes last ---

@@ -71,9 +71,9 @@ class Server:
         values = ", ".join(f"({number}, 'note{number}', {line})" for number, line in enumerate(lines, 1))
         self.sql(f'INSERT INTO "_9_notes" (_id, _uid, {names}) VALUES {values}')
 
-    def open(self, *options: str) -> _sql.SqlStore:
+    def open(self, *options: str, writes: bool = True) -> _sql.SqlStore:
         command = MODULES[self.database].client(self.container)
-        return CLASSES[self.database]([*command[:2], *options, *command[2:]])
+        return CLASSES[self.database]([*command[:2], *options, *command[2:]], writes=writes)
 
 
 @pytest.fixture
@@ -245,6 +245,21 @@ def test_undone_without_commit(server):
         store.begin()
         assert change(store, lambda row: {"secret": "new"}) == 1
         assert rows_of(store)[0].values["secret"] == "new"
+    with closing(server.open()) as store:
+        assert rows_of(store)[0].values["secret"] == SECRET
+
+
+@on(*KINDS)
+def test_session_that_only_reads(server):
+    """The server itself refuses what it is not for, also outside of a transaction."""
+    server.fill([{"secret": SECRET}])
+    for begins in (False, True):
+        with closing(server.open(writes=False)) as store:
+            assert rows_of(store)[0].values["secret"] == SECRET
+            with pytest.raises(StoreError, match="error 1792$|it is read-only$"):
+                if begins:
+                    store.begin()
+                change(store, lambda row: {"secret": "changed"})
     with closing(server.open()) as store:
         assert rows_of(store)[0].values["secret"] == SECRET
 

@@ -58,12 +58,14 @@ class SqlStore(Store):
     """the function that counts bytes"""
     QUOTE: str
     """around names"""
+    READ_ONLY: str
+    """the statement after which the server refuses every change in this session"""
     STAGED: Tuple[str, str, str]
     """types for a row's key, the SHA-256 of a text, and a text"""
     ERROR: str
     REASONS: Mapping[str, str]
 
-    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True) -> None:
         """command: starts the client, reading statements from standard input; the class's own C(client()) in a container. environ: for it."""
         self._shapes: Dict[Table, _Shape] = {}
         self._batches_staged: Dict[Table, List[Tuple[int, int]]] = {}
@@ -72,6 +74,8 @@ class SqlStore(Store):
         try:
             self._session.ask("")
             self._open()
+            if not writes:
+                self._session.ask(self.READ_ONLY)
         except StoreError:
             self.close()
             raise

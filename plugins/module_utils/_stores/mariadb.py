@@ -68,6 +68,7 @@ class MariaDB(SqlStore):
     SIZE = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
     LENGTH = "LENGTH"
     QUOTE = "`"
+    READ_ONLY = "SET SESSION TRANSACTION READ ONLY;"
     STAGED = "BIGINT UNSIGNED", "VARBINARY(64)", "LONGTEXT CHARACTER SET utf8mb4"
     ERROR = r"(?m)^ERROR (\d+)"
     REASONS = {

@@ -250,8 +250,8 @@ class MongoDB(Store):
         "Unauthorized": "the user in its container's environment may not do this",
     }
 
-    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> None:
-        """command: C(client()) of a container. environ: for it."""
+    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True) -> None:
+        """command: C(client()) of a container. environ: for it. writes: a server without roles for it cannot be told."""
         self._listed: Dict[Table, Dict[str, Set[str]]] = {}
         self._session = Session(command, self.NAME, '"%s"', r"(?m)^ERROR (\w+)", self.REASONS, environ)
         self._session.ask("")

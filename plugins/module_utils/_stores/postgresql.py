@@ -42,6 +42,7 @@ class PostgreSQL(SqlStore):
     SIZE = "SELECT pg_database_size(current_database())"
     LENGTH = "octet_length"
     QUOTE = '"'
+    READ_ONLY = "SET default_transaction_read_only = on;"
     STAGED = "bigint", "text", "text"
     ERROR = r"(?m)^(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5})$"
     REASONS = {

@@ -17,7 +17,7 @@ ORDER = (
     "modules", "action", "lookup", "filter",
     "plugin_utils._audit_report", "plugin_utils._watched", "plugin_utils._action", "plugin_utils._escrow",
     "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
-    "_rekey", "_drill", "_apply", "_report", "_transaction",
+    "_rekey", "_stored_info", "_apply", "_report", "_transaction",
     "_reseal", "_standstill", "_stored", "_examine", "_console",
     "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_stores._model", "_cipher",
     "_instance", "_connections", "_compose", "_journal", "_env_file",
@@ -29,6 +29,7 @@ ORDER = (
 )
 PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_cipher", "_examine", "_reseal", "_console")
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
+WRITERS = {"_reseal", "_rekey"}
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.parts[len(PLUGINS.parts)] != "doc_fragments" and path.read_text().strip())
 
 
@@ -54,6 +55,19 @@ def imported(path: Path) -> set[str]:
     return {name.removeprefix(PREFIX).removeprefix("module_utils.") for name in found}
 
 
+def reached(name: str) -> set[str]:
+    """All that is imported with it."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        path = next((path for path in FILES if name_of(path) == waiting[-1]), None)
+        new = imported(path) - found if path else set()
+        waiting.pop()
+        found |= new
+        waiting += new
+    return found
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_downwards(path):
     room = room_of(name_of(path))
@@ -65,6 +79,12 @@ def test_only_downwards(path):
 @pytest.mark.parametrize("path", [path for path in FILES if name_of(path).split(".")[0] in PURE], ids=name_of)
 def test_pure(path):
     assert not {name.partition(".")[0] for name in imported(path)} & WORLD
+
+
+@pytest.mark.parametrize("name", ["_auditor", "_audit_program", "_observe", "_stored_info", "modules.audit_info", "modules.stored_info"])
+def test_only_reads(name):
+    """Whoever looks at stored data reaches no code that writes any, by no import."""
+    assert not reached(name) & WRITERS
 
 
 def test_every_room_is_there():

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Callable, Mapping
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _drill, _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _key, _stored_info
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -19,10 +19,11 @@ YES, NO, UNKNOWN = (Evidence(state, "the evidence is %s" % state) for state in (
 
 
 class Instance:
-    """As far as a drill asks one."""
+    """As far as it is asked here."""
 
     def __init__(self, keys: Mapping[str, tuple[str, ...]], evidence: Evidence, engine: bool) -> None:
         self.compose = SimpleNamespace(mask=SimpleNamespace(add=lambda secrets: None))
+        self.env_path = "/opt/appwrite/.env"
         self.warnings: list[str] = []
         self.load = self.require_compose = lambda *_unused: None
         self._engine = engine
@@ -36,10 +37,11 @@ class Instance:
 
 
 @pytest.fixture
-def drill(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[..., dict[str, Any]]:
+def examine(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[..., dict[str, Any]]:
     def run(
         env: str | None = None, keys: Mapping[str, tuple[str, ...]] | None = None, evidence: Evidence = YES, engine: bool = True, opened: int = 3,
         closed: int = 0, down: str = "", here: bool = True, data: bool = True,
+        guarded: bool = False, container: str | None = None, given: bool = True,
     ) -> dict[str, Any]:
         def answer(found: Any) -> Any:
             if down:
@@ -48,15 +50,22 @@ def drill(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[
 
         monkeypatch.setattr(_key, "_ROUNDS", 1)
         values = {_key.NAME: key() if env is None else env}
-        monkeypatch.setattr(_drill, "open_env", lambda instance: (SimpleNamespace(exists=True), SimpleNamespace(values=values)))
-        monkeypatch.setattr(_drill, "at_hand", lambda: here)
-        report = SimpleNamespace(count=lambda verdict: opened if verdict == OLD else 0, undecryptable_count=closed)
-        monkeypatch.setattr(_drill, "look", lambda *_unused, **_more: answer(SimpleNamespace(report=report, warnings=[])))
-        monkeypatch.setattr(_drill, "opening", lambda instance, tried: answer(Opening(opened + closed, {tried[0]: opened})))
+        document = SimpleNamespace(values=values, text="")
+        monkeypatch.setattr(_stored_info, "EnvFile", lambda path: SimpleNamespace(read=lambda: None, exists=True, path=path))
+        monkeypatch.setattr(_stored_info, "document_of", lambda *_unused: document)
+        monkeypatch.setattr(_stored_info, "guarded_document_of", lambda *_unused: (document, guarded))
+        monkeypatch.setattr(_stored_info, "at_hand", lambda: here)
+        report = SimpleNamespace(count=lambda verdict: opened if verdict == OLD else 0, undecryptable_count=closed, public=lambda: {"state": "old"})
+        monkeypatch.setattr(_stored_info, "look", lambda *_unused, **_more: answer(SimpleNamespace(report=report, warnings=[])))
+        monkeypatch.setattr(_stored_info, "opening", lambda instance, tried: answer(Opening(opened + closed, {tried[0]: opened})))
         instance: Any = Instance({key(): ("appwrite", "worker")} if keys is None else keys, evidence, engine)
-        module: Any = SimpleNamespace(params={"key": key(), "data": data, "sample": 10})
-        found = _drill.drill(module, instance, lambda *_unused: None)
-        assert key() not in found["verdict"] and found["changed"] is False
+        monkeypatch.setattr(_stored_info, "instance_of", lambda parameters: instance)
+        module: Any = SimpleNamespace(
+            params={"key": key() if given else None, "data": data, "sample": 10, "container": container, "progress_file": None})
+        found = _stored_info.stored_info(module)
+        assert key() not in str(found) and found["changed"] is False
+        assert (found["report"] is not None) == (data and here and not down and (evidence != NO or bool(container))), found
+        assert found["opens"] == ("it opens the" in found["verdict"])
         return found
     return run
 
@@ -64,10 +73,10 @@ def drill(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[
 @pytest.mark.parametrize(("how", "words"), [
     ({}, "all 2 services with a key have it; it opens the 3 stored values"), ({"here": False}, "it opens the 3 stored values"),
     ({"evidence": NO}, "nothing is stored that it could open"), ({"evidence": UNKNOWN}, "it opens the 3"),
-    ({"data": False}, "was not opened, as was asked for"),
+    ({"data": False}, "was not opened, as was asked for"), ({"container": "copy", "evidence": NO}, "it opens the 3"), ({"given": False}, "it opens the 3"),
 ])
-def test_proved(drill, how, words):
-    found = drill(**how)
+def test_proved(examine, how, words):
+    found = examine(**how)
     assert found["proved"] and words in found["verdict"] and "it is the key in .env" in found["verdict"]
 
 
@@ -79,14 +88,23 @@ def test_proved(drill, how, words):
     ({"down": "the database mariadb does not run; start it"}, "was not opened: the database mariadb"),
     ({"here": False, "closed": 1}, "1 of the 4"), ({"here": False, "down": "no image"}, "no image"),
     ({"evidence": UNKNOWN, "down": "the database mariadb does not run"}, "does not run"),
+    ({"guarded": True}, "no key in .env, since a rotation is unfinished; run ansible-playbook selfhost.appwrite.rotate"),
 ])
-def test_not_proved(drill, how, words):
-    found = drill(**how)
+def test_not_proved(examine, how, words):
+    found = examine(**how)
     assert not found["proved"] and words in found["verdict"]
 
 
-def test_missing(drill, monkeypatch):
-    nothing: Any = None
-    module: Any = SimpleNamespace(params={"key": None})
-    with pytest.raises(AppwriteError, match="key: is missing"):
-        _drill.drill(module, nothing, nothing)
+@pytest.mark.parametrize(("how", "words"), [
+    ({"env": "", "given": False}, "^key: is missing, and /opt/appwrite/.env has none$"),
+    ({"container": "copy", "down": "container: copy is no running container"}, "^container: copy is no running container$"),
+    ({"container": "copy", "here": False, "down": "the Python of this host lacks"}, "lacks"),
+])
+def test_refused(examine, how, words):
+    with pytest.raises(AppwriteError, match=words):
+        examine(**how)
+
+
+def test_sample():
+    with pytest.raises(AppwriteError, match="^sample: -1 is no number of values; give 0 for all of them$"):
+        _stored_info.stored_info(SimpleNamespace(params={"progress_file": None, "sample": -1}))  # type: ignore[arg-type]  # of a module no more is asked
