@@ -15,8 +15,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
     FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Published
 
@@ -141,10 +141,8 @@ class Instance:
         if not os.path.isdir(self.directory):
             what = "is not a directory" if os.path.exists(self.directory) else "does not exist"
             raise AppwriteError("project_src: %s %s; name the directory that holds Appwrite's docker-compose.yml" % (self.directory, what))
-        try:
+        with words("project_src: %s" % self.directory, "read"):
             os.listdir(self.directory)
-        except OSError as error:
-            raise AppwriteError("project_src: cannot read %s: %s" % (self.directory, reason(error))) from None
 
     def compose_files(self, values: Mapping[str, str]) -> list[str]:
         """The project's files. C(COMPOSE_FILE) in C(.env) counts, as it does for compose."""
@@ -412,11 +410,8 @@ def _resolved(image: str, values: Mapping[str, str]) -> str:
 
 
 def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError as error:
-        raise AppwriteError("files: cannot read %s: %s" % (path, reason(error))) from None
+    with words("files: %s" % path, "read"), open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
 
 
 def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:

@@ -21,16 +21,16 @@ import time
 from typing import Any, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _console, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _console, _files, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._drill import drill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
-    GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
+    GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     CIPHER_BYTES, GUARD, check, in_force, is_public, same_cipher, shown_fingerprint, told)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
@@ -370,7 +370,7 @@ class _Rekey:
             needed[data] = 2 * report.sealed
         found = []
         for path in needed:
-            with words(path):
+            with words(path, "looked at"):
                 free, device = shutil.disk_usage(path).free, os.stat(path).st_dev
                 whole = sum(size for other, size in needed.items() if os.stat(other).st_dev == device)
             if free < whole:
@@ -725,7 +725,7 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
 
     def attempt() -> None:
         try:
-            with words(os.path.join(journal.directory, name)):
+            with words(os.path.join(journal.directory, name), "written"):
                 problem = _dumped(instance, container, script, journal.beside, name, last, tell)
             if problem:
                 raise AppwriteError(problem)
@@ -743,8 +743,7 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
 def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:
     """What went wrong, if anything."""
     tail, size, deadline = b"", 0, time.monotonic() + _DUMPING
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
-    with os.fdopen(handle, "wb") as raw, tempfile.TemporaryFile() as log, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
+    with _files.made(directory, name) as handle, open(handle, "wb", closefd=False) as raw, tempfile.TemporaryFile() as log, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
             ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
             env=instance.compose.environment, bufsize=0) as process:
         stream: Any = process.stdout
@@ -764,8 +763,6 @@ def _dumped(instance: Instance, container: str, script: str, directory: int, nam
                     packed.write(block)
                     tail, size = (tail + block)[-4096:], size + len(block)
                     tell("dumping", size >> 20, 0)
-            raw.flush()
-            os.fsync(raw.fileno())
             status = process.wait(_SILENCE)
         except subprocess.TimeoutExpired:
             return "its program did not end"

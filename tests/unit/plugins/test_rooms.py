@@ -25,7 +25,7 @@ ORDER = (
     "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
     "_audit._releases", "_audit._model",
     "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings._model",
-    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_errors",
+    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_files", "_errors",
 )
 PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_cipher", "_rotation", "_console")
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
@@ -69,3 +69,20 @@ def test_pure(path):
 
 def test_every_room_is_there():
     assert {room_of(name_of(path)) for path in FILES} == set(ORDER)
+
+
+WRITES = {"os": {"rename", "replace", "renames", "fsync", "fdatasync", "O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND", "O_TMPFILE", "link", "truncate"},
+          "fcntl": {"flock", "lockf"}, "tempfile": {"mkstemp", "mktemp", "NamedTemporaryFile"}}
+SCRATCH = {"_third_parties"}
+"""Writes into a directory of its own that goes with it, for programs of others to read."""
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if name_of(path) not in {"_files", *SCRATCH}], ids=name_of)
+def test_only_one_room_writes_files(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert node.attr not in WRITES.get(node.value.id, ()), f"line {node.lineno}: {node.value.id}.{node.attr} is for _files alone"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open" and isinstance(node.args[0], (ast.Name, ast.Attribute)):
+            mode = next((argument.value for argument in node.args[1:2] if isinstance(argument, ast.Constant)), "r")
+            by_handle = any(keyword.arg == "closefd" for keyword in node.keywords)
+            assert by_handle or not set(str(mode)) & set("wax+"), f"line {node.lineno}: a file is opened for writing"
