@@ -16,6 +16,7 @@ from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._backups import BACKUP_KEEP, backup_keep, prune_backups
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, followers
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
@@ -26,7 +27,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_f
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Progress, Tell, some_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Opening
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, opening, prune_backups
 
 SETTLED = 2.0
 """Seconds that a started container must run before it counts as up: one that dies at once must not pass."""
@@ -75,7 +75,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"]) if module.params["progress_file"] else SILENT
     if module.params["timeout"] <= 0:
         raise AppwriteError("timeout: %d is no time to wait; give a number of seconds above 0" % module.params["timeout"])
-    keep = backup_keep(module)
+    keep = backup_keep(module.params)
     instance = instance_of(module.params)
     env_file = EnvFile(instance.env_path)
     with env_file.opened(for_writing=not module.check_mode):
@@ -284,9 +284,10 @@ def _takes_key(instance: Instance, container: Container) -> bool:
 
 def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
     """These keys and all others that are known here, on a sample of what is stored."""
+    from ansible_collections.selfhost.appwrite.plugins.module_utils import _stored  # few runs ask, and it takes half as long to load as all else
     in_play = [*keys, *instance.container_keys()]
     try:
-        tried = opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
+        tried = _stored.opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
         return replace(tried, bygone=[key for key in public_keys() if key not in in_play])
     except AppwriteError as error:
         raise ApplyError("%s, and it cannot be tried on what is stored: %s" % (what, error)) from None

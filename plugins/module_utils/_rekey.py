@@ -22,6 +22,7 @@ from typing import Any, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _console, _files, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._backups import BACKUP_KEEP, backup_keep, prune_backups
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
@@ -42,7 +43,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, store_of, uploads_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
 REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
@@ -651,7 +651,7 @@ class _Tokens:
         self._env_file = EnvFile(instance.env_path)
 
     def run(self) -> dict[str, Any]:
-        keep = backup_keep(self._module)
+        keep = backup_keep(self._module.params)
         with self._env_file.opened(for_writing=not self._module.check_mode):
             refuse_unfinished(self._env_file)
             _require(self._env_file)

@@ -13,7 +13,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import shown, shown_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
 
 
 def describe(module: AnsibleModule) -> dict[str, Any]:

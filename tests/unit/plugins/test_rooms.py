@@ -17,10 +17,10 @@ ORDER = (
     "modules", "action", "lookup", "filter",
     "plugin_utils._audit_report", "plugin_utils._watched", "plugin_utils._action", "plugin_utils._escrow",
     "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
-    "_rekey", "_drill", "_apply", "_report", "_transaction",
+    "_rekey", "_drill", "_apply", "_report", "_transaction", "_module",
     "_standstill", "_stored", "_rotation", "_console",
     "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_stores._model", "_cipher",
-    "_instance", "_connections", "_compose", "_journal", "_env_file",
+    "_instance", "_connections", "_compose", "_journal", "_backups", "_env_file",
     "_audit._controls", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit._others",
     "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
     "_audit._releases", "_audit._model",
@@ -42,9 +42,13 @@ def room_of(name: str) -> str:
 
 
 def imported(path: Path) -> set[str]:
+    return imported_by(ast.parse(path.read_text()))
+
+
+def imported_by(tree: ast.AST) -> set[str]:
     """Whole names, those of this collection as in ORDER."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -52,6 +56,17 @@ def imported(path: Path) -> set[str]:
             submodules = {name for name in inner if (PLUGINS / name.removeprefix(PREFIX).replace(".", "/")).with_suffix(".py").exists()}
             found |= submodules or {node.module}
     return {name.removeprefix(PREFIX).removeprefix("module_utils.") for name in found}
+
+
+def reached(path: Path) -> set[str]:
+    """The rooms of this collection that are loaded with this one, but for what is imported by a function when it is called."""
+    found, waiting = set(), [path]
+    while waiting:
+        top = ast.Module([node for node in ast.parse(waiting.pop().read_text()).body if isinstance(node, ast.ImportFrom)], [])
+        for name in imported_by(top) - found:
+            found.add(name)
+            waiting += [file for file in FILES if name_of(file) == name]
+    return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -65,6 +80,12 @@ def test_only_downwards(path):
 @pytest.mark.parametrize("path", [path for path in FILES if name_of(path).split(".")[0] in PURE], ids=name_of)
 def test_pure(path):
     assert not {name.partition(".")[0] for name in imported(path)} & WORLD
+
+
+def test_only_who_writes_settings_loads_the_transaction():
+    modules = {name_of(path): reached(path) for path in FILES if name_of(path).startswith("modules.")}
+    assert {name for name, rooms in modules.items() if "_transaction" in rooms} == {
+        f"modules.{name}" for name in ("console_access", "encryption_key", "env", "https", "security")}
 
 
 def test_every_room_is_there():

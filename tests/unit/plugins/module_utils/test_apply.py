@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _stored, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import Prediction, printed_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose, ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -168,7 +168,7 @@ class Engine:
         }.items():
             monkeypatch.setattr(Compose, name, answer)
         monkeypatch.setattr(_apply, "_POLL", 0)
-        monkeypatch.setattr(_apply, "opening", self._opening)
+        monkeypatch.setattr(_stored, "opening", self._opening)
 
     def _opening(self, _instance, keys):
         for error in [self.opens] * isinstance(self.opens, Exception):
