@@ -743,7 +743,8 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
 def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:
     """What went wrong, if anything."""
     tail, size, deadline = b"", 0, time.monotonic() + _DUMPING
-    with _files.made(directory, name) as handle, open(handle, "wb", closefd=False) as raw, tempfile.TemporaryFile() as log, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
+    with _files.made(directory, name) as handle, open(handle, "wb", closefd=False) as raw, tempfile.TemporaryFile() as log, \
+            subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
             ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
             env=instance.compose.environment, bufsize=0) as process:
         stream: Any = process.stdout
