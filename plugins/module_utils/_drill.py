@@ -11,8 +11,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD, at_hand
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, open_env
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import env_file_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look, opening
 
@@ -22,11 +23,7 @@ def drill(module: AnsibleModule, instance: Instance, tell: Tell) -> dict[str, An
     key = module.params["key"]
     if not key:
         raise AppwriteError("key: is missing; name the escrow_file that it is in, or pass the key that was saved")
-    env_file, document = open_env(instance)
-    if not env_file.exists:
-        raise AppwriteError("env_file: %s does not exist" % env_file.path)
-    instance.load(document)
-    instance.require_compose()
+    document = opened(instance, env_file_of(instance), missing="")
     instance.compose.mask.add([key])
     findings = [_file(key, in_force(document.values)), _containers(key, instance)]
     if module.params["data"]:

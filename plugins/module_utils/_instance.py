@@ -14,21 +14,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _project,
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import (
     FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Published
-
-PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
-    "project_src": {"type": "path", "required": True},
-    "env_file": {"type": "path"},
-    "files": {"type": "list", "elements": "path", "default": []},
-    "project_name": {"type": "str"},
-    "profiles": {"type": "list", "elements": "str", "default": []},
-    "appwrite_version": {"type": "str"},
-    "clean_environment": {"type": "bool", "default": True},
-}
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -378,28 +367,6 @@ class Instance:
             if mount.get("type") == "bind" and _has_entries(source):
                 return True
         return any(container.service == service for container in self.containers())
-
-
-def instance_of(parameters: Mapping[str, Any]) -> Instance:
-    return Instance(**{name: parameters[name] for name in PROJECT_OPTIONS})
-
-
-def open_env(instance: Instance) -> tuple[EnvFile, Document]:
-    """The file and what compose reads in it. Raises AppwriteError where compose would reject it, with the line."""
-    env_file = EnvFile(instance.env_path)
-    env_file.read()
-    return env_file, document_of(env_file, instance)
-
-
-def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file") -> Document:
-    try:
-        return parse(decode(env_file.data), instance.compose.environment)
-    except AppwriteError as error:
-        if GUARD.encode() in env_file.data:
-            raise AppwriteError(
-                "%s: a rotation of the encryption key of %s is unfinished; run ansible-playbook selfhost.appwrite.rotate again"
-                % (option, env_file.path)) from None
-        raise AppwriteError("%s: compose rejects %s: %s" % (option, env_file.path, error)) from None
 
 
 def _resolved(image: str, values: Mapping[str, str]) -> str:

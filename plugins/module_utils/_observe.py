@@ -23,8 +23,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import document_of, env_file_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import probe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import NothingSealed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look
@@ -87,7 +88,8 @@ def _escrow(told: Mapping[str, Any] | None) -> Seen[Escrow]:
 
 
 def _document(instance: Instance) -> Document:
-    env_file, document = open_env(instance)
+    env_file = env_file_of(instance)
+    document = document_of(env_file, instance)
     if not env_file.exists:
         raise AppwriteError("env_file: %s does not exist" % env_file.path)
     return document

@@ -29,11 +29,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._drill import drill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
     GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     CIPHER_BYTES, GUARD, check, in_force, is_public, same_cipher, shown_fingerprint, told)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import MARK, PROJECT_OPTIONS, document_of, env_file_of, instance_of, opened, opened_with
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, MIXED, Examination, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
@@ -67,7 +68,7 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 _LENGTH = 64
-_MARK = "TheGuardOfARotationStandsHere"
+_NO_KEY = "; there is no key to rotate"
 _PASSES = 3
 """How many times as long as the rehearsal the sealing takes, which reads everything twice and writes it once."""
 _STARTED = 0.3
@@ -116,9 +117,7 @@ def _state(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
 
 
 def _said(module: AnsibleModule, instance: Instance, env_file: EnvFile, journal: dict[str, Any]) -> dict[str, Any]:
-    document, is_guarded = _readable(env_file, instance)
-    instance.load(document, encode(document.text))
-    instance.require_compose()
+    document, is_guarded = opened(instance, env_file, past_guard=True), GUARD.encode() in env_file.data
     phase = journal.get("phase", NONE)
     if phase == PREPARED and is_guarded:
         phase = GUARDED
@@ -127,14 +126,6 @@ def _said(module: AnsibleModule, instance: Instance, env_file: EnvFile, journal:
     shown = {name: described(key, module.params["seal"]) if key else None
              for name, key in (("key", old), ("new_key", journal.get("new")), ("env_key", env_key))}
     return {"changed": False, "phase": phase, "project": instance.project, **shown, "warnings": instance.warnings}
-
-
-def _readable(env_file: EnvFile, instance: Instance) -> tuple[Document, bool]:
-    """The file with some text in the place of a guard, where one stands there, and whether it does."""
-    if GUARD.encode() not in env_file.data:
-        return document_of(env_file, instance), False
-    data = env_file.data.replace(GUARD.encode(), ("%s=%s" % (_variables.KEY, _MARK)).encode())
-    return parse(decode(data), instance.compose.environment), True
 
 
 def _stage(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
@@ -326,11 +317,8 @@ class _Rekey:
 
     def _open(self, data: bytes, old: str, new: str) -> None:
         """Reads the project as it was before, whatever stands in C(.env) now, and makes everything ready to look at its data."""
-        document = parse(decode(data), self._instance.compose.environment)
-        self._instance.load(document, data)
-        self._instance.require_compose()
+        self._document = opened_with(self._instance, data)
         self._instance.compose.mask.add([old, new])
-        self._document = document
         self._keys = old, new
         self._stillness = Stillness(self._instance, self._keys, self._tell)
 
@@ -459,8 +447,8 @@ class _Rekey:
 
     def _guarded(self, data: bytes) -> bytes:
         """A file with the guard in the place of its key."""
-        text = parse(decode(data), self._instance.compose.environment).edit({_variables.KEY: _MARK}, _variables.kin)
-        guarded = "".join(GUARD + "\n" if line.startswith(_variables.KEY) and _MARK in line else line for line in text.splitlines(keepends=True))
+        text = parse(decode(data), self._instance.compose.environment).edit({_variables.KEY: MARK}, _variables.kin)
+        guarded = "".join(GUARD + "\n" if line.startswith(_variables.KEY) and MARK in line else line for line in text.splitlines(keepends=True))
         if GUARD not in guarded:
             raise AppwriteError("the line of %s in %s cannot be replaced; write it as %s=value" % (_variables.KEY, self._env_file.path, _variables.KEY))
         return encode(guarded)
@@ -603,7 +591,7 @@ def _data_of(instance: Instance) -> str | None:
 
 def _require(env_file: EnvFile) -> None:
     if not env_file.exists:
-        raise AppwriteError("env_file: %s does not exist; there is no key to rotate" % env_file.path)
+        raise AppwriteError("env_file: %s does not exist%s" % (env_file.path, _NO_KEY))
 
 
 def _check_given(module: AnsibleModule, env_file: EnvFile, old: str) -> None:
@@ -654,10 +642,7 @@ class _Tokens:
         keep = backup_keep(self._module.params)
         with self._env_file.opened(for_writing=not self._module.check_mode):
             refuse_unfinished(self._env_file)
-            _require(self._env_file)
-            document = document_of(self._env_file, self._instance)
-            self._instance.load(document)
-            self._instance.require_compose()
+            document = opened(self._instance, self._env_file, missing=_NO_KEY)
             old, new = in_force(document.values), self._module.params["new_key"]
             _check_given(self._module, self._env_file, old)
             _check_tail(old, new)
@@ -704,11 +689,8 @@ def _check_containers(instance: Instance, path: str, allowed: Sequence[str]) -> 
 
 def _verify(module: AnsibleModule, instance: Instance, tell: Tell) -> dict[str, Any]:
     """Whether a key opens what is stored, here or in a container with a copy of it."""
-    env_file = EnvFile(instance.env_path)
-    env_file.read()
-    document, is_guarded = _readable(env_file, instance) if module.params["key"] else (document_of(env_file, instance), False)
-    instance.load(document, encode(document.text) if is_guarded else None if env_file.exists else b"")
-    instance.require_compose()
+    env_file = env_file_of(instance)
+    document = opened(instance, env_file, past_guard=bool(module.params["key"]))
     key = module.params["key"] or in_force(document.values)
     if not key:
         raise AppwriteError("key: is missing, and %s has none" % env_file.path)

@@ -17,9 +17,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, document_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import refuse_unfinished
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS, instance_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Opening, Plan, Refusal
 
@@ -30,6 +30,7 @@ SETTINGS: dict[str, ModuleType] = {"env": variables, "encryption_key": encryptio
 """In the order in which they are planned: the whole file first, then what is set in it."""
 NESTED_OPTIONS: dict[str, dict[str, Any]] = {
     name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()}
+_NO_FILE = ". Run Appwrite's installer first, have it created (env.create), or give the whole file as a template (env.content)"
 
 
 def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
@@ -55,11 +56,9 @@ class _Transaction:
         env_file = EnvFile(self._instance.env_path)
         with env_file.opened(for_writing=not self._module.check_mode):
             refuse_unfinished(env_file)
-            before = document_of(env_file, self._instance)
             self._exists = env_file.exists
-            self._require_file(env_file)
             env_file.check_replaceable()
-            self._instance.load(before, None if env_file.exists else b"")
+            before = opened(self._instance, env_file, None if self._may_create() else _NO_FILE, compose=False)
             base, requested, key = self._plan(before)
             after = self._edited(base, requested)
             self._instance.compose.mask.add(_variables.secrets_of(after.values), after.unset_references)
@@ -74,12 +73,8 @@ class _Transaction:
                     prune_backups(env_file, after, self._backup_keep)
         return result
 
-    def _require_file(self, env_file: EnvFile) -> None:
-        if not env_file.exists and not any(options.get("content") or options.get("create") for _unused, options in self._wishes):
-            self._instance.compose_files({})
-            raise AppwriteError(
-                "env_file: %s does not exist. Run Appwrite's installer first, have it created (env.create), or give the whole file as a "
-                "template (env.content)" % env_file.path)
+    def _may_create(self) -> bool:
+        return any(options.get("content") or options.get("create") for _unused, options in self._wishes)
 
     def _plan(self, before: Document) -> tuple[Document, dict[str, str | None], Any]:
         base, key = before, None

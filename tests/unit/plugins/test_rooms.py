@@ -20,7 +20,7 @@ ORDER = (
     "_rekey", "_drill", "_apply", "_report", "_transaction", "_module",
     "_standstill", "_stored", "_rotation", "_console",
     "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_stores._model", "_cipher",
-    "_instance", "_connections", "_compose", "_journal", "_backups", "_env_file",
+    "_opened", "_instance", "_connections", "_compose", "_journal", "_backups", "_env_file",
     "_audit._controls", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit._others",
     "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
     "_audit._releases", "_audit._model",

@@ -223,6 +223,15 @@ def test_nothing_to_do(run_module, engine):
     assert result["warnings"] == []
 
 
+def test_facts_are_asked_for_once(run_module, engine, monkeypatch):
+    """As long as nothing has changed; each question costs a process."""
+    asked = []
+    for name in ("config", "version", "containers", "hashes", "image_ids"):
+        monkeypatch.setattr(Compose, name, lambda *rest, _name=name, _real=getattr(Compose, name): asked.append(_name) or _real(*rest))
+    run_module("apply")
+    assert sorted(asked) == ["config", "containers", "hashes", "image_ids", "version"]
+
+
 def test_recreated_as_predicted(run_module, engine):
     outdate(engine, _APP_ENV="development")
     engine.now.pop()

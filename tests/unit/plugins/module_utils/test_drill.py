@@ -48,7 +48,8 @@ def drill(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callable[
 
         monkeypatch.setattr(_key, "_ROUNDS", 1)
         values = {_key.NAME: key() if env is None else env}
-        monkeypatch.setattr(_drill, "open_env", lambda instance: (SimpleNamespace(exists=True), SimpleNamespace(values=values)))
+        monkeypatch.setattr(_drill, "env_file_of", lambda instance: None)
+        monkeypatch.setattr(_drill, "opened", lambda instance, env_file, missing: SimpleNamespace(values=values))
         monkeypatch.setattr(_drill, "at_hand", lambda: here)
         report = SimpleNamespace(count=lambda verdict: opened if verdict == OLD else 0, undecryptable_count=closed)
         monkeypatch.setattr(_drill, "look", lambda *_unused, **_more: answer(SimpleNamespace(report=report, warnings=[])))
