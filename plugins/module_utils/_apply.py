@@ -206,9 +206,10 @@ def _looked_at(instance: Instance, before: Sequence[Container], touched: Collect
 def facts_of(instance: Instance) -> Facts:
     """Each question costs a process, so all are asked at once."""
     services, compose = instance.config["services"], instance.compose
-    questions = (instance.containers, compose.hashes, lambda: compose.image_ids(service.get("image", "") for service in services.values()), compose.version)
-    with ThreadPoolExecutor(len(questions)) as pool:
-        return Facts(services, instance.services, *(future.result() for future in [pool.submit(question) for question in questions]))
+    with ThreadPoolExecutor(4) as pool:
+        containers, hashes, version = pool.submit(instance.containers), pool.submit(compose.hashes), pool.submit(compose.version)
+        images = pool.submit(compose.image_ids, [service.get("image", "") for service in services.values()])
+        return Facts(services, instance.services, containers.result(), hashes.result(), images.result(), version.result())
 
 
 def predict(facts: Facts) -> Prediction:

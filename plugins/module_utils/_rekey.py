@@ -34,7 +34,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import 
     GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     CIPHER_BYTES, GUARD, check, in_force, is_public, same_cipher, shown_fingerprint, told)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import MARK, PROJECT_OPTIONS, document_of, env_file_of, instance_of, opened, opened_with
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import (
+    MARK, PROJECT_OPTIONS, document_of, env_file_of, instance_of, opened, opened_with)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import EMPTY, MIXED, Examination, Report, Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal

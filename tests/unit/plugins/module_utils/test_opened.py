@@ -9,7 +9,8 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, NAME
-from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import MARK, PROJECT_OPTIONS, env_file_of, instance_of, opened, opened_with
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import (
+    MARK, PROJECT_OPTIONS, env_file_of, instance_of, opened, opened_with)
 
 
 @pytest.fixture
