@@ -19,6 +19,7 @@ _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or some inodes (df, df -i) and run again",
     errno.EDQUOT: "the disk quota is used up; raise it or free some space, and run again",
     errno.EBUSY: "it is a mount point of its own (a bind-mounted file), which cannot be replaced in one step; edit the mounted source",
+    errno.EEXIST: "something else has that name; remove it or name another place",
     errno.ENOENT: "it, or a directory on the way to it, does not exist",
     errno.ENOTDIR: "a part of the path is not a directory",
     errno.ELOOP: "the symbolic links lead in a circle",
