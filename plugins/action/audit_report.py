@@ -5,23 +5,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import waiver_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, Waiver
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, fails, outline, report, visible
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.junit import junit
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.markdown import markdown
@@ -56,7 +54,7 @@ class ActionModule(ActionBase):
         pending = [one["host"] for one in options["hosts"] if not one["audit"] and one["host"] in still]
         present = report(options["hosts"], datetime.datetime.now(datetime.timezone.utc).strftime(WHEN))
         self._directory = os.path.abspath(options["report_dir"])
-        with self._words():
+        with words("report_dir: %s" % self._directory, "written", AnsibleActionFail):
             warnings = self._write(present, 0 if pending else options["keep"])
         summary = {**self._summary(present, options["hosts"], options["fail_on"]), "pending": pending}
         return {"changed": False, "report": summary, **({"warnings": warnings} if warnings else {})}
@@ -88,22 +86,8 @@ class ActionModule(ActionBase):
         text = json.dumps(present, indent=2, ensure_ascii=False) + "\n"
         formats = {"report.json": text, "report.sarif": sarif(present), "report.junit.xml": junit(present), "report.md": markdown(present),
                    "report.html": page(present, older), **({os.path.join("history", copy): text} if keep else {})}
-        drafts: dict[str, str] = {}
-        try:
-            for name, content in formats.items():
-                path = os.path.join(self._directory, name)
-                handle, drafts[path] = tempfile.mkstemp(prefix=".audit-report-", dir=os.path.dirname(path))
-                with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            for path in list(drafts):
-                os.replace(drafts[path], path)
-                del drafts[path]
-        finally:
-            for draft in drafts.values():
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(draft)
+        with _files.entered(self._directory) as directory:
+            _files.replace(directory, {name: content.encode("utf-8") for name, content in formats.items()})
         if keep:
             for name in _kept(history)[:-keep]:
                 if name != copy:  # a clock that was put back makes the newest the oldest
@@ -124,14 +108,6 @@ class ActionModule(ActionBase):
             "hosts": {name: {"score": host["score"], **counts(host)} for name, host in hosts.items()},
             "failing": {name: found for name, found in failing.items() if found},
         }
-
-    @contextlib.contextmanager
-    def _words(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise AnsibleActionFail(
-                "report_dir: %s cannot be written: %s; name a directory that you may write to" % (self._directory, reason(error))) from None
 
 
 def _still_to_come(variables: Mapping[str, Any]) -> set[str]:

@@ -41,8 +41,8 @@ _raw:
 """
 
 import ast
+import io
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +50,7 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 
 ROOT = Path(__file__).parents[1] / "module_utils"
 PACKAGE = "ansible_collections.selfhost.appwrite.plugins.module_utils"
@@ -61,10 +62,10 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         target = os.path.join(C.DEFAULT_LOCAL_TMP, "appwrite-audit.pyz")
         if not os.path.exists(target):
-            handle, draft = tempfile.mkstemp(dir=C.DEFAULT_LOCAL_TMP)  # the other hosts' tasks ask for it at the same time
-            with os.fdopen(handle, "wb") as stream:
-                pack(stream)
-            os.replace(draft, target)
+            packed = io.BytesIO()
+            pack(packed)
+            with _files.beside(target) as (directory, name):  # the other hosts' tasks ask for it at the same time
+                _files.replace(directory, {name: packed.getvalue()}, lasting=False)
         return [target]
 
 

@@ -16,17 +16,18 @@ from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._backups import BACKUP_KEEP, backup_keep, prune_backups
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, followers
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, encode
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import WRITTEN, refuse_unfinished, remembered
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, public_keys, same_cipher, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import document_of, instance_of, opened, opened_with
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Progress, Tell, some_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Opening
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, opening, prune_backups
 
 SETTLED = 2.0
 """Seconds that a started container must run before it counts as up: one that dies at once must not pass."""
@@ -71,33 +72,53 @@ class Prediction:
         return bool(self.recreated or self.started)
 
 
+@dataclass(frozen=True)
+class Facts:
+    """A project as it stood at one moment, on which everything is decided until something has changed."""
+
+    services: Mapping[str, Mapping[str, Any]]
+    """as compose resolves them"""
+    environments: Mapping[str, Mapping[str, str]]
+    """service to what a container that is made now would get"""
+    containers: Sequence[Container]
+    hashes: Mapping[str, str]
+    """service to the hash of its configuration"""
+    images: Mapping[str, str]
+    """name to id, of those that are here"""
+    version: tuple[int, ...]
+    """of compose"""
+
+    def of(self, service: str) -> list[Container]:
+        return [container for container in self.containers if container.service == service]
+
+    def takes_key(self, service: str) -> bool:
+        """Whether the compose file hands the key to a service."""
+        return _variables.KEY in (self.services.get(service, {}).get("environment") or {})
+
+
 def apply(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"]) if module.params["progress_file"] else SILENT
     if module.params["timeout"] <= 0:
         raise AppwriteError("timeout: %d is no time to wait; give a number of seconds above 0" % module.params["timeout"])
-    keep = backup_keep(module)
+    keep = backup_keep(module.params)
     instance = instance_of(module.params)
     env_file = EnvFile(instance.env_path)
     with env_file.opened(for_writing=not module.check_mode):
-        document = document_of(env_file, instance)
-        refuse_unfinished(env_file, in_force(document.values) if module.params["rollback_file"] is None else None)
-        if not env_file.exists:
-            instance.compose_files({})
-            raise AppwriteError("env_file: %s does not exist. Run Appwrite's installer first" % env_file.path)
-        instance.load(document)
-        instance.require_compose()
+        key = in_force(document_of(env_file, instance).values)
+        refuse_unfinished(env_file, key if module.params["rollback_file"] is None else None)
+        document = opened(instance, env_file, missing=". Run Appwrite's installer first")
         if module.params["rollback_file"] is None:
             journal = remembered(env_file)
             rotated = journal["new"] if journal.get("phase") == WRITTEN else None
             return dict(_applied(module, instance, document, tell, rotated), backup_file=None)
         data, kept = _way_back(instance, document, module.params["rollback_file"])
-        document = parse(decode(data), instance.compose.environment)
         backup_file = None
         replaced = data != env_file.data
         if replaced and not module.check_mode:
             backup_file = env_file.replace(data, True)
+        document = opened_with(instance, data)
+        if backup_file:
             prune_backups(env_file, document, keep)
-        instance.load(document, data)
         try:
             result = _applied(module, instance, document, tell)
             return dict(result, backup_file=backup_file, changed=replaced or result["changed"])
@@ -112,10 +133,10 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
 def _applied(module: AnsibleModule, instance: Instance, document: Document, tell: Tell, rotated: str | None = None) -> dict[str, Any]:
     """rotated: the key under which a rotation has just sealed everything, as it has looked itself."""
     timeout = module.params["timeout"]
-    before = instance.containers()
-    prediction = predict(instance)
-    _guard_key(instance, prediction, timeout, tell)
-    _guard_start(module, instance, prediction, rotated, tell)
+    facts = facts_of(instance)
+    before, prediction = facts.containers, predict(facts)
+    _guard_key(instance, facts, prediction, timeout, tell)
+    _guard_start(module, instance, facts, prediction, rotated, tell)
     warnings = list(instance.warnings)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
     if module.check_mode:
@@ -138,7 +159,7 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document, tell
             _verify(instance, drift)
     return {
         "changed": bool(recreated or started), "recreated": recreated, "started": started, "drift": drift,
-        "services": sorted(instance.services), "warnings": warnings, "diff": _diff(before, prediction)}
+        "services": sorted(facts.services), "warnings": warnings, "diff": _diff(before, prediction)}
 
 
 def _up(
@@ -182,40 +203,39 @@ def _looked_at(instance: Instance, before: Sequence[Container], touched: Collect
         over.set()
 
 
-def predict(instance: Instance) -> Prediction:
-    hashes, images = _together(
-        instance.compose.hashes,
-        lambda: instance.compose.image_ids(service.get("image", "") for service in instance.config["services"].values()))
+def facts_of(instance: Instance) -> Facts:
+    """Each question costs a process, so all are asked at once."""
+    services, compose = instance.config["services"], instance.compose
+    with ThreadPoolExecutor(4) as pool:
+        containers, hashes, version = pool.submit(instance.containers), pool.submit(compose.hashes), pool.submit(compose.version)
+        images = pool.submit(compose.image_ids, [service.get("image", "") for service in services.values()])
+        return Facts(services, instance.services, containers.result(), hashes.result(), images.result(), version.result())
+
+
+def predict(facts: Facts) -> Prediction:
     recreated: dict[str, str] = {}
     started = []
-    for name, service in instance.config["services"].items():
-        present = [container for container in instance.containers() if container.service == name]
-        stale = [container for container in present
-                 if container.config_hash != hashes.get(name) or container.image != images.get(service.get("image", ""), container.image)]
+    for name, service in facts.services.items():
+        present = facts.of(name)
+        stale = [container for container in present if container.config_hash != facts.hashes.get(name)
+                 or container.image != facts.images.get(service.get("image", ""), container.image)]
         if stale:
-            names = sorted(variable for variable, value in instance.services[name].items()
+            names = sorted(variable for variable, value in facts.environments[name].items()
                            if any(container.environment.get(variable) != value for container in stale))
             recreated[name] = "recreated with %s" % (", ".join(names) or "another image or configuration")
         elif len(present) != replicas(service) or any(container.status != "running" for container in present):
             started.append(name)
     if recreated:
-        services = {container.service for container in instance.containers()}
-        follow = followers(instance.config["services"], recreated, instance.compose.version()) & services
+        follow = followers(facts.services, recreated, facts.version) & {container.service for container in facts.containers}
         recreated.update({name: "recreated, since a service that it builds on is" for name in follow})
     return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
 
 
-def _together(*questions: Any) -> list[Any]:
-    with ThreadPoolExecutor(len(questions)) as pool:
-        return [future.result() for future in [pool.submit(question) for question in questions]]
-
-
-def _guard_key(instance: Instance, prediction: Prediction, timeout: float, tell: Tell) -> None:
+def _guard_key(instance: Instance, facts: Facts, prediction: Prediction, timeout: float, tell: Tell) -> None:
     """Stops a recreate that would put another key on data than the one that opens it."""
-    for container in filter(_has_run, instance.containers()):
-        running, coming = in_force(container.environment), in_force(instance.services.get(container.service, {}))
-        listed = _variables.KEY in instance.listed(container.service)
-        if not running or not listed or container.service not in prediction.recreated or same_cipher(running, coming):
+    for container in filter(_has_run, facts.containers):
+        running, coming = in_force(container.environment), in_force(facts.environments.get(container.service, {}))
+        if not running or not facts.takes_key(container.service) or container.service not in prediction.recreated or same_cipher(running, coming):
             continue
         evidence = _evidence(instance, timeout, tell)
         if evidence.state == "no":
@@ -238,13 +258,13 @@ def _guard_key(instance: Instance, prediction: Prediction, timeout: float, tell:
                 % (differ, evidence.reason, ", whose data the running key opens" if tried.looked else ""), service=container.service)
 
 
-def _guard_start(module: AnsibleModule, instance: Instance, prediction: Prediction, rotated: str | None, tell: Tell) -> None:
+def _guard_start(module: AnsibleModule, instance: Instance, facts: Facts, prediction: Prediction, rotated: str | None, tell: Tell) -> None:
     """Stops a start on data with a key that no container has run with, unless it opens some of that. The database is started for it alone."""
     timeout = module.params["timeout"]
-    carried = [in_force(container.environment) for container in instance.containers() if _has_run(container) and _takes_key(instance, container)]
+    carried = [in_force(container.environment) for container in facts.containers
+               if _has_run(container) and (_variables.KEY in container.environment or facts.takes_key(container.service))]
     carried += [] if rotated is None else [rotated]
-    coming = {in_force(instance.services[service]): service for service in [*prediction.recreated, *prediction.started]
-              if _variables.KEY in instance.listed(service)}
+    coming = {in_force(facts.environments[service]): service for service in [*prediction.recreated, *prediction.started] if facts.takes_key(service)}
     fresh = {key: service for key, service in coming.items() if not any(same_cipher(key, other) for other in carried)}
     if not fresh:
         return
@@ -254,7 +274,7 @@ def _guard_start(module: AnsibleModule, instance: Instance, prediction: Predicti
         return
     if evidence.stopped:
         left = "; the service %s was started for that and is left running" % evidence.stopped
-        _up(module, instance, instance.containers(), [evidence.stopped], tell, evidence.stopped)
+        _up(module, instance, facts.containers, [evidence.stopped], tell, evidence.stopped)
         evidence = _answer(instance, evidence.stopped, timeout, tell)
     if evidence.state == "no":
         return
@@ -278,15 +298,12 @@ def _has_run(container: Container) -> bool:
     return container.status != "created"
 
 
-def _takes_key(instance: Instance, container: Container) -> bool:
-    return _variables.KEY in container.environment or _variables.KEY in instance.listed(container.service)
-
-
 def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
     """These keys and all others that are known here, on a sample of what is stored."""
+    from ansible_collections.selfhost.appwrite.plugins.module_utils import _stored  # few runs ask, and it takes half as long to load as all else
     in_play = [*keys, *instance.container_keys()]
     try:
-        tried = opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
+        tried = _stored.opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
         return replace(tried, bygone=[key for key in public_keys() if key not in in_play])
     except AppwriteError as error:
         raise ApplyError("%s, and it cannot be tried on what is stored: %s" % (what, error)) from None

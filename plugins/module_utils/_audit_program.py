@@ -16,11 +16,11 @@ import sys
 import time
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import metrics
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, STATUSES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._auditor import AUDIT_OPTIONS, examine
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
 
 CONFIG_OPTIONS: dict[str, dict[str, Any]] = {
     "audit": {"type": "dict", "required": True, "options": AUDIT_OPTIONS},
@@ -52,10 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read(path: str) -> Mapping[str, Any]:
     try:
-        with open(path, encoding="utf-8") as stream:
+        with words("--config: %s" % path, "read"), open(path, encoding="utf-8") as stream:
             given = json.load(stream)
-    except OSError as error:
-        raise AppwriteError("--config: cannot read %s: %s" % (path, os.strerror(error.errno or 0))) from None
     except ValueError:
         raise AppwriteError("--config: %s is not JSON; run the role appwrite_audit again, which writes it" % path) from None
     return _filled(CONFIG_OPTIONS, given, "--config: ")
@@ -90,16 +88,8 @@ def _keep(config: Mapping[str, Any]) -> None:
 
 def _write(path: str, text: str) -> None:
     """In one step, so that no half of it is ever read. The directory may belong to another user, so nothing there is followed."""
-    draft = path + ".new"
-    try:
-        if os.path.lexists(draft):
-            os.unlink(draft)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as stream:
-            stream.write(text.encode("utf-8", "backslashreplace"))
-            os.fchmod(stream.fileno(), 0o644)
-        os.replace(draft, path)
-    except OSError as error:
-        raise AppwriteError("textfile: cannot write %s: %s" % (path, reason(error))) from None
+    with words("textfile: %s" % path, "written"), _files.beside(path) as (directory, name):
+        _files.replace(directory, {name: text.encode("utf-8", "backslashreplace")}, 0o644, lasting=False)
 
 
 def _listing(directory: str, result: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _third_pa
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import audit, score, waiver_of, worst
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import THIRD_PARTIES, Observation, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, shown_fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._observe import observe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS
 
 AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,

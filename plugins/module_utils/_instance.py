@@ -14,22 +14,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _project,
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import (
     FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Published
-
-GUARDED_KEY = "TheGuardOfARotationStandsHere"
-PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
-    "project_src": {"type": "path", "required": True},
-    "env_file": {"type": "path"},
-    "files": {"type": "list", "elements": "path", "default": []},
-    "project_name": {"type": "str"},
-    "profiles": {"type": "list", "elements": "str", "default": []},
-    "appwrite_version": {"type": "str"},
-    "clean_environment": {"type": "bool", "default": True},
-}
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -142,10 +130,8 @@ class Instance:
         if not os.path.isdir(self.directory):
             what = "is not a directory" if os.path.exists(self.directory) else "does not exist"
             raise AppwriteError("project_src: %s %s; name the directory that holds Appwrite's docker-compose.yml" % (self.directory, what))
-        try:
+        with words("project_src: %s" % self.directory, "read"):
             os.listdir(self.directory)
-        except OSError as error:
-            raise AppwriteError("project_src: cannot read %s: %s" % (self.directory, reason(error))) from None
 
     def compose_files(self, values: Mapping[str, str]) -> list[str]:
         """The project's files. C(COMPOSE_FILE) in C(.env) counts, as it does for compose."""
@@ -383,36 +369,6 @@ class Instance:
         return any(container.service == service for container in self.containers())
 
 
-def instance_of(parameters: Mapping[str, Any]) -> Instance:
-    return Instance(**{name: parameters[name] for name in PROJECT_OPTIONS})
-
-
-def open_env(instance: Instance) -> tuple[EnvFile, Document]:
-    """The file and what compose reads in it. Raises AppwriteError where compose would reject it, with the line."""
-    env_file = EnvFile(instance.env_path)
-    env_file.read()
-    return env_file, document_of(env_file, instance)
-
-
-def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file") -> Document:
-    try:
-        return parse(decode(env_file.data), instance.compose.environment)
-    except AppwriteError as error:
-        if GUARD.encode() in env_file.data:
-            raise AppwriteError(
-                "%s: a rotation of the encryption key of %s is unfinished; run ansible-playbook selfhost.appwrite.rotate again"
-                % (option, env_file.path)) from None
-        raise AppwriteError("%s: compose rejects %s: %s" % (option, env_file.path, error)) from None
-
-
-def guarded_document_of(env_file: EnvFile, instance: Instance) -> tuple[Document, bool]:
-    """The file with C(GUARDED_KEY) in the place of the guard of a rotation, where one stands there, and whether it does."""
-    if GUARD.encode() not in env_file.data:
-        return document_of(env_file, instance), False
-    data = env_file.data.replace(GUARD.encode(), ("%s=%s" % (_variables.KEY, GUARDED_KEY)).encode())
-    return parse(decode(data), instance.compose.environment), True
-
-
 def _resolved(image: str, values: Mapping[str, str]) -> str:
     try:
         return parse("IMAGE=%s\n" % image, values).values["IMAGE"]
@@ -421,11 +377,8 @@ def _resolved(image: str, values: Mapping[str, str]) -> str:
 
 
 def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError as error:
-        raise AppwriteError("files: cannot read %s: %s" % (path, reason(error))) from None
+    with words("files: %s" % path, "read"), open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
 
 
 def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import errno
-import fcntl
 import json
 import os
 import re
@@ -21,8 +20,9 @@ import stat
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, reason
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 
 NONE, STAGED, PREPARED, GUARDED, SEALED, WRITTEN = "none", "staged", "prepared", "guarded", "sealed", "written"
 PAIRS = "files"
@@ -33,11 +33,10 @@ LOCKING = (GUARDED, SEALED, WRITTEN)
 """The phases in which data may be under either key; before them nothing has happened."""
 UNFINISHED = "a rotation of the encryption key is unfinished; run ansible-playbook selfhost.appwrite.rotate"
 _DIRECTORY = ".appwrite-rotation"
-_FILE, _DRAFT = "state.json", "state.new"
-_LOCK = "lock"
-"""A file, since an exclusive lock on NFS takes one that is open for writing."""
+_FILE, _LOCK = "state.json", "lock"
+_ENDING = 0.2
+"""Seconds that are left to a rotation that is ending."""
 _LONGEST = 16 << 20
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TEXTS: Dict[str, Callable[[str], Any]] = {
     "old": bool, "new": bool, "env": lambda text: base64.b64decode(text, validate=True),
     "dump_file": re.compile(r"appwrite-before-rotation-\d{8}T\d{6}Z\.gz").fullmatch, "backup_file": re.compile(r"[^/\0]+\.bak").fullmatch,
@@ -62,7 +61,7 @@ class Journal:
         """One rotation at a time. The directory goes again where nothing is left to remember. The lock of C(.env) is taken inside, since it is waited for."""
         with self._env_file.in_directory() as self.beside, ExitStack() as held:
             if create:
-                with words(self.path), suppress(FileExistsError):
+                with words(self.path, "made"), suppress(FileExistsError):
                     os.mkdir(_DIRECTORY, 0o700, dir_fd=self.beside)
             handle = _inside(self.beside, self.path)
             if handle is None:
@@ -72,52 +71,33 @@ class Journal:
                 return
             self.handle = handle
             held.callback(self._leave, create)
-            lock = self._open_lock(create)
-            if lock is not None:
-                held.callback(os.close, lock)
-                self._take(lock, create)
-                if create:
-                    held.callback(self._clear)
+            self._lock(create, held)
             self.content = _read(handle, self.path)
             yield
 
-    def _open_lock(self, create: bool) -> Optional[int]:
-        """C(None) where there is none, so that nobody holds it, and none is to be made."""
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            return os.open(_LOCK, flags | os.O_CREAT if create else flags, 0o600, dir_fd=self.handle)
-        except FileNotFoundError:
-            if create:
+    def _lock(self, create: bool, held: ExitStack) -> None:
+        """Without C(create) nothing is made, and nobody holds a lock that is not there."""
+        with words(self.path, "locked"):
+            try:
+                taken = held.enter_context(_files.locked(self.handle, _LOCK, self.path, _ENDING, create))
+            except FileNotFoundError:
                 raise _ended() from None
-            return None
-        except OSError as error:
-            raise AppwriteError("cannot lock %s: %s" % (self.path, reason(error))) from None
-
-    def _take(self, lock: int, create: bool) -> None:
-        _check(os.fstat(lock), os.path.join(self.path, _LOCK))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_there = all(
-                os.path.samestat(os.stat(name, dir_fd=directory, follow_symlinks=False), os.fstat(opened))
-                for name, directory, opened in ((_LOCK, self.handle, lock), (_DIRECTORY, self.beside, self.handle)))
-        except FileNotFoundError:
-            is_there = False
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            except _files.Busy:
                 raise AppwriteError("another rotation of this project is running; wait for it to end") from None
-            if create:
-                self._clear()  # where locks do not work nobody holds one
-            raise AppwriteError("cannot lock %s: %s" % (self.path, reason(error))) from None
-        if not is_there:
+            if create and not taken:
+                raise OSError(errno.EACCES, "")
+        if not _files.is_at(self.beside, _DIRECTORY, self.handle):
             raise _ended()
+        if create:
+            held.callback(self._clear)
 
     def _clear(self) -> None:
-        """Removes what tells nothing, if there is nothing else. The lock goes last: from then on somebody else may have another."""
+        """Removes what tells nothing, if there is nothing else. The lock goes by itself."""
         with suppress(OSError):
-            found = set(os.listdir(self.handle))
+            found = set(os.listdir(self.handle)) - {_LOCK}
             if not {_FILE, PAIRS} & found:
-                for name in sorted(found, key=_LOCK.__eq__):
-                    os.unlink(name, dir_fd=self.handle)
+                for name in found:
+                    _files.remove(self.handle, name)
 
     def _leave(self, create: bool) -> None:
         """After the lock is closed, since NFS keeps the name of a file that is open."""
@@ -142,30 +122,20 @@ class Journal:
 
     def replace(self, content: Dict[str, Any]) -> None:
         """On disk when it returns."""
-        with words(self.path):
-            _remove(_DRAFT, self.handle)
-            handle = os.open(_DRAFT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.handle)
-            try:
-                left = json.dumps(content, sort_keys=True).encode("ascii")
-                while left:
-                    left = left[os.write(handle, left):]
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            os.rename(_DRAFT, _FILE, src_dir_fd=self.handle, dst_dir_fd=self.handle)
-            os.fsync(self.handle)
+        with words(self.path, "written"):
+            _files.replace(self.handle, {_FILE: json.dumps(content, sort_keys=True).encode("ascii")})
         self.content = content
 
     def end(self) -> None:
-        with words(self.path):
-            _remove(_FILE, self.handle)
-            os.fsync(self.handle)
+        with words(self.path, "cleared"):
+            _files.remove(self.handle, _FILE)
+            _files.sync(self.handle)
         self.content = {}
 
     def remove_beside(self, name: str) -> None:
         """A file in the directory of C(.env), which may be gone already."""
-        with words(os.path.join(self.directory, name)):
-            _remove(name, self.beside)
+        with words(os.path.join(self.directory, name), "removed"):
+            _files.remove(self.beside, name)
 
 
 def remembered(env_file: EnvFile) -> Dict[str, Any]:
@@ -191,29 +161,21 @@ def refuse_unfinished(env_file: EnvFile, key: Optional[str] = None) -> None:
         raise AppwriteError(UNFINISHED)
 
 
-@contextmanager
-def words(path: str) -> Iterator[None]:
-    """An error of the operating system inside is told of this path."""
-    try:
-        yield
-    except OSError as error:
-        raise AppwriteError("%s: %s" % (path, reason(error))) from None
-
-
 def _inside(beside: int, path: str) -> Optional[int]:
     """The journal's open directory, C(None) where there is none."""
-    try:
-        handle = os.open(_DIRECTORY, _OPEN | os.O_NOFOLLOW, dir_fd=beside)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise _foreign(path, "is no directory") from None
-        if error.errno == errno.EACCES:
+    with words(path, "opened"):
+        try:
+            handle = _files.open_directory(_DIRECTORY, beside)
+        except FileNotFoundError:
+            return None
+        except PermissionError:
             raise AppwriteError(
                 "%s: this user may not look into it, and a rotation that root or another user has begun may be unfinished there. Run as root (become) or as "
                 "that user; if nothing is in it, which cannot be told from here, sudo rmdir %s removes it" % (path, shlex.quote(path))) from None
-        raise AppwriteError("%s: %s" % (path, reason(error))) from None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise _foreign(path, "is no directory") from None
+            raise
     try:
         _check(os.fstat(handle), path)
     except AppwriteError:
@@ -224,12 +186,12 @@ def _inside(beside: int, path: str) -> Optional[int]:
 
 def _read(directory: int, path: str) -> Dict[str, Any]:
     path = os.path.join(path, _FILE)
-    with words(path):
+    with words(path, "read"):
         try:
             status = os.stat(_FILE, dir_fd=directory, follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
                 raise _foreign(path, "is no regular file")
-            handle = os.open(_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            handle = _files.open_plain(_FILE, directory)
         except FileNotFoundError:
             return {}
         with os.fdopen(handle, "rb") as stream:
@@ -279,10 +241,3 @@ def _foreign(path: str, what: str) -> AppwriteError:
 
 def _ended() -> AppwriteError:
     return AppwriteError("another rotation of this project has just ended; run again")
-
-
-def _remove(name: str, directory: int) -> None:
-    try:
-        os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        pass

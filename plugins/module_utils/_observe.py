@@ -15,16 +15,17 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator, Mapping, TypeVar
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
     Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Owned, ProjectFiles, Running, Seen, Stored, Unseen, WorkTree, day)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import is_backup, reason
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import is_backup
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import document_of, env_file_of, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import probe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import NothingSealed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import look
@@ -87,7 +88,8 @@ def _escrow(told: Mapping[str, Any] | None) -> Seen[Escrow]:
 
 
 def _document(instance: Instance) -> Document:
-    env_file, document = open_env(instance)
+    env_file = env_file_of(instance)
+    document = document_of(env_file, instance)
     if not env_file.exists:
         raise AppwriteError("env_file: %s does not exist" % env_file.path)
     return document
@@ -119,10 +121,8 @@ def _project(instance: Instance) -> ProjectFiles:
     paths = [instance.directory, os.path.dirname(env), *(instance.files or instance.compose_files(instance.values))]
     entries = []
     for path in dict.fromkeys(paths):
-        try:
+        with words(path, "looked at"):
             status = os.stat(path)
-        except OSError as error:
-            raise AppwriteError("cannot look at %s: %s" % (path, reason(error))) from None
         entries.append(Owned(path, status.st_uid, stat.S_IMODE(status.st_mode)))
     try:
         owner = os.stat(env).st_uid
@@ -133,14 +133,14 @@ def _project(instance: Instance) -> ProjectFiles:
 
 def _copies(directory: str, original: str, secrets: Mapping[str, bytes]) -> Iterator[File]:
     """Compose files count as well, where somebody wrote a secret into them."""
-    for number, path in enumerate(_files(directory)):
+    for number, path in enumerate(_tree(directory)):
         if number >= _MOST_FILES:
             return
         try:
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_COPY or os.path.realpath(path) == original:
                 continue
-            with open(path, "rb", opener=_plainly) as stream:
+            with open(_files.open_plain(path), "rb") as stream:  # somebody may put a link or a pipe in its place at this moment
                 data = stream.read(_LARGEST_COPY)
         except OSError:
             continue
@@ -149,12 +149,7 @@ def _copies(directory: str, original: str, secrets: Mapping[str, bytes]) -> Iter
             yield File(path, stat.S_IMODE(status.st_mode), holds, is_backup(path, original))
 
 
-def _plainly(path: str, flags: int) -> int:
-    """Somebody may put a link or a pipe in a file's place at this moment."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def _files(directory: str) -> Iterator[str]:
+def _tree(directory: str) -> Iterator[str]:
     """Two levels deep, in a fixed order."""
     for parent, directories, names in os.walk(directory):
         directories[:] = sorted(directories) if parent == directory else []

@@ -13,6 +13,8 @@ import time
 from contextlib import suppress
 from typing import Iterable, Protocol
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+
 _BEAT = 5.0
 _OFTEN = 0.5
 """Seconds that lie between two writings at least"""
@@ -73,14 +75,9 @@ class Progress:
             self._beats += 1
             phase, done, total, waiting = self._said
             waiting = "".join(character if " " <= character <= "~" else "?" for character in waiting[:_LONGEST])
-            with suppress(FileNotFoundError):
-                os.unlink(path + ".new")
-            handle = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(handle, ("%s %d %d %d %s" % (phase, done, total, self._beats, waiting)).rstrip().encode("ascii") + b"\n")
-            finally:
-                os.close(handle)
-            os.replace(path + ".new", path)
+            line = ("%s %d %d %d %s" % (phase, done, total, self._beats, waiting)).rstrip().encode("ascii") + b"\n"
+            with _files.beside(path) as (directory, name):
+                _files.replace(directory, {name: line}, lasting=False)
 
 
 SILENT = Progress(None)

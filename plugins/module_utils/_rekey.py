@@ -21,18 +21,21 @@ import time
 from typing import Any, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _console, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _console, _files, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._backups import BACKUP_KEEP, backup_keep, prune_backups
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEW, OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import EMPTY, MIXED, Examination, Report
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import GUARDED_KEY, PROJECT_OPTIONS, Instance, document_of, guarded_document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import (
-    GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered, words)
+    GUARDED, LOCKING, NONE, PAIRS, PREPARED, SEALED, STAGED, WRITTEN, Journal, refuse_unfinished, remembered)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
     CIPHER_BYTES, GUARD, check, in_force, is_public, same_cipher, shown_fingerprint, told)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import (
+    MARK, PROJECT_OPTIONS, document_of, instance_of, opened, opened_with)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
@@ -42,7 +45,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._standstill impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import check_sample, store_of, uploads_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import BACKUP_KEEP, backup_keep, prune_backups
 
 REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
@@ -64,6 +66,7 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 _LENGTH = 64
+_NO_KEY = "; there is no key to rotate"
 _PASSES = {True: 2, False: 3}
 """How many times as long as the rehearsal the sealing takes, by whether values can be staged before: it reads everything and writes it, and without a stage
 it reads it back."""
@@ -108,9 +111,7 @@ def _state(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
 
 
 def _said(module: AnsibleModule, instance: Instance, env_file: EnvFile, journal: dict[str, Any]) -> dict[str, Any]:
-    document, is_guarded = guarded_document_of(env_file, instance)
-    instance.load(document, encode(document.text))
-    instance.require_compose()
+    document, is_guarded = opened(instance, env_file, past_guard=True), GUARD.encode() in env_file.data
     phase = journal.get("phase", NONE)
     if phase == PREPARED and is_guarded:
         phase = GUARDED
@@ -310,11 +311,8 @@ class _Rekey:
 
     def _open(self, data: bytes, old: str, new: str) -> None:
         """Reads the project as it was before, whatever stands in C(.env) now, and makes everything ready to look at its data."""
-        document = parse(decode(data), self._instance.compose.environment)
-        self._instance.load(document, data)
-        self._instance.require_compose()
+        self._document = opened_with(self._instance, data)
         self._instance.compose.mask.add([old, new])
-        self._document = document
         self._keys = old, new
         self._stillness = Stillness(self._instance, self._keys, self._tell)
 
@@ -354,7 +352,7 @@ class _Rekey:
             needed[data] = 3 * report.sealed
         found = []
         for path in needed:
-            with words(path):
+            with words(path, "looked at"):
                 free, device = shutil.disk_usage(path).free, os.stat(path).st_dev
                 whole = sum(size for other, size in needed.items() if os.stat(other).st_dev == device)
             if free < whole:
@@ -443,8 +441,8 @@ class _Rekey:
 
     def _guarded(self, data: bytes) -> bytes:
         """A file with the guard in the place of its key."""
-        text = parse(decode(data), self._instance.compose.environment).edit({_variables.KEY: GUARDED_KEY}, _variables.kin)
-        guarded = "".join(GUARD + "\n" if line.startswith(_variables.KEY) and GUARDED_KEY in line else line for line in text.splitlines(keepends=True))
+        text = parse(decode(data), self._instance.compose.environment).edit({_variables.KEY: MARK}, _variables.kin)
+        guarded = "".join(GUARD + "\n" if line.startswith(_variables.KEY) and MARK in line else line for line in text.splitlines(keepends=True))
         if GUARD not in guarded:
             raise AppwriteError("the line of %s in %s cannot be replaced; write it as %s=value" % (_variables.KEY, self._env_file.path, _variables.KEY))
         return encode(guarded)
@@ -587,7 +585,7 @@ def _data_of(instance: Instance) -> str | None:
 
 def _require(env_file: EnvFile) -> None:
     if not env_file.exists:
-        raise AppwriteError("env_file: %s does not exist; there is no key to rotate" % env_file.path)
+        raise AppwriteError("env_file: %s does not exist%s" % (env_file.path, _NO_KEY))
 
 
 def _check_given(module: AnsibleModule, env_file: EnvFile, old: str) -> None:
@@ -635,13 +633,10 @@ class _Tokens:
         self._env_file = EnvFile(instance.env_path)
 
     def run(self) -> dict[str, Any]:
-        keep = backup_keep(self._module)
+        keep = backup_keep(self._module.params)
         with self._env_file.opened(for_writing=not self._module.check_mode):
             refuse_unfinished(self._env_file)
-            _require(self._env_file)
-            document = document_of(self._env_file, self._instance)
-            self._instance.load(document)
-            self._instance.require_compose()
+            document = opened(self._instance, self._env_file, missing=_NO_KEY)
             old, new = in_force(document.values), self._module.params["new_key"]
             _check_given(self._module, self._env_file, old)
             _check_tail(old, new)
@@ -693,7 +688,7 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
 
     def attempt() -> None:
         try:
-            with words(os.path.join(journal.directory, name)):
+            with words(os.path.join(journal.directory, name), "written"):
                 problem = _dumped(instance, container, script, journal.beside, name, last, tell)
             if problem:
                 raise AppwriteError(problem)
@@ -711,8 +706,8 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
 def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:
     """What went wrong, if anything."""
     tail, size, deadline = b"", 0, time.monotonic() + _DUMPING
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
-    with os.fdopen(handle, "wb") as raw, tempfile.TemporaryFile() as log, subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
+    with _files.made(directory, name) as handle, open(handle, "wb", closefd=False) as raw, tempfile.TemporaryFile() as log, \
+            subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
             ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
             env=instance.compose.environment, bufsize=0) as process:
         stream: Any = process.stdout
@@ -732,8 +727,6 @@ def _dumped(instance: Instance, container: str, script: str, directory: int, nam
                     packed.write(block)
                     tail, size = (tail + block)[-4096:], size + len(block)
                     tell("dumping", size >> 20, 0)
-            raw.flush()
-            os.fsync(raw.fileno())
             status = process.wait(_SILENCE)
         except subprocess.TimeoutExpired:
             return "its program did not end"

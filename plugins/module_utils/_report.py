@@ -11,19 +11,17 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, instance_of, open_env
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import shown, shown_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import env_file_of, instance_of, opened
 
 
 def describe(module: AnsibleModule) -> dict[str, Any]:
     instance = instance_of(module.params)
-    env_file, document = open_env(instance)
+    env_file = env_file_of(instance)
     if not env_file.exists:
-        if module.params["env_file"] is not None:
-            raise AppwriteError("env_file: %s does not exist" % env_file.path)
         instance.warnings.append("env_file: %s does not exist" % env_file.path)
-    instance.load(document, None if env_file.exists else b"")
+    document = opened(instance, env_file, None if module.params["env_file"] is None else "", compose=False)
     evidence = instance.holds_data()
     drift, services = _observed(instance, document)
     key = _key.in_force(document.values)

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import OLD, at_hand
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import encode
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, guarded_document_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, is_public, shown_fingerprint, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, in_force, is_public, shown_fingerprint, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS, env_file_of, instance_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import check_sample, look, opening
 
@@ -42,11 +41,9 @@ def stored_info(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"])
     check_sample(module.params["sample"])
     instance = instance_of(module.params)
-    env_file = EnvFile(instance.env_path)
-    env_file.read()
-    document, is_guarded = guarded_document_of(env_file, instance) if module.params["key"] else (document_of(env_file, instance), False)
-    instance.load(document, encode(document.text) if is_guarded else None if env_file.exists else b"")
-    instance.require_compose()
+    env_file = env_file_of(instance)
+    document = opened(instance, env_file, past_guard=module.params["key"] is not None)
+    is_guarded = GUARD.encode() in env_file.data
     current = "" if is_guarded else in_force(document.values)
     key = module.params["key"] or current
     if not key:

@@ -21,6 +21,7 @@ from typing import Dict, List, Optional, Sequence
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import lynis, testssl
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding, Observation, Unobserved, seen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import search_path
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import reason
 from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import resolved
 
 _PROGRAMS = {each.PROGRAM.group: each for each in (lynis, testssl)}
@@ -91,7 +92,7 @@ def _run(name: str, program: str, path: str, observation: Observation, timeout: 
     except Unobserved as unseen:
         return [auditor.PROGRAM.did_not_run(str(unseen))]
     except OSError as error:
-        return [auditor.PROGRAM.did_not_run("it could not be run: %s" % error.strerror)]
+        return [auditor.PROGRAM.did_not_run("it could not be run: %s" % reason(error))]
 
 
 def _lynis(scratch: str, report: str) -> List[str]:

@@ -12,17 +12,17 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _upgrade, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._backups import BACKUP_KEEP, backup_keep, prune_backups
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import OLDEST, service_environment
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, encode, parse, quote
+from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, Instance, document_of, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import refuse_unfinished
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import effective_bits, in_force, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS, instance_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Opening, Plan, Refusal
 
-BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS, "backup": {"type": "bool", "default": True}, "backup_keep": BACKUP_KEEP, "mode": {"type": "raw"}}
 
@@ -30,30 +30,7 @@ SETTINGS: dict[str, ModuleType] = {"env": variables, "encryption_key": encryptio
 """In the order in which they are planned: the whole file first, then what is set in it."""
 NESTED_OPTIONS: dict[str, dict[str, Any]] = {
     name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()}
-
-_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}|[a-z][a-z_]{0,63}|.{0,7}")
-_ODD = "(a name that may be a secret)"
-
-
-class _Unlogged(AnsibleModule):
-    """Ansible writes the raw parameters to the host's log. C(no_log=True) would not stop it: the task's own C(no_log), false, takes its place."""
-
-    def log(self, msg: str, log_args: Any = None) -> None:
-        pass
-
-
-def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[str, Any]]) -> None:
-    """A module's life: declare, work, and end in a result or in words."""
-    module = _Unlogged(argument_spec=dict(specification), supports_check_mode=True)
-    try:
-        result = work(module)
-    except AppwriteError as error:
-        module.fail_json(msg=_without_odd_names(str(error), module), invocation=_invocation(module), **getattr(error, "details", {}))
-    except Exception as error:  # pylint: disable=broad-exception-caught  # a traceback could hold a secret
-        module.fail_json(msg=unforeseen(error), invocation=_invocation(module))
-    for warning in result.pop("warnings"):
-        module.warn(_without_odd_names(warning, module))
-    module.exit_json(invocation=_invocation(module), **result)
+_NO_FILE = ". Run Appwrite's installer first, have it created (env.create), or give the whole file as a template (env.content)"
 
 
 def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
@@ -66,76 +43,22 @@ def write_all(module: AnsibleModule) -> dict[str, Any]:
     return _Transaction(module, [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None]).run()
 
 
-def backup_keep(module: AnsibleModule) -> int:
-    if module.params["backup_keep"] < 1:
-        raise AppwriteError("backup_keep: %d keeps no way back; give 1 or more" % module.params["backup_keep"])
-    return int(module.params["backup_keep"])
-
-
-def prune_backups(env_file: EnvFile, document: Document, keep: int) -> None:
-    """A backup that holds another encryption key than the file may be the only copy of it, and stays whatever its age."""
-    def holds_another_key(data: bytes) -> bool:
-        try:
-            key = in_force(parse(decode(data)).values)
-        except AppwriteError:
-            return True
-        return bool(key) and key != document.values.get(_variables.KEY) and not _variables.is_public_default(_variables.KEY, key)
-    env_file.prune(keep, holds_another_key)
-
-
-def opening(instance: Instance, keys: Sequence[str]) -> Opening:
-    """What keys open of what is stored. Few runs ask, and what answers takes half as long to load as all else."""
-    from ansible_collections.selfhost.appwrite.plugins.module_utils import _stored
-    return _stored.opening(instance, keys)
-
-
-def shown(name: str, value: str | None, compared: bool = False) -> str | None:
-    """A value as it may be printed. Of a user's own variable only its strength is told, unless it is compared: fingerprints are slow to make."""
-    if not value or not _variables.is_secret(name):
-        return value
-    if _variables.is_public_default(name, value):
-        return "(public default)"
-    if not compared and _variables.get(name) is None:
-        return "(secret, about %d bits)" % effective_bits(value)
-    return "(secret, %s)" % told(value)
-
-
-def shown_name(name: str) -> str:
-    """A variable's name as it may be printed: a key that was wrapped, or put where a name belongs, passes for one."""
-    return name if _variables.get(name) is not None or _NAME.fullmatch(name) else _ODD
-
-
-def _without_odd_names(text: str, module: AnsibleModule) -> str:
-    names = {name for options in [module.params, module.params.get("env") or {}] for name in options.get("variables") or {}}
-    for options in (module.params, module.params.get("env") or {}):
-        try:
-            names |= set(parse(options.get("content") or "").values)
-        except AppwriteError:
-            pass
-    for name in names:
-        if shown_name(name) == _ODD:
-            text = text.replace(repr(name), _ODD).replace(name, _ODD)
-    return text
-
-
 class _Transaction:
     def __init__(self, module: AnsibleModule, wishes: list[tuple[ModuleType, Mapping[str, Any]]]) -> None:
         self._module = module
         self._wishes = wishes
         self._instance = instance_of(module.params)
         self._mode = _mode(module.params["mode"])
-        self._backup_keep = backup_keep(module)
+        self._backup_keep = backup_keep(module.params)
         self._warnings = self._instance.warnings
 
     def run(self) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
         with env_file.opened(for_writing=not self._module.check_mode):
             refuse_unfinished(env_file)
-            before = document_of(env_file, self._instance)
             self._exists = env_file.exists
-            self._require_file(env_file)
             env_file.check_replaceable()
-            self._instance.load(before, None if env_file.exists else b"")
+            before = opened(self._instance, env_file, None if self._may_create() else _NO_FILE, compose=False)
             base, requested, key = self._plan(before)
             after = self._edited(base, requested)
             self._instance.compose.mask.add(_variables.secrets_of(after.values), after.unset_references)
@@ -150,12 +73,8 @@ class _Transaction:
                     prune_backups(env_file, after, self._backup_keep)
         return result
 
-    def _require_file(self, env_file: EnvFile) -> None:
-        if not env_file.exists and not any(options.get("content") or options.get("create") for _unused, options in self._wishes):
-            self._instance.compose_files({})
-            raise AppwriteError(
-                "env_file: %s does not exist. Run Appwrite's installer first, have it created (env.create), or give the whole file as a "
-                "template (env.content)" % env_file.path)
+    def _may_create(self) -> bool:
+        return any(options.get("content") or options.get("create") for _unused, options in self._wishes)
 
     def _plan(self, before: Document) -> tuple[Document, dict[str, str | None], Any]:
         base, key = before, None
@@ -177,8 +96,13 @@ class _Transaction:
         instance = self._instance
         known = {name: value for name, value in values.items() if value is not None}
         return Installation(
-            instance.release, known, instance.holds_data, instance.container_keys, lambda keys: opening(instance, keys), instance.published(),
+            instance.release, known, instance.holds_data, instance.container_keys, self._opening, instance.published(),
             self._exists, instance.databases, instance.directory)
+
+    def _opening(self, keys: Sequence[str]) -> Opening:
+        """Few runs ask, and what answers takes half as long to load as all else."""
+        from ansible_collections.selfhost.appwrite.plugins.module_utils import _stored
+        return _stored.opening(self._instance, keys)
 
     def _edited(self, base: Document, requested: Mapping[str, str | None]) -> Document:
         for name, value in requested.items():
@@ -253,16 +177,3 @@ def _mode(given: Any) -> int | None:
 def _listing(changes: list[dict[str, Any]], side: str, mode: int | None) -> str:
     lines = ["%s=%s\n" % (change["name"], change[side]) for change in changes if change[side] is not None]
     return "".join(lines + (["# mode %04o\n" % mode] if mode is not None else []))
-
-
-def _invocation(module: AnsibleModule) -> dict[str, Any]:
-    """The parameters as they may be shown: what a variable's name makes secret is shown by its strength or fingerprint, a file not at all."""
-    def masked(options: Mapping[str, Any]) -> dict[str, Any]:
-        found = {}
-        for name, value in options.items():
-            if name == "variables" and isinstance(value, dict):
-                found[name] = {shown_name(inner): shown(inner, None if item is None else str(item)) for inner, item in value.items()}
-            else:
-                found[name] = masked(value) if isinstance(value, dict) else value
-        return found
-    return {"module_args": masked(module.params)}

@@ -154,7 +154,8 @@ backup_file:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import APPLY_OPTIONS, apply
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import PROJECT_OPTIONS, run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS
 
 
 def main() -> None:

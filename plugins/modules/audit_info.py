@@ -183,7 +183,7 @@ escrow_proved:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._auditor import AUDIT_OPTIONS, examine
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 
 
 def main() -> None:

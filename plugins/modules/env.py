@@ -129,7 +129,8 @@ warnings:
   returned: when there are any
 """
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import SETTINGS, WRITING_OPTIONS, run, write_one
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import SETTINGS, WRITING_OPTIONS, write_one
 
 
 def main() -> None:

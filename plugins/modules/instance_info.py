@@ -105,8 +105,9 @@ warnings:
   returned: when there are any
 """
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._report import describe
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import PROJECT_OPTIONS, run
 
 
 def main() -> None:

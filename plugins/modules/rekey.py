@@ -278,8 +278,8 @@ backup_file:
   returned: with O(step=whole)
 """
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import REKEY_OPTIONS, rekey
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import run
 
 
 def main() -> None:

@@ -213,7 +213,8 @@ key:
     effective_bits: 95
 """
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import NESTED_OPTIONS, WRITING_OPTIONS, run, write_all
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import NESTED_OPTIONS, WRITING_OPTIONS, write_all
 
 
 def main() -> None:

@@ -103,8 +103,8 @@ warnings:
   returned: when there are any
 """
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored_info import STORED_INFO_OPTIONS, stored_info
-from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import run
 
 
 def main() -> None:

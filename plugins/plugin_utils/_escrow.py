@@ -7,15 +7,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import posixpath
 import re
 import shlex
 import string
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +21,8 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
 
 FORMAT = 1
@@ -122,15 +120,14 @@ class Escrow:
     def read(self) -> None:
         """Raises EscrowError where there is a file that is not a whole escrow, that no vault secret opens, or that is another's than the owner's."""
         self.entries, self._origin = [], {}
-        try:
-            with open(self.path, "rb") as stream:
-                ciphertext = stream.read()
-        except FileNotFoundError:
-            if self.exists:
-                raise self._error("is a symbolic link to nothing") from None
-            return
-        except OSError as error:
-            raise self._error("cannot be read: %s" % reason(error)) from None
+        with self._words("read"):
+            try:
+                with open(self.path, "rb") as stream:
+                    ciphertext = stream.read()
+            except FileNotFoundError:
+                if self.exists:
+                    raise self._error("is a symbolic link to nothing") from None
+                return
         if not self.usable:
             raise self._error("cannot be opened: Ansible was given no vault secret; %s" % HOW)
         if not VaultLib.is_encrypted(ciphertext):
@@ -192,7 +189,9 @@ class Escrow:
             self._save(left)
             return
         with self._words("removed"):
-            os.unlink(os.path.realpath(self.path))
+            with _files.beside(os.path.realpath(self.path)) as (directory, name):
+                _files.remove(directory, name)
+                _files.sync(directory)
         self.entries = []
 
     def unstage(self) -> None:
@@ -214,8 +213,7 @@ class Escrow:
                 return self.path
             with self._words("renamed"):
                 os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-                os.rename(self.path, path)
-                _sync(os.path.dirname(path))
+                _files.move(self.path, path)
         return path
 
     def _save(self, entries: list[dict[str, Any]]) -> None:
@@ -223,68 +221,32 @@ class Escrow:
         text = _HEAD + yaml.safe_dump({"format": FORMAT, **({"for": origin} if origin else {}), "keys": entries}, sort_keys=False, allow_unicode=False)
         vault_id, secret = match_encrypt_secret(self._secrets, encrypt_vault_id=self._encrypt_vault_id)
         ciphertext = VaultLib(self._secrets).encrypt(text, secret, vault_id if vault_id != "default" else None)
-        with self._words("written"):
-            self._replace(ciphertext)
+        with self._words("written"), _files.beside(os.path.realpath(self.path)) as (directory, name):
+            _files.replace(directory, {name: ciphertext})
         self.entries, self._origin = entries, origin
-
-    def _replace(self, ciphertext: bytes) -> None:
-        target = os.path.realpath(self.path)
-        directory = os.path.dirname(target)
-        handle, draft = tempfile.mkstemp(prefix=".appwrite-escrow-", dir=directory)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(ciphertext)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.rename(draft, target)
-        except BaseException:
-            os.unlink(draft)
-            raise
-        _sync(directory)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """One process of this controller at a time. The directory is made where it is missing; the lock file does not stay."""
-        path = os.path.realpath(self.path) + ".lock"
-        with self._words("written"):
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            handle = self._lock(path)
-        try:
+        with contextlib.ExitStack() as held:
+            with self._words("locked"):
+                os.makedirs(os.path.dirname(os.path.realpath(self.path)), mode=0o700, exist_ok=True)
+                directory, name = held.enter_context(_files.beside(os.path.realpath(self.path)))
+                held.enter_context(_files.locked(directory, name + ".lock", "escrow_file: %s" % self.path, LOCK_TIMEOUT))
             yield
-        finally:
-            os.unlink(path)
-            os.close(handle)
-
-    def _lock(self, path: str) -> int:
-        deadline = time.monotonic() + LOCK_TIMEOUT
-        while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(handle).st_nlink:
-                    return handle
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
-                    os.close(handle)
-                    raise
-            os.close(handle)
-            if time.monotonic() > deadline:
-                raise self._error("is locked: another run has been at it for %d seconds" % LOCK_TIMEOUT)
-            time.sleep(0.1)
 
     def check_writable(self) -> None:
         """Tries what C(add) will have to do, before anything is done elsewhere that it must not be too late for."""
-        with self._words("written"):
-            handle, draft = tempfile.mkstemp(prefix=".appwrite-escrow-", dir=os.path.dirname(os.path.realpath(self.path)))
-            os.close(handle)
-            os.unlink(draft)
+        with self._words("written"), _files.beside(os.path.realpath(self.path)) as (directory, _name), _files.nameless(directory):
+            pass
 
     @contextlib.contextmanager
-    def _words(self, what: str) -> Iterator[None]:
+    def _words(self, done: str) -> Iterator[None]:
         try:
-            yield
-        except OSError as error:
-            raise self._error("cannot be %s: %s" % (what, reason(error))) from None
+            with words("escrow_file: %s" % self.path, done):
+                yield
+        except AppwriteError as error:
+            raise EscrowError(str(error)) from None
 
     def _error(self, text: str) -> EscrowError:
         return EscrowError("escrow_file: %s %s" % (self.path, text))
@@ -314,11 +276,3 @@ def _encoded(text: str, plain: str) -> str:
 def _bounded(part: str) -> str:
     """A file's name has 255 bytes at most."""
     return part if len(part) <= _LONGEST_PART else "%s_%s" % (part[:_LONGEST_PART - 65], hashlib.sha256(part.encode()).hexdigest())
-
-
-def _sync(directory: str) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

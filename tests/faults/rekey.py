@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _env_file, _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _files, _key
 from integration.support import Play, assert_no_leak, playbook, read_env, set_env
 from testbed._base import Failed, clean_environ, run
 from testbed.dataset import Dataset, Differences
@@ -79,7 +79,7 @@ class _Moments:
         self._ordinals: Counter[str] = Counter()
         for name in _CALLS:
             setattr(os, name, self._wrap(name, getattr(os, name)))
-        setattr(_env_file, "_rename", self._wrap("exchange", getattr(_env_file, "_rename")))
+        setattr(_files, "renameat2", self._wrap("exchange", _files.renameat2))
         moments = self
 
         class Popen(subprocess.Popen):  # type: ignore[type-arg]  # of text or of bytes

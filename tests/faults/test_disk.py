@@ -151,13 +151,13 @@ def flag(path: Path, letter: str) -> Iterator[None]:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], contextlib.AbstractContextManager[None]], str]] = {
-    "no block": (lambda project: full(project.parent, 0), "the disk is full: free some space"),
+    "no block": (lambda project: full(project.parent, 0), "the disk is full; free some space"),
     "no block for a backup": (lambda project: full(project.parent, 3), "the disk is full"),
     "no block for a candidate": (lambda project: full(project.parent, 8), "the disk is full"),
     "no inode": (lambda project: no_inodes(project.parent, 0), "df -i"),
     "no inode for a backup": (lambda project: no_inodes(project.parent, 2), "df -i"),
     "no inode for a candidate": (lambda project: no_inodes(project.parent, 3), "df -i"),
-    "read-only": (lambda project: read_only(project.parent), "the file system is read-only: mount it writable"),
+    "read-only": (lambda project: read_only(project.parent), "the file system is read-only; mount it writable"),
     "immutable file": (lambda project: flag(project / ".env", "i"), "immutable (lsattr)"),
     "append-only file": (lambda project: flag(project / ".env", "a"), "immutable (lsattr)"),
     "immutable directory": (lambda project: flag(project, "i"), "immutable (lsattr)"),
@@ -187,7 +187,7 @@ def test_append_only_directory(project):
     "mkdirat:error=EIO:when=1": "look at the kernel's log", "write:error=ENOSPC:when=1": "the disk is full", "write:error=EIO:when=2": "input/output error",
     "fsync:error=EIO:when=1": "input/output error", "fsync:error=ENOSPC:when=2": "the disk is full", "fsync:error=EDQUOT:when=3": "quota is used up",
     "renameat:error=EIO:when=1": "input/output error", "fchmod:error=EPERM:when=1": "needs become", "renameat2:error=EIO:when=1": "input/output error",
-    "flock:error=ENOLCK": "no working locks (flock)", "flock:error=EOPNOTSUPP": "no working locks (flock)", "flock:error=EIO": "cannot lock the directory",
+    "flock:error=ENOLCK": "no working locks (flock)", "flock:error=EOPNOTSUPP": "no working locks (flock)", "flock:error=EIO": "cannot be locked",
 }.items())
 def test_call_fails(project, fault, words):
     assert words in refused(project, strace(fault))
@@ -293,7 +293,7 @@ def test_directory_moved_away(_template, project, tmp_path, moment, instead):
         project.rename(away)
         expected = whole(lay(_template, project)) if instead else None
     message = future.result()["msg"]
-    assert message.startswith("env_file: ") and ("somebody else changed" in message or "the directory is gone" in message)
+    assert message.startswith("env_file: ") and ("somebody else changed" in message or "does not exist" in message)
     assert project.exists() == instead and (not instead or whole(project) == expected)
     assert theirs(away) == before
     secure(away)

@@ -272,7 +272,7 @@ def test_action(tmp_path):
     assert "20260101T000000Z.json is damaged and left out of the trend; remove it" in " ".join(play.output.split())
     stay = sorted(path.name for path in (where / "history").iterdir())
     assert own.name in stay and len(stay) == 3 and not {path.name for path in kept[:2]} & set(stay)
-    assert "report_dir: " in play.result("Refuse a place")["msg"] and "name a directory that you may write to" in play.result("Refuse a place")["msg"]
+    assert "report_dir: " in play.result("Refuse a place")["msg"] and "name another place" in play.result("Refuse a place")["msg"]
     assert "keep: is -1; give 0 or more" in play.result("Refuse a number")["msg"]
     assert "name" in play.result("Refuse an option")["msg"] and play.states["Refuse an option"] == "fatal"
 

@@ -17,8 +17,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _connecti
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import DATABASES, Instance, open_env
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import DATABASES, Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import env_file_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import dump
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import store_of
@@ -54,7 +55,7 @@ class Crowd:
         self._print = statement % query
         self._container = stack.ids()[self.database]
         self.instance = Instance(str(stack.directory), None, [], None, [], None, True)
-        self.instance.load(open_env(self.instance)[1])
+        opened(self.instance, env_file_of(self.instance))
 
     @contextlib.contextmanager
     def full(self, seconds: float | None = None) -> Iterator[None]:

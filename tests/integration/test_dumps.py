@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance, open_env
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import env_file_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import dump
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
@@ -168,8 +169,7 @@ class Dumps:
     def make(self, path: Path, tell: Tell = SILENT) -> None:
         """As the rotation makes it."""
         instance = Instance(str(self.stack.directory), None, [], None, [], None, True)
-        _env_file, document = open_env(instance)
-        instance.load(document)
+        opened(instance, env_file_of(instance))
         journal = Journal(EnvFile(str(path.with_name(".env"))))
         with journal.locked(create=True):
             dump(instance, STORES[self.database], journal, path.name, tell)

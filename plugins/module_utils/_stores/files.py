@@ -18,12 +18,12 @@ import re
 import secrets
 import stat
 import weakref
-from contextlib import contextmanager
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from contextlib import contextmanager, suppress
+from typing import ContextManager, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import METHOD, NEITHER, NEW, OLD, PLAIN, VERSION, Exchange
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import reason, walk
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row
 
 _UPLOADS = "/storage/uploads/"
@@ -39,8 +39,6 @@ _LONGEST_NAME = 255
 """bytes, in almost every file system"""
 _LONGEST_PATH = 2048
 """characters, in the column of a row"""
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FILE = {
     errno.ENOTDIR: "its path leads over a symbolic link or a file", errno.ELOOP: "its path leads over a symbolic link or a file",
     errno.ENAMETOOLONG: "its path is too long", errno.EINVAL: "its path is no path here", errno.ENOENT: "it is missing"}
@@ -138,7 +136,7 @@ class Files:
         directory = os.dup(self._root)
         try:
             for part in parts[:-1]:
-                inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+                inner = _files.open_directory(part, directory)
                 os.close(directory)
                 directory = inner
             yield directory, parts[-1]
@@ -151,21 +149,16 @@ class Files:
 
     def _read(self, path: str) -> Tuple[bytes, os.stat_result]:
         """A device is not even opened, since that alone may do something."""
-        try:
-            with self._place(path) as (directory, name):
-                _require_file(os.stat(name, dir_fd=directory, follow_symlinks=False))
-                handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=directory)
-                try:
-                    status = os.fstat(handle)
-                    _require_file(status)
-                    with os.fdopen(handle, "rb", closefd=False) as stream:
+        with _words(path, "read"):
+            try:
+                with self._place(path) as (directory, name):
+                    _require_file(os.stat(name, dir_fd=directory, follow_symlinks=False))
+                    with open(_files.open_plain(name, directory), "rb") as stream:
+                        status = os.fstat(stream.fileno())
+                        _require_file(status)
                         return stream.read(status.st_size + 1), status
-                finally:
-                    os.close(handle)
-        except FileNotFoundError:
-            raise _Unusable(_NO_FILE[errno.ENOENT]) from None
-        except OSError as error:
-            raise _failed(path, "be read", error) from None
+            except FileNotFoundError:
+                raise _Unusable(_NO_FILE[errno.ENOENT]) from None
 
 
 class Successors(Files):
@@ -240,130 +233,87 @@ class Successors(Files):
 
     def remove(self, path: str, before: Optional[float] = None) -> None:
         """Removes a file that may be gone already, unless somebody has written it at that time (seconds since 1970) or later."""
-        try:
-            with self._place(path) as (directory, name):
-                if before is not None and os.stat(name, dir_fd=directory, follow_symlinks=False).st_ctime >= before:
-                    return
-                os.unlink(name, dir_fd=directory)
-                os.fsync(directory)
-        except (FileNotFoundError, _Unusable):
-            pass
-        except OSError as error:
-            raise _failed(path, "be removed", error) from None
+        with _words(path, "removed"), suppress(FileNotFoundError, _Unusable), self._place(path) as (directory, name):
+            if before is None or os.stat(name, dir_fd=directory, follow_symlinks=False).st_ctime < before:
+                _files.remove(directory, name)
+                _files.sync(directory)
 
     def _try(self, directory: int, name: bytes) -> None:
         """By a file that is made and is gone again."""
         like = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        try:
-            handle = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise
-            probe = b".selfhost-appwrite-" + secrets.token_hex(8).encode("ascii")  # a file system without files that have no name
-            handle = os.open(probe, _NEW, 0o600, dir_fd=directory)
-            os.unlink(probe, dir_fd=directory)
-        try:
-            os.write(handle, b"\0")
+        with _files.nameless(directory) as handle:
+            _files.write(handle, b"\0")
             _dress(handle, like)
-        finally:
-            os.close(handle)
 
     # --- the journal ---
 
     def noted(self) -> int:
         """How long the journal is."""
-        try:
+        with _words(self._journal, "read"), suppress(FileNotFoundError):
             return os.stat(self._journal, dir_fd=self._directory, follow_symlinks=False).st_size
-        except FileNotFoundError:
-            return 0
-        except OSError as error:
-            raise _failed(self._journal, "be read", error) from None
+        return 0
 
     def pairs(self, start: int = 0) -> Iterator[List[Tuple[str, str]]]:
         """The paths of files and successors that were noted from there on, some at a time. The last entry of a run that died may be half there: its file
         is not."""
-        try:
-            handle = os.open(self._journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
-            with os.fdopen(handle, "rb") as stream:
-                stream.seek(start)
-                some: List[Tuple[str, str]] = []
-                for line in stream:
-                    try:
-                        old, new = json.loads(line)
-                    except (ValueError, TypeError):
-                        continue
-                    some.append((str(old), str(new)))
-                    if len(some) == _PAIRS:
-                        yield some
-                        some = []
-                if some:
+        with _words(self._journal, "read"), suppress(FileNotFoundError), open(_files.open_plain(self._journal, self._directory), "rb") as stream:
+            stream.seek(start)
+            some: List[Tuple[str, str]] = []
+            for line in stream:
+                try:
+                    old, new = json.loads(line)
+                except (ValueError, TypeError):
+                    continue
+                some.append((str(old), str(new)))
+                if len(some) == _PAIRS:
                     yield some
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise _failed(self._journal, "be read", error) from None
+                    some = []
+            if some:
+                yield some
 
     def forget(self) -> None:
         """Removes the journal, when of each pair one file is left."""
-        try:
+        with _words(self._journal, "removed"):
             if self._handle is not None:
                 os.close(self._handle)
                 self._handle = None
-            os.unlink(self._journal, dir_fd=self._directory)
-            os.fsync(self._directory)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise _failed(self._journal, "be removed", error) from None
+            _files.remove(self._directory, self._journal)
+            _files.sync(self._directory)
 
     def _note(self, old: str, new: str) -> None:
-        try:
+        with _words(self._journal, "written"):
             if self._handle is None:
-                self._handle = os.open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._directory)
-                os.fsync(self._directory)
-            _write_all(self._handle, ("\n%s\n" % json.dumps([old, new])).encode("ascii"))
-            os.fsync(self._handle)
-        except OSError as error:
-            raise _failed(self._journal, "be written", error) from None
+                self._handle = _files.open_plain(self._journal, self._directory, _files.APPEND)
+                _files.sync(self._directory)
+            _files.append(self._handle, ("\n%s\n" % json.dumps([old, new])).encode("ascii"))
 
     # --- the tree ---
 
     def _successor(self, path: str) -> str:
-        try:
-            with self._place(path) as (directory, _name):
-                return _successor(path, min(_LONGEST_NAME, os.fpathconf(directory, "PC_NAME_MAX")))
-        except OSError as error:
-            raise _failed(path, "be read", error) from None
+        with _words(path, "read"), self._place(path) as (directory, _name):
+            return _successor(path, min(_LONGEST_NAME, os.fpathconf(directory, "PC_NAME_MAX")))
 
     def _write(self, path: str, text: bytes, like: os.stat_result) -> None:
         """A new file with another's owner and mode, on disk when this returns."""
-        try:
-            with self._place(path) as (directory, name):
-                handle = os.open(name, _NEW, 0o600, dir_fd=directory)
-                try:
-                    _write_all(handle, text)
-                    _dress(handle, like)
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
-                os.fsync(directory)
-        except OSError as error:
-            raise _failed(path, "be written", error) from None
+        with _words(path, "written"), self._place(path) as (directory, name):
+            with _files.made(directory, name) as handle:
+                _files.write(handle, text)
+                _dress(handle, like)
+            _files.sync(directory)
 
 
 def _open_root(root: str) -> int:
     """Once, since who owns a directory on the way may put a link in its place at any time."""
-    try:
-        way = walk(root, "the uploads", inside=True)[0]
+    with words("the uploads: %s" % root, "opened"):
         try:
-            return os.open(".", _DIRECTORY, dir_fd=way)
-        finally:
-            os.close(way)
-    except (FileNotFoundError, NotADirectoryError):
-        raise AppwriteError(
-            "the uploads: %s is no directory; it must be what the containers have as %s" % (root, _UPLOADS.rstrip("/"))) from None
-    except OSError as error:
-        raise AppwriteError("the uploads: cannot open %s: %s" % (root, reason(error))) from None
+            way = _files.walk(root, "the uploads", inside=True)[0]
+            try:
+                return _files.open_directory(".", way)
+            finally:
+                os.close(way)
+        except (FileNotFoundError, NotADirectoryError):
+            raise AppwriteError(
+                "the uploads: %s is no directory; it must be what the containers have as %s" % (root, _UPLOADS.rstrip("/"))) from None
 
 
 def _require_file(status: os.stat_result) -> None:
@@ -406,16 +356,9 @@ def _is_too_long(above: str, name: str, longest: int) -> bool:
 
 def _dress(handle: int, like: os.stat_result) -> None:
     """Gives an open file the owner and mode of another."""
-    if (os.fstat(handle).st_uid, os.fstat(handle).st_gid) != (like.st_uid, like.st_gid):
-        os.fchown(handle, like.st_uid, like.st_gid)
+    _files.dress(handle, like)
     os.fchmod(handle, stat.S_IMODE(like.st_mode))
 
 
-def _failed(path: str, what: str, error: OSError) -> AppwriteError:
-    return AppwriteError("file %s cannot %s: %s" % (path, what, reason(error)))
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(handle, left):]
+def _words(path: str, done: str) -> ContextManager[None]:
+    return words("file %s" % path, done)

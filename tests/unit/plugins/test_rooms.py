@@ -17,19 +17,19 @@ ORDER = (
     "modules", "action", "lookup", "filter",
     "plugin_utils._audit_report", "plugin_utils._watched", "plugin_utils._action", "plugin_utils._escrow",
     "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
-    "_rekey", "_stored_info", "_apply", "_report", "_transaction",
+    "_rekey", "_stored_info", "_apply", "_report", "_transaction", "_module",
     "_reseal", "_standstill", "_stored", "_examine", "_console",
     "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_stores._model", "_cipher",
-    "_instance", "_connections", "_compose", "_journal", "_env_file",
+    "_opened", "_instance", "_connections", "_compose", "_journal", "_backups", "_env_file",
     "_audit._controls", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit._others",
     "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
     "_audit._releases", "_audit._model",
     "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings._model",
-    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_errors",
+    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_files", "_errors",
 )
 PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_cipher", "_examine", "_reseal", "_console")
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
-WRITERS = {"_reseal", "_rekey"}
+WRITERS = {"_apply", "_reseal", "_rekey", "_transaction"}
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.parts[len(PLUGINS.parts)] != "doc_fragments" and path.read_text().strip())
 
 
@@ -43,9 +43,13 @@ def room_of(name: str) -> str:
 
 
 def imported(path: Path) -> set[str]:
+    return imported_by(ast.parse(path.read_text()))
+
+
+def imported_by(tree: ast.AST) -> set[str]:
     """Whole names, those of this collection as in ORDER."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -55,16 +59,14 @@ def imported(path: Path) -> set[str]:
     return {name.removeprefix(PREFIX).removeprefix("module_utils.") for name in found}
 
 
-def reached(name: str) -> set[str]:
-    """All that is imported with it."""
-    found: set[str] = set()
-    waiting = [name]
+def reached(path: Path) -> set[str]:
+    """The rooms of this collection that are loaded with this one, but for what is imported by a function when it is called."""
+    found, waiting = set(), [path]
     while waiting:
-        path = next((path for path in FILES if name_of(path) == waiting[-1]), None)
-        new = imported(path) - found if path else set()
-        waiting.pop()
-        found |= new
-        waiting += new
+        top = ast.Module([node for node in ast.parse(waiting.pop().read_text()).body if isinstance(node, ast.ImportFrom)], [])
+        for name in imported_by(top) - found:
+            found.add(name)
+            waiting += [file for file in FILES if name_of(file) == name]
     return found
 
 
@@ -84,8 +86,31 @@ def test_pure(path):
 @pytest.mark.parametrize("name", ["_auditor", "_audit_program", "_observe", "_stored_info", "modules.audit_info", "modules.stored_info"])
 def test_only_reads(name):
     """Whoever looks at stored data reaches no code that writes any, by no import."""
-    assert not reached(name) & WRITERS
+    assert not reached(next(path for path in FILES if name_of(path) == name)) & WRITERS
+
+
+def test_only_who_writes_settings_loads_the_transaction():
+    modules = {name_of(path): reached(path) for path in FILES if name_of(path).startswith("modules.")}
+    assert {name for name, rooms in modules.items() if "_transaction" in rooms} == {
+        f"modules.{name}" for name in ("console_access", "encryption_key", "env", "https", "security")}
 
 
 def test_every_room_is_there():
     assert {room_of(name_of(path)) for path in FILES} == set(ORDER)
+
+
+WRITES = {"os": {"rename", "replace", "renames", "fsync", "fdatasync", "O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND", "O_TMPFILE", "link", "truncate"},
+          "fcntl": {"flock", "lockf"}, "tempfile": {"mkstemp", "mktemp", "NamedTemporaryFile"}}
+SCRATCH = {"_third_parties"}
+"""Writes into a directory of its own that goes with it, for programs of others to read."""
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if name_of(path) not in {"_files", *SCRATCH}], ids=name_of)
+def test_only_one_room_writes_files(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert node.attr not in WRITES.get(node.value.id, ()), f"line {node.lineno}: {node.value.id}.{node.attr} is for _files alone"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open" and isinstance(node.args[0], (ast.Name, ast.Attribute)):
+            mode = next((argument.value for argument in node.args[1:2] if isinstance(argument, ast.Constant)), "r")
+            by_handle = any(keyword.arg == "closefd" for keyword in node.keywords)
+            assert by_handle or not set(str(mode)) & set("wax+"), f"line {node.lineno}: a file is opened for writing"

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _stored, _variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import Prediction, printed_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose, ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -168,7 +168,7 @@ class Engine:
         }.items():
             monkeypatch.setattr(Compose, name, answer)
         monkeypatch.setattr(_apply, "_POLL", 0)
-        monkeypatch.setattr(_apply, "opening", self._opening)
+        monkeypatch.setattr(_stored, "opening", self._opening)
 
     def _opening(self, _instance, keys):
         for error in [self.opens] * isinstance(self.opens, Exception):
@@ -221,6 +221,15 @@ def test_nothing_to_do(run_module, engine):
     assert (result["changed"], result["recreated"], result["started"], result["drift"], engine.calls) == (False, [], [], [], [])
     assert result["services"] == ["appwrite", "appwrite-worker-certificates", "mariadb"]
     assert result["warnings"] == []
+
+
+def test_facts_are_asked_for_once(run_module, engine, monkeypatch):
+    """As long as nothing has changed; each question costs a process."""
+    asked = []
+    for name in ("config", "version", "containers", "hashes", "image_ids"):
+        monkeypatch.setattr(Compose, name, lambda *rest, _name=name, _real=getattr(Compose, name): asked.append(_name) or _real(*rest))
+    run_module("apply")
+    assert sorted(asked) == ["config", "containers", "hashes", "image_ids", "version"]
 
 
 def test_recreated_as_predicted(run_module, engine):

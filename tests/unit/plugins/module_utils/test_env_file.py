@@ -14,7 +14,7 @@ import sys
 import time
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file, _errors, _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile, is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
@@ -85,7 +85,7 @@ def test_mode_is_kept(path, mode):
 def test_a_narrower_mode_is_never_wider_on_its_way(path, monkeypatch):
     path.chmod(0o644)
     seen, real = [], os.fchmod
-    monkeypatch.setattr(_env_file.os, "fchmod", lambda handle, mode: seen.append(mode) or real(handle, mode))
+    monkeypatch.setattr(_files.os, "fchmod", lambda handle, mode: seen.append(mode) or real(handle, mode))
     env_file = EnvFile(str(path))
     with env_file.locked():
         env_file.read()
@@ -184,12 +184,12 @@ def test_circle_of_links(path):
 
 
 def test_missing_directory(tmp_path):
-    with pytest.raises(AppwriteError, match="^env_file: cannot open the directory .*the directory is gone"):
+    with pytest.raises(AppwriteError, match="^env_file: the directory .* cannot be opened: it, or a directory on the way to it, does not exist"):
         replace(tmp_path / "nowhere" / ".env")
 
 
 def test_file_as_directory(path):
-    with pytest.raises(AppwriteError, match="^env_file: cannot open the directory .*not a directory"):
+    with pytest.raises(AppwriteError, match="^env_file: the directory .* cannot be opened: .*not a directory"):
         replace(path / ".env")
 
 
@@ -204,14 +204,14 @@ def test_changed_by_somebody_else_meanwhile(path, monkeypatch):
 
 def _meanwhile(monkeypatch, meddle, supported=True):
     """Lets somebody else in at the last moment, between the look at the file and the step that replaces it."""
-    real, late = _env_file._rename, [meddle]
+    real, late = _files.renameat2, [meddle]
 
-    def rename(*arguments, **directories):
+    def rename(*arguments):
         if late:
             late.pop()()
-        return supported and real(*arguments, **directories)
+        return supported and real(*arguments)
 
-    monkeypatch.setattr(_env_file, "_rename", rename)
+    monkeypatch.setattr(_files, "renameat2", rename)
 
 
 @pytest.mark.parametrize("supported", [True, False])
@@ -341,10 +341,10 @@ def test_the_system_says_no(path, monkeypatch, call, number):
     def fail(*_unused, **_directories):
         raise OSError(number, "text of the system that holds /a/path")
 
-    monkeypatch.setattr(*((_env_file, "_rename") if call == "rename" else (_env_file.os, call)), fail)
+    monkeypatch.setattr(*((_files, "renameat2") if call == "rename" else (_files.os, call)), fail)
     with pytest.raises(AppwriteError) as caught:
         replace(path, backup=False)
-    assert str(caught.value) == f"env_file: cannot replace {path}: {_env_file._REASONS[number]}; the file is as it was"
+    assert str(caught.value) == f"env_file: {path} cannot be replaced: {_errors._REASONS[number]}. It is as it was"
     assert path.read_bytes() == BEFORE and os.listdir(path.parent) == [".env"]
 
 
@@ -352,7 +352,7 @@ def test_no_backup_stays_of_a_replacement_that_failed(path, monkeypatch):
     def fail(*_unused, **_directories):
         raise OSError(errno.EIO, "")
 
-    monkeypatch.setattr(_env_file.os, "rename", fail)
+    monkeypatch.setattr(_files.os, "rename", fail)
     with pytest.raises(AppwriteError):
         replace(path)
     assert os.listdir(path.parent) == [".env"]
@@ -367,7 +367,7 @@ def test_what_fails_after_the_replacement_is_not_called_a_failed_replacement(pat
             raise OSError(errno.EIO, "")
         real(handle)
 
-    monkeypatch.setattr(_env_file.os, "fsync", fail)
+    monkeypatch.setattr(_files.os, "fsync", fail)
     with pytest.raises(AppwriteError, match="was replaced, but it is not certain"):
         replace(path)
     assert path.read_bytes() == AFTER and [name for name in os.listdir(path.parent) if BACKUP.fullmatch(name)]
@@ -415,21 +415,21 @@ def open_path(path):
 def test_file_that_the_user_may_not_read(open_path):
     open_path.chmod(0o600)
     message = as_nobody(lambda: EnvFile(str(open_path)).read())
-    assert message == f"env_file: cannot read {open_path}: permission denied: run the task as the file's owner or with become"
+    assert message == f"env_file: {open_path} cannot be read: permission denied; run the task as the file's owner or with become"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_directory_that_the_user_may_not_write(open_path):
     open_path.chmod(0o644)
     message = as_nobody(lambda: replace(open_path))
-    assert message.startswith(f"env_file: cannot replace {open_path}: permission denied") and message.endswith("the file is as it was")
+    assert message.startswith(f"env_file: {open_path} cannot be replaced: permission denied; ") and message.endswith(". It is as it was")
     assert open_path.read_bytes() == BEFORE and os.listdir(open_path.parent) == [".env"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_directory_that_the_user_may_not_open(open_path):
     open_path.parent.chmod(0o700)
-    assert "cannot open the directory" in as_nobody(lambda: replace(open_path))
+    assert "cannot be opened: permission denied" in as_nobody(lambda: replace(open_path))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -437,7 +437,7 @@ def test_file_of_another_owner_in_a_directory_that_is_writable(open_path):
     """A user who may write the directory but cannot give the file its owner back must not take it over."""
     open_path.chmod(0o644)
     open_path.parent.chmod(0o777)
-    assert "cannot replace" in as_nobody(lambda: replace(open_path, backup=False))
+    assert "cannot be replaced" in as_nobody(lambda: replace(open_path, backup=False))
     assert open_path.stat().st_uid == 0 and open_path.read_bytes() == BEFORE and os.listdir(open_path.parent) == [".env"]
 
 
@@ -514,11 +514,6 @@ def test_read_bytes_as_they_are(path):
     env_file = EnvFile(str(path))
     env_file.read()
     assert (env_file.data, env_file.exists, env_file.mode) == (BEFORE, True, 0o640)
-
-
-def test_reasons_hold_no_path():
-    assert _env_file.reason(OSError(errno.ENOTEMPTY, "text", "/a/path")) == "Directory not empty"
-    assert _env_file.reason(OSError("text without a number")) == "OSError"
 
 
 @pytest.mark.parametrize("path, expected", [

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _observe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Answer, Owned, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import PROJECT_OPTIONS, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS, instance_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import _loops
 
 

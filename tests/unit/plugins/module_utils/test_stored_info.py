@@ -23,7 +23,6 @@ class Instance:
 
     def __init__(self, keys: Mapping[str, tuple[str, ...]], evidence: Evidence, engine: bool) -> None:
         self.compose = SimpleNamespace(mask=SimpleNamespace(add=lambda secrets: None))
-        self.env_path = "/opt/appwrite/.env"
         self.warnings: list[str] = []
         self.load = self.require_compose = lambda *_unused: None
         self._engine = engine
@@ -50,10 +49,9 @@ def examine(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callabl
 
         monkeypatch.setattr(_key, "_ROUNDS", 1)
         values = {_key.NAME: key() if env is None else env}
-        document = SimpleNamespace(values=values, text="")
-        monkeypatch.setattr(_stored_info, "EnvFile", lambda path: SimpleNamespace(read=lambda: None, exists=True, path=path))
-        monkeypatch.setattr(_stored_info, "document_of", lambda *_unused: document)
-        monkeypatch.setattr(_stored_info, "guarded_document_of", lambda *_unused: (document, guarded))
+        env_file = SimpleNamespace(path="/opt/appwrite/.env", data=_key.GUARD.encode() if guarded else b"")
+        monkeypatch.setattr(_stored_info, "env_file_of", lambda instance: env_file)
+        monkeypatch.setattr(_stored_info, "opened", lambda instance, env_file, past_guard: SimpleNamespace(values=values))
         monkeypatch.setattr(_stored_info, "at_hand", lambda: here)
         report = SimpleNamespace(count=lambda verdict: opened if verdict == OLD else 0, undecryptable_count=closed, public=lambda: {"state": "old"})
         monkeypatch.setattr(_stored_info, "look", lambda *_unused, **_more: answer(SimpleNamespace(report=report, warnings=[])))

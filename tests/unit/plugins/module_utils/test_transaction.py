@@ -206,35 +206,7 @@ def test_hard_link_is_refused_in_check_mode_too(refused, project, without_docker
     assert "hard links" in refused("encryption_key")
 
 
-def test_unforeseen_error_tells_no_more_than_its_place(run_module, project, without_docker, monkeypatch):
-    def fail(*_unused):
-        raise ValueError(SECRET)
-
-    monkeypatch.setattr(_transaction.EnvFile, "read", fail)
-    result = run_module("encryption_key")
-    assert re.match(r"internal error \(ValueError at test_transaction.py:\d+\)", result["msg"]) and SECRET not in json.dumps(result)
-
-
 # --- what is shown ---
-
-
-def test_parameters_are_shown_without_secrets(run_module, project, without_docker):
-    result = run_module("security", encryption_key={"key": SECRET}, env={
-        "content": FINE + f"_APP_SMTP_PASSWORD={SECRET}x\n",
-        "variables": {"_APP_REDIS_PASS": None, "_APP_EXECUTOR_SECRET": SECRET + "y", "_APP_LOCALE": "de"}})
-    assert SECRET not in json.dumps(result)
-    shown = result["invocation"]["module_args"]["env"]["variables"]
-    assert shown["_APP_LOCALE"] == "de" and "fingerprint" in shown["_APP_EXECUTOR_SECRET"]
-    assert shown["_APP_REDIS_PASS"] is None, "a null removes the variable: there is nothing to take a fingerprint of"
-
-
-def test_shown():
-    assert _transaction.shown("_APP_ENV", "production") == "production"
-    assert _transaction.shown(KEY, None) is None and _transaction.shown(KEY, "") == ""
-    assert _transaction.shown(KEY, PUBLIC) == "(public default)"
-    assert re.fullmatch(r"\(secret, fingerprint [0-9a-f]{16}\)", _transaction.shown(KEY, SECRET))
-    assert _transaction.shown("OURS_AND_UNKNOWN", SECRET) == "(secret, about %d bits)" % _key.effective_bits(SECRET)
-    assert _transaction.shown("OURS_AND_UNKNOWN", SECRET, compared=True) == _transaction.shown(KEY, SECRET)
 
 
 def test_no_fingerprint_is_made_that_nobody_compares(run_module, project, without_docker, monkeypatch):
