@@ -56,12 +56,12 @@ options:
     type: str
   escrow_file:
     description:
-      - The escrow file on the controller, as M(selfhost.appwrite.key_escrow) writes it. It gets both keys before anything is changed.
+      - The escrow file on the controller, as M(selfhost.appwrite.security) writes it. It gets both keys before anything is changed.
       - Needed unless O(new_key) is given, which you then keep yourself.
       - With O(scope=verify) and O(scope=drill) the key to try is read from it.
     type: path
   cluster:
-    description: With O(scope=drill), the cluster that the host belongs to, as O(selfhost.appwrite.key_escrow#module:cluster), if the file is a cluster's.
+    description: With O(scope=drill), the cluster that the host belongs to, as O(selfhost.appwrite.security#module:cluster), if the file is a cluster's.
     type: str
   data:
     description: With O(scope=drill), whether to open what is stored. With V(false) the key is compared alone.
@@ -149,7 +149,7 @@ attributes:
     description: Each run goes on where the last one stopped; when a rotation has ended, the next one begins another.
     support: none
 seealso:
-  - module: selfhost.appwrite.key_escrow
+  - module: selfhost.appwrite.security
   - module: selfhost.appwrite.apply
 """
 
