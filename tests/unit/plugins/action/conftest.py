@@ -41,11 +41,13 @@ class Controller:
         """what the host was told in the last run"""
 
     def run(
-        self, plugin: Any, *answers: Answer, check: bool = False, vault: bool = True, on_call: Callable[[Call], Any] = lambda call: None, **arguments: Any,
+        self, plugin: Any, *answers: Answer, check: bool = False, vault: bool = True, on_call: Callable[[Call], Any] = lambda call: None,
+        facts: Mapping[str, Any] | None = None, found: tuple[str, str] | None = None, **arguments: Any,
     ) -> dict[str, Any]:
         """Runs an action. The host gives the answers in this order, one a call, all of which have to be asked for; a job in the background ends at once.
 
         on_call: looks at the controller while the host is at work.
+        found: the variable of the host's Python, and that, as Ansible finds it while it runs a module.
         """
         left = list(answers)
         self.calls = []
@@ -53,6 +55,7 @@ class Controller:
         def execute(module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any], wrap_async: bool = False) -> dict[str, Any]:
             self.calls.append(Call(module_name, module_args, task.check_mode, wrap_async))
             on_call(self.calls[-1])
+            action._discovered_interpreter_key, action._discovered_interpreter = found or (None, None)
             answer = left.pop(0)
             return dict(answer(module_args) if callable(answer) else answer)
 
@@ -64,7 +67,7 @@ class Controller:
         shell = SimpleNamespace(join_path=lambda *parts: "/".join(parts), get_option=lambda name: "/jobs", tmpdir=None)
         action = plugin.ActionModule(task, SimpleNamespace(_shell=shell), SimpleNamespace(check_mode=check), loader, SimpleNamespace(), None)
         action._execute_module = execute
-        result: dict[str, Any] = action.run(task_vars={"inventory_hostname": "one"})
+        result: dict[str, Any] = action.run(task_vars={"inventory_hostname": "one", "ansible_facts": dict(facts or {})})
         assert not left and task.check_mode == check and not task.async_val
         return result
 

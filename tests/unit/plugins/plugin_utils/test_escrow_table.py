@@ -90,6 +90,12 @@ def test_old_key(escrow, host, asked, do):
     assert old_key(escrow, host, **{"scope": "values", "abort": False, "opens": Opens.UNASKED, **asked}).do is do
 
 
+def test_no_row_is_left_out():
+    asked = {"scope": "values", "abort": False, "opens": Opens.UNASKED}
+    assert {old_key(escrow, host, **{**asked, **more}) for escrow, host, more, _do in RUNS.values()} == set(OLD_KEY)
+    assert {new_key(escrow, host, *more) for escrow, host, more, _do in WAYS.values()} == set(NEW_KEY)
+
+
 @pytest.mark.parametrize(("opens", "words"), [
     (Opens.YES, "opens what is stored. Run"), (Opens.NO, "opens nothing of what is stored. Remove the line"), (Opens.UNTRIED, "neither could be tried")])
 def test_old_key_refused(opens, words):
