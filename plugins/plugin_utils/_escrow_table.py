@@ -164,7 +164,7 @@ NEW_KEY = (
         "scope: with tokens there is nothing to go back from; leave abort out. Nothing was changed"),
     Row((True, False, False, ..., ..., ...), Do.REFUSE, "There is nothing to change that data does not depend on, or nothing that is secret.",
         "scope: the key in force has no tail that could change without the data; rotate the whole key with scope: values. Nothing was changed"),
-    Row((False, True, ..., True, ..., ...), Do.FORGET_AND_GO_BACK, "No host was told the pending key, or it refused it. It says itself that there is no way back."),
+    Row((False, True, ..., True, ..., ...), Do.FORGET_AND_GO_BACK, "No host was told the pending key, or it refused it."),
     Row((False, True, ..., False, ..., ...), Do.GO_BACK, "The journal knows the way."),
     Row((False, False, ..., ..., True, ...), Do.TAKE_NOTED, "The host takes no other key until this rotation has ended, whichever controller began it."),
     Row((..., False, ..., ..., ..., True), Do.TAKE_PENDING, "A run that was cut off may have told the host this key, and data may be under it."),
@@ -174,7 +174,7 @@ NEW_KEY = (
 
 ROTATED = (
     # abort, tokens, how it ended, the new key was not in the escrow before
-    Row((..., ..., Ended.ABORTED, ...), Do.GIVE_UP, "The new key was never in force, but values may have been sealed with it in a backup that was made meanwhile."),
+    Row((..., ..., Ended.ABORTED, ...), Do.GIVE_UP, "The new key was never in force, but a backup of meanwhile may need it."),
     Row((True, ..., ..., ...), Do.LEAVE, "It did not go back, so the journal still says which keys there are."),
     Row((False, ..., Ended.REFUSED, True), Do.DISCARD, "No host was told this key."),
     Row((False, ..., Ended.REFUSED, False), Do.LEAVE, "An earlier run may have told the host this key."),
@@ -215,8 +215,8 @@ LEARNED_KEY = (
     Row((True, ..., ..., ...), Do.PASS_ON, "Nothing would be changed, so there is nothing to save."),
     Row((False, False, ..., ...), Do.SECURE, "A public default is not worth saving, and could never be put back."),
     Row((False, True, True, False), Do.REFUSE, "Neither the host nor the escrow confirms the key that was passed, and it may be a mistake.",
-        "key: the escrow %(file)s holds another key (%(escrow_key)s) than the one that was passed (%(host_key)s), and the host has neither. Leave `key` out, or "
-        "move the escrow file away if it belongs to another installation. Nothing was changed"),
+        "key: the escrow %(file)s holds another key (%(escrow_key)s) than the one that was passed (%(host_key)s), and the host has neither. "
+        "Leave `key` out, or move the escrow file away if it belongs to another installation. Nothing was changed"),
     Row((False, True, ..., True), Do.SAVE_AND_CONFIRM, "The host has it; should it have another one by now, it refuses."),
     Row((False, True, False, False), Do.SAVE_AND_GIVE, "From now on the escrow says which key it is, also if this is cut off before the host has it."),
 )

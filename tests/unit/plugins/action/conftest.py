@@ -17,7 +17,6 @@ from ansible.parsing.vault import VaultSecret
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
 
-SECRETS = [("default", VaultSecret(b"not-a-real-vault-password"))]
 Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """What a module returns, or a function of its arguments that makes it."""
 
@@ -34,6 +33,8 @@ class Call:
 
 class Controller:
     """One escrow file, C(path), which is that of the project in C(/opt/appwrite) on the host C(one)."""
+
+    secrets = [("default", VaultSecret(b"not-a-real-vault-password"))]
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,7 +61,7 @@ class Controller:
             return dict(answer(module_args) if callable(answer) else answer)
 
         loader = DataLoader()
-        loader.set_vault_secrets(SECRETS if vault else [])
+        loader.set_vault_secrets(self.secrets if vault else [])
         task = SimpleNamespace(
             args={"project_src": "/opt/appwrite", **arguments}, check_mode=check, async_val=0, diff=False, environment=[], _parent=None,
             action="selfhost.appwrite.%s" % plugin.__name__.rpartition(".")[2])
@@ -74,13 +75,13 @@ class Controller:
     @property
     def escrow(self) -> Escrow:
         """As it is now."""
-        found = Escrow(str(self.path), SECRETS, owner=Owner("one", None, "/opt/appwrite"))
+        found = Escrow(str(self.path), self.secrets, owner=Owner("one", None, "/opt/appwrite"))
         found.read()
         return found
 
     def keep(self, *keys: str, pending: str | None = None, owner: Owner | None = None) -> Escrow:
         """Writes the escrow file: the key in force, then history."""
-        found = Escrow(str(self.path), SECRETS, owner=owner or Owner("one", None, "/opt/appwrite"))
+        found = Escrow(str(self.path), self.secrets, owner=owner or Owner("one", None, "/opt/appwrite"))
         with found.locked():
             for key in reversed(keys):
                 found.add(key, {"host": "one"})

@@ -165,6 +165,30 @@ def test_one_at_a_time(tmp_path):
     assert most == [1] * 20 and os.listdir(tmp_path) == []
 
 
+def test_no_locks(escrow, monkeypatch):
+    """As on a network's file system without them, which cannot be had in a unit test."""
+    def fail(*_unused):
+        raise OSError(errno.ENOLCK, "text")
+    monkeypatch.setattr(_escrow.fcntl, "flock", fail)
+    with pytest.raises(EscrowError, match="cannot be written"), escrow.locked():
+        pass
+
+
+def test_lock_of_a_file_that_is_gone(escrow, monkeypatch):
+    """Whoever held it before removed it between the opening and the lock."""
+    real, opened_before = _escrow.fcntl.flock, []
+
+    def late(handle, how):
+        if not opened_before:
+            os.unlink(f"{escrow.path}.lock")
+        opened_before.append(handle)
+        real(handle, how)
+    monkeypatch.setattr(_escrow.fcntl, "flock", late)
+    monkeypatch.setattr(_escrow.time, "sleep", lambda seconds: None)
+    with escrow.locked():
+        assert len(opened_before) == 2 and os.path.exists(f"{escrow.path}.lock")
+
+
 def test_locked_for_too_long(escrow, monkeypatch):
     monkeypatch.setattr(_escrow, "LOCK_TIMEOUT", 0.0)
     with escrow.locked(), pytest.raises(EscrowError, match="is locked: another run"), Escrow(escrow.path, SECRETS).locked():
