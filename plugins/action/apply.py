@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
 _LOST = "What it had started stays; run the same command again, which waits for that and starts the rest"
@@ -18,10 +16,6 @@ class ActionModule(WatchedAction):
     """In check mode nothing is waited for, so there is nothing to tell."""
 
     def work(self) -> dict[str, Any]:
-        checked = ArgumentSpecValidator({"progress": {"type": "bool", "default": False}}).validate(
-            {name: value for name, value in self._task.args.items() if name == "progress"})
-        if checked.error_messages:
-            raise AnsibleActionFail("; ".join(checked.error_messages))
-        if checked.validated_parameters["progress"] and not self._task.check_mode:
+        if self.own({"progress": {"type": "bool", "default": False}})["progress"] and not self._task.check_mode:
             return self.watch("selfhost.appwrite.apply", self._task.args, _LOST)
         return super().work()

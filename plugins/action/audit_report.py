@@ -14,12 +14,12 @@ from itertools import zip_longest
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import waiver_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, Waiver
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import validated
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, fails, outline, report, visible
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.junit import junit
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.markdown import markdown
@@ -65,10 +65,7 @@ class ActionModule(ActionBase):
         entries = given if isinstance(given, list) else []
         answers = [entry.get("audit") if isinstance(entry, Mapping) else None for entry in entries]
         told = [{**entry, "audit": None} if isinstance(entry, Mapping) else entry for entry in entries]
-        checked = ArgumentSpecValidator(OPTIONS).validate({**self._task.args, **({"hosts": told} if entries else {})})
-        if checked.error_messages:
-            raise AnsibleActionFail("; ".join(checked.error_messages))
-        options: dict[str, Any] = checked.validated_parameters
+        options = validated(OPTIONS, {**self._task.args, **({"hosts": told} if entries else {})})
         if options["keep"] < 0:
             raise AnsibleActionFail("keep: is %d; give 0 or more" % options["keep"])
         options["hosts"] = [

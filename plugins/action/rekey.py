@@ -6,52 +6,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, same_cipher, shown_fingerprint, told, used_bytes
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, shown_fingerprint, told, used_bytes
+from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction, printable
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction, unsealed
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table import ROTATED, Do, Ended, Opens, State, decide, new_key, old_key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "escrow_file": {"type": "path"},
-    "abort": {"type": "bool", "default": False},
-    "scope": {"type": "str", "required": True, "choices": ["values", "tokens"]},
-    "step": {"type": "str", "default": "whole"},
-}
 _LENGTH = 64
 _MODULE, _STORED = "selfhost.appwrite.rekey", "selfhost.appwrite.stored_info"
 _SECRET = ("key", "new_key", "seal")
-_UNFINISHED = ("guarded", "sealed", "written")
-"""Phases from which a rotation can only go on, or back."""
 _LOST = ("What it had done stands in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes "
          "back")
-
-
-class _State(NamedTuple):
-    """What the host says, without having looked at any data."""
-
-    phase: str
-    key: str
-    """that what is stored was sealed with before the rotation"""
-    new: str | None
-    """that the journal of a rotation names"""
 
 
 class ActionModule(EscrowAction, WatchedAction):
     """What takes long runs in the background of the managed host, so that a lost connection does not end it; it is handed no key."""
 
-    def work(self) -> dict[str, Any]:
-        self._arguments = {name: value for name, value in self._task.args.items() if name != "escrow_file"}
-        checked = ArgumentSpecValidator(OPTIONS).validate({name: value for name, value in self._task.args.items() if name in OPTIONS})
-        if checked.error_messages:
-            raise AnsibleActionFail("; ".join(checked.error_messages))
-        self._own = checked.validated_parameters
+    OPTIONS = {
+        "escrow_file": {"type": "path"},
+        "abort": {"type": "bool", "default": False},
+        "scope": {"type": "str", "required": True, "choices": ["values", "tokens"]},
+        "step": {"type": "str", "default": "whole"},
+    }
+
+    def carry_out(self) -> dict[str, Any]:
         self._scope, path = self._own["scope"], self._own["escrow_file"]
         if self._own["step"] != "whole":
             return self.ask(_MODULE, self._arguments)
@@ -61,7 +45,7 @@ class ActionModule(EscrowAction, WatchedAction):
             return self._handed(self._arguments)
         if not path:
             raise AnsibleActionFail("escrow_file: is missing; name the escrow file on the controller, or pass a new_key that you keep yourself")
-        escrow = self.escrow(path, None)
+        escrow = self.escrow(None)
         if not escrow.usable:
             raise AnsibleActionFail(
                 "escrow_file: the new key cannot be kept in %s, since Ansible was given no vault secret; %s. Nothing was changed" % (escrow.path, HOW))
@@ -90,92 +74,84 @@ class ActionModule(EscrowAction, WatchedAction):
         if found.get("failed"):
             return found
         self.belongs(escrow, found.get("project"))
-        state = self._state(found, password)
-        if state.phase not in _UNFINISHED and escrow.pending == state.key:  # the last run ended on the host, and was cut off from here
-            before = escrow.key or ""
-            escrow.add(state.key, self.notes())
-            if not self._own["abort"] and same_cipher(before, state.key) == (self._scope == "tokens"):
-                return {"changed": True, "phase": "finished" if self._scope == "values" else "written", "warnings": [], "key": _described(before),
-                        "new_key": _described(state.key)}
-        self._agree(escrow, state)
-        if self._scope == "tokens" and (self._own["abort"] or is_public(state.key) or len(state.key.encode("utf-8", "surrogateescape")) <= CIPHER_BYTES):
-            raise AnsibleActionFail("scope: %s. Nothing was changed" % (
-                "with tokens there is nothing to go back from; leave abort out" if self._own["abort"] else
-                "the key in force has no tail that could change without the data; rotate the whole key with scope: values"))
-        if self._own["abort"]:
-            if state.phase == "none" and escrow.pending:
-                escrow.unstage()  # no host was told, or what it was told was refused
+        host = _state(found, password)
+        before = escrow.key or ""
+        if self._agree(escrow, host) is Do.REPORT:
+            return {"changed": True, "phase": "finished" if self._scope == "values" else "written", "warnings": [], "key": _described(before),
+                    "new_key": _described(host.key)}
+        row = new_key(escrow, host, self._scope, self._own["abort"])
+        if row.do is Do.REFUSE:
+            raise AnsibleActionFail(row.refusal)
+        if row.do is Do.FORGET_AND_GO_BACK:
+            escrow.unstage()
+        return self._go_on(escrow, None if row.do in (Do.GO_BACK, Do.FORGET_AND_GO_BACK) else self._new(row.do, escrow, host))
+
+    def _agree(self, escrow: Escrow, host: State) -> Do:
+        """The escrow follows what the host says, or this stops with the next step in words. Returns GO_ON or REPORT."""
+        opens, tried = Opens.UNASKED, {}
+        while (row := old_key(escrow, host, self._scope, self._own["abort"], opens)).do is not Do.GO_ON:
+            if row.do is Do.REFUSE:
+                raise AnsibleActionFail(row.refusal % {
+                    "file": escrow.path, "escrow_key": told(escrow.key or ""), "host_key": told(host.key), "host_new": told(host.new or ""),
+                    "trouble": printable(str(tried.get("msg") or tried.get("verdict")))})
+            if row.do is Do.TRY:
+                tried = self.ask(_STORED, {**self._plain(), "key": host.key})
+                opens = Opens.YES if tried.get("opens") else Opens.NO if tried.get("report") else Opens.UNTRIED
+                continue
+            escrow.add(host.key, self.notes())
+            if row.do is Do.REPORT:
+                break
+        return row.do
+
+    def _new(self, do: Do, escrow: Escrow, host: State) -> str | None:
+        """The key to seal with."""
+        if do is Do.TAKE_NOTED:
+            return host.new
+        if do is Do.TAKE_PENDING:
+            return escrow.pending
+        if do is Do.GENERATE:
+            return generate(_LENGTH)
+        return used_bytes(host.key).decode("utf-8", "surrogateescape") + generate(_LENGTH - CIPHER_BYTES)
+
+    def _go_on(self, escrow: Escrow, new: str | None) -> dict[str, Any]:
+        """new: the key to seal with, or nothing to go back."""
+        fresh = new not in [escrow.key, *escrow.others]
+        if new is None:
             result = self._unhanded(self._arguments)
         else:
-            staged = state.new if self._scope == "values" else None
-            new = staged or (escrow.pending if self._leads_on(state.key, escrow.pending) else None) or self._new(state.key)
-            fresh = new not in [escrow.key, *escrow.others]
             if new not in (escrow.key, escrow.pending):
                 escrow.stage(new, self.notes())
             result = self._handed({**self._arguments, "new_key": new})
-            if result.get("phase") == "refused" and fresh:
-                escrow.discard(new)
-            elif result.get("phase") == "finished" or self._scope == "tokens" and not result.get("failed"):
-                escrow.add(new, self.notes())
-        if result.get("phase") == "aborted":
+        do = decide(ROTATED, new is None, self._scope == "tokens", _ended(result), fresh).do
+        if do is Do.GIVE_UP:
             escrow.unstage()
+        elif new is not None and do is Do.DISCARD:
+            escrow.discard(new)
+        elif new is not None and do is Do.PROMOTE:
+            escrow.add(new, self.notes())
         return result
-
-    def _state(self, found: Mapping[str, Any], password: str) -> _State:
-        try:
-            key, new = (unseal(found[name]["sealed"], password) if found.get(name) else None for name in ("key", "new_key"))
-        except (AppwriteError, KeyError, TypeError):
-            raise AnsibleActionFail("the managed host did not say which key is in force; another version of the collection may run there") from None
-        if not key:
-            raise AnsibleActionFail(
-                "there is no encryption key in force on the host, so there is none to rotate; run selfhost.appwrite.secure. Nothing was changed")
-        return _State(str(found.get("phase")), key, new)
-
-    def _agree(self, escrow: Escrow, state: _State) -> None:
-        """The host's journal says what data is under, then the data itself. The escrow follows, or this stops with the next step in words."""
-        known = [escrow.key, *escrow.others]
-        if escrow.key is None:
-            if not is_public(state.key):
-                escrow.add(state.key, self.notes())
-        elif state.phase in _UNFINISHED:
-            if state.key not in known and state.new not in known and not is_public(state.key):
-                raise AnsibleActionFail(
-                    "escrow_file: a rotation is unfinished on the host, from the key with %s to the one with %s, and %s holds neither. Run this on the "
-                    "controller where it was begun, or with that controller's escrow file. Nothing was changed"
-                    % (told(state.key), told(state.new or ""), escrow.path))
-        elif escrow.key != state.key:
-            tried = self.ask(_STORED, {**self._plain(), "key": state.key})
-            untried = str(tried.get("msg") if tried.get("failed") else tried.get("verdict")) if not tried.get("report") else ""
-            if state.key not in known or not tried.get("opens"):
-                raise AnsibleActionFail(
-                    "escrow_file: %s holds another key (%s) than the one in force (%s), %s. %s. Nothing was changed" % (
-                        escrow.path, told(escrow.key), told(state.key),
-                        "and the one in force opens what is stored" if tried.get("opens") else "and the one in force opens nothing of what is stored"
-                        if not untried else "and neither could be tried: %s" % printable(untried),
-                        "Run selfhost.appwrite.secure with that key as appwrite_security_encryption_key, which saves it, and rotate then" if tried.get("opens")
-                        else "Start the database, and run again" if untried else
-                        "Remove the line of _APP_OPENSSL_KEY_V1 from .env and run selfhost.appwrite.secure, which tries the escrow's keys"))
-            escrow.add(state.key, self.notes())  # the machine was put back to a time before an earlier rotation
 
     def _plain(self) -> dict[str, Any]:
         """The options that say which project it is."""
         other = ("abort", "backup_keep", "drain_timeout", "dump", "end_sessions", "key", "new_key", "sample", "scope", "seal", "waivers")
         return {name: value for name, value in self._arguments.items() if name not in other}
 
-    def _leads_on(self, old: str, pending: str | None) -> bool:
-        """Whether a run that was cut off may have told the host this key for the same scope."""
-        if pending is None or self._scope == "tokens":
-            return pending is not None and same_cipher(old, pending)
-        return not pending.encode("utf-8", "surrogateescape").startswith(used_bytes(old))
-
-    def _new(self, old: str) -> str:
-        if self._scope == "values":
-            return generate(_LENGTH)
-        kept = used_bytes(old).decode("utf-8", "surrogateescape")
-        return kept + generate(_LENGTH - CIPHER_BYTES)
-
     def _watched(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self.watch(_MODULE, arguments, _LOST)
+
+
+def _state(found: Mapping[str, Any], password: str) -> State:
+    """What the module said with C(step=state)."""
+    key, new = (unsealed(found[name], password) if found.get(name) else None for name in ("key", "new_key"))
+    if not key:
+        raise AnsibleActionFail(
+            "there is no encryption key in force on the host, so there is none to rotate; run selfhost.appwrite.secure. Nothing was changed")
+    return State(str(found.get("phase")), key, new)
+
+
+def _ended(result: Mapping[str, Any]) -> Ended:
+    phases = {"aborted": Ended.ABORTED, "refused": Ended.REFUSED, "finished": Ended.FINISHED}
+    return phases.get(str(result.get("phase")), Ended.FAILED if result.get("failed") else Ended.UNFINISHED)
 
 
 def _described(key: str) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import refuse_facts
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import refuse_facts, validated
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner, default_path, former_path
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -33,11 +32,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
-        checked = ArgumentSpecValidator(OPTIONS).validate(self._task.args)
-        if checked.error_messages:
-            raise AnsibleActionFail("; ".join(checked.error_messages))
-        role = checked.validated_parameters["role"]
-        names = ["%s_%s" % (role, name) for name in checked.validated_parameters["names"]]
+        options = validated(OPTIONS, self._task.args)
+        role = options["role"]
+        names = ["%s_%s" % (role, name) for name in options["names"]]
         escrow_files = ["%s_escrow_file" % role, "appwrite_security_escrow_file"]
         refuse_facts(self._task_vars, [*names, *escrow_files, _CLUSTER])
         owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(_CLUSTER), self._project(role))

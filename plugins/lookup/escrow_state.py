@@ -12,7 +12,7 @@ version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
-  - Opens an escrow file, as M(selfhost.appwrite.key_escrow) writes it, with the vault secrets that Ansible was started with, and returns
+  - Opens an escrow file, as M(selfhost.appwrite.security) writes it, with the vault secrets that Ansible was started with, and returns
     what M(selfhost.appwrite.audit_info) takes as O(selfhost.appwrite.audit_info#module:escrow).
   - A file that cannot be opened is no error, but a reason in words. The key itself is not returned.
 options:

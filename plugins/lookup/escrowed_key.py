@@ -12,7 +12,7 @@ version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
-  - Returns the encryption key that is in force in an escrow file, as M(selfhost.appwrite.key_escrow) writes it.
+  - Returns the encryption key that is in force in an escrow file, as M(selfhost.appwrite.security) writes it.
   - The file is opened with the vault secrets that Ansible was started with. Use it in tasks with C(no_log), unless the
     option that takes it hides its value, as O(selfhost.appwrite.encryption_key#module:escrowed) does.
   - Name the file in so many words, or by variables of the inventory. One that is named by a fact is named by the managed host.
@@ -23,7 +23,7 @@ options:
     elements: path
     required: true
 seealso:
-  - module: selfhost.appwrite.key_escrow
+  - module: selfhost.appwrite.security
 """
 
 EXAMPLES = r"""

@@ -47,19 +47,19 @@ options:
     default: replace_if_unused
   escrowed:
     description:
-      - The key that was saved for this installation, as M(selfhost.appwrite.key_escrow) does. It is put back if the key is absent.
+      - The key that was saved for this installation, as M(selfhost.appwrite.security) does. It is put back if the key is absent.
       - Refused if another key is set. The message says which of the two opens what is stored.
     type: str
   pending:
     description:
-      - The key to which a rotation is on its way, as M(selfhost.appwrite.key_escrow) finds it in the escrow file.
+      - The key to which a rotation is on its way, as M(selfhost.appwrite.security) finds it in the escrow file.
       - If it is the one that is set, the rotation is ending; if it opens some of what is stored, the rotation is unfinished, whatever the C(.env) file says.
         The run stops and says so. It also stops if the database does not answer.
     type: str
     version_added: 1.1.0
   candidates:
     description:
-      - Further keys that may open what is stored, as M(selfhost.appwrite.key_escrow) finds them in the escrow file as its history.
+      - Further keys that may open what is stored, as M(selfhost.appwrite.security) finds them in the escrow file as its history.
       - None of them is ever set. If the key that would be set does not open what is stored, the message says which of these does.
     type: list
     elements: str

@@ -53,7 +53,7 @@ options:
     type: str
   escrow_file:
     description:
-      - The escrow file on the controller, as M(selfhost.appwrite.key_escrow) writes it. It gets both keys before anything is changed.
+      - The escrow file on the controller, as M(selfhost.appwrite.security) writes it. It gets both keys before anything is changed.
       - Needed unless O(new_key) is given, which you then keep yourself.
     type: path
   abort:
@@ -134,7 +134,7 @@ attributes:
     description: Each run goes on where the last one stopped; when a rotation has ended, the next one begins another.
     support: none
 seealso:
-  - module: selfhost.appwrite.key_escrow
+  - module: selfhost.appwrite.security
   - module: selfhost.appwrite.apply
   - module: selfhost.appwrite.stored_info
 """

@@ -43,7 +43,7 @@ attributes:
     description: Changes nothing when run again.
     support: full
 seealso:
-  - module: selfhost.appwrite.key_escrow
+  - module: selfhost.appwrite.security
 """
 
 EXAMPLES = r"""

@@ -15,12 +15,39 @@ author:
 description:
   - Sets the encryption key when it is absent, forces HTTPS, limits who may sign up to the console, and sets further variables,
     with one lock, one backup, one difference and one replacement of the C(.env) file.
+  - With O(escrow_file) it saves the encryption key on the controller first. A key that is generated, supplied, recovered or found is in the
+    escrow file before the C(.env) file holds it and before any container is started with it. An absent key is put back from the escrow.
+    Where the escrow and the host disagree, nothing is changed.
   - A refusal anywhere leaves every byte as it was.
   - Nothing is applied to running containers; see M(selfhost.appwrite.apply).
 options:
+  escrow:
+    description:
+      - V(auto) saves the key if O(escrow_file) is given and Ansible was given a vault secret, and warns if there is a file to save it in but no
+        vault secret.
+      - V(required) fails if one of the two is missing, before anything is changed.
+      - V(off) saves no key, even with O(escrow_file).
+      - An escrow file that is there and cannot be opened is always an error, except with V(off).
+    type: str
+    choices: [auto, required, 'off']
+    default: auto
+  escrow_file:
+    description:
+      - The escrow file on the controller. Its directory is made if it is missing. Without this option no key is saved.
+      - The file is encrypted by ansible-vault with a vault secret that Ansible was started with, so C(ansible-vault view) opens it. It is
+        never on disk in clear, is replaced in one step, and keeps older keys as history.
+      - One installation has one file. It says which host, or O(cluster), and which project it is for, and is refused for any other.
+      - In an inventory that is a directory, name a hidden one, which Ansible does not read as hosts.
+    type: path
+  cluster:
+    description:
+      - The name of a group of hosts that share one database and so one encryption key, and that are given the same O(escrow_file).
+      - The first host's key goes to all; a host with another key is refused. Needs an escrow, or O(encryption_key) with a key.
+    type: str
   encryption_key:
     description:
-      - The options of M(selfhost.appwrite.encryption_key). V({}) uses its defaults; left alone where not given.
+      - The options of M(selfhost.appwrite.encryption_key). V({}) uses its defaults, and so does an escrow if this is not given; without an
+        escrow the key is left alone then.
     type: dict
     suboptions:
       key:
@@ -114,6 +141,8 @@ extends_documentation_fragment:
   - selfhost.appwrite.project.writes
 seealso:
   - module: selfhost.appwrite.apply
+  - plugin: selfhost.appwrite.escrowed_key
+    plugin_type: lookup
   - module: selfhost.appwrite.encryption_key
   - module: selfhost.appwrite.https
   - module: selfhost.appwrite.console_access
@@ -133,6 +162,14 @@ EXAMPLES = r"""
     env:
       variables:
         _APP_DOMAIN: appwrite.example.com
+
+- name: Secure the installation, but not without a copy of its key
+  selfhost.appwrite.security:
+    project_src: /opt/appwrite
+    https:
+      certificate_email: admin@example.com
+    escrow: required
+    escrow_file: "{{ inventory_dir }}/.appwrite-escrow/shop.yml"
 """
 
 RETURN = r"""
@@ -186,10 +223,26 @@ warnings:
   type: list
   elements: str
   returned: when there are any
+escrow:
+  description: What became of the escrow file.
+  type: dict
+  returned: success, with O(escrow_file) unless O(escrow=off)
+  contains:
+    state:
+      description:
+        - V(kept), it held the key already; V(written), the key was saved in it; V(none), there is no vault secret to save it with, or
+          only the public default to be saved.
+      type: str
+    file:
+      description: The path of the file on the controller.
+      type: str
+  sample:
+    state: written
+    file: /home/ada/servers/.appwrite-escrow/appwrite.example.com.yml
 key:
   description: What may be said of the encryption key.
   type: dict
-  returned: success, where O(encryption_key) was given
+  returned: success, with O(encryption_key) or an escrow
   contains:
     state:
       description:
@@ -214,11 +267,12 @@ key:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._transaction import NESTED_OPTIONS, WRITING_OPTIONS, write_all
 
 
 def main() -> None:
-    run({**WRITING_OPTIONS, **NESTED_OPTIONS}, write_all)
+    run({**WRITING_OPTIONS, **NESTED_OPTIONS, **ESCROW_OPTIONS}, write_all)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ options:
     description: The key to try. Defaults to the one in O(escrow_file), or without that to the one in C(.env).
     type: str
   escrow_file:
-    description: An escrow file on the controller, as M(selfhost.appwrite.key_escrow) writes it, from which the key is read.
+    description: An escrow file on the controller, as M(selfhost.appwrite.security) writes it, from which the key is read.
     type: path
   cluster:
-    description: The cluster that the host belongs to, as O(selfhost.appwrite.key_escrow#module:cluster), if the escrow file is a cluster's.
+    description: The cluster that the host belongs to, as O(selfhost.appwrite.security#module:cluster), if the escrow file is a cluster's.
     type: str
   data:
     description: Whether to open what is stored. With V(false) the key is compared alone.

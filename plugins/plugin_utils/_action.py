@@ -7,17 +7,15 @@
 from __future__ import annotations
 
 import contextlib
-import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
 from jinja2 import Environment, TemplateError, nodes
 
 _ACTED_ON = frozenset({
@@ -61,6 +59,10 @@ class HostAction(ActionBase):
         """As the inventory has it: C(run()) has seen that no fact stands in its place."""
         return str(self._task_vars["inventory_hostname"])
 
+    def own(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the task's arguments that the action takes itself, in their types, with the defaults of those that are missing."""
+        return validated(options, {name: value for name, value in self._task.args.items() if name in options})
+
     def ask(self, module: str, arguments: Mapping[str, Any], check_mode: bool | None = None) -> dict[str, Any]:
         """check_mode: whether the module runs in check mode, if not as the task does."""
         with self._check_mode(self._task.check_mode if check_mode is None else check_mode):
@@ -80,6 +82,15 @@ class HostAction(ActionBase):
             yield
         finally:
             self._task.check_mode = before
+
+
+def validated(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """An action's arguments. Raises AnsibleActionFail with all that is wrong with them."""
+    checked = ArgumentSpecValidator(options).validate(given)
+    if checked.error_messages:
+        raise AnsibleActionFail("; ".join(checked.error_messages))
+    found: dict[str, Any] = checked.validated_parameters
+    return found
 
 
 def answer(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,23 +185,3 @@ def _named_in(value: Any) -> list[str]:
     except TemplateError:  # which is for Ansible to complain of, where it is used
         return []
     return sorted({name.name for name in found if name.ctx == "load"} - {name.name for name in found if name.ctx != "load"})
-
-
-class EscrowAction(HostAction):
-    """An action that keeps encryption keys in an escrow file, which is one installation's alone."""
-
-    def escrow(self, path: str, cluster: str | None) -> Escrow:
-        """The escrow file, as far as the controller alone can tell that it is this installation's."""
-        told = self._task.args
-        self._mine = Owner(self.host, cluster or None, posixpath.normpath(str(told.get("project_src") or ".")), str(told.get("project_name") or ""))
-        return Escrow(path, self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY, self._mine)
-
-    def belongs(self, escrow: Escrow, project: Any) -> None:
-        """Raises EscrowError if the file is of another compose project than the one that the host has there."""
-        self._mine = replace(self._mine, project=project if isinstance(project, str) else "")
-        escrow.require(self._mine)
-
-    def notes(self, release: Any = None) -> dict[str, str]:
-        """What stands beside a key."""
-        return {"host": self.host, "cluster": self._mine.cluster or "", "project_src": self._mine.project_src, "project": self._mine.project,
-                "release": release if isinstance(release, str) else ""}

@@ -195,8 +195,9 @@ class Escrow:
         self.entries = []
 
     def unstage(self) -> None:
-        """The rotation was given up. The key stays as history, and was never in force."""
-        self._save(_given_up(self.entries))
+        """The rotation was given up. The key that was pending, if there is one, stays as history, and was never in force."""
+        if self.pending:
+            self._save(_given_up(self.entries))
 
     def moved_to(self, path: str, owner: Owner, dry_run: bool) -> str:
         """Gives a file that is this owner's another name, and returns where it is then. Another's stays.

@@ -19,5 +19,5 @@ def test_ansible_lint(collection_copy, checker_environment):
 
 
 def test_types():
-    rooms = [f"--package=ansible_collections.selfhost.appwrite.plugins.module_utils.{room}" for room in PURE]
+    rooms = [f"--package=ansible_collections.selfhost.appwrite.plugins.{room if '.' in room else 'module_utils.' + room}" for room in PURE]
     check("mypy", *rooms, cwd=ROOT)

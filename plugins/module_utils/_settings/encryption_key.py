@@ -27,6 +27,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "candidates": {"type": "list", "elements": "str", "no_log": True},
     "seal": {"type": "str", "no_log": True},
 }
+ESCROW_OPTIONS: dict[str, dict[str, Any]] = {
+    "escrow": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"}, "escrow_file": {"type": "path"}, "cluster": {"type": "str"}}
+"""Of C(security), for its action on the controller alone."""
 
 FORGERY = (
     "%s is the public default of Appwrite's installer: anyone who can reach the API can forge an administrator with it "

@@ -5,33 +5,25 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible_collections.selfhost.appwrite.plugins.action.apply import ActionModule
+from ansible_collections.selfhost.appwrite.plugins.action import apply
 
 
-def run(check: bool = False, **arguments: Any) -> str:
-    """How the module was run, which is handed everything."""
-    task = SimpleNamespace(args={"project_src": "/opt/appwrite", **arguments}, check_mode=check, action="selfhost.appwrite.apply")
-    action = ActionModule(task, SimpleNamespace(), SimpleNamespace(), None, SimpleNamespace(), None)
-    action.ask = lambda module, given: ("asked", module, given)
-    action.watch = lambda module, given, lost: ("watched", module, given, "run the same command again" in lost)
-    how, module, given, *words = action.work()
-    assert module == "selfhost.appwrite.apply" and given == task.args and words in ([], [True])
-    return str(how)
-
-
-@pytest.mark.parametrize(("arguments", "check", "how"), [
-    ({}, False, "asked"), ({"progress": False}, False, "asked"), ({"progress": "no"}, False, "asked"), ({"progress": True}, False, "watched"),
-    ({"progress": "yes"}, False, "watched"), ({"progress": True}, True, "asked"),
+@pytest.mark.parametrize(("arguments", "check", "watched"), [
+    ({}, False, False), ({"progress": False}, False, False), ({"progress": "no"}, False, False), ({"progress": True}, False, True),
+    ({"progress": "yes"}, False, True), ({"progress": True}, True, False),
 ])
-def test_progress(arguments, check, how):
-    assert run(check, **arguments) == how
+def test_progress(controller, arguments, check, watched):
+    """The module is handed everything, and where to say how far it is if that is watched."""
+    assert controller.run(apply, {"changed": True}, check=check, **arguments) == {"changed": True}
+    [call] = controller.calls
+    assert (call.module, call.check, call.background) == ("selfhost.appwrite.apply", check, watched)
+    assert {**call.arguments, "progress_file": None} == {"project_src": "/opt/appwrite", **arguments, "progress_file": None}
+    assert ("progress_file" in call.arguments) == watched
 
 
-def test_progress_of_another_type():
+def test_progress_of_another_type(controller):
     with pytest.raises(AnsibleActionFail, match="progress"):
-        run(progress="perhaps")
+        controller.run(apply, progress="perhaps")
+    assert not controller.calls

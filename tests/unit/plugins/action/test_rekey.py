@@ -5,229 +5,260 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.vault import VaultSecret
 from ansible_collections.selfhost.appwrite.plugins.action import rekey
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import same_cipher, shown_fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import EscrowError, Owner
 
 OLD, NEW, OTHER = ("%s-not-a-real-key-of-the-tests" % (letter * 16) for letter in ("aB3", "cD4", "eF5"))
+TAIL = OLD[:16] + "-not-a-real-tail"
 PUBLIC = "your-secret-key"
-SECRETS = [("default", VaultSecret(b"not-a-real-vault-password"))]
-OWNER = Owner("one", None, "/opt/appwrite")
+STAGED = {"changed": True, "phase": "staged"}
+FINISHED = {"changed": True, "phase": "finished", "key": {}, "new_key": {}}
+FAILED = {"failed": True, "msg": "refused"}
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(_key, "_ROUNDS", 1)
-    _key.fingerprint.cache_clear()
-    yield
-    _key.fingerprint.cache_clear()
-
-
-class Host:
-    """A managed host as the action sees it: what it is asked, and what it answers."""
-
-    def __init__(self, phase: str = "none", key: str = OLD, new: str | None = None, **more: Any) -> None:
-        self.phase, self.key, self.new = phase, key, new
-        self.result: dict[str, Any] = {"changed": True, "phase": "finished", "key": {}, "new_key": {}, **more.pop("result", {})}
-        self.opens: dict[str, Any] = more.pop("opens", {"opens": True, "report": {"state": "old"}})
-        self.refuses = more.pop("refuses", "")
-        self.asked: list[dict[str, Any]] = []
-        assert not more
-
-    def __call__(self, module_name: str, module_args: dict[str, Any], **_more: Any) -> dict[str, Any]:
-        self.asked.append(module_args)
-        if module_name == "selfhost.appwrite.stored_info":
-            return dict(self.opens)
-        assert module_name == "selfhost.appwrite.rekey"
-        if module_args.get("step") == "state":
-            described = {name: {"sealed": seal(value, module_args["seal"])} if value else None for name, value in (("key", self.key), ("new_key", self.new))}
-            return {"phase": self.phase, "project": "appwrite", **described}
-        if module_args.get("step") == "stage":
-            if self.refuses:
-                return {"failed": True, "msg": self.refuses}
-            self.phase, self.new = "staged", module_args["new_key"]
-            return {"changed": True, "phase": "staged"}
-        return dict(self.result)
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Runs the action on a host. The job in the background is one call."""
-    def make(host: Host, check: bool = False, **arguments: Any) -> dict[str, Any]:
-        loader = DataLoader()
-        loader.set_vault_secrets(SECRETS)
-        task = SimpleNamespace(
-            args={"project_src": "/opt/appwrite", "scope": "values", "escrow_file": str(tmp_path / "one.yml"), **arguments}, check_mode=check, async_val=0,
-            action="selfhost.appwrite.rekey", diff=False, environment=[], _parent=None)
-        action = rekey.ActionModule(task, SimpleNamespace(), SimpleNamespace(check_mode=check), loader, SimpleNamespace(), None)
-        monkeypatch.setattr(action, "_execute_module", host)
-        monkeypatch.setattr(action, "_watched", lambda arguments: host("selfhost.appwrite.rekey", dict(arguments)))
-        action._task_vars = {"inventory_hostname": "one"}
-        return action.work()
+def state(key: str | None = OLD, phase: str = "none", new: str | None = None):
+    """What C(step=state) says, which seals the keys."""
+    def make(arguments: dict[str, Any]) -> dict[str, Any]:
+        described = {name: {"sealed": seal(value, arguments["seal"])} if value else None for name, value in (("key", key), ("new_key", new))}
+        return {"phase": phase, "project": "appwrite", **described}
     return make
 
 
 @pytest.fixture
-def escrow(tmp_path):
-    """Writes the escrow file, or reads it: the keys in order, the pending one last."""
-    def make(*keys: str, pending: str | None = None) -> Escrow:
-        found = Escrow(str(tmp_path / "one.yml"), SECRETS, owner=OWNER)
-        with found.locked():
-            for key in reversed(keys):
-                found.add(key, {"host": "one"})
-            if pending:
-                found.stage(pending, {})
-        found.read()
-        return found
+def run(controller):
+    def make(*given, **arguments):
+        return controller.run(rekey, *given, **{"scope": "values", "escrow_file": str(controller.path), **arguments})
     return make
 
 
-def test_first_rotation(run, escrow):
-    host = Host()
-    assert run(host)["phase"] == "finished"
-    found = escrow()
-    new = found.key
-    assert found.others == [OLD] and found.pending is None and len(new) == 64
-    assert [asked.get("step") for asked in host.asked] == ["state", "stage", None]
-    assert "new_key" not in host.asked[-1] and "seal" not in host.asked[-1], "the job in the background is handed no key"
+def steps(controller):
+    """What the host was asked, in a word for each call: the step, or else the scope; C(&) in the background."""
+    return [(call.arguments.get("step") or call.arguments.get("scope", "tried")) + "&" * call.background for call in controller.calls]
 
 
-TABLE = {
-    "cut off after the end": (dict(key=NEW), ((OLD,), NEW), NEW, [OLD], ["state"]),
-    "a key that was staged here": (dict(), ((OLD,), NEW), NEW, [OLD], ["state", "stage", None]),
-    "a key that was staged by another controller": (dict(phase="staged", new=OTHER), ((OLD,), NEW), OTHER, [OLD, NEW], ["state", "stage", None]),
-    "guarded": (dict(phase="guarded", new=NEW), ((OLD,), NEW), NEW, [OLD], ["state", "stage", None]),
-    "a snapshot of the middle, after the end": (dict(phase="sealed", new=NEW), ((NEW, OLD), None), NEW, [OLD], ["state", "stage", None]),
-    "a snapshot of the middle, after two more ends": (dict(phase="guarded", new=NEW), ((OTHER, NEW, OLD), None), NEW, [OTHER, OLD], ["state", "stage", None]),
-    "a new escrow, since the controller is lost": (dict(phase="written", new=NEW), ((), None), NEW, [OLD], ["state", "stage", None]),
-    "a snapshot of before, which opens": (dict(), ((NEW, OLD), None), None, [OLD, NEW], ["state", None, "stage", None]),
+ROTATED = ["state", "stage", "values&"]
+
+
+# --- the new key ---
+
+
+def test_first_rotation(run, controller):
+    """Both keys are in the escrow before the host is told the new one, and the job in the background is handed no key."""
+    seen = []
+    result = run(state(), STAGED, FINISHED, on_call=lambda call: seen.append((controller.escrow.key, controller.escrow.pending)), waivers=["a"])
+    assert result["phase"] == "finished"
+    new = controller.escrow.key
+    assert controller.escrow.others == [OLD] and controller.escrow.pending is None and len(new) == 64
+    assert seen == [(None, None), (OLD, new), (OLD, new)] and steps(controller) == ROTATED
+    first, staged, last = [call.arguments for call in controller.calls]
+    plain = {"project_src": "/opt/appwrite", "scope": "values", "waivers": ["a"]}
+    assert first == {**plain, "step": "state", "seal": first["seal"]} and staged == {**plain, "step": "stage", "new_key": new}
+    assert last == {**plain, "progress_file": last["progress_file"]}
+    assert controller.escrow.entries[0]["project"] == "appwrite"
+
+
+AGREED = {
+    "cut off after the end": ((state(NEW),), ((OLD,), NEW), NEW, [OLD], ["state"]),
+    "cut off after the end, from a public key": ((state(NEW),), ((), NEW), NEW, [], ["state"]),
+    "a key that was staged here": ((state(), STAGED, FINISHED), ((OLD,), NEW), NEW, [OLD], ROTATED),
+    "a key that was staged by another controller": ((state(OLD, "staged", OTHER), STAGED, FINISHED), ((OLD,), NEW), OTHER, [OLD, NEW], ROTATED),
+    "guarded": ((state(OLD, "guarded", NEW), STAGED, FINISHED), ((OLD,), NEW), NEW, [OLD], ROTATED),
+    "a snapshot of the middle, after the end": ((state(OLD, "sealed", NEW), STAGED, FINISHED), ((NEW, OLD), None), NEW, [OLD], ROTATED),
+    "a snapshot of the middle, after two more ends": (
+        (state(OLD, "guarded", NEW), STAGED, FINISHED), ((OTHER, NEW, OLD), None), NEW, [OTHER, OLD], ROTATED),
+    "a new escrow, since the controller is lost": ((state(OLD, "written", NEW), STAGED, FINISHED), ((), None), NEW, [OLD], ROTATED),
+    "a snapshot of before, which opens": (
+        (state(), {"opens": True}, STAGED, FINISHED), ((NEW, OLD), None), None, [OLD, NEW], ["state", "tried", "stage", "values&"]),
 }
 
 
-@pytest.mark.parametrize(("host", "before", "key", "others", "steps"), TABLE.values(), ids=TABLE)
-def test_next_step(run, escrow, host, before, key, others, steps):
-    escrow(*before[0], pending=before[1])
-    host = Host(**host)
-    assert run(host)["phase"] == "finished"
-    found = escrow()
+@pytest.mark.parametrize(("given", "before", "key", "others", "asked"), AGREED.values(), ids=AGREED)
+def test_next_step(run, controller, given, before, key, others, asked):
+    if any(before):
+        controller.keep(*before[0], pending=before[1])
+    assert run(*given)["phase"] == "finished"
+    found = controller.escrow
     assert key in (None, found.key) and sorted(found.others) == sorted(others) and found.pending is None
-    assert [asked.get("step") for asked in host.asked] == steps
+    assert steps(controller) == asked
 
 
-@pytest.mark.parametrize(("host", "keys", "words"), [
-    (dict(phase="sealed", new=NEW), (OTHER,), "holds neither"),
-    (dict(), (OTHER,), "Run selfhost.appwrite.secure with that key"),
-    (dict(opens={"opens": False, "report": {"state": "empty"}}), (OTHER, OLD), "which tries the escrow's keys"),
-    (dict(opens={"failed": True, "msg": "the database does not run"}), (OTHER, OLD), "could be tried: the database does not run. Start the database"),
-], ids=["another rotation", "another key", "one that opens nothing", "a database that is down"])
-def test_disagreement(run, escrow, host, keys, words):
-    before = escrow(*keys).entries
+@pytest.mark.parametrize(("scope", "before", "phase"), [("values", OLD, "finished"), ("tokens", TAIL, "written")])
+def test_what_was_cut_off_is_reported(run, controller, scope, before, phase):
+    new = NEW if scope == "values" else OLD
+    controller.keep(before, pending=new)
+    assert run(state(new), scope=scope) == {
+        "changed": True, "phase": phase, "warnings": [], "key": {"fingerprint": shown_fingerprint(before), "public": False},
+        "new_key": {"fingerprint": shown_fingerprint(new), "public": False}}
+
+
+def test_what_was_cut_off_had_no_key_before(run, controller):
+    controller.keep(pending=NEW)
+    assert run(state(NEW))["key"] == {"fingerprint": None, "public": True}
+
+
+@pytest.mark.parametrize(("given", "keys", "words"), [
+    ((state(OLD, "sealed", NEW),), (OTHER,), "holds neither"),
+    ((state(), {"opens": True}), (OTHER,), "Run selfhost.appwrite.secure with that key"),
+    ((state(), {"opens": False, "report": {"state": "empty"}}), (OTHER, OLD), "which tries the escrow's keys"),
+    ((state(), {"failed": True, "msg": "the database \x1bdoes not run"}), (OTHER, OLD), "could be tried (the database ?does not run). Start the database"),
+    ((state(), {"opens": False, "report": None, "verdict": "was not opened"}), (OTHER, OLD), "could be tried (was not opened). Start the database"),
+], ids=["another rotation", "another key", "one that opens nothing", "a database that is down", "a database that says nothing"])
+def test_disagreement(run, controller, given, keys, words):
+    before = controller.keep(*keys).entries
     with pytest.raises(AnsibleActionFail) as refused:
-        run(Host(**host))
+        run(*given, dump=False, sample=5, profiles=["x"])
     assert words in str(refused.value) and "Nothing was changed" in str(refused.value) and OLD not in str(refused.value)
-    assert escrow().entries == before
+    assert controller.escrow.entries == before
+    assert [call.arguments for call in controller.calls[1:]] == [
+        {"project_src": "/opt/appwrite", "profiles": ["x"], "key": OLD}] * (len(given) - 1)
+    assert {call.module for call in controller.calls[1:]} <= {"selfhost.appwrite.stored_info"}
 
 
-def test_staged_by_another_controller_meanwhile(run, escrow):
+def test_staged_by_another_controller_meanwhile(run, controller):
     """The key that no host was told does not stay."""
-    escrow(OLD)
-    assert run(Host(refuses="new_key: another run has staged another key"))["failed"]
-    assert [entry["key"] for entry in escrow().entries] == [OLD]
+    controller.keep(OLD)
+    result = run(state(), FAILED)
+    assert result["failed"] and result["phase"] == "refused" and [entry["key"] for entry in controller.escrow.entries] == [OLD]
 
 
-def test_aborted(run, escrow):
-    escrow(OLD, pending=NEW)
-    host = Host(phase="guarded", new=NEW, result={"phase": "aborted"})
-    run(host, abort=True)
-    assert escrow().key == OLD and escrow().pending is None and host.asked[-1]["abort"]
+def test_refused_with_a_key_of_an_earlier_run(run, controller):
+    """Which may have been told that one."""
+    controller.keep(OLD, pending=NEW)
+    assert run(state(), FAILED)["failed"] and controller.escrow.pending == NEW
 
 
-def test_refused_while_the_key_is_public(run, escrow, tmp_path):
-    """There was no escrow, and there is none again: an empty one would be damaged."""
-    assert run(Host(key=PUBLIC, refuses="cannot be written"))["failed"]
-    assert not (tmp_path / "one.yml").exists()
+@pytest.mark.parametrize("result", [FAILED, {"phase": "written"}, {"unreachable": True, "failed": True}])
+def test_pending_until_it_has_ended(run, controller, result):
+    controller.keep(OLD)
+    run(state(), STAGED, result)
+    assert controller.escrow.key == OLD and controller.escrow.pending == controller.calls[1].arguments["new_key"]
 
 
-def test_aborted_while_the_key_is_public(run, escrow):
-    """The key that was given up has never been in force."""
-    escrow(pending=NEW)
-    run(Host(key=PUBLIC, phase="guarded", new=NEW, result={"phase": "aborted"}), abort=True)
-    assert (escrow().key, escrow().pending, escrow().others) == (None, None, [NEW])
-    assert run(Host(key=PUBLIC))["phase"] == "finished" and escrow().key not in (None, NEW)
+def test_host_that_cannot_say(run, controller):
+    assert run(FAILED) == FAILED and not controller.path.exists()
 
 
-@pytest.mark.parametrize("key", [PUBLIC, "16-bytes-unreal!"])
-def test_tokens_of_a_key_without_a_tail(run, escrow, key):
-    """Refused before a key is staged that begins with the old one, and that a rotation of the values would take up."""
-    host = Host(key=key)
-    with pytest.raises(AnsibleActionFail, match="has no tail that could change"):
-        run(host, scope="tokens")
-    assert escrow().pending is None and [asked.get("step") for asked in host.asked] == ["state"]
+@pytest.mark.parametrize("told", [{"key": None}, {"key": {}}, {"key": {"sealed": 5}}, {"key": {"sealed": "AAAA"}}, {"key": "text"}])
+def test_state_that_is_none(run, controller, told):
+    with pytest.raises(AnsibleActionFail, match="which key it has" if told["key"] else "no encryption key in force"):
+        run(lambda arguments: {**state()(arguments), **told})
 
 
-def test_pending_key_that_begins_with_the_old_one(run, escrow):
-    escrow(OLD, pending=OLD[:16] + "-not-a-real-tail")
-    run(Host())
-    assert not escrow().key.startswith(OLD[:16])
-
-
-@pytest.mark.parametrize(("scope", "pending"), [("values", OLD[:16] + "-not-a-real-tail"), ("tokens", NEW)])
-def test_cut_off_in_another_scope(run, escrow, scope, pending):
-    """What has ended is noted, and what is asked for is done all the same."""
-    escrow(OLD, pending=pending)
-    host = Host(key=pending, result={"phase": "finished"} if scope == "values" else {"phase": "written"})
-    run(host, scope=scope)
-    assert escrow().key not in (OLD, pending) and pending in escrow().others and host.asked[-1].get("step") is None
-
-
-def test_nothing_to_abort(run, escrow):
-    escrow(OLD, pending=NEW)
-    host = Host(key=NEW, result={"failed": True, "msg": "abort: no rotation is under way"})
-    assert run(host, abort=True)["failed"] and escrow().key == NEW
-    with pytest.raises(AnsibleActionFail, match="leave abort out"):
-        run(Host(), scope="tokens", abort=True)
-
-
-def test_argument_of_another_type(run):
-    host = Host()
-    with pytest.raises(AnsibleActionFail, match="abort"):
-        run(host, abort="perhaps")
-    assert not host.asked
-
-
-@pytest.mark.parametrize("step", ["state", "stage"])
-def test_step_by_itself(run, escrow, step):
-    """Is the module's alone: nothing is staged in the escrow."""
-    host = Host()
-    run(host, step=step, new_key=NEW, seal="p" * 32)
-    assert [asked["step"] for asked in host.asked] == [step] and escrow().entries == []
-
-
-def test_tokens_keep_what_seals(run, escrow):
-    host = Host(result={"phase": "written"})
-    run(host, scope="tokens")
-    assert escrow().key != OLD and same_cipher(OLD, escrow().key) and host.asked[-1]["new_key"] == escrow().key
-
-
-def test_escrow_of_another_project(run, tmp_path):
-    other = Escrow(str(tmp_path / "one.yml"), SECRETS, owner=Owner("one", None, "/opt/appwrite", "shop"))
-    with other.locked():
-        other.add(OLD, {})
+def test_escrow_of_another_project(run, controller):
+    controller.keep(OLD, owner=Owner("one", None, "/opt/appwrite", "shop"))
     with pytest.raises(EscrowError, match=r"holds the key of /opt/appwrite of one \(project shop\)"):
-        run(Host())
+        run(state())
 
 
-@pytest.mark.parametrize("found", [{"key": None}, {"key": {}}, {"key": {"sealed": 5}}, {"key": {"sealed": "AAAA"}}, {"key": "text"}])
-def test_state_that_is_none(run, found):
-    host = Host()
-    with pytest.raises(AnsibleActionFail):
-        run(lambda module_name, module_args, **_more: {**host(module_name, module_args), **found})
+# --- back ---
+
+
+def test_aborted(run, controller):
+    controller.keep(OLD, pending=NEW)
+    run(state(OLD, "guarded", NEW), {"phase": "aborted"}, abort=True)
+    assert controller.escrow.key == OLD and controller.escrow.pending is None and controller.escrow.others == [NEW]
+    assert steps(controller) == ["state", "values&"] and controller.calls[-1].arguments["abort"]
+
+
+def test_not_aborted(run, controller):
+    controller.keep(OLD, pending=NEW)
+    assert run(state(OLD, "written", NEW), FAILED, abort=True)["failed"] and controller.escrow.pending == NEW
+
+
+def test_no_host_was_told(run, controller):
+    controller.keep(OLD, pending=NEW)
+    assert run(state(), FAILED, abort=True)["failed"] and (controller.escrow.pending, controller.escrow.others) == (None, [NEW])
+
+
+def test_nothing_to_abort(run, controller):
+    controller.keep(OLD, pending=NEW)
+    assert run(state(NEW), FAILED, abort=True)["failed"] and controller.escrow.key == NEW
+
+
+def test_aborted_while_the_key_is_public(run, controller):
+    """The key that was given up has never been in force."""
+    controller.keep(pending=NEW)
+    run(state(PUBLIC, "guarded", NEW), {"phase": "aborted"}, abort=True)
+    assert (controller.escrow.key, controller.escrow.pending, controller.escrow.others) == (None, None, [NEW])
+    assert run(state(PUBLIC), STAGED, FINISHED)["phase"] == "finished" and controller.escrow.key not in (None, NEW)
+
+
+@pytest.mark.parametrize("phase", ["none", "guarded"])
+def test_aborted_by_a_controller_without_an_escrow(run, controller, phase):
+    """There is none again: an empty one would be damaged."""
+    run(state(PUBLIC, phase, NEW if phase == "guarded" else None), {"phase": "aborted"}, abort=True)
+    assert not controller.path.exists()
+
+
+def test_refused_while_the_key_is_public(run, controller):
+    """There was no escrow, and there is none again."""
+    assert run(state(PUBLIC), FAILED)["failed"] and not controller.path.exists()
+
+
+# --- the tokens ---
+
+
+def test_tokens_keep_what_seals(run, controller):
+    run(state(), {"phase": "written"}, scope="tokens")
+    new = controller.escrow.key
+    assert new != OLD and same_cipher(OLD, new) and len(new) == 64 and controller.escrow.others == [OLD]
+    assert steps(controller) == ["state", "tokens"] and controller.calls[-1].arguments["new_key"] == new
+
+
+def test_tokens_failed(run, controller):
+    run(state(), FAILED, scope="tokens")
+    assert controller.escrow.key == OLD and same_cipher(OLD, controller.escrow.pending)
+
+
+@pytest.mark.parametrize(("key", "options", "words"), [
+    (PUBLIC, {}, "has no tail that could change"), ("16-bytes-unreal!", {}, "has no tail that could change"), (OLD, {"abort": True}, "leave abort out")])
+def test_tokens_refused(run, controller, key, options, words):
+    """Before a key is staged that begins with the old one, and that a rotation of the values would take up."""
+    with pytest.raises(AnsibleActionFail, match=words):
+        run(state(key), scope="tokens", **options)
+    assert controller.escrow.pending is None and steps(controller) == ["state"]
+
+
+def test_pending_key_that_begins_with_the_old_one(run, controller):
+    controller.keep(OLD, pending=TAIL)
+    run(state(), STAGED, FINISHED)
+    assert not controller.escrow.key.startswith(OLD[:16])
+
+
+@pytest.mark.parametrize(("scope", "pending", "given"), [("values", TAIL, (STAGED, FINISHED)), ("tokens", NEW, ({"phase": "written"},))])
+def test_cut_off_in_another_scope(run, controller, scope, pending, given):
+    """What has ended is noted, and what is asked for is done all the same."""
+    controller.keep(OLD, pending=pending)
+    run(state(pending), *given, scope=scope)
+    assert controller.escrow.key not in (OLD, pending) and pending in controller.escrow.others
+
+
+# --- without an escrow ---
+
+
+@pytest.mark.parametrize(("options", "given", "asked"), [
+    ({"check": True}, (FINISHED,), ["values&"]), ({"check": True, "key": OLD}, (FINISHED,), ["values"]),
+    ({"check": True, "scope": "tokens"}, (FINISHED,), ["tokens"]), ({"new_key": NEW}, (STAGED, FINISHED), ["stage", "values&"]),
+    ({"new_key": NEW}, (FAILED,), ["stage"]), ({"new_key": NEW, "scope": "tokens"}, (FINISHED,), ["tokens"]),
+    ({"step": "state", "seal": "p" * 32}, (STAGED,), ["state"]), ({"step": "stage", "new_key": NEW}, (STAGED,), ["stage"]),
+], ids=str)
+def test_escrow_is_left_alone(run, controller, options, given, asked):
+    """The module's steps, the rehearsal, and a key that somebody else keeps. What is handed a key is not run in the background."""
+    run(*given, **options)
+    assert steps(controller) == asked and not controller.path.exists()
+    assert all(call.check == options.get("check", False) and not {"escrow_file", "cluster"} & call.arguments.keys() for call in controller.calls)
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"abort": "perhaps"}, "abort"), ({"escrow_file": None}, "escrow_file: is missing; name the escrow file"),
+    ({"vault": False}, "cannot be kept in .*one.yml, since Ansible was given no vault secret; start Ansible with")])
+def test_refused_before_the_host_is_asked(run, controller, options, words):
+    with pytest.raises(AnsibleActionFail, match=words):
+        run(**options)
+    assert not controller.calls

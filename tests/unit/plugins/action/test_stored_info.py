@@ -5,86 +5,66 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.vault import VaultSecret
 from ansible_collections.selfhost.appwrite.plugins.action import stored_info
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import EscrowError, Owner
 
-OLD, NEW = ("%s-not-a-real-key-of-the-tests" % (letter * 16) for letter in ("aB3", "cD4"))
-SECRETS = [("default", VaultSecret(b"not-a-real-vault-password"))]
+OLD, NEW, OTHER = ("%s-not-a-real-key-of-the-tests" % (letter * 16) for letter in ("aB3", "cD4", "eF5"))
 
 
 @pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "one.yml")
-
-
-@pytest.fixture
-def run(monkeypatch):
-    """Returns the result, and how the module was called: by itself, or in the background."""
-    monkeypatch.setattr(_key, "_ROUNDS", 1)
-
-    def make(proved: bool = True, **arguments: Any) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-        loader = DataLoader()
-        loader.set_vault_secrets(SECRETS)
-        task = SimpleNamespace(args={"project_src": "/opt/appwrite", **arguments}, check_mode=False, async_val=0, action="selfhost.appwrite.stored_info",
-                               diff=False, environment=[], _parent=None)
-        action = stored_info.ActionModule(task, SimpleNamespace(), SimpleNamespace(check_mode=False), loader, SimpleNamespace(), None)
-        asked: list[tuple[str, dict[str, Any]]] = []
-        found = {"proved": proved, "verdict": "the verdict"}
-
-        def note(how: str, given: dict[str, Any]) -> dict[str, Any]:
-            asked.append((how, given))
-            return dict(found)
-
-        monkeypatch.setattr(action, "_execute_module", lambda module_args, **_more: note("by itself", module_args))
-        monkeypatch.setattr(action, "watch", lambda _module, given, _lost: note("in the background", given))
-        action._task_vars = {"inventory_hostname": "one"}
-        return action.work(), asked
+def run(controller):
+    def make(*given, **arguments):
+        return controller.run(stored_info, *given, **{"escrow_file": str(controller.path), **arguments})
     return make
 
 
-def hold(path: str, *keys: str, pending: str | None = None) -> None:
-    escrow = Escrow(path, SECRETS, owner=Owner("one", None, "/opt/appwrite"))
-    with escrow.locked():
-        for key in keys:
-            escrow.add(key, {"host": "one"})
-        if pending:
-            escrow.stage(pending, {})
+def test_the_key_in_force(run, controller):
+    """In the background, since it is handed no key."""
+    run({}, escrow_file=None, sample=0)
+    [call] = controller.calls
+    assert call.background and call.arguments == {
+        "project_src": "/opt/appwrite", "sample": 0, "progress_file": call.arguments["progress_file"]}
 
 
-def test_the_key_in_force(run):
-    _found, asked = run(sample=0)
-    assert asked == [("in the background", {"project_src": "/opt/appwrite", "sample": 0})]
+@pytest.mark.parametrize("options", [{"escrow_file": None, "key": OLD}, {}], ids=["by name", "of the escrow"])
+def test_a_key_is_not_left_in_the_background(run, controller, options):
+    controller.keep(OLD, OTHER)
+    assert run({"proved": True, "verdict": "opens"}, data=False, **options) == {"proved": True, "verdict": "opens"}
+    assert [(call.arguments, call.background) for call in controller.calls] == [({"project_src": "/opt/appwrite", "data": False, "key": OLD}, False)]
 
 
-def test_a_key_is_not_left_in_the_background(run, path):
-    assert run(key=OLD)[1] == [("by itself", {"project_src": "/opt/appwrite", "key": OLD})]
-    hold(path, OLD)
-    assert run(escrow_file=path)[1] == [("by itself", {"project_src": "/opt/appwrite", "key": OLD})]
+@pytest.mark.parametrize(("answer", "told"), [
+    ({"proved": False, "verdict": "another one"}, True), ({"proved": True, "verdict": "opens"}, False), ({"failed": True, "verdict": "x"}, False)])
+def test_a_rotation_is_under_way(run, controller, answer, told):
+    controller.keep(OLD, pending=NEW)
+    assert run(answer)["verdict"].endswith("run ansible-playbook selfhost.appwrite.rotate") == told
 
 
-@pytest.mark.parametrize("proved", [True, False])
-def test_a_rotation_is_under_way(run, path, proved):
-    hold(path, OLD, pending=NEW)
-    found, asked = run(proved, escrow_file=path)
-    assert asked[0][1]["key"] == OLD
-    assert found["verdict"].endswith("the verdict" if proved else "run ansible-playbook selfhost.appwrite.rotate")
+def test_cluster(run, controller):
+    controller.keep(OLD, owner=Owner("", "shop"))
+    assert run({"proved": True}, cluster="shop")["proved"]
+    with pytest.raises(EscrowError, match="holds the key of the cluster shop"):
+        run()
 
 
-def test_refused(run, path):
-    with pytest.raises(AnsibleActionFail, match="^escrow_file: .* does not exist, so there is no key to try"):
-        run(escrow_file=path)
-    hold(path, pending=NEW)
+def test_no_key_in_force(run, controller):
+    with pytest.raises(AnsibleActionFail, match="does not exist"):
+        run()
+    controller.keep(pending=NEW)
     with pytest.raises(AnsibleActionFail, match="under way or ending; run ansible-playbook selfhost.appwrite.rotate"):
-        run(escrow_file=path)
-    with pytest.raises(AnsibleActionFail, match="^key: is given, and an escrow_file"):
-        run(escrow_file=path, key=OLD)
-    with pytest.raises(AnsibleActionFail, match="escrow_file"):
-        run(escrow_file={"a": 1})
+        run()
+    found = controller.escrow
+    with found.locked():
+        found.unstage()
+    with pytest.raises(AnsibleActionFail, match="holds no key that is in force; run ansible-playbook selfhost.appwrite.secure"):
+        run()
+    assert not controller.calls
+
+
+@pytest.mark.parametrize(("options", "words"), [({"key": OLD}, "^key: is given, and escrow_file"), ({"escrow_file": {"a": 1}}, "escrow_file")])
+def test_refused(run, controller, options, words):
+    with pytest.raises(AnsibleActionFail, match=words):
+        run(**options)
+    assert not controller.calls

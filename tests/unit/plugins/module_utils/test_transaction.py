@@ -22,6 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import AP
 from ansible_collections.selfhost.appwrite.plugins.module_utils._auditor import AUDIT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import REKEY_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 
 ROOT = next(parent for parent in Path(__file__).parents if (parent / "galaxy.yml").exists())
 KEY = _variables.KEY
@@ -339,7 +340,7 @@ def test_unchanged_run_starts_one_process(run_module, project, without_engine, m
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 OPTIONS = {name: setting.OPTIONS for name, setting in _transaction.SETTINGS.items()}
-OPTIONS.update({"security": _transaction.NESTED_OPTIONS, "apply": APPLY_OPTIONS})
+OPTIONS.update({"security": {**_transaction.NESTED_OPTIONS, **ESCROW_OPTIONS}, "apply": APPLY_OPTIONS})
 OPTIONS.update({name: {option: details for option, details in options.items() if option not in _transaction.PROJECT_OPTIONS}
                 for name, options in {"audit_info": AUDIT_OPTIONS, "rekey": REKEY_OPTIONS}.items()})
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files, _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, seal, unseal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils import _escrow
@@ -164,6 +164,15 @@ def test_one_at_a_time(tmp_path):
     for thread in threads:
         thread.join()
     assert most == [1] * 20 and os.listdir(tmp_path) == []
+
+
+def test_no_locks(escrow, monkeypatch):
+    """As on a network's file system without them, which cannot be had in a unit test."""
+    def fail(*_unused):
+        raise OSError(errno.ENOLCK, "text")
+    monkeypatch.setattr(_files.fcntl, "flock", fail)
+    with pytest.raises(EscrowError, match="cannot be locked"), escrow.locked():
+        pass
 
 
 def test_locked_for_too_long(escrow, monkeypatch):
