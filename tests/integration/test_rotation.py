@@ -403,7 +403,7 @@ def test_steps(loaded):
     for changed in (True, False):
         staged = succeed("rekey", stage, secrets=[OLD, NEW])
         assert (staged["changed"], staged["phase"], staged["new_key"]["fingerprint"]) == (changed, "staged", fingerprint(NEW))
-        assert sorted(os.listdir(directory)) == ["lock", "state.json"]
+        assert sorted(os.listdir(directory)) == ["state.json"]
     found = state()
     assert (found["phase"], key("key", found), key("new_key", found), key("env_key", found)) == ("staged", OLD, NEW, OLD)
     for options in ({"step": "stage"}, {"step": "whole"}):
