@@ -69,8 +69,8 @@ class Kind:
 
 _FEW = ("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis")
 SMALL = Kind(services=(*_FEW, "mariadb"), room="small")
-GENERATED = (
-    Kind("1.6.2"), Kind("1.8.1"), Kind("1.9.6"), *(Kind("1.9.6", database, services=(*_FEW, database)) for database in ("postgresql", "mongodb")))
+GENERATED = (Kind("1.9.6"), *(Kind(release, database, services=(*_FEW, database)) for release, database in (
+    ("1.6.2", "mariadb"), ("1.8.1", "mariadb"), ("1.9.6", "postgresql"), ("1.9.6", "mongodb"))))
 
 
 @functools.cache
@@ -82,15 +82,14 @@ def official() -> list[Kind]:
 
 
 def every_kind() -> list[Kind]:
-    """Appwrite's own files, and what is generated where there is none of them for a release and database."""
-    found = {(kind.release, kind.database): kind for kind in (*GENERATED, *official())}
-    return list(found.values())
+    return [*GENERATED, *official()]
 
 
 def on(*kinds: Kind) -> pytest.MarkDecorator:
-    """Runs a test on running projects. All tests of a project are one worker's."""
-    return pytest.mark.parametrize(
-        "_running", [pytest.param(kind, id=str(kind), marks=pytest.mark.xdist_group(str(kind))) for kind in kinds], indirect=True)
+    """Runs a test on running projects. All tests of a project are one worker's. FerretDB and Appwrite's own files are the night's."""
+    def marks(kind: Kind) -> list[pytest.MarkDecorator]:
+        return [pytest.mark.xdist_group(str(kind)), *([pytest.mark.nightly] if kind.file or kind.database == "mongodb" else [])]
+    return pytest.mark.parametrize("_running", [pytest.param(kind, id=str(kind), marks=marks(kind)) for kind in kinds], indirect=True)
 
 
 @functools.cache  # the same object, by which pytest knows the same project
