@@ -105,7 +105,7 @@ def reader(stack, tmp_path):
     return Reader(tmp_path, stack)
 
 
-@small("guides")
+@small("readme")
 def test_quickstart(reader):
     reader.installs()
     reader.read("quickstart")
