@@ -127,4 +127,4 @@ def pytest_testnodedown(node, error) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if left := config.stash.get(_LEFT, 0):
-        terminalreporter.write_line(f"{left} tests were left for `make nightly`.")
+        terminalreporter.write_line(f"Tests left for `make nightly`: {left}")

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``_dotenv`` against docker compose itself: the recorded table, and whole files made by Hypothesis.
 
-``DOTENV_FILES`` is the number of generated files (default 3000); each that compose accepts is also edited and read again. They
+``DOTENV_FILES`` is the number of generated files (default 1000); each that compose accepts is also edited and read again. They
 are others each day: a failure prints the ``DOTENV_SEED`` that makes them again.
 Files that are accepted go to compose in batches; those that are refused, and some of the others, one by one.
 """
@@ -28,7 +28,7 @@ from ansible_collections.selfhost.appwrite.tests.unit.plugins.module_utils.test_
 
 BATCH = 60
 ALONE = 10  # of the accepted files, every tenth is asked for by itself
-FILES = int(os.environ.get("DOTENV_FILES", "3000"))
+FILES = int(os.environ.get("DOTENV_FILES", "1000"))
 SEED = int(os.environ.get("DOTENV_SEED") or f"{datetime.date.today():%Y%m%d}")
 SHARD = 1000
 
