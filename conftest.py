@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.nodeid import coerce_node_id
+from hypothesis import settings
 
 ROOT = Path(__file__).parent
 WORK = ROOT / ".work"
@@ -44,6 +46,22 @@ _link_collection()
 sys.path[:0] = [str(IMPORT), str(ROOT / "tests")]
 
 pytest_plugins = ["integration.fixtures"]
+
+
+SEED = os.environ.setdefault("SEED", f"{datetime.date.today():%Y%m%d}")
+"""What is generated is the same all day, on each worker, and something else the next day."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = SEED
+    settings.register_profile("daily", settings(), derandomize=False, deadline=None)  # its own of CI is the same for ever
+    settings.load_profile("daily")
+
+
+def pytest_report_header() -> str:
+    return f"seed of what is generated: SEED={SEED}"
 
 
 def _allowed_skips() -> tuple[str, ...]:

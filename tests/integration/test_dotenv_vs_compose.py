@@ -4,13 +4,12 @@
 """``_dotenv`` against docker compose itself: the recorded table, and whole files made by Hypothesis.
 
 ``DOTENV_FILES`` is the number of generated files (default 1000); each that compose accepts is also edited and read again. They
-are others each day: a failure prints the ``DOTENV_SEED`` that makes them again.
+are others each day, made from ``SEED``, which pytest's first lines tell.
 Files that are accepted go to compose in batches; those that are refused, and some of the others, one by one.
 """
 
 from __future__ import annotations
 
-import datetime
 import functools
 import json
 import os
@@ -29,7 +28,6 @@ from ansible_collections.selfhost.appwrite.tests.unit.plugins.module_utils.test_
 BATCH = 60
 ALONE = 10  # of the accepted files, every tenth is asked for by itself
 FILES = int(os.environ.get("DOTENV_FILES", "1000"))
-SEED = int(os.environ.get("DOTENV_SEED") or f"{datetime.date.today():%Y%m%d}")
 SHARD = 1000
 
 Values = dict[str, "str | None"]
@@ -306,7 +304,7 @@ def edited(document: Document, changes: t.Mapping[str, str | None]) -> str | Non
 def generated(count: int, shard: int) -> list[tuple[str, dict[str, str | None], Environ]]:
     files: dict[str, tuple[str, dict[str, str | None], Environ]] = {}
 
-    @seed(f"{SEED} {shard}")
+    @seed("%s %d" % (os.environ["SEED"], shard))
     @settings(
         max_examples=2 * count, database=None, deadline=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
@@ -336,7 +334,6 @@ def shrunk(text: str, compose: Compose, environ: Environ) -> str:
 
 @pytest.mark.parametrize("shard", range(-(-FILES // SHARD)))
 def test_generated_files(composes: tuple[Compose, Compose], shard: int) -> None:
-    print("DOTENV_SEED=%d" % SEED)
     files = generated(min(SHARD, FILES - shard * SHARD), shard)
     refused = kept = 0
     for environ in ENVIRONS:
