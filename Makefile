@@ -5,14 +5,22 @@
 .DEFAULT_GOAL := help
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST := .venv/bin/pytest
+PARALLEL := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.work/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-test: setup engine tools ## Run every test; T=... selects some
-	$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup $(T)
+check: setup engine ## Run what takes minutes: unit tests, lint, and the playbook on one project
+	$(PYTEST) $(PARALLEL) tests/unit tests/testbed tests/sanity/test_lint.py 'tests/integration/test_core_flow.py::test_secure[1.9.6-postgresql]'
+
+test: setup engine tools ## Run every test but those that `make nightly` adds; T=... selects some
+	$(PYTEST) $(PARALLEL) $(T)
+
+nightly: setup engine nightly-tools ## Run every test there is, for hours; T=... selects some
+	NIGHTLY=true KILL_POINTS=all DOTENV_FILES=$(or $(DOTENV_FILES),100000) $(PYTEST) $(PARALLEL) $(T)
+	$(if $(T),,$(MAKE) matrix)
 
 unit: setup ## Run the unit tests; T=path selects some
 	@$(PYTEST) $(or $(T),tests/unit tests/testbed)
@@ -23,7 +31,7 @@ integration: setup engine ## Run the integration tests on the testbed; T=... sel
 fuzz: setup ## Compare 100,000 generated .env files with compose (an hour); DOTENV_FILES=... sets another number
 	DOTENV_FILES=$(or $(DOTENV_FILES),100000) $(PYTEST) --numprocesses $(WORKERS) -rP -k generated_files tests/integration/test_dotenv_vs_compose.py
 
-sanity: setup ## Run ansible-test sanity on every Python found
+sanity: setup ## Run ansible-test sanity on the newest ansible-core, and its imports on Python 3.8
 	$(PYTEST) tests/sanity/test_sanity.py
 
 matrix: setup engine ## Run sanity and unit tests and the playbook on every ansible-core and Python found, and on every Appwrite release
@@ -58,11 +66,14 @@ setup: .venv/stamp ## Make the virtual environment (.venv)
 engine: ## See that a Docker Engine and compose answer; install and start them where that is allowed
 	@tests/testbed/engine.sh
 
-tools: ## See that the programs that only tests need are here: faults, auditors, PHP, a browser
+tools: ## See that the programs that only tests need are here: faults, PHP
 	@tests/faults/tools.sh
+
+nightly-tools: ## See that those are here, and the auditors and a browser
+	@tests/faults/tools.sh --nightly
 	@tests/browser/tools.sh
 
-pictures: setup engine tools ## Draw the pictures in docs/images anew
+pictures: setup engine nightly-tools ## Draw the pictures in docs/images anew
 	PYTHONPATH=tests:.work/import .venv/bin/python -m browser.screenshots
 	PYTHONPATH=tests .venv/bin/python -m browser.terminal
 
@@ -72,4 +83,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation pictures setup engine tools clean
+.PHONY: help test unit integration check nightly fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation pictures setup engine tools nightly-tools clean

@@ -2,21 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every test may rely on: the collection and the testbed can be imported, and CI skips nothing in silence."""
+"""What every test may rely on: the collection and the testbed can be imported, and CI skips nothing in silence; and the order of the tests."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from _pytest.nodeid import coerce_node_id
+from hypothesis import settings
 
 ROOT = Path(__file__).parent
 WORK = ROOT / ".work"
 IMPORT = WORK / "import"
+_LONGEST_FIRST = ("sanity", "faults", "integration")
+_LEFT = pytest.StashKey[int]()
+"""how many tests were left for the night"""
 
 
 def _link_collection() -> None:
@@ -40,6 +46,22 @@ _link_collection()
 sys.path[:0] = [str(IMPORT), str(ROOT / "tests")]
 
 pytest_plugins = ["integration.fixtures"]
+
+
+SEED = os.environ.setdefault("SEED", f"{datetime.date.today():%Y%m%d}")
+"""What is generated is the same all day, on each worker, and something else the next day."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = SEED
+    settings.register_profile("daily", settings(), derandomize=False, deadline=None)  # its own of CI is the same for ever
+    settings.load_profile("daily")
+
+
+def pytest_report_header() -> str:
+    return f"seed of what is generated: SEED={SEED}"
 
 
 def _allowed_skips() -> tuple[str, ...]:
@@ -70,12 +92,57 @@ def _judge_skip(report):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        kind = item.path.relative_to(ROOT).parts[1:2]
-        if kind in (("integration",), ("sanity",)):
-            item.add_marker(kind[0])
+        [kind] = item.path.relative_to(ROOT).parts[1:2]
+        if kind in ("integration", "sanity"):
+            item.add_marker(kind)
+        if kind == "browser":
+            item.add_marker("nightly")
         if "collection_copy" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("collection_copy"))
-        group = item.get_closest_marker("xdist_group")
-        if group and config.getoption("loadgroup", False) and not item.nodeid.endswith(f"@{group.args[0]}"):
+        group = _group(item)
+        if group and config.getoption("loadgroup", False) and not item.nodeid.endswith(f"@{group}"):
             # pytest-xdist 3.8 keeps a group together by a suffix that it sets where pytest before 9.2 read it.
-            item._id = coerce_node_id(f"{item.nodeid}@{group.args[0]}")
+            item._id = coerce_node_id(f"{item.nodeid}@{group}")
+    if os.environ.get("NIGHTLY") != "true":
+        left = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left)
+        config.stash[_LEFT] = len(left)
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
+    _sort(items)
+
+
+def _group(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("xdist_group")
+    return mark.args[0] if mark else ""
+
+
+def _sort(items: list[pytest.Item]) -> None:
+    """A group's tests follow each other, so that its project is started once. What takes longest begins first: in the end no worker waits for another's."""
+    def place(item: pytest.Item) -> int:
+        kind = item.path.relative_to(ROOT).parts[1]
+        return _LONGEST_FIRST.index(kind) if kind in _LONGEST_FIRST else len(_LONGEST_FIRST)
+
+    size = Counter(filter(None, map(_group, items)))
+    first: dict[str, int] = {}
+    for item in items:
+        first[_group(item)] = min(place(item), first.get(_group(item), place(item)))
+
+    def key(item: pytest.Item) -> tuple[int, int, str]:
+        group = _group(item)
+        return (first[group], -size[group], group) if group else (place(item), 0, "")
+    items.sort(key=key)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = session.config.stash.get(_LEFT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    node.config.stash[_LEFT] = getattr(node, "workeroutput", {}).get("left", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left := config.stash.get(_LEFT, 0):
+        terminalreporter.write_line(f"Tests left for `make nightly`: {left}")

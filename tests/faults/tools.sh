@@ -3,12 +3,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Makes sure that the programs with which the tests make faults are here, the auditors that the audit runs, and PHP, which judges what is sealed: installs what is
-# missing as root on Debian or a relative of it, and says what is missing elsewhere. The tests that need root are skipped without it.
+# Makes sure that the programs with which the tests make faults are here, and PHP, which judges what is sealed; and with --nightly the auditors that the audit runs.
+# Installs what is missing as root on Debian or a relative of it, and says what is missing elsewhere. The tests that need root are skipped without it.
 set -euo pipefail
 
+pairs=(strace:strace setfacl:acl mkfs.ext4:e2fsprogs mkfs.btrfs:btrfs-progs systemd-analyze:systemd php:php-cli)
+[ "${1-}" != --nightly ] || pairs+=(lynis:lynis testssl:testssl.sh)
 missing=()
-for pair in strace:strace setfacl:acl mkfs.ext4:e2fsprogs mkfs.btrfs:btrfs-progs lynis:lynis testssl:testssl.sh systemd-analyze:systemd php:php-cli; do
+for pair in "${pairs[@]}"; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -17,15 +17,6 @@ from testbed._base import run
 from integration.support import SMALL, Stack
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of one running project follow each other, so that it is started once."""
-    def group(item: pytest.Item) -> str:
-        mark = item.get_closest_marker("xdist_group") if "stack" in getattr(item, "fixturenames", ()) else None
-        return mark.args[0] if mark else ""
-    items.sort(key=group)
-
-
 @pytest.fixture(scope="session")
 def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     kind = request.param

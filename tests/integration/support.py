@@ -31,6 +31,8 @@ from testbed import Project
 from testbed._base import clean_environ, run
 from testbed.project import SWITCHES
 
+from integration.forks import Forks
+
 CHECKOUT = Path(__file__).parents[2]
 WORK = CHECKOUT / ".work"
 KEY = "_APP_OPENSSL_KEY_V1"
@@ -39,6 +41,9 @@ ROOT_ONLY = "_APP_CONSOLE_WHITELIST_ROOT"
 UNCACHED = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
 """For Pythons whose system calls are counted: the number must not depend on what was compiled before."""
 NOT_A_KEY = "not-a-real-key-" + "0123456789abcdef" * 3
+_FORKS = Forks()
+_STARTED: set[str] = set()
+"""modules that a process of its own has run"""
 needs_php = pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
 """Its own openssl judges what was sealed."""
 
@@ -69,8 +74,8 @@ class Kind:
 
 _FEW = ("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis")
 SMALL = Kind(services=(*_FEW, "mariadb"), room="small")
-GENERATED = (
-    Kind("1.6.2"), Kind("1.8.1"), Kind("1.9.6"), *(Kind("1.9.6", database, services=(*_FEW, database)) for database in ("postgresql", "mongodb")))
+GENERATED = (Kind("1.9.6"), *(Kind(release, database, services=(*_FEW, database)) for release, database in (
+    ("1.6.2", "mariadb"), ("1.8.1", "mariadb"), ("1.9.6", "postgresql"), ("1.9.6", "mongodb"))))
 
 
 @functools.cache
@@ -82,15 +87,14 @@ def official() -> list[Kind]:
 
 
 def every_kind() -> list[Kind]:
-    """Appwrite's own files, and what is generated where there is none of them for a release and database."""
-    found = {(kind.release, kind.database): kind for kind in (*GENERATED, *official())}
-    return list(found.values())
+    return [*GENERATED, *official()]
 
 
 def on(*kinds: Kind) -> pytest.MarkDecorator:
-    """Runs a test on running projects. All tests of a project are one worker's."""
-    return pytest.mark.parametrize(
-        "_running", [pytest.param(kind, id=str(kind), marks=pytest.mark.xdist_group(str(kind))) for kind in kinds], indirect=True)
+    """Runs a test on running projects. All tests of a project are one worker's. FerretDB and Appwrite's own files are the night's."""
+    def marks(kind: Kind) -> list[pytest.MarkDecorator]:
+        return [pytest.mark.xdist_group(str(kind)), *([pytest.mark.nightly] if kind.file or kind.database == "mongodb" else [])]
+    return pytest.mark.parametrize("_running", [pytest.param(kind, id=str(kind), marks=marks(kind)) for kind in kinds], indirect=True)
 
 
 @functools.cache  # the same object, by which pytest knows the same project
@@ -177,18 +181,24 @@ def module(
 ) -> dict[str, Any]:
     """Runs a module's file as Ansible would and returns its result, with C(rc). No traceback and no secret may be in what it prints.
 
+    The first run of each module is a process of its own, further ones with the same Python are forks.
+
     path: directories before those that the module's imports come from.
     secrets: more of them than those of the project's .env and its backups.
     prefix: a program that runs the command that follows it.
     """
     directory = Path(str(arguments.get("project_src", "/nonexistent")))
     hidden = _secrets_in(directory) | set(secrets)
-    done = subprocess.run(
-        [*prefix, python, CHECKOUT / "plugins" / "modules" / f"{name}.py"],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}}),
-        env={**(clean_environ() if environ is None else environ), "PYTHONPATH": os.pathsep.join(map(str, [*path, WORK / "import"])),
-             **(UNCACHED if "strace" in prefix else {})},
-        capture_output=True, text=True, check=False)
+    command = [*prefix, python, CHECKOUT / "plugins" / "modules" / f"{name}.py"]
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}})
+    environ = {**(clean_environ() if environ is None else environ), "PYTHONPATH": os.pathsep.join(map(str, [*path, WORK / "import"])),
+               **(UNCACHED if "strace" in prefix else {})}
+    with _FORKS.free() as free:
+        if free and command[:-1] == [sys.executable] and not path and name in _STARTED:
+            done = _FORKS.run(command[-1], given, environ)
+        else:
+            _STARTED.add(name)
+            done = subprocess.run(command, input=given, env=environ, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
     assert "Traceback" not in output, output
     assert_no_leak(output, hidden | _secrets_in(directory))

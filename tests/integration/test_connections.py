@@ -149,6 +149,7 @@ def closing_server():
         run("docker", "rm", "--force", container)
 
 
+@pytest.mark.nightly
 def test_mongodb_that_closes(closing_server, monkeypatch, tmp_path):
     monkeypatch.setattr(_connections, "PATIENCE", 0)
     ask = next(database.ask for database in DATABASES if database.service == "mongodb")

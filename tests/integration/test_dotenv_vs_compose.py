@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``_dotenv`` against docker compose itself: the recorded table, and whole files made by Hypothesis.
 
-``DOTENV_FILES`` is the number of generated files (default 3000); each that compose accepts is also edited and read again.
+``DOTENV_FILES`` is the number of generated files (default 1000); each that compose accepts is also edited and read again. They
+are others each day, made from ``SEED``, which pytest's first lines tell.
 Files that are accepted go to compose in batches; those that are refused, and some of the others, one by one.
 """
 
@@ -26,7 +27,7 @@ from ansible_collections.selfhost.appwrite.tests.unit.plugins.module_utils.test_
 
 BATCH = 60
 ALONE = 10  # of the accepted files, every tenth is asked for by itself
-FILES = int(os.environ.get("DOTENV_FILES", "3000"))
+FILES = int(os.environ.get("DOTENV_FILES", "1000"))
 SHARD = 1000
 
 Values = dict[str, "str | None"]
@@ -303,7 +304,7 @@ def edited(document: Document, changes: t.Mapping[str, str | None]) -> str | Non
 def generated(count: int, shard: int) -> list[tuple[str, dict[str, str | None], Environ]]:
     files: dict[str, tuple[str, dict[str, str | None], Environ]] = {}
 
-    @seed(shard)
+    @seed("%s %d" % (os.environ["SEED"], shard))
     @settings(
         max_examples=2 * count, database=None, deadline=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

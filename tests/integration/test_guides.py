@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every page of the documentation, typed in from its first line to its last.
+"""Every page of the documentation, typed in from its first line to its last: the first steps by day, most others by night.
 
 A block with a caption is a file of that name, C($) is the controller's prompt and C(#) the server's. C(/opt/appwrite) is the project's directory.
 """
@@ -105,7 +105,7 @@ def reader(stack, tmp_path):
     return Reader(tmp_path, stack)
 
 
-@small("guides")
+@small("readme")
 def test_quickstart(reader):
     reader.installs()
     reader.read("quickstart")
@@ -114,6 +114,7 @@ def test_quickstart(reader):
     reader.stack.assert_in_force()
 
 
+@pytest.mark.nightly
 @small("existing")
 def test_existing(reader):
     reader.prepare()
@@ -129,6 +130,7 @@ def test_existing(reader):
     reader.stack.assert_in_force()
 
 
+@pytest.mark.nightly
 def test_fresh(directory, tmp_path):
     stack = Stack(SMALL, Project(directory))
     try:
@@ -142,6 +144,7 @@ def test_fresh(directory, tmp_path):
         stack.project.down()
 
 
+@pytest.mark.nightly
 @small("readme")
 def test_many_servers(reader):
     reader.prepare()
@@ -149,6 +152,7 @@ def test_many_servers(reader):
     assert {path.name.partition("@")[0] for path in (reader.place / ".appwrite-escrow").iterdir()} == {"shop.example.com", "blog.example.com", ""}
 
 
+@pytest.mark.nightly
 @small("guides")
 def test_behind_a_proxy(reader):
     reader.prepare()
@@ -166,6 +170,7 @@ def test_lines_for_traefik():
             assert any(flag.startswith(line.partition("forwardedHeaders")[0] + "address=") for flag in flags)
 
 
+@pytest.mark.nightly
 @small("guides")
 def test_after_an_upgrade(reader):
     def upgrade(reader):
@@ -181,6 +186,7 @@ def test_after_an_upgrade(reader):
     assert reader.stack.env()[KEY] == key and reader.stack.env()[HTTPS] == "enabled"
 
 
+@pytest.mark.nightly
 @small("guides")
 def test_audit(reader):
     """Below a root of its own, so that no timer is left."""
@@ -200,6 +206,7 @@ def test_audit(reader):
     assert "waived" in reader.output and "containers.release_not_vulnerable" in reader.output
 
 
+@pytest.mark.nightly
 @small("guides")
 def test_closed_network(reader):
     reader.prepare()
@@ -208,6 +215,7 @@ def test_closed_network(reader):
     reader.stack.assert_in_force()
 
 
+@pytest.mark.nightly
 @small("guides")
 def test_awx(reader):
     reader.prepare()
@@ -224,6 +232,7 @@ def test_awx(reader):
         assert wanted["type"] == "bool" if question["type"] == "multiplechoice" else wanted["type"] in ("str", "path")
 
 
+@pytest.mark.nightly
 @small("readme")
 def test_community_docker(reader):
     reader.prepare()
@@ -232,6 +241,7 @@ def test_community_docker(reader):
     reader.stack.assert_in_force()
 
 
+@pytest.mark.nightly
 @small("guides-lost-key")
 def test_lost_key(reader):
     """On a project of its own, since it leaves data behind."""

@@ -93,7 +93,7 @@ def checker() -> Path:
         pytest.skip(f"promtool is not at hand: {reason}")
 
 
-@small("monitoring")
+@small("audit")
 def test_program(stack, checker, tmp_path):
     """It finds what the module finds, since it is the same code, and writes it down for Prometheus."""
     host = Host(tmp_path, stack.directory)

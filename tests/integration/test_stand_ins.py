@@ -61,11 +61,14 @@ def test_first_process_of_a_release(release, program, status):
 @on(KINDS[0])
 def test_a_worker_ends_its_job(project):
     """One at a time, and what waits goes on waiting."""
-    project.slow(WORKER, 3)
+    project.slow(WORKER, 3600)
     project.enqueue("v1-mails", 3)
     until(lambda: project.redis("llen", "utopia-queue.processing.v1-mails") == "1")
     assert project.jobs("v1-mails") == 3
-    assert stop(project, WORKER, 60) == 0
+    container = project.container(WORKER)
+    run("docker", "kill", "--signal", "TERM", container)
+    project.slow(WORKER, 0.1)
+    assert run("docker", "wait", container).strip() == "0"
     assert project.redis("get", "utopia-queue.stats.v1-mails.success") == "1"
     assert (project.redis("llen", "utopia-queue.queue.v1-mails"), project.redis("llen", "utopia-queue.processing.v1-mails")) == ("2", "0")
     assert project.redis("keys", "utopia-queue.jobs.*") == ""

@@ -89,6 +89,7 @@ def ends(pid: int) -> bool:
 # --- testssl.sh ---
 
 
+@pytest.mark.nightly
 @ALONE
 def test_endpoints_are_told_apart(tmp_path, monkeypatch, stand_in):
     """One has all of its checks, the others only those of the protocols and the certificate, to be quick."""
@@ -139,6 +140,7 @@ def test_no_odd_name_reaches_it(tmp_path, stand_in):
 # --- lynis ---
 
 
+@pytest.mark.nightly
 @ALONE
 def test_lynis_audits_this_machine_and_changes_nothing(tmp_path, stand_in, lock):
     """Of its tests those that ask the package manager, which are the ones that would change something, and a few more."""
@@ -157,6 +159,7 @@ def test_lynis_audits_this_machine_and_changes_nothing(tmp_path, stand_in, lock)
     assert not list(Path("/tmp").glob("lynis.*"))
 
 
+@pytest.mark.nightly
 @ALONE
 def test_a_lynis_that_is_ended_leaves_nothing_behind(lock):
     installed("lynis")
@@ -176,6 +179,7 @@ def test_a_lock_is_taken_away_if_it_is_of_the_lynis_that_was_killed(monkeypatch,
     assert lock.exists() == stays
 
 
+@pytest.mark.nightly
 @ALONE
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may write the lock of root's lynis")
 def test_another_lynis_goes_on_undisturbed(lock):

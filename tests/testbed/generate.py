@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,6 @@ class Database:
     image: str
     environment: tuple[str, ...]
     healthcheck: tuple[str, ...]
-    interval: str = "3s"
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
@@ -60,7 +59,6 @@ DATABASES = {
             "mongosh -u root -p ${_APP_DB_ROOT_PASS} --authenticationDatabase admin --quiet"
             " --eval \"quit(db.adminCommand({hello: 1}).setName === 'rs0' ? 0 : 1)\"",
         ),
-        interval="5s",  # its client takes a second of processor time to start
         entrypoint=("/bin/bash", "/mongo-entrypoint.sh"),
         volumes=(
             "./mongo-init.js:/docker-entrypoint-initdb.d/mongo-init.js:ro",
@@ -134,9 +132,8 @@ def compose(release: str, database: str, http_port: int, https_port: int, image_
         names = (name for name in variables.names(release) if service in variables.services(name, release))
         return [f"{name}={literals[name]}" if name in literals else name for name in names]
 
-    def healthcheck(*test: str, interval: str = "3s") -> dict[str, Any] | None:
-        timing = {"interval": interval, "timeout": "20s", "retries": 3, "start_period": "60s"}
-        return {"test": test, **timing} if modern else None
+    def healthcheck(*test: str) -> dict[str, Any] | None:
+        return {**_checked(test), "retries": 3} if modern else None
 
     def service(name: str, image: str, **parts: Any) -> str:
         restart = None if modern and name != "appwrite-console" else "unless-stopped"
@@ -194,7 +191,7 @@ def compose(release: str, database: str, http_port: int, https_port: int, image_
             kind.image,
             command=kind.command,
             entrypoint=kind.entrypoint,
-            healthcheck=healthcheck(*kind.healthcheck, interval=kind.interval),
+            healthcheck=healthcheck(*kind.healthcheck),
             environment=kind.environment,
             volumes=[f"appwrite-{database}:{kind.data}:rw", *kind.volumes],
         ),
@@ -207,8 +204,8 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
     """The docker-compose.override.yml that lets one of Appwrite's own files run beside a real Appwrite.
 
     `config` is the file as `docker compose config --no-interpolate --format json` prints it. Replaced are images, container names,
-    networks' fixed names, what is mounted from the host outside the project directory, and published ports, unless they are
-    written with variables and so come from .env.
+    networks' fixed names, what is mounted from the host outside the project directory, how often health is checked, and published
+    ports, unless they are written with variables and so come from .env.
     """
     text = "services:\n"
     for name, service in config["services"].items():
@@ -218,6 +215,8 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
             if volume["type"] == "bind" and volume["source"] in ("/var/run/docker.sock", "/tmp"):
                 volumes.append(f"./.testbed/{name}/host:{volume['target']}")
         parts["volumes"] = volumes
+        if "healthcheck" in service:
+            parts["healthcheck"] = _checked(service["healthcheck"]["test"])
         text += f"  {name}:\n" + "".join(f"    {key}: {_flow(value)}\n" for key, value in parts.items())
         targets = [port["target"] for port in service.get("ports", []) if not isinstance(port, str)]
         if targets:
@@ -232,6 +231,13 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
 def appwrite_services(release: str) -> tuple[str, ...]:
     """The services that run the appwrite image in that release."""
     return tuple(name for name in service_names(release) if name.startswith("appwrite") and name != "appwrite-assistant")
+
+
+def _checked(test: str | Sequence[str]) -> dict[str, Any]:
+    """A health check whose first answer comes soon, and which then is asked for seldom."""
+    kind, *command = ("CMD-SHELL", test) if isinstance(test, str) else test
+    shell = ["sh", "-c"] if kind == "CMD-SHELL" else []
+    return {"test": ["CMD", "testbed-check", *shell, *command], "interval": "500ms", "timeout": "30s", "start_period": "120s"}
 
 
 def _flow(value: Any) -> str:

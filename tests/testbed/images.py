@@ -214,7 +214,7 @@ def _image(
     seed: bool = False,
 ) -> str:
     """The image of that name, built unless the engine has it already."""
-    files = [_PROGRAMS / "testbed-switch", *sorted(file for each in programs for file in (_PROGRAMS / each).iterdir())]
+    files = [_PROGRAMS / "testbed-check", _PROGRAMS / "testbed-switch", *sorted(file for each in programs for file in (_PROGRAMS / each).iterdir())]
     made_of = [packages, content, settings, *((file.name, file.read_bytes()) for file in [*files, Path(__file__)])]
     image = f"{REPOSITORY}/{thing}:{_hash(made_of)}"
     if _exists(image):

@@ -99,6 +99,7 @@ def test_override_leaves_nothing_that_collides():
                 "image": "${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-latest}",
                 "ports": ["${_APP_HTTP_PORT:-80}:80"],
                 "volumes": [{"type": "volume", "source": "appwrite-uploads", "target": "/storage/uploads"}],
+                "healthcheck": {"test": ["CMD-SHELL", "curl $$HOST"], "interval": "5s", "retries": 12},
             },
         },
         "networks": {"gateway": {"name": "gateway"}},
@@ -112,6 +113,8 @@ def test_override_leaves_nothing_that_collides():
     assert appwrite["image"] == PREFIX + config["services"]["appwrite"]["image"]
     assert appwrite["container_name"] == "appwrite-tb-01234567-appwrite"
     assert "ports" not in appwrite
+    assert appwrite["healthcheck"]["test"] == ["CMD", "testbed-check", "sh", "-c", "curl $$HOST"]
+    assert "healthcheck" not in traefik
     assert found["networks"] == {"gateway": {"name": "appwrite-tb-01234567_gateway"}}
 
 
