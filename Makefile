@@ -14,6 +14,11 @@ help: ## List the targets
 test: setup engine tools ## Run every test; T=... selects some
 	$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup $(T)
 
+coverage: setup engine tools ## Run what test does, and write into .work/coverage which lines and branches of plugins each test covers
+	@rm -rf .work/coverage
+	@failed=0; SELFHOST_COVERAGE=$(CURDIR)/tests $(MAKE) --no-print-directory test || failed=$$?; \
+	PYTHONPATH=tests .venv/bin/python -m covered report; exit $$failed
+
 unit: setup ## Run the unit tests; T=path selects some
 	@$(PYTEST) $(or $(T),tests/unit tests/testbed)
 
@@ -52,7 +57,7 @@ bench-rotation: setup engine ## Measure the rotation of the encryption key; ROTA
 
 setup: .venv/stamp ## Make the virtual environment (.venv)
 
-.venv/stamp: tests/requirements.txt tests/setup.sh
+.venv/stamp: tests/requirements.txt tests/setup.sh tests/covered/start.pth
 	@tests/setup.sh
 
 engine: ## See that a Docker Engine and compose answer; install and start them where that is allowed
@@ -72,4 +77,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation pictures setup engine tools clean
+.PHONY: help test coverage unit integration fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation pictures setup engine tools clean
