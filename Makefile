@@ -14,7 +14,7 @@ help: ## List the targets
 test: setup engine tools ## Run every test; T=... selects some
 	$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup $(T)
 
-coverage: setup engine tools ## Run what test does, and write into .work/coverage which lines and branches of plugins each test covers
+coverage: setup ## Run what test does, and write into .work/coverage which lines and branches of plugins each test covers
 	@rm -rf .work/coverage
 	@failed=0; SELFHOST_COVERAGE=$(CURDIR)/tests $(MAKE) --no-print-directory test || failed=$$?; \
 	PYTHONPATH=tests .venv/bin/python -m covered report; exit $$failed
