@@ -22,6 +22,11 @@ nightly: setup engine nightly-tools ## Run every test there is, for hours; T=...
 	NIGHTLY=true KILL_POINTS=all DOTENV_FILES=$(or $(DOTENV_FILES),100000) $(PYTEST) $(PARALLEL) $(T)
 	$(if $(T),,$(MAKE) matrix)
 
+coverage: setup ## Run what test does, and write into .work/coverage which lines and branches of plugins each test covers
+	@rm -rf .work/coverage
+	@failed=0; SELFHOST_COVERAGE=$(CURDIR)/tests $(MAKE) --no-print-directory test || failed=$$?; \
+	PYTHONPATH=tests .venv/bin/python -m covered report; exit $$failed
+
 unit: setup ## Run the unit tests; T=path selects some
 	@$(PYTEST) $(or $(T),tests/unit tests/testbed)
 
@@ -40,7 +45,7 @@ matrix: setup engine ## Run sanity and unit tests and the playbook on every ansi
 nox: setup ## Run the sessions of antsibull-nox; T=session selects one
 	$(PYTEST) tests/sanity/nox.py $(if $(T),-k $(T))
 
-lint: setup ## Run ansible-lint, and mypy on the pure rooms
+lint: setup ## Run ansible-lint, mypy on the pure rooms, and actionlint on the workflows
 	$(PYTEST) tests/sanity/test_lint.py
 
 docs: setup ## Build the documentation in .work/docs/html, and check its links
@@ -60,7 +65,7 @@ bench-rotation: setup engine ## Measure the rotation of the encryption key; ROTA
 
 setup: .venv/stamp ## Make the virtual environment (.venv)
 
-.venv/stamp: tests/requirements.txt tests/setup.sh
+.venv/stamp: tests/requirements.txt tests/setup.sh tests/covered/start.pth
 	@tests/setup.sh
 
 engine: ## See that a Docker Engine and compose answer; install and start them where that is allowed
@@ -83,4 +88,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test unit integration check nightly fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation pictures setup engine tools nightly-tools clean
+.PHONY: help test coverage unit integration check nightly fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation pictures setup engine tools nightly-tools clean

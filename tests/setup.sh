@@ -49,6 +49,10 @@ if [ "$(.venv/bin/python -c "$version" 2>/dev/null)" != "$chosen" ]; then
 fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt </dev/null
 
+for packages in .venv/lib/python3.*/site-packages; do # what `make coverage` records every process by
+    cp tests/covered/start.pth "$packages/selfhost-coverage.pth"
+done
+
 rm -rf .venv/pythons
 mkdir .venv/pythons
 for minor in "${!pythons[@]}"; do

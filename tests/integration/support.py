@@ -38,8 +38,8 @@ WORK = CHECKOUT / ".work"
 KEY = "_APP_OPENSSL_KEY_V1"
 HTTPS = "_APP_OPTIONS_FORCE_HTTPS"
 ROOT_ONLY = "_APP_CONSOLE_WHITELIST_ROOT"
-UNCACHED = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
-"""For Pythons whose system calls are counted: the number must not depend on what was compiled before."""
+UNCACHED = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1", "SELFHOST_COVERAGE": ""}
+"""For Pythons whose system calls are counted: the number must not depend on what was compiled before, nor on whether coverage is recorded."""
 NOT_A_KEY = "not-a-real-key-" + "0123456789abcdef" * 3
 _FORKS = Forks()
 _STARTED: set[str] = set()

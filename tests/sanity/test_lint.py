@@ -2,13 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ansible-lint's strictest profile on everything; mypy's strictest mode on the pure rooms."""
+"""ansible-lint's strictest profile on everything; mypy's strictest mode on the pure rooms; actionlint on the workflows."""
 
 from __future__ import annotations
 
+import re
+import shutil
+
+import pytest
+from testbed import tools
 from unit.plugins.test_rooms import PURE
 
-from sanity.support import ROOT, check
+from sanity.support import BIN, ROOT, check
 
 
 def test_ansible_lint(collection_copy, checker_environment):
@@ -21,3 +26,14 @@ def test_ansible_lint(collection_copy, checker_environment):
 def test_types():
     rooms = [f"--package=ansible_collections.selfhost.appwrite.plugins.{room if '.' in room else 'module_utils.' + room}" for room in PURE]
     check("mypy", *rooms, cwd=ROOT)
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="Go is not at hand: it builds actionlint")
+def test_workflows():
+    check(tools.actionlint(), "-shellcheck", BIN / "shellcheck", "-pyflakes", "", *sorted(ROOT.glob(".github/workflows/*.yml")), cwd=ROOT)
+
+
+def test_actions_are_pinned():
+    """What a workflow uses is named by its commit, which nobody can change afterwards."""
+    used = [line for path in ROOT.glob(".github/workflows/*.yml") for line in path.read_text().splitlines() if " uses: " in line]
+    assert used and all(re.search(r"@[0-9a-f]{40}  # v[0-9.]+$", line) for line in used)

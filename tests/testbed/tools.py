@@ -13,6 +13,7 @@ from pathlib import Path
 from ._base import WORK, Failed, clean_environ, locked, run
 
 COMPOSE = "github.com/docker/compose/v5"
+ACTIONLINT = "github.com/rhysd/actionlint v1.7.12"
 FERRETDB = "github.com/FerretDB/FerretDB v1.24.2"
 MONGOSH = "mongosh@2.12.0"
 COMMUNITY = "ansible==12.3.0"
@@ -31,6 +32,18 @@ def ferretdb() -> Path:
             (source / "build" / "version" / "version.txt").write_text(version)
             _go(build, "mod", "edit", "-replace", f"{module}=./source")
             _go(build, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), f"{module}/cmd/ferretdb")
+            shutil.rmtree(build)
+    return target
+
+
+def actionlint() -> Path:
+    """The checker of GitHub's workflows. Needs go on this machine."""
+    module, version = ACTIONLINT.split()
+    target = WORK / "actionlint" / version / "actionlint"
+    with locked("go"):
+        if not target.exists():
+            build = _module(target.parent, f"{module}/cmd/actionlint@{version}")
+            _go(build, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), f"{module}/cmd/actionlint")
             shutil.rmtree(build)
     return target
 
