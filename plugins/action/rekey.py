@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, shown_fingerprint, told, used_bytes
+from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable
@@ -95,7 +96,8 @@ class ActionModule(EscrowAction, WatchedAction):
                     "file": escrow.path, "escrow_key": told(escrow.key or ""), "host_key": told(host.key), "host_new": told(host.new or ""),
                     "trouble": printable(str(tried.get("msg") or tried.get("verdict")))})
             if row.do is Do.TRY:
-                tried = self.ask(_STORED, {**self._plain(), "key": host.key})
+                project = {name: value for name, value in self._arguments.items() if name in PROJECT_OPTIONS}
+                tried = self.ask(_STORED, {**project, "key": host.key})
                 opens = Opens.YES if tried.get("opens") else Opens.NO if tried.get("report") else Opens.UNTRIED
                 continue
             escrow.add(host.key, self.notes())
@@ -130,11 +132,6 @@ class ActionModule(EscrowAction, WatchedAction):
         elif new is not None and do is Do.PROMOTE:
             escrow.add(new, self.notes())
         return result
-
-    def _plain(self) -> dict[str, Any]:
-        """The options that say which project it is."""
-        other = ("abort", "backup_keep", "drain_timeout", "dump", "end_sessions", "key", "new_key", "sample", "scope", "seal", "waivers")
-        return {name: value for name, value in self._arguments.items() if name not in other}
 
     def _watched(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self.watch(_MODULE, arguments, _LOST)
