@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, same_cipher, shown_fingerprint, told, used_bytes
+from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import LENGTH, LOCKING
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import EscrowAction, printable
@@ -25,11 +26,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scope": {"type": "str", "default": "verify"},
     "step": {"type": "str", "default": "whole"},
 }
-_LENGTH = 64
 _MODULE = "selfhost.appwrite.rekey"
 _SECRET = ("key", "new_key", "seal")
-_UNFINISHED = ("guarded", "sealed", "written")
-"""Phases from which a rotation can only go on, or back."""
 _LOST = ("What it had done stands in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes "
          "back")
 
@@ -110,7 +108,7 @@ class ActionModule(EscrowAction, WatchedAction):
             return found
         self.belongs(escrow, found.get("project"))
         state = self._state(found, password)
-        if state.phase not in _UNFINISHED and escrow.pending == state.key:  # the last run ended on the host, and was cut off from here
+        if state.phase not in LOCKING and escrow.pending == state.key:  # the last run ended on the host, and was cut off from here
             before = escrow.key or ""
             escrow.add(state.key, self.notes())
             if not self._own["abort"] and same_cipher(before, state.key) == (self._scope == "tokens"):
@@ -156,7 +154,7 @@ class ActionModule(EscrowAction, WatchedAction):
         if escrow.key is None:
             if not is_public(state.key):
                 escrow.add(state.key, self.notes())
-        elif state.phase in _UNFINISHED:
+        elif state.phase in LOCKING:
             if state.key not in known and state.new not in known and not is_public(state.key):
                 raise AnsibleActionFail(
                     "escrow_file: a rotation is unfinished on the host, from the key with %s to the one with %s, and %s holds neither. Run this on the "
@@ -188,9 +186,9 @@ class ActionModule(EscrowAction, WatchedAction):
 
     def _new(self, old: str) -> str:
         if self._scope == "values":
-            return generate(_LENGTH)
+            return generate(LENGTH)
         kept = used_bytes(old).decode("utf-8", "surrogateescape")
-        return kept + generate(_LENGTH - CIPHER_BYTES)
+        return kept + generate(LENGTH - CIPHER_BYTES)
 
     def _watched(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self.watch(_MODULE, arguments, _LOST)

@@ -19,7 +19,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import dump
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation_host import dump
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mariadb import MariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.postgresql import PostgreSQL
