@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, shown_fingerprint, told, used_bytes
 from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import LENGTH
 from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable
@@ -19,7 +20,6 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action i
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table import ROTATED, Do, Ended, Opens, State, decide, new_key, old_key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
-_LENGTH = 64
 _MODULE, _STORED = "selfhost.appwrite.rekey", "selfhost.appwrite.stored_info"
 _SECRET = ("key", "new_key", "seal")
 _LOST = ("What it had done stands in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes "
@@ -112,8 +112,8 @@ class ActionModule(EscrowAction, WatchedAction):
         if do is Do.TAKE_PENDING:
             return escrow.pending
         if do is Do.GENERATE:
-            return generate(_LENGTH)
-        return used_bytes(host.key).decode("utf-8", "surrogateescape") + generate(_LENGTH - CIPHER_BYTES)
+            return generate(LENGTH)
+        return used_bytes(host.key).decode("utf-8", "surrogateescape") + generate(LENGTH - CIPHER_BYTES)
 
     def _go_on(self, escrow: Escrow, new: str | None) -> dict[str, Any]:
         """new: the key to seal with, or nothing to go back."""

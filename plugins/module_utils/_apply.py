@@ -22,9 +22,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import WRITTEN, refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import refuse_unfinished, remembered
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, public_keys, same_cipher, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import document_of, instance_of, opened, opened_with
+from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import WRITTEN
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Progress, Tell, some_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Opening

@@ -264,8 +264,9 @@ class Compose:
         return self.docker(["exec", "-i", container] + list(command), script=script).stdout
 
     def docker(self, arguments: Sequence[str], script: str | None = None, timeout: float = _QUESTION_TIMEOUT,
-               tolerate: bool = False) -> subprocess.CompletedProcess[str]:
-        return self._run(["docker"] + list(arguments), arguments[0], (script or "").encode(), timeout, tolerate)
+               tolerate: bool = False, more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """more: environment of this call alone."""
+        return self._run(["docker"] + list(arguments), arguments[0], (script or "").encode(), timeout, tolerate, more)
 
     def _compose(
         self, arguments: Sequence[str], candidate: bytes | None = None, timeout: float = _QUESTION_TIMEOUT
@@ -274,11 +275,12 @@ class Compose:
         command = ["docker", "compose", "--ansi", "never"] + (["--env-file", named] if named else []) + self._options
         return self._run(command + list(arguments), "compose " + arguments[0], candidate or b"", timeout, False)
 
-    def _run(self, command: list[str], verb: str, stdin: bytes, timeout: float, tolerate: bool) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: list[str], verb: str, stdin: bytes, timeout: float, tolerate: bool,
+             more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         try:
             with _in_memory(stdin) as stream:
                 process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows neither a time limit nor a file as standard input
-                    command, cwd=self.directory, env=self.environment, stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    command, cwd=self.directory, env={**self.environment, **(more or {})}, stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                     start_new_session=True, encoding="utf-8", errors="surrogateescape")
         except FileNotFoundError:
             if not os.path.isdir(self.directory):

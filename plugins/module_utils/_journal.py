@@ -23,14 +23,12 @@ from typing import Any, Callable, Dict, Iterator, Optional
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import LOCKING, NONE, PREPARED, STAGED, WRITTEN
 
-NONE, STAGED, PREPARED, GUARDED, SEALED, WRITTEN = "none", "staged", "prepared", "guarded", "sealed", "written"
 PAIRS = "files"
 """the file's name, in the same directory, that remembers files and their successors"""
 _MOMENTS = ("begun", "stopped", "closed", "sealed")
 """Seconds since 1970: when the rotation began, the first service was stopped, the API was closed, and all was sealed."""
-LOCKING = (GUARDED, SEALED, WRITTEN)
-"""The phases in which data may be under either key; before them nothing has happened."""
 UNFINISHED = "a rotation of the encryption key is unfinished; run ansible-playbook selfhost.appwrite.rotate"
 _DIRECTORY = ".appwrite-rotation"
 _FILE, _LOCK = "state.json", "lock"

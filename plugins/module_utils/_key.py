@@ -35,6 +35,8 @@ GUARD = (
     '%s="${ROTATION_UNFINISHED:?a rotation of the encryption key is unfinished, and until it ends nothing may start: '
     'run ansible-playbook selfhost.appwrite.rotate again}"' % NAME)
 """What stands in C(.env) for the key while data may be sealed with either of two. Every command of compose fails with its message."""
+MARK = "TheGuardOfARotationStandsHere"
+"""A key in the place of the guard, where the rest of the file is to be read all the same, or where the guard is to be put."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import D
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD
+from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, MARK
 
 PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "project_src": {"type": "path", "required": True},
@@ -27,9 +27,6 @@ PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "appwrite_version": {"type": "str"},
     "clean_environment": {"type": "bool", "default": True},
 }
-
-MARK = "TheGuardOfARotationStandsHere"
-"""A key in the place of the guard, where the rest of the file is to be read all the same."""
 
 
 def instance_of(parameters: Mapping[str, Any]) -> Instance:

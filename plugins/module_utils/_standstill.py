@@ -58,10 +58,9 @@ class Redis:
             raise AppwriteError("the Redis %s is no running container of this project, so its cache cannot be emptied; start it" % host)
         self._compose = instance.compose
         self._id = found[0].id
-        self._options: list[str] = []
+        self._password: dict[str, str] = {}
         if self._run(["ping"], "").startswith("NOAUTH"):  # that Appwrite was given a password does not mean that Redis wants one
-            self._compose.environment["REDISCLI_AUTH"] = values.get("_APP_REDIS_PASS", "")
-            self._options = ["-e", "REDISCLI_AUTH"]
+            self._password = {"REDISCLI_AUTH": values.get("_APP_REDIS_PASS", "")}
 
     def waiting(self) -> dict[str, int]:
         """Queue to the number of jobs that wait in it."""
@@ -98,7 +97,8 @@ class Redis:
         return answer.splitlines()
 
     def _run(self, arguments: Sequence[str], script: str) -> str:
-        return self._compose.docker(["exec", "-i"] + self._options + [self._id, "redis-cli"] + list(arguments), script=script).stdout
+        options = ["--env=" + name for name in self._password]
+        return self._compose.docker(["exec", "-i"] + options + [self._id, "redis-cli"] + list(arguments), script=script, more=self._password).stdout
 
 
 def _redis_of(instance: Instance) -> str:

@@ -13,9 +13,8 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import LOCKING
 
-_UNFINISHED = ("guarded", "sealed", "written")
-"""Phases from which a rotation can only go on, or back."""
 
 
 class Do(Enum):
@@ -232,7 +231,7 @@ def old_key(escrow: Keys, host: State, scope: str, abort: bool, opens: Opens) ->
     place = (Place.IN_FORCE if host.key == escrow.key else Place.PENDING if host.key == escrow.pending
              else Place.HISTORY if host.key in escrow.others else Place.NOWHERE)
     return decide(
-        OLD_KEY, host.phase in _UNFINISHED, place, escrow.key is not None, is_public(host.key), host.new in escrow.others or host.new == escrow.key, opens,
+        OLD_KEY, host.phase in LOCKING, place, escrow.key is not None, is_public(host.key), host.new in escrow.others or host.new == escrow.key, opens,
         not abort and _is_of(scope, escrow.key or "", host.key))
 
 

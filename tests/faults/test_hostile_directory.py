@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file, _rekey
@@ -393,17 +393,16 @@ def _lead(name: str, target: Path) -> Callable[[], None]:
     return work
 
 
-def rotation_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> _rekey._Rekey:
+def rotation_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
     """One that notes something and ends."""
-    module: Any = SimpleNamespace(check_mode=False, params={})
-    found = _rekey._Rekey(module, cast("Any", SimpleNamespace(env_path=str(project / ".env"))), SILENT)
-
-    def begin() -> dict[str, Any]:
-        found._journal.replace(STAGED)
+    def run(procedure: Any) -> dict[str, Any]:
+        procedure._journal.replace(STAGED)
         return {}
 
-    monkeypatch.setattr(found, "_begin", begin)
-    return found
+    monkeypatch.setattr(_rekey.Procedure, "run", run)
+    module: Any = SimpleNamespace(check_mode=False, params={})
+    instance: Any = SimpleNamespace(env_path=str(project / ".env"), compose=SimpleNamespace(environment={}), warnings=[])
+    return lambda: _rekey.rotate(module, instance, SILENT)
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -420,19 +419,17 @@ def test_journal_is_not_led_elsewhere(home, roots, back, monkeypatch):
     rotation = rotation_of(home / "appwrite", monkeypatch)
     assert not as_user(OWNER, _lead("appwrite", roots), home)
     with pytest.raises(AppwriteError, match=f"a symbolic link that the user {OWNER} made"):
-        rotation.run()
+        rotation()
     assert roots.stat().st_mtime_ns == before
 
 
 def test_journal_is_beside_the_file_that_is_locked(home, roots, monkeypatch):
     """Whatever becomes of the path to it."""
-    rotation_of(home / "appwrite", monkeypatch).run()
-    rotation = rotation_of(home / "appwrite", monkeypatch)
+    rotation_of(home / "appwrite", monkeypatch)()
     env_file = EnvFile(str(home / "appwrite" / ".env"))
     with env_file.opened(for_writing=True):
         assert not as_user(OWNER, _lead("appwrite", roots), home)
         assert remembered(env_file) == STAGED
-    del rotation
 
 
 @pytest.mark.parametrize("left", [[], ["lock"], ["lock", "state.json"]])

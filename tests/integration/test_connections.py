@@ -21,7 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import env_file_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import dump
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation_host import dump
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import store_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mariadb, mongodb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store, StoreError

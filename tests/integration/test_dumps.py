@@ -20,7 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import env_file_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import dump
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation_host import dump
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mariadb import MariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.postgresql import PostgreSQL

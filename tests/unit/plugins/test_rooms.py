@@ -18,20 +18,20 @@ ORDER = (
     "plugin_utils._audit_report", "plugin_utils._escrow_action", "plugin_utils._watched", "plugin_utils._action", "plugin_utils._escrow",
     "plugin_utils._escrow_table",
     "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
-    "_rekey", "_stored_info", "_apply", "_report", "_transaction", "_module",
-    "_reseal", "_standstill", "_stored", "_examine", "_console",
+    "_rekey", "_tokens", "_rotation_host", "_stored_info", "_apply", "_report", "_transaction", "_module",
+    "_standstill", "_stored", "_procedure", "_reseal", "_examine", "_console",
     "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_stores._model", "_cipher",
     "_opened", "_instance", "_connections", "_compose", "_journal", "_backups", "_env_file",
     "_audit._controls", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit._others",
     "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
     "_audit._releases", "_audit._model",
     "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings._model",
-    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_files", "_errors",
+    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_phases", "_files", "_errors",
 )
 PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_cipher", "_examine", "_reseal", "_console",
-        "plugin_utils._escrow_table")
+        "_phases", "_procedure", "plugin_utils._escrow_table")
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
-WRITERS = {"_apply", "_reseal", "_rekey", "_transaction"}
+WRITERS = {"_apply", "_procedure", "_reseal", "_rekey", "_transaction"}
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.parts[len(PLUGINS.parts)] != "doc_fragments" and path.read_text().strip())
 
 

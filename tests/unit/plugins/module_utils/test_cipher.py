@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from support.rotation import opened
 
 KEY = "NotARealKey"
 WORD = "NotARealPassword1 / 𝒳 //"
@@ -26,12 +27,6 @@ PHP = [
      '"iv":"22a706ae67234e9fce89f07d","tag":"6c3ea91efc829ff55a483162f5a837ca","version":"1"}'),
 ]
 SEALED = PHP[0][2]
-
-
-def opened(cipher: Cipher, sealed: str) -> bytes | None:
-    parts = _cipher._parts(sealed)
-    assert parts is not None
-    return cipher.decrypt(*parts)
 
 
 def changed(**fields: object) -> str:

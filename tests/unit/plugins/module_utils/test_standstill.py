@@ -201,7 +201,8 @@ ANSWERS = {
 
 
 def redis(answers: dict[str, str]) -> Redis:
-    def docker(arguments: list[str], script: str) -> Any:
+    def docker(arguments: list[str], script: str, more: dict[str, str]) -> Any:
+        assert not more
         return SimpleNamespace(stdout=answers[script or " ".join(arguments[arguments.index("redis-cli") + 1:])])
     container = Container("r", "redis", "running", None, "", 0, 0, "", "", {})
     return Redis(SimpleNamespace(services={}, containers=lambda: [container], compose=SimpleNamespace(docker=docker)))
@@ -212,6 +213,23 @@ def test_redis():
     assert found.waiting() == {"v1-mails": 3, 'v1-"odd"': 1}
     assert found.in_hand() == {"v1-mails": {"65f1", "65f2"}}
     assert found.resting() == {"172.20.0.4": 1, "fd00::4": 1}
+
+
+def test_password_of_redis():
+    """It goes to its calls alone: everything else that is started shares one environment."""
+    calls: list[tuple[list[str], dict[str, str]]] = []
+
+    def docker(arguments: list[str], script: str, more: dict[str, str]) -> Any:
+        calls.append((arguments, dict(more)))
+        return SimpleNamespace(stdout="" if more else "NOAUTH Authentication required.\n")
+
+    compose = SimpleNamespace(docker=docker, environment={})
+    container = Container("r", "redis", "running", None, "", 0, 0, "", "", {})
+    values = {"appwrite": {"_APP_REDIS_PASS": "NotARealRedisWord1"}}
+    found = Redis(SimpleNamespace(services=values, containers=lambda: [container], compose=compose))
+    assert found.forget_documents() == 0
+    assert [more for _arguments, more in calls] == [{}, {"REDISCLI_AUTH": "NotARealRedisWord1"}] and compose.environment == {}
+    assert calls[1][0][:4] == ["exec", "-i", "--env=REDISCLI_AUTH", "r"] and "NotARealRedisWord1" not in str(calls[1][0])
 
 
 def test_redis_does_not_say_who_rests():

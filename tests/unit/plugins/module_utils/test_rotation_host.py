@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _connections, _rekey, _standstill
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _connections, _rotation_host, _standstill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -49,7 +49,7 @@ def dump(journal: Journal, tmp_path: Path, program: str) -> None:
         environment.setenv("PATH", compose.environment["PATH"])
         instance: Any = SimpleNamespace(compose=compose, database=lambda: ("mariadb", "id"))
         store: Any = SimpleNamespace(DUMP=("script", b"-- end"))
-        _rekey.dump(instance, store, journal, NAME, lambda *told: None)
+        _rotation_host.dump(instance, store, journal, NAME, lambda *told: None)
 
 
 def test_dump(journal, tmp_path):
@@ -68,8 +68,8 @@ FAILED = {
 @pytest.mark.parametrize(("program", "words"), FAILED.values(), ids=FAILED)
 def test_dump_fails(journal, tmp_path, monkeypatch, program, words):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_rekey, "_SILENCE", 0.5)
-    monkeypatch.setattr(_rekey, "_DUMPING", 1)
+    monkeypatch.setattr(_rotation_host, "_SILENCE", 0.5)
+    monkeypatch.setattr(_rotation_host, "_DUMPING", 1)
     with pytest.raises(AppwriteError, match=f"^the dump of the database failed: .*{words}.*Nothing was changed"):
         dump(journal, tmp_path, program)
     assert not (tmp_path / NAME).exists()
