@@ -53,10 +53,10 @@ class Killed(BaseException):
 class Moments:
     """Is told of each call before and after it, and kills or fails the run at one of them. A run that was killed does nothing any more."""
 
-    def __init__(self, at: str = "", fault: Callable[[str], BaseException] = Killed, watched: bool = True) -> None:
-        """watched: whether all is safe, as it is unless somebody else has had a hand in it."""
+    def __init__(self, at: str = "", fault: Callable[[str], BaseException] = Killed, since: str = "") -> None:
+        """since: the moment from which on all is safe again, where somebody else has had a hand in it."""
         self._at = at
-        self._watched = watched
+        self._since = since
         self._fault = fault
         self._dead = False
         self._ordinals: Counter[str] = Counter()
@@ -69,9 +69,9 @@ class Moments:
             raise Killed
         self._ordinals[call] += 1
         moment = f"{call} {self._ordinals[call]}"
-        if changed and self._watched:
-            self.watch(moment)
         self.seen.append(moment)
+        if changed and (not self._since or self._since in self.seen):
+            self.watch(moment)
         if moment == self._at:
             self._dead = self._fault is Killed
             raise self._fault(moment)
@@ -150,7 +150,7 @@ class World:
         opened: list[Successors] = []
         journal = Announced("journal", _Journal(self), moments)
         try:
-            return Procedure(options, Announced("host", _Host(self, journal, moments, opened), moments), journal).run()
+            return Procedure(options, Announced("host", _Host(self, moments, opened), moments), journal).run()
         except AppwriteError:
             assert self.place.store.closed or not opened, "the store is open still"
             raise
@@ -282,9 +282,8 @@ class _Journal:
 class _Host:
     path, directory, noted = "/project/.env", "/project", "/project/.appwrite-rotation/files"
 
-    def __init__(self, world: World, journal: Any, moments: Moments, opened: list[Any]) -> None:
+    def __init__(self, world: World, moments: Moments, opened: list[Any]) -> None:
         self._world = world
-        self._journal = journal
         self._moments = moments
         self._opened = opened
         self.environment: dict[str, str] = {}
@@ -321,13 +320,12 @@ class _Host:
 
     def open(self, data: bytes, keys: tuple[str, str]) -> Any:
         parse(decode(data))
-        return Announced("project", _Project(self._world, self._journal, self._moments, self._opened, keys), self._moments)
+        return Announced("project", _Project(self._world, self._moments, self._opened, keys), self._moments)
 
 
 class _Project:
-    def __init__(self, world: World, journal: Any, moments: Moments, opened: list[Any], keys: tuple[str, str]) -> None:
+    def __init__(self, world: World, moments: Moments, opened: list[Any], keys: tuple[str, str]) -> None:
         self._world = world
-        self._journal = journal
         self._moments = moments
         self._opened = opened
         self._keys = keys
@@ -365,7 +363,7 @@ class _Project:
             raise Unreachable("the database is no running container")
         store = self._world.place.store
         store.draft, store.staged, store.listed, store.closed = None, {}, [], False
-        return Announced("connected", _Connected(self._world, self._journal, self._moments, self._opened, self._keys), self._moments)
+        return Announced("connected", _Connected(self._world, self._moments, self._opened, self._keys), self._moments)
 
 
 class _Successors(Successors):
@@ -391,9 +389,8 @@ class _Successors(Successors):
 
 
 class _Connected:
-    def __init__(self, world: World, journal: Any, moments: Moments, opened: list[Any], keys: tuple[str, str]) -> None:
+    def __init__(self, world: World, moments: Moments, opened: list[Any], keys: tuple[str, str]) -> None:
         self._world = world
-        self._journal = journal
         self._moments = moments
         self._opened = opened
         self._keys = keys

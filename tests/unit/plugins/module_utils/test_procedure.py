@@ -216,7 +216,7 @@ def test_backup_is_put_back_by_hand(worlds, moment, writes):
     world = worlds()
     stop_at(world, "forward", moment)
     env = put_back(world, writes)
-    result = world.run(Options(**OPTIONS), Moments(watched=False))
+    result = world.run(Options(**OPTIONS), Moments(since="after project.remove 1"))
     assert result["phase"] == "written" and env in world.backups
     assert [each for each in result["warnings"] if each.endswith(f"what stood there is kept in /project/.env.{len(world.backups)}.bak")]
     end_forward(world, Moments())
@@ -231,12 +231,12 @@ def test_backup_is_put_back_by_hand_and_it_goes_back(worlds, moment, writes):
     put_back(world, writes)
     if writes:
         world.place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
-        assert world.run(BACK, Moments(watched=False))["phase"] == "aborted"
+        assert world.run(BACK, Moments(since="after project.remove 1"))["phase"] == "aborted"
         world.up()
         world.assert_whole(OLD_KEY, ())
         return
     with pytest.raises(AppwriteError, match=NO_WAY_BACK):
-        world.run(BACK, Moments(watched=False))
+        world.run(BACK, Moments(since="after project.remove 1"))
     end_forward(world, Moments())
 
 
@@ -245,7 +245,7 @@ def test_nothing_is_left_of_the_file(worlds):
     world = worlds()
     stop_at(world, "forward", "after project.remove 1")
     world.env = None
-    assert world.run(Options(**OPTIONS), Moments(watched=False))["phase"] == "written"
+    assert world.run(Options(**OPTIONS), Moments(since="after project.remove 1"))["phase"] == "written"
     end_forward(world, Moments())
 
 

@@ -30,6 +30,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model i
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
 from support.rotation import BUCKET, NEW, OLD, OTHER, PROJECTS, SESSIONS, USERS, WORD, Place, opened
 
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
