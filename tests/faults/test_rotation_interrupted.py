@@ -86,13 +86,12 @@ def evenly(found: Sequence[Point], count: int) -> list[Point]:
 
 
 def chosen(found: list[Point]) -> list[Point]:
-    """A sample of the sequence with the steps that part it; of what happens to each row and file only some, since that is another test's."""
+    """The steps that part the sequence. Its order is killed before and after each step in tests/unit/plugins/module_utils/test_procedure.py."""
     outer = [point for point in found if not is_inner(point)]
     if ALL:
         return sorted({*evenly(outer, 120), *evenly([point for point in found if is_inner(point)], 30)}, key=found.index)
-    parting = [PREPARED, STAGED, Point(FORWARD, "exchange .env", 1, "before"), Point(FORWARD, "exchange .env", 1, "after"), REMOVAL, COMMIT._replace(side="after"),
-               Point(END, "unlink uploads", 6, "after"), Point(END, "unlink state", 1, "after")]
-    return [*parting, *evenly([point for point in outer if point not in parting], 5)]
+    return [PREPARED, STAGED, Point(FORWARD, "exchange .env", 1, "before"), Point(FORWARD, "exchange .env", 1, "after"), REMOVAL, COMMIT._replace(side="after"),
+            Point(END, "unlink uploads", 6, "after"), Point(END, "unlink state", 1, "after")]
 
 
 def kill_at(host: Host, points: Sequence[Point]) -> None:
@@ -126,6 +125,7 @@ def test_killed_on_another_database(host):
 
 
 @on(MARIADB)
+@pytest.mark.nightly
 @pytest.mark.parametrize("point", [Point(FORWARD, "exchange .env", 2, "after"), Point(BACK, "exchange .env", 1, "after")], ids=["forward", "back"])
 def test_killed_when_the_file_has_a_key_again(host, point):
     """From then on it is the user's, who starts everything and edits it. The next run leaves that alone."""
@@ -152,8 +152,9 @@ def seal_with_the_old_key(host: Host) -> None:
 
 @on(MARIADB)
 @pytest.mark.parametrize(("point", "writes"), [
-    (Point(FORWARD, "exchange .env", 2, "before"), True), (Point(FORWARD, "exchange .env", 2, "before"), False), (None, True)],
-    ids=["sealed, and written to", "sealed", "written, and written to"])
+    pytest.param(Point(FORWARD, "exchange .env", 2, "before"), True, id="sealed, and written to"),
+    pytest.param(Point(FORWARD, "exchange .env", 2, "before"), False, id="sealed", marks=pytest.mark.nightly),
+    pytest.param(None, True, id="written, and written to", marks=pytest.mark.nightly)])
 def test_backup_is_put_back_by_hand(host, point, writes):
     """And everything is started on the old key. Nobody is let near it by our own modules; the next run finds all of it, and ends."""
     result = host.rekey(point)
@@ -179,6 +180,7 @@ def test_backup_is_put_back_by_hand(host, point, writes):
 
 
 @on(MARIADB)
+@pytest.mark.nightly
 def test_backup_is_put_back_by_hand_and_it_goes_back(host):
     """As long as anything is under the old key there is a way back to it."""
     assert host.rekey(Point(FORWARD, "exchange .env", 2, "before"))["rc"] == KILLED
@@ -192,6 +194,7 @@ def test_backup_is_put_back_by_hand_and_it_goes_back(host):
 
 
 @on(MARIADB)
+@pytest.mark.nightly
 def test_nothing_is_left_of_the_file(host):
     """Somebody has removed C(.env), behind the guard."""
     assert host.rekey(MIDDLE[host.database])["rc"] == KILLED
