@@ -98,7 +98,7 @@ class ActionModule(EscrowAction, WatchedAction):
             if row.do is Do.TRY:
                 project = {name: value for name, value in self._arguments.items() if name in PROJECT_OPTIONS}
                 tried = self.ask(_STORED, {**project, "key": host.key})
-                opens = Opens.YES if tried.get("opens") else Opens.NO if tried.get("report") else Opens.UNTRIED
+                opens = Opens.YES if tried.get("opens") else Opens.NO if tried.get("tried") else Opens.UNTRIED
                 continue
             escrow.add(host.key, self.notes())
             if row.do is Do.REPORT:

@@ -38,16 +38,18 @@ def reason(error: OSError) -> str:
 
 
 @contextmanager
-def words(path: str, done: str, kind: Type[Exception] = AppwriteError) -> Iterator[None]:
+def words(path: str, done: str, kind: Type[Exception] = AppwriteError, denied: str = "") -> Iterator[None]:
     """Turns an OSError inside into one of this kind, C(PATH cannot be DONE: what is wrong; what to do).
 
     path: with the option that names it before it, if one does.
     done: a participle, such as V(read).
+    denied: what to do where this user may not, if it is not the user of a task on a managed host.
     """
     try:
         yield
     except OSError as error:
-        raise kind("%s cannot be %s: %s" % (path, done, reason(error))) from None
+        why = "permission denied; %s" % denied if denied and error.errno == errno.EACCES else reason(error)
+        raise kind("%s cannot be %s: %s" % (path, done, why)) from None
 
 
 def unforeseen(error: Exception) -> str:

@@ -17,6 +17,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model i
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Look
 
 MIXED, EMPTY = "mixed", "empty"
+_ROW = 100
+"""bytes of a value's row, and of the digest beside it"""
 _FILES = 20
 """rows of files that are worked on at a time"""
 _TOLD = 10000
@@ -61,7 +63,7 @@ class Report:
     seconds: float = 0.0
     """that files took, whose successors are made while others write"""
     sealed: int = 0
-    """characters of all values that are to be sealed anew"""
+    """bytes, by and large, of all values that are to be sealed anew"""
 
     def count(self, verdict: str) -> int:
         """Values and files with that verdict."""
@@ -176,7 +178,7 @@ class Examination:
             tally.values[verdict] += 1
         if OLD in verdicts:
             value = row.values[column]
-            report.sealed += len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ())
+            report.sealed += _ROW + (len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ()))
         if NEITHER in verdicts:
             self._tell(report, Undecryptable(table.collection, row.uid, column, "no key opens it"))
 

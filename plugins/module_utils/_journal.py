@@ -89,6 +89,12 @@ class Journal:
         if create:
             held.callback(self._clear)
 
+    def _clear_drafts(self) -> None:
+        """What a run that was killed has left, with both keys in it."""
+        for name in os.listdir(self.handle):
+            if name.startswith(_files.TEMPORARY):
+                _files.remove(self.handle, name)
+
     def _clear(self) -> None:
         """Removes what tells nothing, if there is nothing else. The lock goes by itself."""
         with suppress(OSError):
@@ -121,6 +127,7 @@ class Journal:
     def replace(self, content: Dict[str, Any]) -> None:
         """On disk when it returns."""
         with words(self.path, "written"):
+            self._clear_drafts()
             _files.replace(self.handle, {_FILE: json.dumps(content, sort_keys=True).encode("ascii")})
         self.content = content
 
@@ -209,9 +216,6 @@ def _checked(content: Any) -> Dict[str, Any]:
     for name in _NEEDED.get(phase, _NEEDED[PREPARED]):
         if name not in content:
             raise KeyError(name)
-    for name in ("dump_file", "backup_file"):
-        if content.get(name) is not None:
-            content[name] = os.path.basename(content[name])  # 1.0.0 noted whole paths
     for name, known in _TEXTS.items():
         if content.get(name) is not None and not (isinstance(content[name], str) and known(content[name])):
             raise ValueError

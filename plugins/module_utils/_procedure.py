@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import posixpath
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 
@@ -283,7 +283,7 @@ class Procedure:
             raise no_file(self._host.path)
         check_staged(content, options.new_key)
         try:
-            return self._prepared(data, in_force(document.values))
+            return self._prepared(data, in_force(self._parsed(data).values))
         except AppwriteError:
             if self._journal.phase == STAGED and not options.check_mode:
                 self._journal.end()  # nothing has happened, and the controller still has the key that was staged
@@ -319,6 +319,7 @@ class Procedure:
         seconds = self._host.monotonic() - started
         size = connected.store.size()
         dump_size = size if self._options.dump else 0
+        changed = max(size, _changed(report))
         warnings = self._obstacles(connected, report) + [connected.others.sessions(running=True)] + connected.others.unseen()
         if not self._host.writable():
             warnings.append("%s cannot be written; run the task as its owner or with become" % self._host.directory)
@@ -328,7 +329,7 @@ class Procedure:
         return self._result(
             REHEARSED, run.old, run.new, report, stops_working=_stops_working(report),
             expected_downtime={name: round(each) for name, each in expected.items()}, warnings=[warning for warning in warnings if warning],
-            disk_needed={"files": report.bytes, "database": size, "dump": dump_size}, **_strangers(connected.store, run))
+            disk_needed={"files": report.bytes, "database": changed, "dump": dump_size}, **_strangers(connected.store, run))
 
     def _obstacles(self, connected: Connected, report: Report) -> List[str]:
         """What a rotation would fail at."""
@@ -425,7 +426,7 @@ class Procedure:
             if self._journal.phase not in (GUARDED, SEALED):
                 raise
             raise AppwriteError(
-                "%s. As long as the rotation is unfinished, begin that command with ROTATION_UNFINISHED=1, and name the service" % error) from None
+                "%s. As long as the rotation is unfinished, prefix that command with ROTATION_UNFINISHED=1 and name the service" % error) from None
 
     def _forward(self, run: _Run, connected: Connected, rotation: Rotation) -> Dict[str, Any]:
         journal = self._journal
@@ -461,7 +462,7 @@ class Procedure:
                 "once, which stops everything and seals the rest")
         left = rotation.sweep(before=journal.content.get("sealed"))
         if left:
-            raise AppwriteError("everything is under the new key and runs, but %d files under the old one cannot be removed: %s. Mend that and run again" % (
+            raise AppwriteError("everything is under the new key and runs, but %d files under the old one cannot be removed: %s. Fix that and run again" % (
                 len(left), "; ".join(left[:_NAMED])))
         result = self._result(FINISHED, run.old, run.new, report, strangers, downtime=self._downtime(run.project.started()))
         journal.end()
@@ -501,9 +502,10 @@ class Procedure:
     def _prepared_files(self, rotation: Optional[Rotation] = None) -> List[str]:
         """Removes what was made before the guard stood, and says what is left."""
         content = self._journal.content
+        if rotation is not None:
+            with suppress(AppwriteError):  # a client that has failed has ended: then another one is asked
+                return self._words_of(rotation.sweep())
         try:
-            if rotation is not None:
-                return self._left_over(rotation)
             with closing(self._host.open(self._journal.env, (content["old"], content["new"])).connect(0)) as connected:
                 return self._left_over(connected.rotation(_waivers(self._options.waivers)))
         except AppwriteError as error:
@@ -515,6 +517,9 @@ class Procedure:
             left = rotation.sweep()
         except AppwriteError as error:
             left = [str(error)]
+        return self._words_of(left)
+
+    def _words_of(self, left: Sequence[str]) -> List[str]:
         return ["%d files that nothing uses any more are left over: %s. They are noted in %s, and the next rotation removes them" % (
             len(left), "; ".join(left[:_NAMED]), self._host.noted)] if left else []
 
@@ -653,15 +658,20 @@ def _check_report(report: Report) -> None:
 
 
 def _lacking(report: Report, uploads: Disk, database: Optional[Disk]) -> List[str]:
-    """Where there is no room for the files under the new key beside the old ones, or for what changes in the database: before, staged and after."""
-    needed = [(uploads, report.bytes)] + ([(database, 3 * report.sealed)] if database else [])
+    """Where there is no room for the files under the new key beside the old ones, or for what changes in the database."""
+    needed = [(uploads, report.bytes)] + ([(database, _changed(report))] if database else [])
     found = []
     for disk, _bytes in needed:
         whole = sum(size for other, size in needed if other.device == disk.device)
         if disk.free < whole:
-            found.append("%d MB are free in %s, and what is sealed anew needs %d MB beside what is there; make room" % (
-                disk.free >> 20, disk.path, whole >> 20))
+            found.append("%s has %d MB free, but what is sealed anew needs %d MB beside what is there; free some space" % (
+                disk.path, disk.free >> 20, whole >> 20))
     return found
+
+
+def _changed(report: Report) -> int:
+    """Bytes that the database needs meanwhile: for the values of before, those that are staged, and the new ones."""
+    return 3 * report.sealed
 
 
 def _no_way_back() -> AppwriteError:

@@ -38,6 +38,8 @@ class Rotation(Examination):
         self._successors = files
         self._noted: Optional[int] = None
         """how long the list of successors was before the first of this rotation"""
+        self._staged = 0
+        """rows of which the store keeps new values"""
 
     def prepare(self) -> None:
         """While others write: stages all values and makes the successors of all files, so that C(rotate()) is left with what has changed since.
@@ -54,6 +56,7 @@ class Rotation(Examination):
                 if values:
                     changes.append(Change(row, values))
             self._store.stage(table, changes)
+            self._staged += len(changes)
 
     def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
         """Everything that the old key opens is under the new one when this returns. Returns what was found before.
@@ -147,12 +150,11 @@ class Rotation(Examination):
             "as they are. Nothing was written" % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else ""))
 
     def _take(self) -> None:
-        tables = self._store.tables()
-        done, total = 0, sum(map(self._store.count, tables))
-        for table in tables:
+        done = 0
+        for table in self._store.tables():
             for count in self._store.take(table):
                 done += count
-                self._progress("switch", done, max(done, total))
+                self._progress("switch", done, max(done, self._staged))
 
     def _resealed(self, table: Table, row: Row) -> Iterator[Tuple[str, Value, List[str]]]:
         """Each column of this row with its new value, and the verdicts on the old one."""
@@ -181,7 +183,10 @@ class Rotation(Examination):
                     table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again"))
 
     def _verify(self, before: Report) -> None:
-        """Reads back what was written since it was read: what one key opened the new one opens now, and nothing else has become of anything."""
+        """Reads back what was written since it was read: what one key opened the new one opens now, and nothing else has become of anything.
+
+        What was staged is written where the digest of the old value is still the same, and is read with all else after that.
+        """
         written = {name for name, tally in before.collections.items() if tally.values[OLD] or tally.files[OLD]}
         after = self._examine("verify", some=lambda table: table.collection in written)
         for name, tally in after.collections.items():

@@ -127,11 +127,11 @@ class Project:
 
     def connect(self, patience: float) -> Connection:
         deadline = time.monotonic() + patience
-        uploads = uploads_of(self._instance)
+        uploads, ciphers = uploads_of(self._instance), (Cipher(self._keys[0]), Cipher(self._keys[1]))
         while True:
             try:
                 return Connection(
-                    self._instance, self._journal, self._keys, self._tell, self._stillness, uploads, Redis(self._instance),
+                    self._instance, self._journal, self._keys[0], ciphers, self._tell, self._stillness, uploads, Redis(self._instance),
                     store_of(self._instance, progress=self._tell, writes=self._writes))
             except AppwriteError as error:
                 if time.monotonic() >= deadline:
@@ -144,17 +144,17 @@ class Project:
 class Connection:
     """A C(_procedure.Connected)."""
 
-    def __init__(self, instance: Instance, journal: Journal, keys: tuple[str, str], tell: Tell, stillness: Stillness, uploads: str, redis: Redis,
-                 store: Store) -> None:
+    def __init__(self, instance: Instance, journal: Journal, old: str, ciphers: tuple[Cipher, Cipher], tell: Tell, stillness: Stillness, uploads: str,
+                 redis: Redis, store: Store) -> None:
         self._instance = instance
         self._journal = journal
-        self._ciphers = Cipher(keys[0]), Cipher(keys[1])
+        self._ciphers = ciphers
         self._tell = tell
         self._stillness = stillness
         self._uploads = uploads
         self._redis = redis
         self.store = store
-        self.others = Others(instance, store, keys[0])
+        self.others = Others(instance, store, old)
         self.forget_documents = redis.forget_documents
         self.close = store.close
 

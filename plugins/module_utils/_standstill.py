@@ -138,7 +138,7 @@ class Stillness:
             return ""
         taken = {part.queue for _container, part in parts if part.kind == WORKER}
         found = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in taken and queue not in leave}
-        return "leave_queues: no worker that runs takes the jobs that wait in %s. Start it, or name each in leave_queues: they stay where they are" % (
+        return "leave_queues: no running worker takes the jobs waiting in %s. Start it, or name each in leave_queues: they stay where they are" % (
             _listed(found)) if found else ""
 
     def expected(self) -> tuple[int, int]:

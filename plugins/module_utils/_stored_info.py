@@ -32,6 +32,7 @@ STORED_INFO_OPTIONS: dict[str, dict[str, Any]] = {
 class _Found(NamedTuple):
     proved: bool
     words: str
+    tried: bool = False
     opens: bool = False
     report: dict[str, Any] | None = None
 
@@ -53,7 +54,8 @@ def stored_info(module: AnsibleModule) -> dict[str, Any]:
         True, "what is stored was not opened, as was asked for")
     findings = [_file(key, current, is_guarded), _containers(key, instance), data]
     return {
-        "changed": False, "proved": all(found.proved for found in findings), "opens": data.opens, "report": data.report, "warnings": instance.warnings,
+        "changed": False, "proved": all(found.proved for found in findings), "tried": data.tried, "opens": data.opens, "report": data.report,
+        "warnings": instance.warnings,
         "verdict": "(%s): %s" % (told(key), "; ".join(found.words for found in findings)),
         "key": {"fingerprint": shown_fingerprint(key), "public": is_public(key)}}
 
@@ -61,6 +63,8 @@ def stored_info(module: AnsibleModule) -> dict[str, Any]:
 def _file(key: str, current: str, is_guarded: bool) -> _Found:
     if key == current:
         return _Found(True, "it is the key in .env")
+    if not current and not is_guarded:
+        return _Found(False, "there is no key in .env")
     return _Found(False, "the key in .env is another one (%s)" % told(current) if not is_guarded else
                   "there is no key in .env, since a rotation is unfinished; run ansible-playbook selfhost.appwrite.rotate")
 
@@ -83,7 +87,7 @@ def _containers(key: str, instance: Instance) -> _Found:
 def _data(key: str, instance: Instance, container: str | None, sample: int | None, tell: Tell) -> _Found:
     """Raises AppwriteError where a container that was named cannot be looked at."""
     if container is None and instance.holds_data().state == "no":
-        return _Found(True, "nothing is stored that it could open, since %s" % instance.holds_data().reason)
+        return _Found(True, "nothing is stored that it could open, since %s" % instance.holds_data().reason, True)
     report = None
     try:
         if at_hand() or container is not None:
@@ -98,7 +102,7 @@ def _data(key: str, instance: Instance, container: str | None, sample: int | Non
             raise
         return _Found(False, "what is stored was not opened: %s" % error)
     if closed:
-        return _Found(False, "%d of the %d stored values and files that were tried do not open with it" % (closed, opened + closed), False, report)
+        return _Found(False, "%d of the %d stored values and files that were tried do not open with it" % (closed, opened + closed), True, False, report)
     if not opened:
-        return _Found(False, "the database holds an account, and yet no value that was sealed could be found to try it on", False, report)
-    return _Found(True, "; ".join(["it opens the %d stored values and files that were tried" % opened] + untried), True, report)
+        return _Found(False, "the database holds an account, and yet no value that was sealed could be found to try it on", True, False, report)
+    return _Found(True, "; ".join(["it opens the %d stored values and files that were tried" % opened] + untried), True, True, report)

@@ -56,14 +56,14 @@ options:
       - If it is the one that is set, the rotation is ending; if it opens some of what is stored, the rotation is unfinished, whatever the C(.env) file says.
         The run stops and says so. It also stops if the database does not answer.
     type: str
-    version_added: 1.1.0
+    version_added: 1.0.0
   candidates:
     description:
       - Further keys that may open what is stored, as M(selfhost.appwrite.security) finds them in the escrow file as its history.
       - None of them is ever set. If the key that would be set does not open what is stored, the message says which of these does.
     type: list
     elements: str
-    version_added: 1.1.0
+    version_added: 1.0.0
   seal:
     description:
       - A random password of at least 32 characters, used for this task alone, with which the key is returned in RV(key.sealed).

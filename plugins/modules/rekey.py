@@ -105,8 +105,8 @@ options:
     choices: [console, all, none]
   seal:
     description:
-      - A one-time password of at least 32 characters, with which the old key is returned in RV(key.sealed), and others that are known in their own
-        results.
+      - A one-time password of at least 32 characters, with which the old key is returned in RV(key.sealed); other known keys are returned in the same way
+        under their own names.
     type: str
   progress_file:
     description:
@@ -155,17 +155,17 @@ phase:
   description:
     - V(rehearsed), or how far the rotation is, V(written) where the project has to be started now, V(finished) or V(aborted).
     - In check mode on an unfinished rotation also V(prepared), V(guarded) or V(sealed).
-    - Otherwise than with O(step=whole), V(none), V(staged) or one of the others, as it is noted.
+    - With any other O(step), V(none), V(staged) or one of the others, as it is noted.
   type: str
   returned: success
 project:
   description: The name of the compose project.
   type: str
-  returned: otherwise than with O(step=whole)
+  returned: with any O(step) but V(whole)
 env_key:
   description: What may be said of the key in C(.env), as RV(key). Null where it has none, or a guard.
   type: dict
-  returned: otherwise than with O(step=whole)
+  returned: with any O(step) but V(whole)
 report:
   description:
     - For each collection how many values and files open with the old key, the new one, neither, and how many are not sealed; the bytes of its files;
@@ -190,7 +190,7 @@ disk_needed:
       description: In the directory of the uploads, since old files are removed last.
       type: int
     database:
-      description: In the database's volume, at most, since a transaction keeps both versions of a row.
+      description: In the database's volume, at most, since a transaction keeps both versions of a row, and the new values are staged before.
       type: int
     dump:
       description: Beside the C(.env) file, at most.
@@ -251,7 +251,7 @@ remains:
 key:
   description:
     - What may be said of the key in force before.
-    - Otherwise than with O(step=whole), of the key that stored data is under as far as that is noted; null where nothing says so.
+    - With any other O(step), of the key that stored data is under as far as that is noted; null where nothing says so.
   type: dict
   returned: success
   contains:

@@ -68,18 +68,18 @@ options:
       pending:
         description: See O(selfhost.appwrite.encryption_key#module:pending).
         type: str
-        version_added: 1.1.0
+        version_added: 1.0.0
       candidates:
         description: See O(selfhost.appwrite.encryption_key#module:candidates).
         type: list
         elements: str
-        version_added: 1.1.0
+        version_added: 1.0.0
       seal:
         description: See O(selfhost.appwrite.encryption_key#module:seal).
         type: str
   https:
     description:
-      - The options of M(selfhost.appwrite.https). V({}) uses its defaults; left alone where not given.
+      - The options of M(selfhost.appwrite.https). V({}) applies the defaults; if omitted, these settings are not changed.
     type: dict
     suboptions:
       force:

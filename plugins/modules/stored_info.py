@@ -13,9 +13,10 @@ version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
-  - Compares a key with the one in C(.env) and in every container, and opens stored values and files with it. It reads, in sessions of the database in which
-    nothing can be written, and changes nothing.
-  - What could not be looked at is not proved, and RV(verdict) says why. It fails only where it was not told a key, or wrongly.
+  - Compares a key with the one in C(.env) and in every container, and opens stored values and files with it. It changes nothing; on MariaDB and PostgreSQL
+    its sessions cannot write.
+  - Whatever could not be looked at is not proved, and RV(verdict) says why. It fails if there is no key to try, if C(docker compose) is missing or rejects the
+    project, or if O(container) cannot be looked at.
 options:
   key:
     description: The key to try. Defaults to the one in O(escrow_file), or without that to the one in C(.env).
@@ -27,7 +28,7 @@ options:
     description: The cluster that the host belongs to, as O(selfhost.appwrite.security#module:cluster), if the escrow file is a cluster's.
     type: str
   data:
-    description: Whether to open what is stored. With V(false) the key is compared alone.
+    description: Whether to open what is stored. With V(false), the key is only compared.
     type: bool
     default: true
   sample:
@@ -76,6 +77,10 @@ proved:
 verdict:
   description: The same in words, with the fingerprint of the key.
   type: str
+  returned: success
+tried:
+  description: Whether what is stored could be looked at, or nothing is stored.
+  type: bool
   returned: success
 opens:
   description: Whether the key opens everything that was looked at, and there was something to open.

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import posixpath
@@ -27,6 +28,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fing
 
 FORMAT = 1
 LOCK_TIMEOUT = 600.0
+_DENIED = "run Ansible as the user who may write there, or name another place"
 HOW = "start Ansible with --vault-password-file, --vault-id or --ask-vault-pass"
 _LONGEST_PART = 110
 _HEAD = (
@@ -233,7 +235,8 @@ class Escrow:
             with self._words("locked"):
                 os.makedirs(os.path.dirname(os.path.realpath(self.path)), mode=0o700, exist_ok=True)
                 directory, name = held.enter_context(_files.beside(os.path.realpath(self.path)))
-                held.enter_context(_files.locked(directory, name + ".lock", "escrow_file: %s" % self.path, LOCK_TIMEOUT))
+                if not held.enter_context(_files.locked(directory, name + ".lock", "escrow_file: %s" % self.path, LOCK_TIMEOUT)):
+                    raise PermissionError(errno.EACCES, "")
             yield
 
     def check_writable(self) -> None:
@@ -244,7 +247,7 @@ class Escrow:
     @contextlib.contextmanager
     def _words(self, done: str) -> Iterator[None]:
         try:
-            with words("escrow_file: %s" % self.path, done):
+            with words("escrow_file: %s" % self.path, done, denied=_DENIED):
                 yield
         except AppwriteError as error:
             raise EscrowError(str(error)) from None

@@ -16,7 +16,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPH
 from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import LOCKING
 
 
-
 class Do(Enum):
     """What an action carries out."""
 

@@ -43,7 +43,7 @@ class WatchedAction(HostAction):
             if not started.get("ansible_job_id"):
                 return answer(started)
             return self._wait(str(started["ansible_job_id"]), progress) or {"failed": True, "msg": (
-                "the process that was at work on %s gives no sign of life any more: the machine was started anew, or somebody killed it. %s"
+                "the process that was at work on %s stopped responding: the machine was rebooted, or the process was killed. %s"
                 % (self.host, lost))}
         finally:
             self._task.async_val = 0

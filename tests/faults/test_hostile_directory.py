@@ -548,7 +548,7 @@ def test_nobody_else_takes_a_lock_that_is_left(project):
 
 def test_lock_of_a_stranger(project):
     project.chmod(0o1777)
-    with meanwhile(STRANGER, _hold, project), pytest.raises(AppwriteError, match=f"^env_file: .*: {LOCK} is no lock of root's.*remove it"):
+    with meanwhile(STRANGER, _hold, project), pytest.raises(AppwriteError, match=f"^env_file: .*: {LOCK} was not created by root.*remove it"):
         secure(project / ".env")
     assert (project / ".env").read_bytes() == BEFORE
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, _parts
 from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Sessions, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Sessions, Store, StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Successors
 
 OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher("NotARealOtherKey")
@@ -39,6 +39,8 @@ class Memory(Store):
         self.draft: dict[Table, list[dict[str, Any]]] | None = None
         self.fail: Callable[[str], object] = lambda call: None
         self.closed = False
+        self.ended = False
+        """whether its client has, as it does at the first error"""
         self.staged: dict[Table, list[Change]] = {}
         self.listed: list[Table] = []
         """as it is until it is forgotten"""
@@ -48,6 +50,7 @@ class Memory(Store):
         return self.content if self.draft is None else self.draft
 
     def tables(self) -> list[Table]:
+        self._require()
         self.listed = self.listed or list(self.content)
         return self.listed
 
@@ -57,6 +60,10 @@ class Memory(Store):
     def count(self, table: Table) -> int:
         return len(self.content[table])
 
+    def _require(self) -> None:
+        if self.ended:
+            raise StoreError("its client has ended")
+
     def size(self) -> int:
         return sum(map(len, self.content.values()))
 
@@ -65,6 +72,7 @@ class Memory(Store):
 
     def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         assert not self.closed
+        self._require()
         for start in range(0, len(self.now[table]), 2):
             yield [Row(number, f"{table.name}{number}", values, dict(values)) for number, values in enumerate(self.now[table][start:start + 2], start)]
 
@@ -141,7 +149,7 @@ class Place:
         return Successors(str(self.root), self._directory, "journal")
 
     def rotation(self, *waived: tuple[str, str, str], **options: Any) -> Rotation:
-        self.store.closed, self.store.draft, self.store.listed, self.store.staged = False, None, [], {}
+        self.store.closed, self.store.ended, self.store.draft, self.store.listed, self.store.staged = False, False, None, [], {}
         return Rotation(self.store, self.successors(), OLD, NEW, waived, **options)
 
     def undo(self) -> str:

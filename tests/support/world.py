@@ -94,7 +94,12 @@ class Announced:
             return value
 
         def call(*arguments: Any, **options: Any) -> Any:
-            self._moments(f"before {self._name}.{attribute}", changed=False)
+            try:
+                self._moments(f"before {self._name}.{attribute}", changed=False)
+            except AppwriteError:
+                if self._name == "store":
+                    self._real.ended = True
+                raise
             result = value(*arguments, **options)
             if attribute == "take":
                 return self._each(result)
@@ -362,7 +367,7 @@ class _Project:
         if not all(box.is_on for box in self._world.boxes.values() if not box.key):
             raise Unreachable("the database is no running container")
         store = self._world.place.store
-        store.draft, store.staged, store.listed, store.closed = None, {}, [], False
+        store.draft, store.staged, store.listed, store.closed, store.ended = None, {}, [], False, False
         return Announced("connected", _Connected(self._world, self._moments, self._opened, self._keys), self._moments)
 
 

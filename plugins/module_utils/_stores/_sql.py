@@ -62,6 +62,8 @@ class SqlStore(Store):
     """the statement after which the server refuses every change in this session"""
     STAGED: Tuple[str, str, str]
     """types for a row's key, the SHA-256 of a text, and a text"""
+    STAGE_OPTIONS = ""
+    """of the temporary table that they are in"""
     ERROR: str
     REASONS: Mapping[str, str]
 
@@ -149,8 +151,8 @@ class SqlStore(Store):
         numbers = range(len(table.columns))
         if changes and table not in self._batches_staged:
             key, digest, text = self.STAGED
-            self._session.ask("CREATE TEMPORARY TABLE %s (id %s PRIMARY KEY, %s);" % (
-                self._stage(table), key, ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in numbers)))
+            self._session.ask("CREATE TEMPORARY TABLE %s (id %s PRIMARY KEY, %s)%s;" % (
+                self._stage(table), key, ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in numbers), self.STAGE_OPTIONS))
             self._batches_staged[table] = []
         last = 0
         for batch in self._requests(table.columns, changes):

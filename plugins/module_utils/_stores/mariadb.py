@@ -70,12 +70,13 @@ class MariaDB(SqlStore):
     QUOTE = "`"
     READ_ONLY = "SET SESSION TRANSACTION READ ONLY;"
     STAGED = "BIGINT UNSIGNED", "VARBINARY(64)", "LONGTEXT CHARACTER SET utf8mb4"
+    STAGE_OPTIONS = " ENGINE = Aria TRANSACTIONAL = 0"  # InnoDB's temporary tablespace gives no room back before the server is restarted
     ERROR = r"(?m)^ERROR (\d+)"
     REASONS = {
         "1021": "its disk is full; free some space and run again",
         "1030": "its storage engine reports an error, most often that its disk is full; look at its log (docker logs) and run again",
         "1044": _DENIED,
-        "1114": "its disk is full, or its temporary space is; free some space and run again",
+        "1114": "its disk is full, or that of its temporary files (tmpdir) is; free some space and run again",
         "1142": _DENIED,
         "1153": "a value is larger than its max_allowed_packet; raise that and run again",
         "1205": "another session has held a lock for too long: a service of Appwrite still runs, or another rotation",

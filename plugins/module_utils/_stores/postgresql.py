@@ -49,7 +49,7 @@ class PostgreSQL(SqlStore):
         "22001": "a new value does not fit into its column",
         "25006": "it is read-only",
         "40P01": "another session got in the way (a deadlock): a service of Appwrite still runs",
-        "42501": "its user may not do this; make it the owner of Appwrite's tables",
+        "42501": "its user may not do this; make it the owner of Appwrite's tables, and grant it TEMPORARY on the database",
         "53100": "its disk is full; free some space and run again",
         "55P03": "another session has held a lock for %d seconds: another rotation, or a service of Appwrite that still runs" % LOCK_TIMEOUT,
         "57P01": LOST,

@@ -105,9 +105,9 @@ def test_what_was_cut_off_had_no_key_before(run, controller):
 @pytest.mark.parametrize(("given", "keys", "words"), [
     ((state(OLD, "sealed", NEW),), (OTHER,), "holds neither"),
     ((state(), {"opens": True}), (OTHER,), "Run selfhost.appwrite.secure with that key"),
-    ((state(), {"opens": False, "report": {"state": "empty"}}), (OTHER, OLD), "which tries the escrow's keys"),
+    ((state(), {"opens": False, "tried": True}), (OTHER, OLD), "which tries the escrow's keys"),
     ((state(), {"failed": True, "msg": "the database \x1bdoes not run"}), (OTHER, OLD), "could be tried (the database ?does not run). Start the database"),
-    ((state(), {"opens": False, "report": None, "verdict": "was not opened"}), (OTHER, OLD), "could be tried (was not opened). Start the database"),
+    ((state(), {"opens": False, "tried": False, "verdict": "was not opened"}), (OTHER, OLD), "could be tried (was not opened). Start the database"),
 ], ids=["another rotation", "another key", "one that opens nothing", "a database that is down", "a database that says nothing"])
 def test_disagreement(run, controller, given, keys, words):
     before = controller.keep(*keys).entries

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _journal, _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files, _journal, _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal, refuse_unfinished, remembered
@@ -232,12 +232,6 @@ def test_damaged(run_module, project, without_docker, content):
     assert path.read_bytes() == before
 
 
-def test_whole_paths_of_the_first_release(tmp_path):
-    plant(tmp_path, {**WHOLE, "dump_file": f"/somewhere/else/{DUMP}", "backup_file": "/somewhere/.env.20260102T030405Z.bak"})
-    found = remembered(env_of(tmp_path))
-    assert (found["dump_file"], found["backup_file"]) == (DUMP, ".env.20260102T030405Z.bak")
-
-
 @pytest.fixture
 def others(project: Path) -> Path:
     """A file that root may remove, and whoever owns the project may not."""
@@ -254,10 +248,20 @@ def assert_foreign(run_module: Any, project: Path, words: str) -> None:
 
 
 def test_dump_elsewhere_stays(run_module, project, without_docker, others):
-    """A journal that names any file as its dump; of the path only the name is taken, in the directory of C(.env)."""
+    """A journal that names any file as its dump is none of ours."""
     plant(project, {**WHOLE, "phase": "prepared", "dump_file": str(others)})
-    assert run_module("rekey", scope="values", abort=True)["phase"] == "aborted"
-    assert others.exists() and not (project / ".appwrite-rotation").exists()
+    assert "is damaged" in run_module("rekey", scope="values", abort=True)["msg"]
+    assert others.exists() and (project / ".appwrite-rotation" / "state.json").exists()
+
+
+def test_drafts_of_a_killed_run_go(tmp_path):
+    """They hold both keys."""
+    journal = Journal(env_of(tmp_path))
+    with journal.locked(create=True):
+        draft = tmp_path / ".appwrite-rotation" / f"{_files.TEMPORARY}0123456789abcdef"
+        draft.write_text("cut off")
+        journal.replace(dict(WHOLE))
+        assert not draft.exists() and remembered(env_of(tmp_path))["phase"] == WHOLE["phase"]
 
 
 def test_link_instead_of_the_directory(run_module, project, without_docker, others):

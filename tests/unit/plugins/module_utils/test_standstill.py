@@ -137,7 +137,7 @@ def test_nobody_takes_them(dead):
     queues = Queues(({queue: 3}, {}, ()))
     with pytest.raises(AppwriteError) as caught:
         stack.make(queues)
-    assert str(caught.value) == (f"leave_queues: no worker that runs takes the jobs that wait in {queue} (3). Start it, or name each in leave_queues: "
+    assert str(caught.value) == (f"leave_queues: no running worker takes the jobs waiting in {queue} (3). Start it, or name each in leave_queues: "
                                  "they stay where they are. Nothing was changed")
     assert stack.done == []
     assert stack.make(queues, [queue]) == [f"jobs wait in {queue} (3) until a worker takes them; they hold nothing that is sealed"]

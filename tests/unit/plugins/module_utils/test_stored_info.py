@@ -79,7 +79,7 @@ def test_proved(examine, how, words):
 
 
 @pytest.mark.parametrize(("how", "words"), [
-    ({"env": "another-not-a-real-key-0123"}, "the key in .env is another one"), ({"env": ""}, "another one (no key)"),
+    ({"env": "another-not-a-real-key-0123"}, "the key in .env is another one"), ({"env": ""}, "there is no key in .env"),
     ({"keys": {}}, "start the project (docker compose up -d)"), ({"keys": {"": ("worker",)}}, "containers have another key: no key in worker"),
     ({"engine": False}, "the Docker Engine does not answer"), ({"closed": 2}, "2 of the 5 stored values"), ({"opened": 0, "closed": 4}, "4 of the 4"),
     ({"opened": 0}, "no value that was sealed could be found"),

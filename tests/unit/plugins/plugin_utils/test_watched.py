@@ -98,12 +98,12 @@ def test_when_a_line_is_printed(watch, monkeypatch):
                          ids=["silent", "gone", "none", "number", "no base64", "long"])
 def test_job_that_is_dead(watch, progress):
     result = watch(ends_after(1e9), lambda now: progress)
-    assert result["failed"] and "at work on one gives no sign of life" in result["msg"] and result["msg"].endswith("Mind the journal")
+    assert result["failed"] and "at work on one stopped responding" in result["msg"] and result["msg"].endswith("Mind the journal")
     assert watch.clock.now < 60
 
 
 def test_job_that_is_forgotten(watch):
-    assert "gives no sign of life" in watch(lambda now: {"failed": True, "msg": "could not find job"}, lambda now: {})["msg"]
+    assert "stopped responding" in watch(lambda now: {"failed": True, "msg": "could not find job"}, lambda now: {})["msg"]
 
 
 def test_job_that_is_slow_but_lives(watch):
