@@ -206,6 +206,12 @@ def replace(directory: int, files: Mapping[str, bytes], mode: int = 0o600, lasti
         for draft in drafts.values():
             discard(directory, draft)
     if lasting:
+        for below in sorted({os.path.dirname(name) for name in files} - {""}):
+            inner = open_directory(below, directory)
+            try:
+                sync(inner)
+            finally:
+                os.close(inner)
         sync(directory)
 
 

@@ -59,12 +59,16 @@ def test_none_is_replaced_before_all_are_written(directory, tmp_path, monkeypatc
     assert os.listdir(tmp_path) == ["one"] and (tmp_path / "one").read_text() == "old"
 
 
-def test_it_is_on_disk_before_it_gets_its_name_and_its_name_before_the_end(directory, monkeypatch):
+def test_it_is_on_disk_before_it_gets_its_name_and_its_name_before_the_end(directory, tmp_path, monkeypatch):
     calls = []
     for name in ("fsync", "rename"):
         monkeypatch.setattr(os, name, lambda *arguments, _name=name, _real=getattr(os, name), **options: (calls.append(_name), _real(*arguments, **options)))
     _files.replace(directory, {"one": b"1", "two": b"2"})
     assert calls == ["fsync", "fsync", "rename", "rename", "fsync"]
+    calls.clear()
+    (tmp_path / "below").mkdir()
+    _files.replace(directory, {"below/one": b"1", "two": b"2"})
+    assert calls == ["fsync", "fsync", "rename", "rename", "fsync", "fsync"]
 
 
 def test_the_system_takes_some_at_a_time(directory, tmp_path, monkeypatch):
