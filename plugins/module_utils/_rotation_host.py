@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from typing import Any, Callable, Collection, Mapping, Sequence
+from typing import IO, Any, Callable, Collection, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
@@ -214,13 +214,17 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
             "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % error) from None
 
 
+def _begun(instance: Instance, container: str, script: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
+        ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
+        env=instance.compose.environment, bufsize=0)
+
+
 def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:
     """What went wrong, if anything."""
     tail, size, deadline = b"", 0, time.monotonic() + _DUMPING
     with _files.made(directory, name) as handle, open(handle, "wb", closefd=False) as raw, tempfile.TemporaryFile() as log, \
-            subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
-            ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
-            env=instance.compose.environment, bufsize=0) as process:
+            _begun(instance, container, script, log) as process:
         stream: Any = process.stdout
         try:
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as packed:

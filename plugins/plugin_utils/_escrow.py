@@ -241,8 +241,9 @@ class Escrow:
 
     def check_writable(self) -> None:
         """Tries what C(add) will have to do, before anything is done elsewhere that it must not be too late for."""
-        with self._words("written"), _files.beside(os.path.realpath(self.path)) as (directory, _name), _files.nameless(directory):
-            pass
+        with self._words("written"), _files.beside(os.path.realpath(self.path)) as (directory, _name):
+            with _files.nameless(directory):
+                pass
 
     @contextlib.contextmanager
     def _words(self, done: str) -> Iterator[None]:

@@ -237,9 +237,11 @@ def main() -> None:
                 measure(database, Path(name, database)).show()
             except Unavailable as reason:
                 print(f"{database} is left out: {reason}")
-    print("\nseconds: median (lowest to highest)\nratio: to the plain updates just before, median\nfirst to commit: the parts of it; first what was staged is written, or on MongoDB all is read"
+    print("\nseconds: median (lowest to highest)\nratio: to the plain updates just before, median"
+          "\nfirst to commit: the parts of it; first what was staged is written, or on MongoDB all is read"
           "\nwork: processor time of its own process, without client and server"
-          "\ndowntime: what the installation is stopped for, less the stopping and starting itself; files have their successors by then, and values are staged but on MongoDB")
+          "\ndowntime: what the installation is stopped for, less the stopping and starting itself; files have their successors by then, and values are"
+          " staged but on MongoDB")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from testbed.dataset import Dataset
 
 from integration.support import KEY, Kind, on, refuse, set_env, succeed, without
 
-RIGHT = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
+RIGHT = "UnrealKp4Ys9Dw2J" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 WRONG = "AlsoNotRealKey2Wv9" + "Bd4Fs7Tq1Xk8Mr5Y" * 2
 HOLDERS = ("appwrite", "appwrite-worker-mails")
 KINDS = [Kind(database=name, services=(*HOLDERS, "redis", name), room="opening") for name in ("mariadb", "postgresql", "mongodb")]

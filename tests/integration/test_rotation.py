@@ -274,8 +274,7 @@ OPTIONS = {
     "less than nothing": ({"sample": -1}, "sample: -1 is no number of values"),
     "tokens with another cipher": ({"scope": "tokens"}, "new_key: does not have the first 16 bytes of the key in force"),
     "tokens without a key": ({"scope": "tokens", "new_key": None}, "new_key: is missing"),
-    "an end of sessions without a rotation": ({"scope": "verify", "end_sessions": "all"}, "end_sessions: sessions are ended with scope: values alone"),
-    "a container that is none": ({"scope": "verify", "container": "not-a-container"}, "container: not-a-container is no running container"),
+    "an end of sessions without a rotation": ({"scope": "tokens", "end_sessions": "all"}, "end_sessions: sessions are ended with scope: values alone"),
 }
 
 
@@ -437,7 +436,8 @@ def test_guard_without_a_journal(loaded):
     found = succeed("rekey", {**loaded.stack.arguments, "scope": "values", "step": "state"})
     assert (found["phase"], found["key"], found["new_key"], found["env_key"], found["project"]) == ("none", None, None, None, loaded.stack.project.name)
     assert succeed("stored_info", {**loaded.stack.arguments, "key": OLD})["opens"] is True
-    assert refuse("rekey", loaded.stack.arguments).startswith("env_file: a rotation of the encryption key of ")
+    for name, options in (("rekey", {"scope": "values"}), ("stored_info", {})):
+        assert refuse(name, {**loaded.stack.arguments, **options}).startswith("env_file: a rotation of the encryption key of ")
 
 
 @on(REFUSED)
@@ -463,7 +463,7 @@ def test_refused_where_there_is_no_room(loaded, tmp_path):
 def test_refused_without_cryptography(loaded, tmp_path):
     (tmp_path / "cryptography").mkdir()
     (tmp_path / "cryptography" / "__init__.py").write_text("raise ImportError('not installed here')\n")
-    message = refuse("rekey", loaded.stack.arguments, path=[tmp_path])
+    message = refuse("rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW}, path=[tmp_path])
     assert message.startswith("the Python of this host lacks the package cryptography") and message.endswith("install python3-cryptography there")
 
 
@@ -492,6 +492,8 @@ def test_verify_elsewhere(loaded):
     result = succeed("stored_info", {**loaded.stack.arguments, "container": container, "sample": 0})
     assert result["opens"] and not any(one["files"].get("old") for one in result["report"]["collections"])
     redis = loaded.stack.ids()["redis"]
+    other = {**loaded.stack.arguments, "container": "not-a-container"}
+    assert refuse("stored_info", other).startswith("container: not-a-container is no running container")
     assert "is none of MariaDB, PostgreSQL or MongoDB" in refuse("stored_info", {**loaded.stack.arguments, "container": redis})
 
 

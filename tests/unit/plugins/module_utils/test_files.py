@@ -158,7 +158,7 @@ def test_who_changes_nothing_makes_no_lock_and_removes_none(directory, tmp_path,
 
 def test_a_lock_that_was_removed_meanwhile_is_made_anew(directory, tmp_path, monkeypatch):
     """Its holder has ended between the opening and the locking."""
-    real, late = fcntl.flock, [lambda: (tmp_path / "lock").unlink()]
+    real, late = fcntl.flock, [(tmp_path / "lock").unlink]
 
     def flock(handle, how):
         if late:
