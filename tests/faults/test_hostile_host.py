@@ -19,7 +19,7 @@ from integration.support import CHECKOUT, KEY, without
 from faults.hostile import Interpreter, Site, cores, escapes, failures, programs_of
 from faults.leaks import search
 
-OURS = ("security", "instance_info", "encryption_key", "apply", "rekey", "audit_info")
+OURS = ("security", "instance_info", "encryption_key", "apply", "rekey", "stored_info", "audit_info")
 BUILTIN = ("setup", "stat", "tempfile", "copy", "lineinfile", "file", "slurp", "systemd", "command")
 SECRET = "unreal-7Wq3-Zx9Kd5-of-the-controller"
 ESCAPE = "\x1b]0;unreal-title\x07\x1b[2J\x9b2J\x08\x0d\x0bunreal-words"

@@ -134,8 +134,9 @@ def test_nothing_can_be_asked(loaded):
     for options in ({"escrowed": RIGHT}, {"key": RIGHT}):
         said = loaded.refused(**options)
         assert "only after it has opened some of what is stored" in said and "start it (docker compose up -d mariadb)" in said
-    said = loaded.refused("rekey", scope="verify", key=RIGHT)
-    assert said == "the database mariadb does not run; start it (docker compose up -d mariadb)"
+    found = succeed("stored_info", {**loaded.stack.arguments, "key": RIGHT}, secrets=[RIGHT, WRONG])
+    assert (found["tried"], found["opens"], found["report"]) == (False, False, None)
+    assert "was not opened: the database mariadb does not run; start it (docker compose up -d mariadb)" in found["verdict"]
     loaded.project.up("mariadb")
     loaded.project.query(mariadb="SELECT 1;")
     assert loaded.set(escrowed=RIGHT) == "restored"

@@ -135,7 +135,7 @@ def test_traffic_beside_a_data_set(stack, project):
     data.write_files(root)
     with Traffic(project, rate=20) as traffic:
         until(lambda: traffic.requests > 40)
-    report = succeed("rekey", {**stack.arguments, "scope": "verify", "sample": 0})["report"]
+    report = succeed("stored_info", {**stack.arguments, "sample": 0})["report"]
     sealed = {one["collection"]: one for one in report["collections"] if one["collection"].startswith("_77_")}
     assert sealed.keys() == {"_77_database_1_collection_1", "_77_bucket_1"} and report["undecryptable"] == []
     assert sealed["_77_database_1_collection_1"]["values"]["old"] and sealed["_77_bucket_1"]["files"]["old"]
