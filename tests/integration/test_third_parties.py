@@ -234,7 +234,7 @@ def test_what_they_write_is_bounded(monkeypatch, stand_in):
 def test_a_program_that_does_not_start_is_unknown(tmp_path, stand_in):
     stand_in("lynis", "")
     (tmp_path / "bin" / "lynis").write_text("#!/nonexistent/shell\n")
-    assert run("lynis")["lynis.ran"].evidence == "it could not be run: No such file or directory"
+    assert run("lynis")["lynis.ran"].evidence == "it could not be run: it, or a directory on the way to it, does not exist"
 
 
 def test_what_is_not_installed_or_not_asked_for_says_nothing(tmp_path, monkeypatch, stand_in):
