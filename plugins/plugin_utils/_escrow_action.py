@@ -30,6 +30,9 @@ class EscrowAction(HostAction):
     """What the action takes itself. All but what is of the controller alone is passed on, too."""
 
     def work(self) -> dict[str, Any]:
+        for name in ("escrow_file", "cluster"):
+            if not isinstance(self._task.args.get(name), (str, int, type(None))):  # which would become the text of a list or a dictionary
+                raise AnsibleActionFail("%s: is not text; write it in quotes" % name)
         self._own = self.own(self.OPTIONS)
         self._arguments = {name: value for name, value in self._task.args.items() if name not in _OF_THE_CONTROLLER}
         return self.carry_out()

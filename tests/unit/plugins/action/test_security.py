@@ -66,6 +66,7 @@ def test_without_an_escrow_it_is_the_module_alone(run, controller, options, chec
     ({"encryption_key": OWN, "escrow": "off"}, "encryption_key: is not a dictionary; give the options of selfhost.appwrite.encryption_key"),
     ({"escrow_file": None, "escrow": "required"}, "escrow_file: is missing; name a file on the controller"),
     ({"escrow": "perhaps"}, "value of escrow must be one of"),
+    ({"escrow_file": {"a": 1}}, "escrow_file: is not text; write"), ({"cluster": ["a"]}, "cluster: is not text; write"),
     ({"escrow": "off", "cluster": "shop"}, "cluster: its hosts need one key, and without an escrow each would get one of its own; or pass the key"),
     ({"escrow_file": None, "cluster": "shop"}, "cluster: its hosts need one key, and without an escrow_file each would get one of its own"),
     ({"vault": False, "cluster": "shop"}, "or pass the key. Nothing was changed"), ({"vault": False, "cluster": "shop"}, UNSAVED),
