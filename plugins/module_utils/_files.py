@@ -368,4 +368,4 @@ def _takes(directory: int, name: str, handle: int, make: bool) -> bool:
 
 def _no_lock(name: str, place: str) -> AppwriteError:
     return AppwriteError(
-        "%s: %s was not created by root, the directory's owner, or this user; wait for the run that created it, or remove it" % (place, name))
+        "%s: %s is not a lock created by root, the directory's owner, or this user; wait for the run that created it, or remove it" % (place, name))

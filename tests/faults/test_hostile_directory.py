@@ -548,7 +548,7 @@ def test_nobody_else_takes_a_lock_that_is_left(project):
 
 def test_lock_of_a_stranger(project):
     project.chmod(0o1777)
-    with meanwhile(STRANGER, _hold, project), pytest.raises(AppwriteError, match=f"^env_file: .*: {LOCK} was not created by root.*remove it"):
+    with meanwhile(STRANGER, _hold, project), pytest.raises(AppwriteError, match=f"^env_file: .*: {LOCK} is not a lock created by root.*remove it"):
         secure(project / ".env")
     assert (project / ".env").read_bytes() == BEFORE
 
@@ -556,14 +556,14 @@ def test_lock_of_a_stranger(project):
 @pytest.mark.parametrize("target", ["victim.env", "not there"])
 def test_lock_that_is_a_link(project, roots, target):
     link(project / LOCK, roots / target)
-    with pytest.raises(AppwriteError, match=f"{LOCK} is no lock"):
+    with pytest.raises(AppwriteError, match=f"{LOCK} is not a lock"):
         secure(project / ".env")
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.link(path.with_name(".env"), path)], ids=["directory", "fifo", "hard link"])
 def test_lock_that_is_none(project, make):
     make(project / LOCK)
-    with pytest.raises(AppwriteError, match=f"{LOCK} is no lock"):
+    with pytest.raises(AppwriteError, match=f"{LOCK} is not a lock"):
         secure(project / ".env")
 
 
