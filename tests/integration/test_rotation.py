@@ -453,7 +453,7 @@ def test_refused_where_there_is_no_room(loaded, tmp_path):
         (small / "filler").write_bytes(b"\0" * (shutil.disk_usage(small).free - 20_000))
         mount = {"type": "bind", "source": str(small), "target": "/storage/uploads"}
         override.write_text(json.dumps({"services": {"appwrite": {"volumes": [mount]}}}))
-        assert " MB are free in " in refused(loaded)
+        assert " MB free, but what is sealed anew needs " in refused(loaded)
     finally:
         override.unlink(missing_ok=True)
         run("umount", str(small))
