@@ -236,13 +236,13 @@ def _answered(answer: str) -> Inside:
     reachable: dict[str, bool | None] = {name: None for name in ("database", "cache", "smtp", "antivirus")}
     volumes: dict[str, tuple[bool, bool, int | None]] = {}
     is_open: bool | None = None
-    for words in (line.split() for line in answer.splitlines() if " " in line.strip()):
-        if words[0] == "reach":
-            reachable[words[1]] = words[2] == "yes"
-        elif words[0] == "volume":
-            volumes[words[1]] = (words[2] == "yes", words[3] == "yes", int(words[4]) if words[4:] and words[4].isdigit() else None)
-        elif words[0] == "ping":
-            is_open = True if words[1] == "+PONG" else False if words[1].startswith("-") else None
+    for parts in (line.split() for line in answer.splitlines() if " " in line.strip()):
+        if parts[0] == "reach":
+            reachable[parts[1]] = parts[2] == "yes"
+        elif parts[0] == "volume":
+            volumes[parts[1]] = (parts[2] == "yes", parts[3] == "yes", int(parts[4]) if parts[4:] and parts[4].isdigit() else None)
+        elif parts[0] == "ping":
+            is_open = True if parts[1] == "+PONG" else False if parts[1].startswith("-") else None
     if reachable["database"] is None:
         raise AppwriteError("the container appwrite has no program nc to look with")
     return Inside(reachable, volumes, is_open)
