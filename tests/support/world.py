@@ -128,6 +128,7 @@ class World:
     def __init__(self, directory: Path, transactional: bool) -> None:
         directory.mkdir()
         self.place = Place(directory, transactional)
+        self.place.store.closed = True
         self.place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
         self.env: bytes | None = (ENV % (NAME, OLD_KEY)).encode()
         self.backups: list[bytes] = []
@@ -367,6 +368,8 @@ class _Project:
         if not all(box.is_on for box in self._world.boxes.values() if not box.key):
             raise Unreachable("the database is no running container")
         store = self._world.place.store
+        if not (store.closed or store.ended):
+            raise Unreachable("another session of this collection has been at work on it for 60 seconds")
         store.draft, store.staged, store.listed, store.closed, store.ended = None, {}, [], False, False
         return Announced("connected", _Connected(self._world, self._moments, self._opened, self._keys), self._moments)
 

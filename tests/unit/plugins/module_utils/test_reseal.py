@@ -621,14 +621,19 @@ def test_directory_that_would_take_no_file(place, monkeypatch, what):
 # --- what cannot be removed ---
 
 
-def test_sweep_goes_on(place, monkeypatch):
-    """One file that cannot be removed keeps no other, and stays noted."""
+def keep_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file is immutable, which it cannot be made without root."""
     def refuse(path: Any, **options: Any) -> None:
         if path == b"file1.txt":
             raise OSError(errno.EPERM, "")
         real(path, **options)
     real = os.unlink
     monkeypatch.setattr(os, "unlink", refuse)
+
+
+def test_sweep_goes_on(place, monkeypatch):
+    """One file that cannot be removed keeps no other, and stays noted."""
+    keep_file(monkeypatch)
     place.rotation().rotate(sweep=False)
     rotation = place.rotation()
     left = rotation.sweep()
@@ -642,12 +647,7 @@ def test_sweep_goes_on(place, monkeypatch):
 
 def test_a_rotation_that_fails_takes_back_only_what_is_its_own(place, monkeypatch):
     """What an earlier one has made is in use, though it is still noted."""
-    def refuse(path: Any, **options: Any) -> None:
-        if path == b"file1.txt":
-            raise OSError(errno.EPERM, "")
-        real(path, **options)
-    real = os.unlink
-    monkeypatch.setattr(os, "unlink", refuse)
+    keep_file(monkeypatch)
     place.rotation().rotate(sweep=False)
     place.store.fail = failing("commit")
     rotation = place.rotation()

@@ -104,5 +104,6 @@ def test_refused(examine, how, words):
 
 
 def test_sample():
+    module: Any = SimpleNamespace(params={"progress_file": None, "sample": -1})
     with pytest.raises(AppwriteError, match="^sample: -1 is no number of values; give 0 for all of them$"):
-        _stored_info.stored_info(SimpleNamespace(params={"progress_file": None, "sample": -1}))  # type: ignore[arg-type]  # of a module no more is asked
+        _stored_info.stored_info(module)
