@@ -16,8 +16,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import waiver_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, Waiver
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import waiver_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, Waiver
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import validated
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, fails, outline, report, visible

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, shown_fingerprint, told, used_bytes
-from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import LENGTH
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import CIPHER_BYTES, is_public, shown_fingerprint, told, used_bytes
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LENGTH
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import generate
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction, unsealed

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import is_public, told
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import is_public, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction, unsealed

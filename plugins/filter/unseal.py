@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import unseal as _unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal as _unseal
 
 
 def unseal(sealed: Any, password: Any) -> str:

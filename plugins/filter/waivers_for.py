@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import waiver_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import waiver_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 _KEYS = ("control", "hosts", "justification", "expires")

@@ -54,7 +54,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 
 ROOT = Path(__file__).parents[1] / "module_utils"
 PACKAGE = "ansible_collections.selfhost.appwrite.plugins.module_utils"
-PROGRAM = "_audit_program"
+PROGRAM = "_audit.program"
 MAIN = "from %s.%s import main\nraise SystemExit(main())\n" % (PACKAGE, PROGRAM)
 
 
@@ -74,7 +74,7 @@ def pack(stream: Any) -> None:
     package = PACKAGE.replace(".", "/")
     files = {"__main__.py": MAIN.encode()}
     files.update((f"{folder.as_posix()}/__init__.py", b"") for folder in Path(f"{package}/_").parents if folder.name)
-    files.update((f"{package}/{path.relative_to(ROOT).as_posix()}", path.read_bytes()) for path in _needed(ROOT / f"{PROGRAM}.py", set()))
+    files.update((f"{package}/{path.relative_to(ROOT).as_posix()}", path.read_bytes()) for path in _needed(ROOT.joinpath(*PROGRAM.split(".")).with_suffix(".py"), set()))
     with zipfile.ZipFile(stream, "w") as archive:
         for name, content in sorted(files.items()):
             archive.writestr(zipfile.ZipInfo(name), content)

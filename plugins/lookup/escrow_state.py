@@ -57,7 +57,7 @@ import datetime
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import shown_fingerprint, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import shown_fingerprint, told
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
 
 

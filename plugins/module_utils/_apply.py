@@ -15,20 +15,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._backups import BACKUP_KEEP, backup_keep, prune_backups
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import ComposeError, Container, followers
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, encode
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import BACKUP_KEEP, backup_keep, prune_backups
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError, Container, followers
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, encode
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import refuse_unfinished, remembered
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import in_force, public_keys, same_cipher, told
-from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import document_of, instance_of, opened, opened_with
-from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import WRITTEN
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, public_keys, same_cipher, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, instance_of, opened, opened_with
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import WRITTEN
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Progress, Tell, some_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import replicas
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Evidence, Opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import replicas
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Opening
 
 SETTLED = 2.0
 """Seconds that a started container must run before it counts as up: one that dies at once must not pass."""
@@ -94,7 +94,7 @@ class Facts:
 
     def takes_key(self, service: str) -> bool:
         """Whether the compose file hands the key to a service."""
-        return _variables.KEY in (self.services.get(service, {}).get("environment") or {})
+        return catalogue.KEY in (self.services.get(service, {}).get("environment") or {})
 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _guard_key(instance: Instance, facts: Facts, prediction: Prediction, timeout
         evidence = _evidence(instance, timeout, tell)
         if evidence.state == "no":
             return
-        differ = "%s in .env (%s) is not the one that %s runs with (%s)" % (_variables.KEY, told(coming), container.service, told(running))
+        differ = "%s in .env (%s) is not the one that %s runs with (%s)" % (catalogue.KEY, told(coming), container.service, told(running))
         if evidence.state == "unknown":
             raise ApplyError(
                 "%s, and %s. A recreate could make that data unreadable. %s. Or put the running key back into .env: remove the line and run "
@@ -263,7 +263,7 @@ def _guard_start(module: AnsibleModule, instance: Instance, facts: Facts, predic
     """Stops a start on data with a key that no container has run with, unless it opens some of that. The database is started for it alone."""
     timeout = module.params["timeout"]
     carried = [in_force(container.environment) for container in facts.containers
-               if _has_run(container) and (_variables.KEY in container.environment or facts.takes_key(container.service))]
+               if _has_run(container) and (catalogue.KEY in container.environment or facts.takes_key(container.service))]
     carried += [] if rotated is None else [rotated]
     coming = {in_force(facts.environments[service]): service for service in [*prediction.recreated, *prediction.started] if facts.takes_key(service)}
     fresh = {key: service for key, service in coming.items() if not any(same_cipher(key, other) for other in carried)}
@@ -280,7 +280,7 @@ def _guard_start(module: AnsibleModule, instance: Instance, facts: Facts, predic
     if evidence.state == "no":
         return
     for key, service in fresh.items():
-        what = "%s in .env (%s) is in no container of this project that has run" % (_variables.KEY, told(key))
+        what = "%s in .env (%s) is in no container of this project that has run" % (catalogue.KEY, told(key))
         if evidence.state == "unknown":
             raise ApplyError(
                 "%s, so it is started only after it has opened some of what is stored, and %s. %s. Nothing with a key was started%s"
@@ -301,7 +301,7 @@ def _has_run(container: Container) -> bool:
 
 def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
     """These keys and all others that are known here, on a sample of what is stored."""
-    from ansible_collections.selfhost.appwrite.plugins.module_utils import _stored  # few runs ask, and it takes half as long to load as all else
+    from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored  # few runs ask, and it takes half as long to load as all else
     in_play = [*keys, *instance.container_keys()]
     try:
         tried = _stored.opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
@@ -438,7 +438,7 @@ def _verify(instance: Instance, drift: Sequence[Mapping[str, str]]) -> None:
 
 def _printed(value: str) -> str:
     """As C(vars) prints it: what is unset is empty."""
-    return "" if value in _variables.UNSET else value.strip()
+    return "" if value in catalogue.UNSET else value.strip()
 
 
 def printed_variables(text: str) -> dict[str, str]:
@@ -481,8 +481,8 @@ def _way_back(instance: Instance, document: Document, path: str) -> tuple[bytes,
     if not same_cipher(key, in_force(old.values)):
         kept = _why_kept(instance, key, in_force(old.values))
     if kept:
-        kept = "%s is not rolled back: %s" % (_variables.KEY, kept)
-        data = encode(old.edit({_variables.KEY: key}, _variables.kin))
+        kept = "%s is not rolled back: %s" % (catalogue.KEY, kept)
+        data = encode(old.edit({catalogue.KEY: key}, catalogue.kin))
         instance.warnings.append(kept)
     return data, kept
 
@@ -505,8 +505,8 @@ def _why_kept(instance: Instance, key: str, old: str) -> str:
     except ComposeError:
         ran, may_have_run, runs_old = False, True, False
     else:
-        ran = any(same_cipher(in_force(container.environment), key) for container in containers if _variables.KEY in container.environment)
-        takers = {service for service in instance.services if _variables.KEY in instance.listed(service)}
+        ran = any(same_cipher(in_force(container.environment), key) for container in containers if catalogue.KEY in container.environment)
+        takers = {service for service in instance.services if catalogue.KEY in instance.listed(service)}
         may_have_run = bool(takers - {container.service for container in containers})
         runs_old = all(same_cipher(in_force(container.environment), old) for container in containers if container.service in takers)
     if key and (ran or may_have_run):

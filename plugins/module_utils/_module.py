@@ -10,10 +10,10 @@ import re
 from typing import Any, Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import effective_bits, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import effective_bits, told
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}|[a-z][a-z_]{0,63}|.{0,7}")
 _ODD = "(a name that may be a secret)"
@@ -42,18 +42,18 @@ def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[s
 
 def shown(name: str, value: str | None, compared: bool = False) -> str | None:
     """A value as it may be printed. Of a user's own variable only its strength is told, unless it is compared: fingerprints are slow to make."""
-    if not value or not _variables.is_secret(name):
+    if not value or not catalogue.is_secret(name):
         return value
-    if _variables.is_public_default(name, value):
+    if catalogue.is_public_default(name, value):
         return "(public default)"
-    if not compared and _variables.get(name) is None:
+    if not compared and catalogue.get(name) is None:
         return "(secret, about %d bits)" % effective_bits(value)
     return "(secret, %s)" % told(value)
 
 
 def shown_name(name: str) -> str:
     """A variable's name as it may be printed: a key that was wrapped, or put where a name belongs, passes for one."""
-    return name if _variables.get(name) is not None or _NAME.fullmatch(name) else _ODD
+    return name if catalogue.get(name) is not None or _NAME.fullmatch(name) else _ODD
 
 
 def _without_odd_names(text: str, module: AnsibleModule) -> str:

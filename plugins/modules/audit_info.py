@@ -182,7 +182,7 @@ escrow_proved:
   sample: "2026-11-24"
 """
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._auditor import AUDIT_OPTIONS, examine
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.examine import AUDIT_OPTIONS, examine
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 
 

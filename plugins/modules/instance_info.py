@@ -106,8 +106,8 @@ warnings:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import PROJECT_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._report import describe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance_info import describe
 
 
 def main() -> None:

@@ -279,7 +279,7 @@ backup_file:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rekey import REKEY_OPTIONS, rekey
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.rekey import REKEY_OPTIONS, rekey
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 
 FORMAT = 1
 LOCK_TIMEOUT = 600.0

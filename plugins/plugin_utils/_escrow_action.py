@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import HostAction
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import CIPHER_BYTES, is_public, same_cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import LOCKING
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import CIPHER_BYTES, is_public, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LOCKING
 
 
 class Do(Enum):

@@ -24,7 +24,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import Report
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Report
 from faults.rotation import KEYS, rotation
 from testbed import Project
 from testbed._base import clean_environ, run

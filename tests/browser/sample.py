@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import audit, score
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding, Observation, Waiver
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Escrow, File, Unseen, WorkTree
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import audit, score
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Finding, Observation, Waiver
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Escrow, File, Unseen, WorkTree
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import report
 from unit.plugins.module_utils._audit.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with_containers, with_service
 

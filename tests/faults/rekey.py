@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _files, _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from integration.support import Play, assert_no_leak, playbook, read_env, set_env
 from testbed._base import Failed, clean_environ, run
 from testbed.dataset import Dataset, Differences

@@ -76,12 +76,12 @@ def _count(seen: Callable[[str, int, str], None]) -> None:
 
 def rotation(database: str, container: str, root: str, journal: str, old: str, new: str) -> Any:
     """A store and the rotation that works on it."""
-    module = importlib.import_module(f"{_ROOMS}._stores.{database}")
-    cipher = importlib.import_module(f"{_ROOMS}._cipher").Cipher
-    files = importlib.import_module(f"{_ROOMS}._stores.files").Successors
+    module = importlib.import_module(f"{_ROOMS}._rotation.stores.{database}")
+    cipher = importlib.import_module(f"{_ROOMS}._rotation.cipher").Cipher
+    files = importlib.import_module(f"{_ROOMS}._rotation.stores.files").Successors
     store = getattr(module, CLASSES[database])(module.client(container))
     directory = os.open(os.path.dirname(journal), os.O_RDONLY)
-    rotation_of = importlib.import_module(f"{_ROOMS}._reseal").Rotation
+    rotation_of = importlib.import_module(f"{_ROOMS}._rotation.reseal").Rotation
     return store, rotation_of(store, files(root, directory, os.path.basename(journal)), cipher(old), cipher(new))
 
 
@@ -104,7 +104,7 @@ def _rotate(what: dict[str, str], point: list[Any] | None, blow: str, log: str) 
 
 def _serve() -> None:
     """Answers each line with the status of a child, or V(stopped), and goes on with a stopped one at the next line."""
-    for name in ("_reseal", "_stores.mariadb", "_stores.postgresql"):
+    for name in ("_rotation.reseal", "_rotation.stores.mariadb", "_rotation.stores.postgresql"):
         importlib.import_module(f"{_ROOMS}.{name}")
     stopped = 0
     for line in sys.stdin:

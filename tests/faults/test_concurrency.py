@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import decode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 from testbed._base import clean_environ
 
 from integration.support import CHECKOUT, HTTPS, KEY, ROOT_ONLY, WORK, read_env, refuse, succeed, without
@@ -31,7 +31,7 @@ ENVIRON = {**clean_environ(), "PYTHONPATH": str(WORK / "import")}
 # Imports take most of a run's time and touch nothing of the project: they are done once, and each run is a fork that waits for the start.
 RACE = """
 import json, os, runpy, sys
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _transaction
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import transaction as _transaction
 start, starter = os.pipe()
 for number, (file, arguments) in enumerate(json.load(sys.stdin)):
     with open(f"{number}.in", "w") as given:
@@ -52,7 +52,7 @@ while True:
 # The lock is waited for during five minutes, which no option shortens: nobody should.
 IMPATIENT = sys.executable, "-c", """
 import runpy, sys
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
 _env_file.LOCK_TIMEOUT = 1.0
 sys.argv = sys.argv[-1:]
 runpy.run_path(sys.argv[0], run_name="__main__")

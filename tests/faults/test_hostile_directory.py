@@ -17,14 +17,15 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file, _rekey
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, Exchange
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import rekey as _rekey
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, Exchange
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal, refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal, refuse_unfinished, remembered
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Row
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 OWNER, STRANGER, GROUP = 12345, 23456, 54321

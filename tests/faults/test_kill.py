@@ -33,7 +33,7 @@ ALL = os.environ.get("KILL_POINTS") == "all"
 # out for the same reason: test_with_compose has it. The fingerprint of a key is slow on purpose, and touches no file.
 _FORKS = """
 import json, os, runpy, signal, subprocess, sys, time
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.modules import security
 _key._ROUNDS = 1
 for line in sys.stdin:

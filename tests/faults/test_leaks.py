@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 from integration.support import KEY, Play, read_env, set_env, small
 from testbed._base import run
 

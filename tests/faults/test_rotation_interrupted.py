@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, _parts
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
 from integration.support import Kind, Play, Stack, needs_php, on, read_env, set_env
 
 from faults.engine import Engine
@@ -86,7 +86,7 @@ def evenly(found: Sequence[Point], count: int) -> list[Point]:
 
 
 def chosen(found: list[Point]) -> list[Point]:
-    """The steps that part the sequence. Its order is killed before and after each step in tests/unit/plugins/module_utils/test_procedure.py."""
+    """The steps that part the sequence. Its order is killed before and after each step in tests/unit/plugins/module_utils/_rotation/test_procedure.py."""
     outer = [point for point in found if not is_inner(point)]
     if ALL:
         return sorted({*evenly(outer, 120), *evenly([point for point in found if is_inner(point)], 30)}, key=found.index)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
 OVERWRITTEN = {"_APP_EXECUTOR_HOST", "_APP_BROWSER_HOST", "_APP_FUNCTIONS_MAINTENANCE_INTERVAL", "_APP_COMPUTE_MAINTENANCE_INTERVAL"}
 BUNDLED = {"mariadb": ("mariadb", "3306"), "mongodb": ("mongodb", "27017"), "postgresql": ("postgresql", "5432")}
@@ -22,12 +22,12 @@ class Installer:
 
     def __init__(self, release: str) -> None:
         self.release = release
-        self.new = _variables._version(release) >= (1, 9)
+        self.new = catalogue._version(release) >= (1, 9)
 
     def upgrade(self, text: str) -> tuple[str, dict[str, str]]:
         """The file afterwards, and the variables of the shell in which compose is started."""
-        values = {name: _variables.default(name, self.release) or "" for name in _variables.names(self.release)
-                  if _variables.documented(name, self.release)}
+        values = {name: catalogue.default(name, self.release) or "" for name in catalogue.names(self.release)
+                  if catalogue.documented(name, self.release)}
         values.update((name, value) for name, value in self._read(text).items() if name in values.keys() - OVERWRITTEN)
         if self.new:
             values["_APP_DB_HOST"], values["_APP_DB_PORT"] = BUNDLED[values.get("_APP_DB_ADAPTER") or "mongodb"]

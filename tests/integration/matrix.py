@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from sanity.support import CORES, PYTHONS, controllers, core
 from testbed import newest_compose
 from testbed._base import run
@@ -41,7 +41,7 @@ def cells(request: pytest.FixtureRequest) -> Iterator[Cells]:
 
 
 @pytest.mark.parametrize("newest", [False, True], ids=["packaged", "newest"])
-@pytest.mark.parametrize("release", _variables.RELEASES)
+@pytest.mark.parametrize("release", catalogue.RELEASES)
 def test_appwrite(release, newest, tmp_path, monkeypatch, cells):
     if newest:
         directory = newest_compose()

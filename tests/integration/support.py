@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import decode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from faults.leaks import search
 from testbed import Project
@@ -142,7 +142,7 @@ def read_env(directory: Path, name: str = ".env") -> dict[str, str]:
 def set_env(directory: Path, **values: str | None) -> None:
     """A user's own edit of .env."""
     path = directory / ".env"
-    path.write_bytes(parse(path.read_bytes().decode()).edit(values, _variables.kin).encode())
+    path.write_bytes(parse(path.read_bytes().decode()).edit(values, catalogue.kin).encode())
 
 
 def without(directory: Path, name: str, instead: str = "") -> None:
@@ -163,7 +163,7 @@ def _secrets_in(directory: Path) -> set[str]:
     for path in directory.glob(".env*") if directory.is_dir() else ():
         with contextlib.suppress(AppwriteError, OSError):
             found |= {value for name, value in read_env(directory, path.name).items()
-                      if len(value) >= 8 and _variables.is_secret(name) and not _variables.is_public_default(name, value)}
+                      if len(value) >= 8 and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)}
     return found
 
 

@@ -11,9 +11,9 @@ import subprocess
 from datetime import date, timedelta
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import STATUSES
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import STATUSES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 from testbed._base import clean_environ, run
 
 from integration.support import HTTPS, KEY, NOT_A_KEY, every_kind, on, refuse, set_env, small, succeed, tree

@@ -15,8 +15,8 @@ import subprocess
 import jsonschema
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES
 
 from integration.support import CHECKOUT, Play, _secrets_in, assert_no_leak, playbook, set_env, small, tree
 

@@ -13,19 +13,21 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _connections
-from ansible_collections.selfhost.appwrite.plugins.module_utils._compose import Compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import DATABASES, Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import env_file_of, opened
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import DATABASES, Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation_host import dump
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stored import store_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mariadb, mongodb, postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Store, StoreError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._session import Session
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import dump
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import store_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mongodb
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import postgresql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store, StoreError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import Session
 from testbed import images
 from testbed._base import run
 from testbed.dataset import Dataset

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, DotenvError, encode, parse, quote
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, DotenvError, encode, parse, quote
 from ansible_collections.selfhost.appwrite.tests.unit.plugins.module_utils.test_dotenv import READ, VALUES
 
 BATCH = 60

@@ -13,17 +13,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env_file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import Journal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD
-from ansible_collections.selfhost.appwrite.plugins.module_utils._opened import env_file_of, opened
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation_host import dump
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.mariadb import MariaDB
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.postgresql import PostgreSQL
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import dump
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mongodb
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.postgresql import PostgreSQL
 from testbed._base import run
 from testbed._servers import SERVERS
 from testbed.dataset import Dataset

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from testbed import Project
 
 from integration.support import KEY, SMALL, Stack, read_env, refuse, set_env, succeed
@@ -29,7 +29,7 @@ def test_from_the_start(directory, file):
         assert play.rc == 0, play.output
         values = read_env(directory)
         assert not [name for name in PUBLIC if values[name] == PUBLIC[name]] and len({values[name] for name in PUBLIC}) == 4
-        documented = {name for name in _variables.names("1.9.6") if _variables.documented(name, "1.9.6")}
+        documented = {name for name in catalogue.names("1.9.6") if catalogue.documented(name, "1.9.6")}
         assert file != "none" or documented <= set(values)
         stack.assert_in_force()
         stack.project.sign_up("ada@example.com")

@@ -20,8 +20,8 @@ import pytest
 import yaml
 from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
 from ansible_collections.selfhost.appwrite.plugins.lookup.audit_program import pack
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import STATUSES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import STATUSES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.metrics import METRICS, VALUES
 from testbed._base import clean_environ, run
 from testbed.images import Unavailable
@@ -61,7 +61,7 @@ class Host:
         said = done.stdout + done.stderr + (self.textfile.read_text() if self.textfile.is_file() else "")
         assert "Traceback" not in said
         assert_no_leak(said, {value for name, value in read_env(self.directory).items()
-                              if len(value) >= 8 and _variables.is_secret(name) and not _variables.is_public_default(name, value)})
+                              if len(value) >= 8 and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)})
         return done
 
     def complaint(self, **options: Any) -> str:

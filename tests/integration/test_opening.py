@@ -9,7 +9,7 @@ import contextlib
 import shutil
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 from testbed._base import run
 from testbed.dataset import Dataset
 

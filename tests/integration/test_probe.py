@@ -11,8 +11,8 @@ import threading
 from concurrent.futures import Future
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _probe
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Answer, Endpoint, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import probe as _probe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Endpoint, Unseen
 
 from integration.tls_server import ADDRESS, HOST, HSTS, drip, serve
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, fingerprint, shown_fingerprint
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import unseal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import ALPHABET
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, fingerprint, shown_fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import ALPHABET
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset
 from testbed.traffic import Traffic

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _console
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import Examination
-from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import mongodb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mongodb
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
 from testbed._base import run
 from testbed._servers import MongoDB
 from testbed.dataset import Dataset, _Php

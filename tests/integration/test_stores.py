@@ -13,14 +13,17 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _console
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import Examination
-from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores import _session, _sql, mariadb, postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import session as _session
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import sql as _sql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import postgresql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
 from testbed._base import run
 from testbed.dataset import Dataset
 

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _third_parties
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._probe import probe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import third_parties as _third_parties
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import probe
 
 from integration.support import NOT_A_KEY
 from integration.tls_server import HOST, serve

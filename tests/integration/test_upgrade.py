@@ -9,8 +9,9 @@ import random
 import string
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _upgrade, _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import encode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import upgrade as _upgrade
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import encode, parse
 
 from integration.installer import BUNDLED, OVERWRITTEN, Installer
 from integration.support import KEY, read_env, succeed
@@ -56,13 +57,13 @@ def _readings(text: str, names, release: str, compose: Compose) -> list[dict[str
 def test_kept_or_told(release, tmp_path):
     """No value is lost in silence, and no warning is idle. A file of 1.8.1 or earlier may meet both kinds of installer."""
     compose = Compose(tmp_path)
-    names = [name for name in _variables.names(release) if _variables.documented(name, release)]
+    names = [name for name in catalogue.names(release) if catalogue.documented(name, release)]
     told = kept = 0
     for number in range(FILES):
         generator = random.Random(f"{release} {number}")
         values = _values(generator, names)
-        document = parse(parse(_file(generator, names, plain=number % 2 == 0)).edit(values, _variables.kin))
-        installers = [release] if _variables._version(release) >= (1, 9) else [release, "1.9.6"]
+        document = parse(parse(_file(generator, names, plain=number % 2 == 0)).edit(values, catalogue.kin))
+        installers = [release] if catalogue._version(release) >= (1, 9) else [release, "1.9.6"]
         readings = [reading for installer in installers for reading in _readings(document.text, names, installer, compose)]
         assert all(readings) or any("\n" in value for value in values.values())
         for name in names:

@@ -17,7 +17,7 @@ from sanity.support import BIN, ROOT, ansible_test_sanity
 
 RECIPES = dict(re.findall(r"^\*\*A (\w+)\*\*.*?^```diff\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE | re.DOTALL))
 TESTS = {
-    "variable": ("test_variables.py",), "release": ("test_variables.py", "_audit/test_controls.py"), "control": ("_audit/test_controls.py",),
+    "variable": ("_appwrite/test_variables.py",), "release": ("_appwrite/test_variables.py", "_audit/test_controls.py"), "control": ("_audit/test_controls.py",),
     "setting": ("_settings/test_console_access.py",)}
 
 

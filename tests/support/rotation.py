@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher, _parts
-from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores._model import Change, Row, Sessions, Store, StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, Sessions, Store, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Successors
 
 OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher("NotARealOtherKey")
 WORD = b"NotARealStoredWord1"

@@ -18,17 +18,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._cipher import Cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import Document, decode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._examine import Examination
-from ansible_collections.selfhost.appwrite.plugins.module_utils._journal import _checked
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import GUARD, NAME, in_force
-from ansible_collections.selfhost.appwrite.plugins.module_utils._phases import LOCKING, NONE, STAGED
-from ansible_collections.selfhost.appwrite.plugins.module_utils._procedure import Disk, Holder, Options, Procedure, Unreachable, Waivers
-from ansible_collections.selfhost.appwrite.plugins.module_utils._reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._services import API, TASK, WORKER
-from ansible_collections.selfhost.appwrite.plugins.module_utils._stores.files import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import _checked
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, NAME, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LOCKING, NONE, STAGED
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import Disk, Holder, Options, Procedure, Unreachable, Waivers
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import API, TASK, WORKER
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Successors
 
 from support.rotation import NEW, OLD, SESSIONS, WORD, Place
 

@@ -66,9 +66,9 @@ def catalogue() -> Any:
             link.symlink_to("../../../..")
     if str(parent) not in sys.path:
         sys.path.insert(0, str(parent))
-    from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+    from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
-    return _variables
+    return catalogue
 
 
 def service_names(release: str) -> tuple[str, ...]:

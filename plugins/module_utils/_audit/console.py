@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Callable, Dict, List, Mapping, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, known_containers, known_services, not_applicable, passed, seen, seen_all,
     services, some)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import EMAILS, IPS, ROOT, is_root_only, lists, other_ways
@@ -80,7 +80,7 @@ def _never(name: str, entry: str, release: str) -> str:
     """Why the entry can never match. Appwrite also looks for the whole address in capitals."""
     if name == EMAILS and entry == entry.upper():
         entry = entry.lower()
-    return (_variables.problem(name, entry, release) or "").replace("the value ", "", 1)
+    return (catalogue.problem(name, entry, release) or "").replace("the value ", "", 1)
 
 
 def _all_listed_admitted(observation: Observation) -> Outcome:
@@ -96,23 +96,23 @@ def _all_listed_admitted(observation: Observation) -> Outcome:
 
 
 def _session_alerts(observation: Observation) -> Outcome:
-    if not _variables.is_read(ALERTS, observation.release):
+    if not catalogue.is_read(ALERTS, observation.release):
         return not_applicable("Appwrite %s has no alerts of the console" % observation.release)
 
     def faults(values: Mapping[str, str]) -> List[str]:
         if values.get(ALERTS) != "enabled":
             return ["%s is not enabled" % ALERTS]
-        return ["%s has no mail server to send with: _APP_SMTP_HOST is empty" % ALERTS] if not _variables.given(values, "_APP_SMTP_HOST") else []
+        return ["%s has no mail server to send with: _APP_SMTP_HOST is empty" % ALERTS] if not catalogue.given(values, "_APP_SMTP_HOST") else []
 
     return _judge(observation, faults, "a new console session is announced by e-mail")
 
 
 def _countries(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
-        problem = _variables.problem(COUNTRIES, values.get(COUNTRIES, ""), observation.release)
+        problem = catalogue.problem(COUNTRIES, values.get(COUNTRIES, ""), observation.release)
         return ["%s: %s" % (COUNTRIES, problem)] if problem else []
 
-    if not _any(observation, lambda values: _variables.given(values, COUNTRIES)):
+    if not _any(observation, lambda values: catalogue.given(values, COUNTRIES)):
         return not_applicable("no country is denied")
     return _judge(observation, faults, "every entry is a country's code as Appwrite compares it")
 
@@ -122,13 +122,13 @@ def _no_dead_variables(observation: Observation) -> Outcome:
     received = {name for service in known_services(observation).values() for name in service.get("environment") or {}}
     dead = []
     for name in sorted(values):
-        variable = _variables.get(name)
+        variable = catalogue.get(name)
         if variable is None or values[name] in ("",) + tuple(default for _since, default, _services in variable.rows):
             continue
-        if _variables.why_unread(name, release) and (name not in received or _variables.services(name, release)):
+        if catalogue.why_unread(name, release) and (name not in received or catalogue.services(name, release)):
             dead.append(name)
     if dead:
-        return failed(" ".join(_variables.why_unread(name, release) for name in dead).rstrip("."),
+        return failed(" ".join(catalogue.why_unread(name, release) for name in dead).rstrip("."),
                       "appwrite_security_variables: {%s}" % ", ".join("%s: null" % name for name in dead))
     return passed("Appwrite %s reads every variable that .env sets to another value than the installer does" % release)
 

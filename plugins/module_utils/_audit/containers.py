@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping, Set, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import _releases
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import releases as _releases
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, known_containers, known_services, not_applicable, passed, seen, seen_all,
     services, some)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import image, replicas
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image, replicas
 
 _PROXY = "traefik"
 _WITH_SOCKET = (_PROXY, "openruntimes-executor")
@@ -117,8 +117,8 @@ def _releases_here(observation: Observation) -> List[str]:
 
 
 def _release_current(observation: Observation) -> Outcome:
-    releases, newest = _releases_here(observation), _variables.NEWEST
-    old = [release for release in releases if _variables.is_older(release, tuple(map(int, newest.split("."))))]
+    releases, newest = _releases_here(observation), catalogue.NEWEST
+    old = [release for release in releases if catalogue.is_older(release, tuple(map(int, newest.split("."))))]
     if old:
         return failed("%s is older than %s, the newest that this collection knows" % (" and ".join(old), newest))
     seen(observation.containers)
@@ -189,8 +189,8 @@ def _drift(observation: Observation, kind: str) -> List[Mapping[str, str]]:
 
 def _env_received(observation: Observation) -> Outcome:
     values, release = seen(observation.env).values, observation.release
-    lost = [entry["name"] for entry in _drift(observation, "not_passed") if _variables.is_read(entry["name"], release)
-            and values.get(entry["name"], "") not in (*_variables.UNSET, _variables.default(entry["name"], release))]
+    lost = [entry["name"] for entry in _drift(observation, "not_passed") if catalogue.is_read(entry["name"], release)
+            and values.get(entry["name"], "") not in (*catalogue.UNSET, catalogue.default(entry["name"], release))]
     if lost:
         return failed("the compose file hands to no service: %s" % ", ".join(sorted(lost)))
     seen_all(observation)
@@ -251,7 +251,7 @@ CONTROLS: Tuple[Control, ...] = (
         "What is behind latest, main or a bare major number changes from one pull to the next: a recreate then upgrades by itself, without the "
         "migration that belongs to it.",
         "name the release in the image's tag; for Appwrite's own image, since 1.9.5: appwrite_security_variables: {_APP_VERSION: %s}"
-        % _variables.NEWEST,
+        % catalogue.NEWEST,
         "Appwrite 1.9.6, docker-compose.yml, whose default is latest", _images_pinned),
     Control(
         "containers.release_current", "The release is the newest that this collection knows", "medium",

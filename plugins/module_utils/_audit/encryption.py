@@ -10,11 +10,11 @@ import datetime
 from dataclasses import replace
 from typing import Callable, Dict, List, Sequence, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Control, File, Observation, Outcome, Unobserved, Unseen, failed, judge, known_containers, not_applicable, passed, places, seen,
     seen_all, services, some, typed)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
     NAME, effective_bits, in_force, is_public, same_cipher, shown_fingerprint, told, weakness)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import rotation_of
 
@@ -91,7 +91,7 @@ def _rehearsal(directory: str = "") -> str:
 
 def _reaches(observation: Observation) -> Outcome:
     present = services(observation)
-    needed = [service for service in _variables.services(NAME, observation.release) if service in present]
+    needed = [service for service in catalogue.services(NAME, observation.release) if service in present]
     if not needed:
         raise Unobserved("the project has none of the services that need the key")
     if not _has_a_key(observation):

@@ -10,7 +10,7 @@ import stat
 from functools import partial
 from typing import Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, not_applicable, passed, seen, some, typed)
 
 _FULL = 80

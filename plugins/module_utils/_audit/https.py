@@ -11,8 +11,8 @@ import ipaddress
 import re
 from typing import Callable, Iterable, List, Mapping, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Certificate, Control, Endpoint, Observation, Outcome, Unobserved, failed, judge, not_applicable, passed, seen)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.https import API, CERTIFICATE_EMAILS, ROUTERS, why_not_public
 
@@ -39,11 +39,11 @@ def _is_email(address: str) -> bool:
 
 
 def _are_v4(addresses: str) -> bool:
-    return addresses in _variables.UNSET or all(_is_address(address, 4) for address in addresses.split(","))
+    return addresses in catalogue.UNSET or all(_is_address(address, 4) for address in addresses.split(","))
 
 
 def _is_v6(address: str) -> bool:
-    return address in _variables.UNSET or _is_address(address, 6)
+    return address in catalogue.UNSET or _is_address(address, 6)
 
 
 def _is_address(text: str, version: int) -> bool:
@@ -60,7 +60,7 @@ def _is_enabled(value: str) -> bool:
 
 def _live(names: Iterable[str], release: str) -> str:
     """The one of these variables that the release reads for the purpose that they share."""
-    return next((name for name in names if _variables.is_read(name, release)), "")
+    return next((name for name in names if catalogue.is_read(name, release)), "")
 
 
 def _every(observation: Observation, checks: Iterable[Tuple[str, Callable[[str], bool]]]) -> Outcome:
@@ -69,7 +69,7 @@ def _every(observation: Observation, checks: Iterable[Tuple[str, Callable[[str],
     good: List[str] = []
     unseen = None
     for name, is_good in checks:
-        if _variables.is_read(name, observation.release):
+        if catalogue.is_read(name, observation.release):
             try:
                 outcome = judge(observation, name, is_good)
             except Unobserved as error:
@@ -105,7 +105,7 @@ def _variables_of_release(observation: Observation) -> Outcome:
 
 
 def _is_set(name: str, values: Mapping[str, str], release: str) -> bool:
-    return values.get(name, "") not in (*_variables.UNSET, "disabled", _variables.default(name, release))
+    return values.get(name, "") not in (*catalogue.UNSET, "disabled", catalogue.default(name, release))
 
 
 def _certificate_email(observation: Observation) -> Outcome:

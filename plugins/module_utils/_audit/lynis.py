@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Dict, List, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding, Unobserved
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._others import Program
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Finding, Unobserved
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.others import Program
 
 PROGRAM = Program("lynis", "lynis", "the host as a whole", ("lynis",), "lynis audit system")
 _SEVERITY = {"warning[]": "medium", "suggestion[]": "low"}

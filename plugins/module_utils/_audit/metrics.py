@@ -33,7 +33,7 @@ _Sample = Tuple[str, Mapping[str, str], int]
 
 
 def text(directory: str, now: int, result: Optional[Mapping[str, Any]]) -> str:
-    """C(result) is what C(_auditor.examine) returns, C(None) where it could not be made."""
+    """C(result) is what C(_audit.examine) returns, C(None) where it could not be made."""
     samples: List[_Sample] = [
         ("appwrite_audit_success", {}, int(result is not None)), ("appwrite_audit_last_run_timestamp_seconds", {}, now)]
     samples += [] if result is None else _samples(result)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Set, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, seen_all, services)
 
 _PROVIDERS = ("sentry", "raygun")
@@ -22,7 +22,7 @@ _SCANNER = "clamav"
 
 def _given(observation: Observation, name: str) -> Set[str]:
     """Its values, wherever it is received."""
-    return {value for _place, value in places(observation, name)} - set(_variables.UNSET)
+    return {value for _place, value in places(observation, name)} - set(catalogue.UNSET)
 
 
 def _environment_production(observation: Observation) -> Outcome:
@@ -35,18 +35,18 @@ def _abuse_limited(observation: Observation) -> Outcome:
 
 def _router_protected(observation: Observation) -> Outcome:
     name, release = "_APP_OPTIONS_ROUTER_PROTECTION", observation.release
-    if not _variables.is_read(name, release):
+    if not catalogue.is_read(name, release):
         return not_applicable("Appwrite %s has no router protection" % release)
-    if not _variables.is_older(release, (1, 9)) and _variables.is_older(release, (1, 9, 5)):
+    if not catalogue.is_older(release, (1, 9)) and catalogue.is_older(release, (1, 9, 5)):
         seen_all(observation)
         return passed("Appwrite %s turns unknown host names away whatever %s says" % (release, name))
-    on_by_itself = not _variables.is_older(release, (1, 9, 5)) and _variables.is_older(release, (1, 9, 7))
-    return judge(observation, name, lambda value: value == "enabled" or on_by_itself and value in _variables.UNSET)
+    on_by_itself = not catalogue.is_older(release, (1, 9, 5)) and catalogue.is_older(release, (1, 9, 7))
+    return judge(observation, name, lambda value: value == "enabled" or on_by_itself and value in catalogue.UNSET)
 
 
 def _schema_closed(observation: Observation) -> Outcome:
     name = "_APP_GRAPHQL_INTROSPECTION"
-    if not _variables.is_read(name, observation.release):
+    if not catalogue.is_read(name, observation.release):
         return not_applicable("Appwrite %s has no %s: it shows the schema only where abuse protection is disabled" % (observation.release, name))
     return judge(observation, name, lambda value: value == "disabled")
 
@@ -80,10 +80,10 @@ def _scanner_there(observation: Observation) -> Outcome:
 
 
 def _errors_logged(observation: Observation) -> Outcome:
-    if _variables.is_older(observation.release, _DSN_SINCE):
+    if catalogue.is_older(observation.release, _DSN_SINCE):
         outcome = judge(observation, "_APP_LOGGING_PROVIDER", lambda value: value in _OLD_PROVIDERS)
         return outcome if outcome.status == "fail" else judge(
-            observation, "_APP_LOGGING_CONFIG", lambda value: value not in _variables.UNSET, lambda value: "set" if value else "")
+            observation, "_APP_LOGGING_CONFIG", lambda value: value not in catalogue.UNSET, lambda value: "set" if value else "")
     return judge(
         observation, "_APP_LOGGING_CONFIG", lambda value: _provider(value) in _PROVIDERS,
         lambda value: "a DSN of %s" % _provider(value) if _provider(value) in _OLD_PROVIDERS else "no DSN of a known provider" if value else "")
@@ -96,9 +96,9 @@ def _provider(dsn: str) -> str:
 
 def _kept(observation: Observation, name: str, seconds: int) -> Outcome:
     """C(seconds) are Appwrite's own default."""
-    if not _variables.is_read(name, observation.release):
+    if not catalogue.is_read(name, observation.release):
         return not_applicable("Appwrite %s has no %s" % (observation.release, name))
-    return judge(observation, name, lambda value: value in _variables.UNSET or value.isdigit() and int(value) >= seconds)
+    return judge(observation, name, lambda value: value in catalogue.UNSET or value.isdigit() and int(value) >= seconds)
 
 
 CONTROLS: Tuple[Control, ...] = (

@@ -10,11 +10,11 @@ import re
 from functools import partial
 from typing import Any, Mapping
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Control, Observation, Outcome, Unobserved, Unseen, failed, judge, known_services, not_applicable, passed, places, seen, seen_all,
     services)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import image
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image
 
 DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"
 _ALIASES = {
@@ -49,7 +49,7 @@ def _own(name: str, observation: Observation) -> Outcome:
 
 def _judge(observation: Observation, name: str, alias: str) -> Outcome:
     def shown(value: str) -> str:
-        return "the public default" if _variables.is_public_default(name, value) else "empty" if value in _variables.UNSET else _OWN
+        return "the public default" if catalogue.is_public_default(name, value) else "empty" if value in catalogue.UNSET else _OWN
 
     return judge(observation, alias, lambda value: shown(value) == _OWN, shown)
 
@@ -67,13 +67,13 @@ def _redis_asks(observation: Observation) -> Outcome:
     is_open = None if isinstance(observation.inside, Unseen) else observation.inside.cache_is_open
     if is_open is False:
         return passed("Redis refuses who does not log in")
-    told = any(value not in _variables.UNSET for _place, value in places(observation, REDIS))
+    told = any(value not in catalogue.UNSET for _place, value in places(observation, REDIS))
     if is_open is None and not _is_bare(services(observation).get("redis")):
         seen(observation.inside)
         raise Unobserved("it could not be tried whether Redis answers without a password")
     evidence = "Redis answers whoever reaches it" if is_open else "the command of the service redis sets no password"
     evidence += ", although %s is set" % REDIS if told else ""
-    if _variables.is_older(observation.release, _QUEUE_LOGS_IN):
+    if catalogue.is_older(observation.release, _QUEUE_LOGS_IN):
         return failed(
             "%s; the queue of Appwrite %s could not log in with one (appwrite/appwrite#13554)" % (evidence, observation.release),
             "docker compose port redis 6379 (must name no address: up to Appwrite 2.0.0 a password stops mails, webhooks and functions, "
@@ -91,14 +91,14 @@ def _is_bare(redis: Any) -> bool:
 
 def _dsn_safe(observation: Observation) -> Outcome:
     bad, sticky = [], False
-    for name in _variables.names(observation.release):
-        variable = _variables.get(name)
-        if variable is None or variable.kind not in ("password", "dsn") or not _variables.is_read(name, observation.release):
+    for name in catalogue.names(observation.release):
+        variable = catalogue.get(name)
+        if variable is None or variable.kind not in ("password", "dsn") or not catalogue.is_read(name, observation.release):
             continue
         values = {value for _place, value in places(observation, name)}
         if not isinstance(observation.env, Unseen):
             values.add(observation.env.values.get(name, ""))
-        problems = sorted({problem for problem in (_variables.problem(name, value, observation.release) for value in values) if problem})
+        problems = sorted({problem for problem in (catalogue.problem(name, value, observation.release) for value in values) if problem})
         bad += ["%s: %s" % (name, problem) for problem in problems]
         sticky = sticky or bool(problems and variable.sticky)
     if bad:

@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any, Dict, List, Mapping
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Finding, Unobserved
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._others import Program
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Finding, Unobserved
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.others import Program
 
 PROGRAM = Program("testssl", "testssl.sh", "a TLS endpoint from outside", ("testssl", "testssl.sh"), "testssl https://…")
 _SEVERITY = {"CRITICAL": "critical", "HIGH": "high", "MEDIUM": "medium", "LOW": "low", "WARN": "low"}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, Mapping
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "root_only": {"type": "bool"},
@@ -48,7 +48,7 @@ def _email(entry: str, release: str) -> str:
     address = entry.strip().lower()
     if address.startswith("@") or address.startswith("*"):
         raise Refusal("emails: %r is a pattern; Appwrite compares whole addresses and knows no wildcard, so list each address" % entry)
-    if address in _variables.UNSET or "," in address or _variables.problem(EMAILS, address, release):
+    if address in catalogue.UNSET or "," in address or catalogue.problem(EMAILS, address, release):
         raise Refusal("emails: %r is not an e-mail address; Appwrite compares it with the address that signs up, so it could never match" % entry)
     return address
 
@@ -72,17 +72,17 @@ def _ip(entry: str) -> str:
 
 
 def is_root_only(values: Mapping[str, str]) -> bool:
-    return (_variables.given(values, ROOT) or "enabled") == "enabled"
+    return (catalogue.given(values, ROOT) or "enabled") == "enabled"
 
 
 def lists(values: Mapping[str, str]) -> list[str]:
     """The variables that list somebody."""
-    return [name for name in (EMAILS, IPS) if _variables.given(values, name)]
+    return [name for name in (EMAILS, IPS) if catalogue.given(values, name)]
 
 
 def other_ways(values: Mapping[str, str]) -> dict[str, str]:
     """Variable to the way to sign up that it opens, and on which only the limit of one account is checked."""
-    return {name: way for name, way in _OTHER_WAYS.items() if _variables.given(values, name)}
+    return {name: way for name, way in _OTHER_WAYS.items() if catalogue.given(values, name)}
 
 
 def _together(values: Mapping[str, str]) -> list[str]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
     NAME, check, describe, in_force, is_public, public_keys, same_cipher, told, weakness)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import check_password, seal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import check_password, seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
     Evidence, Installation, Opening, Plan, Refusal, generate)
 
 OPTIONS: dict[str, dict[str, Any]] = {

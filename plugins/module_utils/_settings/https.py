@@ -10,8 +10,8 @@ import ipaddress
 import re
 from typing import Any, Mapping
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Published, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Published, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "force": {"type": "bool", "default": True},
@@ -32,8 +32,8 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     release = installation.release
-    router = next((name for name in ROUTERS if _variables.is_read(name, release)), None)
-    email = next(name for name in CERTIFICATE_EMAILS if _variables.is_read(name, release))
+    router = next((name for name in ROUTERS if catalogue.is_read(name, release)), None)
+    email = next(name for name in CERTIFICATE_EMAILS if catalogue.is_read(name, release))
     force = options["force"]
     force_router = force if options["force_router"] is None else options["force_router"]
     wanted = Plan(changes={API: _switch(force)})
@@ -43,8 +43,8 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         wanted.warnings.append("Appwrite %s cannot force HTTPS for the domains of functions; later releases can" % release)
     if options["certificate_email"] is not None:
         address = options["certificate_email"]
-        problem = _variables.problem(email, address, release)
-        if problem or address in _variables.UNSET:
+        problem = catalogue.problem(email, address, release)
+        if problem or address in catalogue.UNSET:
             raise Refusal("certificate_email: %s" % (problem or "is empty; give the address that the certificate authority may write to"))
         wanted.changes[email] = address
     if force or force_router:
@@ -65,7 +65,7 @@ def _useless(values: Mapping[str, str], email: str) -> list[str]:
         warnings.append(
             "_APP_DOMAIN is %s: %s. Forcing HTTPS has no use until it is the public host name of this installation"
             % (repr(domain) if domain else "empty", why))
-    elif not _variables.given(values, email):
+    elif not catalogue.given(values, email):
         warnings.append(
             "%s is empty: no certificate can be issued without the address, and forced HTTPS then ends in a browser warning. "
             "Set certificate_email" % email)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse, quote
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Installation, Plan, Refusal, generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal, generate
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "variables": {"type": "dict", "default": {}, "no_log": False},
@@ -29,7 +29,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     named = {name: _text(name, value) for name, value in options["variables"].items()}
     for name, value in named.items():
         wanted.warnings += _name_warnings(name, value, installation, options["unknown"], "variables")
-        problem = None if value is None else _variables.problem(name, value, release)
+        problem = None if value is None else catalogue.problem(name, value, release)
         if problem:
             raise Refusal("variables: %s: %s" % (name, problem))
     if options["content"] is not None:
@@ -57,12 +57,12 @@ def _complete(installation: Installation) -> str:
             % ("the database services %s" % ", ".join(installation.databases) if installation.databases else "no database service that is known"))
     database, release = installation.databases[0], installation.release
     special = {
-        _variables.KEY: "", "_APP_DB_ADAPTER": database, "_APP_DB_HOST": database, "_APP_DB_PORT": _variables.DATABASE_PORTS[database],
+        catalogue.KEY: "", "_APP_DB_ADAPTER": database, "_APP_DB_HOST": database, "_APP_DB_PORT": catalogue.DATABASE_PORTS[database],
         "_APP_IMAGE": "appwrite/appwrite", "_APP_VERSION": release, "_APP_HTTP_PORT": "80", "_APP_HTTPS_PORT": "443"}
     lines: list[str] = []
     group = ""
-    for name in _variables.names(release):
-        entry, value = _variables.get(name), special.get(name, _variables.default(name, release))
+    for name in catalogue.names(release):
+        entry, value = catalogue.get(name), special.get(name, catalogue.default(name, release))
         if entry is None or value is None:
             continue
         if entry.group != group:
@@ -77,14 +77,14 @@ def _complete(installation: Installation) -> str:
 def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
     """Those of the database only where it was never created; the encryption key has a setting of its own."""
     offered = parse(wanted.content).values if wanted.content is not None else installation.values
-    for name in _variables.names(installation.release):
-        entry = _variables.get(name)
-        if entry is None or name == _variables.KEY or name in wanted.changes or name in wanted.kept:
+    for name in catalogue.names(installation.release):
+        entry = catalogue.get(name)
+        if entry is None or name == catalogue.KEY or name in wanted.changes or name in wanted.kept:
             continue
-        if not _variables.is_public_default(name, offered.get(name, "")):
+        if not catalogue.is_public_default(name, offered.get(name, "")):
             continue
         current = installation.values.get(name, "")
-        if current and not _variables.is_public_default(name, current):
+        if current and not catalogue.is_public_default(name, current):
             wanted.kept[name] = current
         elif not entry.sticky or installation.holds_data().never_started:
             wanted.changes[name] = generate(_SECRET_LENGTH)
@@ -104,18 +104,18 @@ def _template(installation: Installation, options: Mapping[str, Any], named: Map
         if name in named:
             continue
         wanted.warnings += _name_warnings(name, value, installation, options["unknown"], "content")
-        problem = _variables.problem(name, value, installation.release)
+        problem = catalogue.problem(name, value, installation.release)
         if problem and installation.values.get(name) != value:
             raise Refusal("content: %s: %s" % (name, problem))
     _refuse_sticky(installation, named, "variables")
     wanted.changes = dict(named)
-    for name in _variables.names():
-        entry, current, offered = _variables.get(name), installation.values.get(name, ""), rendered.get(name, "")
+    for name in catalogue.names():
+        entry, current, offered = catalogue.get(name), installation.values.get(name, ""), rendered.get(name, "")
         if entry is None or not entry.sticky or name in named or offered == current:
             continue
-        if offered and not _variables.is_public_default(name, offered):
+        if offered and not catalogue.is_public_default(name, offered):
             _refuse_sticky(installation, {name: offered}, "content")
-        elif name == _variables.KEY or (current and installation.holds_data().state != "no"):
+        elif name == catalogue.KEY or (current and installation.holds_data().state != "no"):
             wanted.kept[name] = current
 
 
@@ -136,27 +136,27 @@ def _name_warnings(name: str, value: str | None, installation: Installation, unk
     release = installation.release
     if value is None:
         return []
-    if _variables.get(name) is None:
-        near = _variables.suggest(name, release)
+    if catalogue.get(name) is None:
+        near = catalogue.suggest(name, release)
         message = "%s: %s is not a variable of Appwrite %s%s" % (option, name, release, "; is %s meant?" % near if near else "")
         if unknown == "fail":
             raise Refusal(message + ("" if near else ". Set unknown to warn or allow to write it all the same"))
         return [message] if unknown == "warn" else []
-    if value and value != _variables.default(name, release) and not _variables.is_read(name, release):
-        return ["%s: %s has no effect: %s" % (option, name, _variables.why_unread(name, release))]
+    if value and value != catalogue.default(name, release) and not catalogue.is_read(name, release):
+        return ["%s: %s has no effect: %s" % (option, name, catalogue.why_unread(name, release))]
     return []
 
 
 def _refuse_sticky(installation: Installation, changes: Mapping[str, str | None], option: str) -> None:
     for name, value in changes.items():
-        entry, present = _variables.get(name), installation.values.get(name, "")
+        entry, present = catalogue.get(name), installation.values.get(name, "")
         if entry is None or not entry.sticky or (value or "") == present:
             continue
-        if name == _variables.KEY:
+        if name == catalogue.KEY:
             raise Refusal(
                 "%s: %s is not set here; leave it out, and pass a key that you have as the option key of encryption_key, which sets it "
                 "when it is absent and never changes it" % (option, name))
-        if (value or "") == (present or _variables.default(name, installation.release) or ""):
+        if (value or "") == (present or catalogue.default(name, installation.release) or ""):
             continue
         evidence = installation.holds_data()
         if evidence.state != "no":

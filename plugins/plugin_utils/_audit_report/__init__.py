@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, score
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, STATUSES, Finding
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, score
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, STATUSES, Finding
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.answer import NotAReport, checked, shortened, visible
 
 WHEN = "%Y-%m-%dT%H:%M:%SZ"

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import GROUPS, SEVERITIES, STATUSES, THIRD_PARTIES, Control, Finding, Waiver
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import GROUPS, SEVERITIES, STATUSES, THIRD_PARTIES, Control, Finding, Waiver
 
 FIELDS = ("id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference")
 LONGEST = 20_000

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import counts
 
 _COLUMNS = (*SEVERITIES, "unknown", "waived", "pass")

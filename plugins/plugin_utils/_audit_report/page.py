@@ -15,8 +15,8 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, score
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import GROUPS, SEVERITIES, STATUSES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, score
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import GROUPS, SEVERITIES, STATUSES
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup

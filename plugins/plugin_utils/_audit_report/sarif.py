@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}

@@ -17,21 +17,28 @@ ORDER = (
     "modules", "action", "lookup", "filter",
     "plugin_utils._audit_report", "plugin_utils._escrow_action", "plugin_utils._watched", "plugin_utils._action", "plugin_utils._escrow",
     "plugin_utils._escrow_table",
-    "_audit_program", "_auditor", "_observe", "_third_parties", "_probe",
-    "_rekey", "_tokens", "_rotation_host", "_stored_info", "_apply", "_report", "_transaction", "_module",
-    "_standstill", "_stored", "_procedure", "_reseal", "_examine", "_console",
-    "_stores.mariadb", "_stores.postgresql", "_stores._sql", "_stores.mongodb", "_stores._session", "_stores.files", "_stores._model", "_cipher",
-    "_opened", "_instance", "_connections", "_compose", "_journal", "_backups", "_env_file",
-    "_audit._controls", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit._others",
+    "_audit.program", "_audit.examine", "_audit.observe", "_audit.third_parties", "_audit.probe",
+    "_rotation.rekey", "_rotation.tokens", "_rotation.host", "_rotation.stored_info", "_apply", "_instance_info", "_settings.transaction", "_module",
+    "_rotation.standstill", "_rotation.stored", "_rotation.procedure", "_rotation.reseal", "_rotation.examine", "_rotation.console",
+    "_rotation.stores.mariadb", "_rotation.stores.postgresql", "_rotation.stores.sql", "_rotation.stores.mongodb", "_rotation.stores.session",
+    "_rotation.stores.files", "_rotation.stores.model", "_rotation.cipher",
+    "_project.opened", "_project.instance", "_project.connections", "_project.compose", "_rotation.journal", "_project.backups", "_env.file",
+    "_audit.controls", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit.others",
     "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
-    "_audit._releases", "_audit._model",
-    "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings._model",
-    "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_progress", "_phases", "_files", "_errors",
+    "_audit.releases", "_audit.model",
+    "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings.model",
+    "_appwrite.upgrade", "_envelope", "_appwrite.key", "_env.dotenv", "_appwrite.variables", "_appwrite.images", "_appwrite.programs",
+    "_progress", "_rotation.phases", "_files", "_errors",
 )
-PURE = ("_audit", "_settings", "_upgrade", "_seal", "_key", "_dotenv", "_variables", "_project", "_services", "_cipher", "_examine", "_reseal", "_console",
-        "_phases", "_procedure", "plugin_utils._escrow_table")
+PURE = (
+    "_audit.controls", "_audit.metrics", "_audit.lynis", "_audit.testssl", "_audit.others",
+    "_audit.console", "_audit.containers", "_audit.encryption", "_audit.host", "_audit.https", "_audit.platform", "_audit.secrets",
+    "_audit.releases", "_audit.model",
+    "_settings.console_access", "_settings.encryption_key", "_settings.https", "_settings.variables", "_settings.model",
+    "_appwrite", "_envelope", "_env.dotenv",
+    "_rotation.cipher", "_rotation.examine", "_rotation.reseal", "_rotation.console", "_rotation.phases", "_rotation.procedure", "plugin_utils._escrow_table")
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
-WRITERS = {"_apply", "_procedure", "_reseal", "_rekey", "_transaction"}
+WRITERS = {"_apply", "_rotation.procedure", "_rotation.reseal", "_rotation.rekey", "_settings.transaction"}
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.parts[len(PLUGINS.parts)] != "doc_fragments" and path.read_text().strip())
 
 
@@ -85,7 +92,7 @@ def test_pure(path):
     assert not {name.partition(".")[0] for name in imported(path)} & WORLD
 
 
-@pytest.mark.parametrize("name", ["_auditor", "_audit_program", "_observe", "_stored_info", "modules.audit_info", "modules.stored_info"])
+@pytest.mark.parametrize("name", ["_audit.examine", "_audit.program", "_audit.observe", "_rotation.stored_info", "modules.audit_info", "modules.stored_info"])
 def test_only_reads(name):
     """Whoever looks at stored data reaches no code that writes any, by no import."""
     assert not reached(next(path for path in FILES if name_of(path) == name)) & WRITERS
@@ -93,7 +100,7 @@ def test_only_reads(name):
 
 def test_only_who_writes_settings_loads_the_transaction():
     modules = {name_of(path): reached(path) for path in FILES if name_of(path).startswith("modules.")}
-    assert {name for name, rooms in modules.items() if "_transaction" in rooms} == {
+    assert {name for name, rooms in modules.items() if "_settings.transaction" in rooms} == {
         f"modules.{name}" for name in ("console_access", "encryption_key", "env", "https", "security")}
 
 
@@ -103,7 +110,7 @@ def test_every_room_is_there():
 
 WRITES = {"os": {"rename", "replace", "renames", "fsync", "fdatasync", "O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND", "O_TMPFILE", "link", "truncate"},
           "fcntl": {"flock", "lockf"}, "tempfile": {"mkstemp", "mktemp", "NamedTemporaryFile"}}
-SCRATCH = {"_third_parties"}
+SCRATCH = {"_audit.third_parties"}
 """Writes into a directory of its own that goes with it, for programs of others to read."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
 
 Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]

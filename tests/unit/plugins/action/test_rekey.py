@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.selfhost.appwrite.plugins.action import rekey
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import same_cipher, shown_fingerprint
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import same_cipher, shown_fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import seal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import EscrowError, Owner
 
 OLD, NEW, OTHER = ("%s-not-a-real-key-of-the-tests" % (letter * 16) for letter in ("aB3", "cD4", "eF5"))

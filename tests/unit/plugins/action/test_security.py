@@ -13,8 +13,8 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.selfhost.appwrite.plugins.action import security
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import describe, told
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import describe, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import seal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils import _escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import EscrowError, Owner
 

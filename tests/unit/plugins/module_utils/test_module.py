@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _env_file, _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
 
 KEY = _key.NAME

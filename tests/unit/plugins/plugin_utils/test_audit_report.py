@@ -19,8 +19,8 @@ import cmarkgfm
 import jsonschema
 import pytest
 import xmlschema
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, STATUSES, Waiver
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, STATUSES, Waiver
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import counts, fails, outline, report, visible
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.junit import junit
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.markdown import markdown

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _files, _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._seal import new_password, seal, unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password, seal, unseal
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils import _escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner, default_path, former_path
 from hypothesis import given

@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
 from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import FilterModule
 from ansible_collections.selfhost.appwrite.plugins.lookup.escrow_state import LookupModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 
 ROOT = Path(__file__).parents[4]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import EMAILS, IPS, ROOT
 from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
 

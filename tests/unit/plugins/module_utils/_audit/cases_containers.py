@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen, seen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._variables import NEWEST
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen, seen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.variables import NEWEST
 from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
 
 NO_ENGINE = Unseen("the engine does not answer")

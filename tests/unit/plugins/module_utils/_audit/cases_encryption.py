@@ -8,9 +8,9 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     EnvironmentFile, Escrow, File, Observation, Stored, Unseen, WorkTree)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 from unit.plugins.module_utils._audit.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with_containers, with_service
 
 PUBLIC = "your-secret-key"

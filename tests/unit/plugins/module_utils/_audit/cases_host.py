@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Owned, ProjectFiles, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Owned, ProjectFiles, Unseen
 from unit.plugins.module_utils._audit.observations import DIRECTORY, secured
 
 NO_DOCKER = Unseen("docker is not installed on this host")

@@ -9,7 +9,7 @@ import datetime
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Answer, Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Observation, Unseen
 from unit.plugins.module_utils._audit.observations import TODAY, secured, with_containers
 
 API, ROUTER, FUNCTIONS = "_APP_OPTIONS_FORCE_HTTPS", "_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
 from unit.plugins.module_utils._audit.observations import secured, with_service
 
 ABUSE, PROTECTION, INTROSPECTION = "_APP_OPTIONS_ABUSE", "_APP_OPTIONS_ROUTER_PROTECTION", "_APP_GRAPHQL_INTROSPECTION"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Inside, Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Inside, Observation, Unseen
 from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
 
 DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import (
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Answer, Certificate, Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Owned, ProjectFiles, Running, Stored, seen)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 
 KEY = "_APP_OPENSSL_KEY_V1"
 NOT_A_KEY = "NotARealKeyAtAll" + "0123456789abcdef" * 3
@@ -35,9 +35,9 @@ SECURE = {
 """Of every release; an installation gets those that its own reads."""
 
 
-def secured(release: str = _variables.NEWEST, values: Mapping[str, str | None] | None = None, **parts: Any) -> Observation:
+def secured(release: str = catalogue.NEWEST, values: Mapping[str, str | None] | None = None, **parts: Any) -> Observation:
     """C(values) are variables that differ from the secure ones, C(None) for none at all; C(parts) are parts of the observation."""
-    wanted = {**{name: value for name, value in SECURE.items() if _variables.is_read(name, release)}, **(values or {})}
+    wanted = {**{name: value for name, value in SECURE.items() if catalogue.is_read(name, release)}, **(values or {})}
     present = {name: value for name, value in wanted.items() if value is not None}
     found = Observation(
         today=TODAY, directory=DIRECTORY, release=release, release_is_known=True,
@@ -71,7 +71,7 @@ def with_service(observation: Observation, name: str, **parts: Any) -> Observati
 def _config(release: str, values: Mapping[str, str]) -> dict[str, Any]:
     services: dict[str, Any] = {}
     for name in values:
-        for service in _variables.services(name, release):
+        for service in catalogue.services(name, release):
             services.setdefault(service, {"environment": {}})["environment"][name] = values[name]
     for name, service in services.items():
         service["image"] = f"appwrite/appwrite:{release}"

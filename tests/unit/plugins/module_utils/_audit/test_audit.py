@@ -8,8 +8,8 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, audit, score, worst
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, Finding, Unseen, Waiver
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, audit, score, worst
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, Finding, Unseen, Waiver
 from unit.plugins.module_utils._audit.observations import KEY, TODAY, secured
 
 CONTROL = "encryption.key_not_public"

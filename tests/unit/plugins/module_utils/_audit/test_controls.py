@@ -18,12 +18,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS, audit
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import GROUPS, SEVERITIES, STATUSES, Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, audit
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import GROUPS, SEVERITIES, STATUSES, Observation, Unseen
 from unit.plugins.module_utils._audit.observations import secured
 
-RELEASES = _variables.RELEASES
+RELEASES = catalogue.RELEASES
 GROUP_FILES = [
     importlib.import_module(f"unit.plugins.module_utils._audit.{path.stem}") for path in sorted(Path(__file__).parent.glob("cases_*.py"))]
 BY_ID = {control.id: control for control in CONTROLS}
@@ -32,7 +32,7 @@ CASES = [
     for file in GROUP_FILES for control, statuses in file.CASES.items() for status, cases in statuses.items() for name, case in cases.items()]
 WITHOUT_DOCKER = {control for file in GROUP_FILES for control in getattr(file, "WITHOUT_DOCKER", ())}
 ABOUT_THE_RELEASE = {control for file in GROUP_FILES for control in getattr(file, "ABOUT_THE_RELEASE", ())}
-PUBLIC = {default for name in _variables.names() if (variable := _variables.get(name)) for default in variable.public_defaults}
+PUBLIC = {default for name in catalogue.names() if (variable := catalogue.get(name)) for default in variable.public_defaults}
 UNSEEN = Unseen("it was not looked at")
 PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored", "project")
 TYPED = re.compile(
@@ -56,7 +56,7 @@ def secret_pieces(observation: Observation) -> set[str]:
     given += [] if isinstance(observation.config, Unseen) else [
         {name: str(value or "") for name, value in (service.get("environment") or {}).items()}
         for service in (observation.config.get("services") or {}).values()]
-    secrets = {secret for values in [*given, observation.shell] for secret in _variables.secrets_of(values)} - PUBLIC
+    secrets = {secret for values in [*given, observation.shell] for secret in catalogue.secrets_of(values)} - PUBLIC
     secrets = {secret.partition("://")[2] or secret for secret in secrets}
     pieces = {secret[start:start + 8] for secret in secrets for start in range(max(1, len(secret) - 7))}
     return {piece for piece in pieces if len(piece) > 3 and piece != "NotAReal"}

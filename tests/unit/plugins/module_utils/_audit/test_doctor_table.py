@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 
 PAGE = next(parent for parent in Path(__file__).parents if (parent / "galaxy.yml").exists()) / "docs/docsite/rst/audit_doctor.rst"
 ROWS = [[" ".join(cell.split()) for cell in re.split(r"\n     - ", row)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import lynis
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import GROUPS, Unobserved
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import GROUPS, Unobserved
 from unit.plugins.module_utils._audit.recordings import recorded
 
 REPORT = recorded("lynis_3.0.8_debian-12_2026-11-24")

@@ -9,7 +9,7 @@ import datetime
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES, STATUSES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, STATUSES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.metrics import METRICS, VALUES, text
 
 NOW = 1_795_527_000

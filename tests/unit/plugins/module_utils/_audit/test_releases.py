@@ -9,9 +9,9 @@ import datetime
 import re
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import SEVERITIES
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._releases import LOOKED_UP, VULNERABILITIES, vulnerabilities
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.releases import LOOKED_UP, VULNERABILITIES, vulnerabilities
 
 
 def ids(*releases: str) -> list[str]:
@@ -51,6 +51,6 @@ def test_of_several_releases_each_counts_once():
 
 
 def test_releases_older_than_the_catalogue_are_told_apart():
-    assert _variables.is_older("1.2.1", (1, 3, 0)) is False  # the catalogue takes it for 1.4
+    assert catalogue.is_older("1.2.1", (1, 3, 0)) is False  # the catalogue takes it for 1.4
     assert "CVE-2023-27159" in ids("1.2.1")
     assert "CVE-2023-27159" not in ids("1.3.0")

@@ -9,7 +9,7 @@ import json
 
 import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import testssl
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit._model import Unobserved
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Unobserved
 from unit.plugins.module_utils._audit.recordings import recorded
 
 DEBIAN = "testssl_3.0.8_debian-12_2026-11-24"

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access as setting
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Refusal
 
 ROOT, EMAILS, IPS = setting.ROOT, setting.EMAILS, setting.IPS
 
@@ -46,7 +46,7 @@ def refused(installation, **options):
 def test_written(installation, options, changes):
     planned = plan(installation(), **options)
     assert planned.changes == changes
-    assert [_variables.problem(name, value, "1.9.6") for name, value in changes.items()] == [None] * len(changes)
+    assert [catalogue.problem(name, value, "1.9.6") for name, value in changes.items()] == [None] * len(changes)
 
 
 @pytest.mark.parametrize(

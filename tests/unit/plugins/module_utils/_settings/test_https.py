@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import https as setting
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Published, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Published, Refusal
 
 API, FUNCTIONS, ROUTER = (f"_APP_OPTIONS_{part}FORCE_HTTPS" for part in ("", "FUNCTIONS_", "ROUTER_"))
 OLD_EMAIL, EMAIL = "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS", "_APP_EMAIL_CERTIFICATES"
@@ -46,7 +46,7 @@ def test_variables_of_the_release(installation, release, router, email):
 def test_release_that_cannot_force_it_for_functions(installation, release):
     """The variable for functions came with 1.4.4: to write another that nothing reads would look like a success."""
     planned = plan(installation(FINE, release))
-    assert all(_variables.is_read(name, release) for name in planned.changes)
+    assert all(catalogue.is_read(name, release) for name in planned.changes)
 
 
 @pytest.mark.parametrize(

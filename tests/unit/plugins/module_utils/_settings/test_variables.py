@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import variables as setting
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings._model import Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Refusal
 
 KEY = "_APP_OPENSSL_KEY_V1"
 PUBLIC = "your-secret-key"
@@ -231,17 +231,17 @@ def created(installation, **what):
 def test_created_file_is_complete(installation, release):
     """Every documented variable with its default, but for the secrets that the whole world knows."""
     values = created(installation, release=release, databases=("mariadb",))
-    for name in _variables.names(release):
-        if _variables.documented(name, release) and not name.startswith("_APP_DB_") and name not in SECRETS + [_variables.KEY]:
-            assert values[name] == _variables.default(name, release), name
-    assert values[_variables.KEY] == "", "left to the setting that knows when it may be made"
-    for name in set(SECRETS) & set(_variables.names(release)):
+    for name in catalogue.names(release):
+        if catalogue.documented(name, release) and not name.startswith("_APP_DB_") and name not in SECRETS + [catalogue.KEY]:
+            assert values[name] == catalogue.default(name, release), name
+    assert values[catalogue.KEY] == "", "left to the setting that knows when it may be made"
+    for name in set(SECRETS) & set(catalogue.names(release)):
         assert re.fullmatch("[A-Za-z0-9]{32}", values[name])
     assert len({values[name] for name in SECRETS}) == 3
-    assert not [name for name, value in values.items() if _variables.is_public_default(name, value)]
+    assert not [name for name, value in values.items() if catalogue.is_public_default(name, value)]
 
 
-@pytest.mark.parametrize("database, port", _variables.DATABASE_PORTS.items())
+@pytest.mark.parametrize("database, port", catalogue.DATABASE_PORTS.items())
 def test_created_file_names_the_database_of_the_project(installation, database, port):
     values = created(installation, release="1.9.6", databases=(database,))
     assert [values[f"_APP_DB_{name}"] for name in ("ADAPTER", "HOST", "PORT")] == [database, database, port]

@@ -1,0 +1,34 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""The backups of C(.env) that a run leaves: how many, and which of them stay whatever their age."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
+
+BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
+
+
+def backup_keep(parameters: Mapping[str, Any]) -> int:
+    if parameters["backup_keep"] < 1:
+        raise AppwriteError("backup_keep: %d keeps no way back; give 1 or more" % parameters["backup_keep"])
+    return int(parameters["backup_keep"])
+
+
+def prune_backups(env_file: EnvFile, document: Document, keep: int) -> None:
+    """A backup that holds another encryption key than the file may be the only copy of it, and stays whatever its age."""
+    def holds_another_key(data: bytes) -> bool:
+        try:
+            key = in_force(parse(decode(data)).values)
+        except AppwriteError:
+            return True
+        return bool(key) and key != document.values.get(catalogue.KEY) and not catalogue.is_public_default(catalogue.KEY, key)
+    env_file.prune(keep, holds_another_key)

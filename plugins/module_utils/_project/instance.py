@@ -1,0 +1,394 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""One installation: its directory, its release, its services, and whether anyone uses it yet."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import images as _project
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
+    FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Published
+
+_IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_RELEASE = re.compile(r"\d+\.\d+\.\d+")
+
+_SHELL = ["sh", "-s"]
+_SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_name = '_console_users'"
+# The passwords stay in the container's environment: an argument would be seen in the host's process list. Each question is a connection of its own, and
+# the shell ends at one that fails only where its answer is assigned: no answer must not be taken for an empty one.
+_ASK_MARIADB = r"""
+set -eu
+export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
+ask() { "$(command -v mariadb || command -v mysql)" --user="${MYSQL_USER:-${MARIADB_USER:-}}" --batch --skip-column-names --execute="$1" </dev/null; }
+found=empty
+schemas="$(ask "%s")"
+for schema in $schemas; do
+    row="$(ask "SELECT 1 FROM \`$schema\`._console_users LIMIT 1")"
+    if [ -n "$row" ]; then found=users; fi
+done
+echo "console accounts: $found"
+""" % _SQL_TABLES
+_ASK_POSTGRESQL = r"""
+set -eu
+export PGPASSWORD="${POSTGRES_PASSWORD:-}"
+user="${POSTGRES_USER:-postgres}"
+ask() { psql --username="$user" --dbname="${POSTGRES_DB:-$user}" --no-psqlrc --tuples-only --no-align --command="$1" </dev/null; }
+found=empty
+schemas="$(ask "%s")"
+for schema in $schemas; do
+    row="$(ask "SELECT 1 FROM \"$schema\"._console_users LIMIT 1")"
+    if [ -n "$row" ]; then found=users; fi
+done
+echo "console accounts: $found"
+""" % _SQL_TABLES
+_ASK_MONGODB = r"""
+const name = process.env.MONGO_INITDB_ROOT_USERNAME, word = process.env.MONGO_INITDB_ROOT_PASSWORD;
+const who = name ? encodeURIComponent(name) + ":" + encodeURIComponent(word) + "@" : "";
+const options = "?directConnection=true&serverSelectionTimeoutMS=10000" + (name ? "&authSource=admin" : "");
+const client = Mongo("mongodb://" + who + "127.0.0.1:27017/" + options);
+let found = "empty";
+for (const each of client.getDB("admin").adminCommand({listDatabases: 1, nameOnly: true}).databases) {
+  const database = client.getDB(each.name);
+  if (database.getCollectionNames().includes("_console_users") && database.getCollection("_console_users").findOne({}) !== null) { found = "users"; }
+}
+print("console accounts: " + found);
+"""
+
+
+class Database:
+    """How one of Appwrite's databases is recognised and asked."""
+
+    def __init__(self, service: str, images: tuple[str, ...], ask: Callable[[Compose, str], str]) -> None:
+        self.service = service
+        self.images = images
+        self.ask = ask
+
+
+DATABASES = (
+    Database("mariadb", ("mariadb", "mysql"), lambda compose, container: compose.execute(container, _SHELL, _ASK_MARIADB)),
+    Database("postgresql", ("postgres", "postgresql"), lambda compose, container: compose.execute(container, _SHELL, _ASK_POSTGRESQL)),
+    Database("mongodb", ("mongo", "mongodb"),
+             lambda compose, container: compose.execute(container, ["mongosh", "--quiet", "--norc", "--nodb", "--eval", _ASK_MONGODB])),
+)
+
+
+def kind_of(image: str) -> str | None:
+    """The name of the database in an image, as its service is called; C(None) where it is none of Appwrite's."""
+    return next((database.service for database in DATABASES if _project.image(image).name in database.images), None)
+
+
+class Instance:
+    """What is asked of the project is asked once and kept, since each question costs a process."""
+
+    def __init__(
+        self,
+        project_src: str,
+        env_file: str | None,
+        files: Sequence[str],
+        project_name: str | None,
+        profiles: Sequence[str],
+        appwrite_version: str | None,
+        clean_environment: bool,
+    ) -> None:
+        self.directory = os.path.abspath(project_src)
+        self.env_path = os.path.join(self.directory, env_file or ".env")
+        self.warnings: list[str] = []
+        self.values: Mapping[str, str] = {}
+        self.files: list[str] = []
+        self.release = ""
+        self.release_is_known = True
+        self._stated_release = appwrite_version
+        self._files = list(files)
+        self._check_directory()
+        self.compose = Compose(
+            self.directory, self.env_path if env_file else None, files, project_name, profiles, clean_environment)
+        if appwrite_version is not None and not _RELEASE.fullmatch(appwrite_version):
+            raise AppwriteError("appwrite_version: %r is not a release; give three numbers such as %s" % (appwrite_version, catalogue.NEWEST))
+        if project_name is not None and not _PROJECT.fullmatch(project_name):
+            raise AppwriteError(
+                "project_name: %r is no name of a compose project; use lower-case letters, digits, - and _, a letter or digit first"
+                % project_name)
+        self._config: dict[str, Any] | None = None
+        self._containers: list[Container] | None = None
+        self._texts: list[str] | None = None
+        self._evidence: Evidence | None = None
+        self.sample: Any = None
+        """of the sealed values, once C(_rotation.stored) has read it"""
+
+    def _check_directory(self) -> None:
+        if not os.path.isdir(self.directory):
+            what = "is not a directory" if os.path.exists(self.directory) else "does not exist"
+            raise AppwriteError("project_src: %s %s; name the directory that holds Appwrite's docker-compose.yml" % (self.directory, what))
+        with words("project_src: %s" % self.directory, "read"):
+            os.listdir(self.directory)
+
+    def compose_files(self, values: Mapping[str, str]) -> list[str]:
+        """The project's files. C(COMPOSE_FILE) in C(.env) counts, as it does for compose."""
+        option, named = "files", self._files
+        if not named:
+            option = "COMPOSE_FILE in .env"
+            named = [part for part in values.get("COMPOSE_FILE", "").split(values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep) if part]
+        if named:
+            paths = [os.path.join(self.directory, name) for name in named]
+            for path in paths:
+                if not os.path.isfile(path):
+                    raise AppwriteError("%s: %s does not exist" % (option, path))
+            return paths
+        for name in FILE_NAMES:
+            path = os.path.join(self.directory, name)
+            if os.path.isfile(path):
+                overrides = (os.path.join(self.directory, other) for other in OVERRIDE_NAMES)
+                return [path] + [other for other in overrides if os.path.isfile(other)][:1]
+        raise AppwriteError(
+            "project_src: %s is not a compose project (it holds none of %s); name the directory that holds Appwrite's docker-compose.yml"
+            % (self.directory, ", ".join(FILE_NAMES)))
+
+    def load(self, document: Document, instead: bytes | None = None) -> None:
+        """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known."""
+        self.values = document.values
+        self.compose.mask.add(catalogue.secrets_of(document.values), document.unset_references)
+        try:
+            self.files = self.compose_files(document.values)
+            if self.compose.installed:
+                self._ask_compose(instead)
+        finally:
+            self.release = self._find_release()
+
+    def _ask_compose(self, instead: bytes | None) -> None:
+        try:
+            self._config = self.compose.config(instead)
+        except ComposeError as error:
+            if error.kind != "missing":
+                raise
+            self.warnings.append("the project was not checked by compose: %s" % error)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self._config or {}
+
+    @property
+    def checked(self) -> bool:
+        """Whether compose is here to ask."""
+        return self._config is not None
+
+    @property
+    def project(self) -> str:
+        return self.config.get("name", "")
+
+    @property
+    def services(self) -> dict[str, dict[str, str]]:
+        return service_environment(self.config)
+
+    def listed(self, service: str) -> dict[str, Any]:
+        """What the compose file lists for a service. A name that is nowhere set has C(None)."""
+        return self.config.get("services", {}).get(service, {}).get("environment") or {}
+
+    def texts(self) -> list[str]:
+        """The compose files as they are written."""
+        if self._texts is None:
+            self._texts = [_text(path) for path in self.files]
+        return self._texts
+
+    def passed(self, name: str) -> bool:
+        """Whether the project hands this variable to a service, by its name or inside another value."""
+        if any(name in self.listed(service) for service in self.services):
+            return True
+        mention = re.compile(r"\$(?:\{%s[:?+\-}]|%s\b)" % (name, name))
+        return any(mention.search(text) for text in self.texts())
+
+    def _find_release(self) -> str:
+        if self._stated_release:
+            return self._stated_release
+        if self.checked:
+            images = {name: service.get("image", "") for name, service in self.config["services"].items()}
+            ordered = [images.get("appwrite", "")] + list(images.values())
+        else:
+            ordered = [_resolved(image, self.values) for text in self.texts() for image in _IMAGE_LINE.findall(text)]
+        for release in (_project.image(image).release for image in ordered):
+            if release:
+                return release
+        self.release_is_known = False
+        self.warnings.append(
+            "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version" % catalogue.NEWEST)
+        return catalogue.NEWEST
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """The services of the project that are one of Appwrite's databases."""
+        return tuple(database.service for database in DATABASES if database.service in self.services)
+
+    def containers(self) -> list[Container]:
+        if self._containers is None:
+            self._containers = self.compose.containers(self.project) if self.checked else []
+            for container in self._containers:
+                self.compose.mask.add(catalogue.secrets_of(
+                    {name: value for name, value in container.environment.items() if catalogue.get(name) is not None}))
+        return self._containers
+
+    def forget_containers(self) -> None:
+        self._containers = None
+
+    def forget_evidence(self) -> None:
+        """Call it while the database starts."""
+        self._containers = self._evidence = None
+
+    def container_keys(self) -> dict[str, tuple[str, ...]]:
+        """Encryption key to the services whose containers were created with it. Empty where the engine does not answer."""
+        try:
+            containers = self.containers()
+        except ComposeError:
+            return {}
+        found: dict[str, list[str]] = {}
+        for container in containers:
+            if catalogue.KEY in container.environment or catalogue.KEY in self.listed(container.service):
+                found.setdefault(in_force(container.environment), []).append(container.service)
+        return {key: tuple(services) for key, services in found.items()}
+
+    def drift(self, document: Document) -> list[dict[str, str]]:
+        """Where what runs, or would run, is not what C(.env) says: C(service), C(name), C(kind)."""
+        found = []
+        services = self.services
+        for container in self.containers():
+            for name, value in self.listed(container.service).items():
+                if container.environment.get(name) != (None if value is None else str(value)):
+                    found.append({"service": container.service, "name": name, "kind": "stale"})
+        for name, value in document.values.items():
+            receivers = [service for service, environment in services.items() if name in environment]
+            found += [{"service": service, "name": name, "kind": "overridden"} for service in receivers if services[service][name] != value]
+            if not receivers and catalogue.get(name) is not None and not self.passed(name):
+                found.append({"service": "", "name": name, "kind": "not_passed"})
+        return sorted(found, key=lambda entry: (entry["kind"], entry["service"], entry["name"]))
+
+    def require_compose(self) -> None:
+        """Call it after C(load)."""
+        if not self.checked:
+            raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
+
+    def published(self) -> Published | None:
+        proxy = self.config.get("services", {}).get("traefik")
+        if proxy is None:
+            return None
+        ports = {int(port["target"]): int(port["published"]) for port in proxy.get("ports") or [] if str(port.get("published", "")).isdigit()}
+        return Published(ports, tuple(str(word) for word in proxy.get("command") or []))
+
+    def holds_data(self) -> Evidence:
+        """Whether anyone uses the installation: no volume of the database, or no console account in it, means no."""
+        if self._evidence is None:
+            self._evidence = self._look_for_data()
+        return self._evidence
+
+    def _look_for_data(self) -> Evidence:
+        if not self.checked:
+            trace = self.compose.trace()
+            if trace:
+                return Evidence(
+                    "unknown", "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace,
+                    remedy="Install the compose plugin, 2.18 or newer, beside the engine, and run again")
+            return Evidence("no", "docker is not installed on this host", never_started=True)
+        host = self._database_host()
+        service, database = self._database(host)
+        if service is None or database is None:
+            return Evidence(
+                "unknown", "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up" % host,
+                remedy="Databases elsewhere are out of this collection's reach: write the line of the right key into .env by hand, and it is kept; "
+                "start by hand what runs with it (docker compose up -d)", elsewhere=True)
+        try:
+            return self._ask(service, database)
+        except ComposeError as error:
+            return _not_found_out(error)
+
+    def _database_host(self) -> str:
+        only = self.databases[0] if len(self.databases) == 1 else None
+        return catalogue.given(self.values, "_APP_DB_HOST") or only or catalogue.default("_APP_DB_HOST", self.release) or "mariadb"
+
+    def database(self) -> tuple[str, str]:
+        """Which of Appwrite's databases the project has, and the id of its running container. Raises AppwriteError where there is none."""
+        host = self._database_host()
+        service, database = self._database(host)
+        if service is None or database is None:
+            raise AppwriteError("the database host %s is no database service of this project, so its data cannot be reached" % host)
+        running = [container for container in self.containers() if container.service == service and container.status == "running"]
+        if not running:
+            raise AppwriteError("the database %s does not run; start it (docker compose up -d %s)" % (service, service))
+        return database.service, running[0].id
+
+    def _database(self, host: str) -> tuple[str | None, Database | None]:
+        for name, service in self.config["services"].items():
+            if host in (name, service.get("container_name"), service.get("hostname")):
+                kind = kind_of(service.get("image", ""))
+                for database in DATABASES:
+                    if database.service in (kind, name):
+                        return name, database
+        return None, None
+
+    def _ask(self, service: str, database: Database) -> Evidence:
+        elsewhere = self.compose.neighbours().get(os.path.realpath(self.directory), set()) - {self.project}
+        if elsewhere:
+            return Evidence(
+                "unknown", "containers of another project name (%s) were started from this directory, while this run looks at %s; "
+                "set project_name" % (", ".join(sorted(elsewhere)), self.project), remedy="Set project_name and run again")
+        if not self._has_storage(service):
+            return Evidence("no", "the database of project %s has no volume yet" % self.project, never_started=True)
+        running = [container for container in self.containers() if container.service == service and container.status == "running"]
+        if not running:
+            return Evidence(
+                "unknown", "the database has a volume but the service %s is not running, so it cannot be asked whether anyone signed up; "
+                "start it (docker compose up -d %s)" % (service, service), stopped=service)
+        try:
+            answer = patiently(lambda: database.ask(self.compose, running[0].id))
+        except AppwriteError as error:
+            return _not_found_out(error, service)
+        if "console accounts: users" in answer:
+            return Evidence("yes", "a console account exists in the database of project %s" % self.project)
+        if "console accounts: empty" in answer:
+            return Evidence("no", "nobody has signed up to the console of project %s yet" % self.project)
+        return Evidence("unknown", "the database of service %s gave no clear answer whether anyone signed up" % service, starting=service)
+
+    def _has_storage(self, service: str) -> bool:
+        volumes = self.config.get("volumes") or {}
+        existing = self.compose.volumes()
+        for mount in self.config["services"][service].get("volumes") or []:
+            if mount.get("read_only"):
+                continue
+            source = mount.get("source", "")
+            if mount.get("type") == "volume" and (volumes.get(source) or {}).get("name", source) in existing:
+                return True
+            if mount.get("type") == "bind" and _has_entries(source):
+                return True
+        return any(container.service == service for container in self.containers())
+
+
+def _resolved(image: str, values: Mapping[str, str]) -> str:
+    try:
+        return parse("IMAGE=%s\n" % image, values).values["IMAGE"]
+    except AppwriteError:
+        return ""
+
+
+def _text(path: str) -> str:
+    with words("files: %s" % path, "read"), open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
+
+
+def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:
+    return Evidence("unknown", "it cannot be found out whether the installation holds data: %s" % error, starting=starting)
+
+
+def _has_entries(directory: str) -> bool:
+    """Whether a directory holds anything, or may: one that cannot be read counts as full."""
+    try:
+        return os.path.isdir(directory) and bool(os.listdir(directory))
+    except OSError:
+        return True

@@ -1,0 +1,254 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""The host that a rotation works on: its containers, its C(.env), the database and its dump, Redis. What is done when is C(procedure)'s to say."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import IO, Any, Callable, Collection, Mapping, Sequence
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import PAIRS, Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, opened_with
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import Disk, Holder, Unreachable, Waivers
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.standstill import Others, Redis, Stillness, start
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import store_of, uploads_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+
+_STARTED = 0.3
+"""seconds that each container takes to be made and started (29 of 1.9.6 in 9 s)"""
+_COMPLAINT = 4096
+"""Bytes that are read of what a dump complains, from its end."""
+_SILENCE, _DUMPING = 300, 24 * 3600
+"""Seconds that a dump may say nothing, and that it may take in all."""
+_DATA = ("/var/lib/mysql", "/var/lib/postgresql/data", "/var/lib/postgresql", "/data/db")
+"""where a database's container keeps its data"""
+
+
+class Host:
+    """A C(procedure.Host). env_file and journal: read and locked, as long as this is used. writes: whether its database takes changes."""
+
+    def __init__(self, instance: Instance, env_file: EnvFile, journal: Journal, tell: Tell, writes: bool) -> None:
+        self._instance = instance
+        self._env_file = env_file
+        self._journal = journal
+        self._tell = tell
+        self._writes = writes
+        self.path = env_file.path
+        self.directory = env_file.directory
+        self.noted = os.path.join(journal.path, PAIRS)
+        self.environment: Mapping[str, str] = instance.compose.environment
+        self.warnings = instance.warnings
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def read(self) -> bytes | None:
+        self._env_file.read()
+        return self._env_file.data if self._env_file.exists else None
+
+    def document(self) -> Document:
+        self._env_file.read()
+        return document_of(self._env_file, self._instance)
+
+    def replace(self, data: bytes, backup: bool) -> str | None:
+        return self._env_file.replace(data, backup)
+
+    def writable(self) -> bool:
+        return os.access(self.directory, os.W_OK | os.X_OK)
+
+    def start(self, ids: Collection[str]) -> None:
+        if not self._instance.checked:
+            self._instance.load(self.document(), self._env_file.data)
+        self._instance.forget_containers()
+        start(self._instance, [container for container in self._instance.containers() if container.id in ids and container.status != "running"], self._tell)
+
+    def open(self, data: bytes, keys: tuple[str, str]) -> Project:
+        opened_with(self._instance, data)
+        self._instance.compose.mask.add(keys)
+        return Project(self._instance, self._journal, keys, self._tell, self._writes)
+
+
+class Project:
+    """A C(procedure.Project). instance: loaded."""
+
+    def __init__(self, instance: Instance, journal: Journal, keys: tuple[str, str], tell: Tell, writes: bool) -> None:
+        self._instance = instance
+        self._journal = journal
+        self._keys = keys
+        self._tell = tell
+        self._writes = writes
+        self._stillness = Stillness(instance, keys, tell)
+
+    def container_keys(self) -> Mapping[str, Sequence[str]]:
+        self._instance.forget_containers()
+        return self._instance.container_keys()
+
+    def up(self) -> set[str]:
+        return {container.service for container in self._instance.containers()
+                if container.status == "running" or container.status == "exited" and not container.exit_code}
+
+    def holders(self) -> list[Holder]:
+        return [Holder(holder.id, holder.is_on, self._stillness.has_new(holder)) for holder in self._stillness.holders()]
+
+    def remove(self) -> None:
+        self._stillness.remove()
+
+    def start_needed(self) -> None:
+        start(self._instance, [container for container in self._instance.containers()
+                               if container.status != "running" and self._stillness.is_needed(container)], self._tell)
+
+    def expected(self) -> tuple[float, float, float]:
+        return (*self._stillness.expected(), _STARTED * len(self._instance.containers()))
+
+    def started(self) -> Mapping[str, float]:
+        return self._stillness.started()
+
+    def connect(self, patience: float) -> Connection:
+        deadline = time.monotonic() + patience
+        uploads, ciphers = uploads_of(self._instance), (Cipher(self._keys[0]), Cipher(self._keys[1]))
+        while True:
+            try:
+                return Connection(
+                    self._instance, self._journal, self._keys[0], ciphers, self._tell, self._stillness, uploads, Redis(self._instance),
+                    store_of(self._instance, progress=self._tell, writes=self._writes))
+            except AppwriteError as error:
+                if time.monotonic() >= deadline:
+                    raise Unreachable(str(error)) from None
+            self._tell("connecting", 0, 0, "the database and Redis")
+            time.sleep(1)
+            self._instance.forget_containers()
+
+
+class Connection:
+    """A C(procedure.Connected)."""
+
+    def __init__(self, instance: Instance, journal: Journal, old: str, ciphers: tuple[Cipher, Cipher], tell: Tell, stillness: Stillness, uploads: str,
+                 redis: Redis, store: Store) -> None:
+        self._instance = instance
+        self._journal = journal
+        self._ciphers = ciphers
+        self._tell = tell
+        self._stillness = stillness
+        self._uploads = uploads
+        self._redis = redis
+        self.store = store
+        self.others = Others(instance, store, old)
+        self.forget_documents = redis.forget_documents
+        self.close = store.close
+
+    def examination(self, waivers: Waivers) -> Examination:
+        return Examination(self.store, Files(self._uploads), *self._ciphers, waivers, self._tell)
+
+    def rotation(self, waivers: Waivers) -> Rotation:
+        return Rotation(self.store, Successors(self._uploads, self._journal.handle, PAIRS), *self._ciphers, waivers, self._tell)
+
+    def disks(self) -> tuple[Disk, Disk | None]:
+        data = _data_of(self._instance)
+        return _disk(self._uploads), _disk(data) if data else None
+
+    def dump(self, name: str) -> None:
+        dump(self._instance, self.store, self._journal, name, self._tell)
+
+    def stranded(self, leave: Sequence[str]) -> str:
+        return self._stillness.stranded(self._redis, leave)
+
+    def make_still(self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None]) -> list[str]:
+        return self._stillness.make(self._redis, drain_timeout, leave, closing_api)
+
+
+def _disk(path: str) -> Disk:
+    with words(path, "looked at"):
+        return Disk(path, shutil.disk_usage(path).free, os.stat(path).st_dev)
+
+
+def _data_of(instance: Instance) -> str | None:
+    """Where the database's files are on this host, if that can be told."""
+    identity = instance.database()[1]
+    sources = [source for container in instance.containers() if container.id == identity for source, target, _writable in container.mounts if target in _DATA]
+    if sources and not os.path.isabs(sources[0]):
+        sources = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", sources[0]], tolerate=True).stdout.split("\n")
+    return sources[0] if sources and os.path.isdir(sources[0]) else None
+
+
+def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Tell) -> None:
+    """A copy of the database for its owner alone beside C(.env), checked for its last line."""
+    _service, container = instance.database()
+    script, last = store.DUMP
+
+    def attempt() -> None:
+        try:
+            with words(os.path.join(journal.directory, name), "written"):
+                problem = _dumped(instance, container, script, journal.beside, name, last, tell)
+            if problem:
+                raise AppwriteError(problem)
+        except AppwriteError:
+            journal.remove_beside(name)
+            raise
+
+    try:
+        patiently(attempt, tell)
+    except AppwriteError as error:
+        raise AppwriteError(
+            "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % error) from None
+
+
+def _begun(instance: Instance, container: str, script: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
+        ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
+        env=instance.compose.environment, bufsize=0)
+
+
+def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:
+    """What went wrong, if anything."""
+    tail, size, deadline = b"", 0, time.monotonic() + _DUMPING
+    with _files.made(directory, name) as handle, open(handle, "wb", closefd=False) as raw, tempfile.TemporaryFile() as log, \
+            _begun(instance, container, script, log) as process:
+        stream: Any = process.stdout
+        try:
+            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as packed:
+                while True:
+                    patience = min(_SILENCE, deadline - time.monotonic())
+                    if patience <= 0:
+                        return "it was not at its end after %d seconds" % _DUMPING
+                    if not select.select([stream], [], [], patience)[0]:
+                        if patience == _SILENCE:
+                            return "the database gave nothing for %d seconds; it may be paused" % _SILENCE
+                        continue
+                    block = stream.read(1 << 20)
+                    if not block:
+                        break
+                    packed.write(block)
+                    tail, size = (tail + block)[-4096:], size + len(block)
+                    tell("dumping", size >> 20, 0)
+            status = process.wait(_SILENCE)
+        except subprocess.TimeoutExpired:
+            return "its program did not end"
+        finally:
+            process.kill()  # otherwise it would be waited for
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _COMPLAINT))
+        said = instance.compose.mask(log.read(_COMPLAINT).decode("utf-8", "replace")).strip().split("\n")[-1]
+    if status:
+        return "exit code %d (%s)" % (status, said or "its program gave no reason")
+    return "" if size and last in tail else "it is not complete"

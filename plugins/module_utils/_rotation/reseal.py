@@ -1,0 +1,205 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""All sealed values and files of an installation, from one encryption key to another.
+
+Which key opens a value is found by trying, so nothing has to be remembered from one run to the next but the names of new files. Nobody may write
+meanwhile: the services that hold the key are gone.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Collection, Dict, Iterator, List, Optional, Tuple
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.console import NONE, end_sessions
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import MIXED, Examination, Report, Tally, nests
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Successors
+
+
+class Rotation(Examination):
+    """Writes, too."""
+
+    def __init__(
+        self,
+        store: Store,
+        files: Successors,
+        old: Cipher,
+        new: Cipher,
+        waived: Collection[Tuple[str, str, str]] = (),
+        progress: Tell = SILENT,
+    ) -> None:
+        super().__init__(store, files, old, new, waived, progress)
+        self._successors = files
+        self._noted: Optional[int] = None
+        """how long the list of successors was before the first of this rotation"""
+        self._staged = 0
+        """rows of which the store keeps new values"""
+
+    def prepare(self) -> None:
+        """While others write: stages all values and makes the successors of all files, so that C(rotate()) is left with what has changed since.
+
+        What is staged goes with the store's session, and C(sweep()) removes the successors again.
+        """
+        self._begin()
+        for table, rows in self._walk("prepare", some=lambda table: table.holds_files or self._store.transactional):
+            changes = []
+            for row in rows:
+                if table.holds_files and self._successors.remembers:
+                    self._successors.prepare(row, self._exchange)
+                values = {column: value for column, value, _verdicts in self._resealed(table, row) if value != row.values[column]}
+                if values:
+                    changes.append(Change(row, values))
+            self._store.stage(table, changes)
+            self._staged += len(changes)
+
+    def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
+        """Everything that the old key opens is under the new one when this returns. Returns what was found before.
+
+        The files that are replaced are removed last, or left for C(sweep()). ending: whose sessions end with it (C(console)), after all else.
+
+        Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
+        and the store is closed.
+        """
+        if self._noted is None:
+            self._begin()
+        self._store.forget_tables()
+        self._rows = 0
+        if not self._store.transactional:
+            self._refuse(self._examine("read"))
+        report = Report()
+        try:
+            self._store.begin()
+            self._take()
+            for table, rows in self._walk("seal"):
+                self._seal(table, rows, report)
+            self._refuse(report)
+            self._verify(report)
+            end_sessions(self._store, ending)
+        except BaseException:
+            if self._store.transactional:
+                self._store.close()
+                with suppress(AppwriteError):  # what stays now goes with the next run
+                    self._discard(self._noted or 0)
+            raise
+        self._store.commit()
+        self._noted = None
+        left = self.sweep() if sweep else []
+        if left:
+            raise AppwriteError("everything is under the new key, but not all files under the old one are removed: %s. Run again" % left[0])
+        return report
+
+    def undo(self) -> str:
+        """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one. C(sweep()) is left to be done."""
+        state = self.state()
+        if state in (NEW, MIXED):
+            Rotation(self._store, self._successors, self._exchange.new, self._exchange.old, self._waivers, self._progress).rotate(sweep=False)
+            return OLD
+        return state
+
+    def sweep(self, replaced: bool = True, before: Optional[float] = None) -> List[str]:
+        """After C(rotate()), or after an interruption: of each file and its successor, removes the one that no row uses.
+
+        Without a row that uses its successor, no old file is removed. Returns what could not be removed and why; that stays noted. replaced: whether old
+        files are removed at all. before: seconds since 1970; an old file that somebody has written since then is somebody's again, and stays.
+        """
+        left: List[str] = []
+        waits = False
+        for pairs in self._successors.pairs():
+            noted = {path for pair in pairs for path in pair}
+            used = {path for table in self._store.tables() if table.holds_files for rows in self._store.rows(table) for row in rows
+                    for path in [row.values["path"]] if isinstance(path, str) and path in noted}
+            succeeded = set(used)
+            for old, new in reversed(pairs):
+                if new in succeeded:  # or its own successor is in use, where an earlier sweep could not remove it
+                    succeeded.add(old)
+            for number, (old, new) in enumerate(pairs, 1):
+                is_old = old not in used and new in succeeded
+                waits = waits or is_old and not replaced
+                try:
+                    if new not in used and (replaced or new not in succeeded):
+                        self._successors.remove(new)
+                    if is_old and replaced:
+                        self._successors.remove(old, before)
+                except AppwriteError as error:
+                    left.append(str(error))
+                self._progress("remove", number, len(pairs))
+        if not left and not waits:
+            self._successors.forget()
+        return left
+
+    # --- steps ---
+
+    def _begin(self) -> None:
+        """Removes what an earlier run has begun and not ended. The files that it has replaced stay until the end."""
+        self._store.forget_tables()
+        self.sweep(replaced=False)
+        self._noted = self._successors.noted()
+
+    def _refuse(self, report: Report) -> None:
+        if not report.unwaived_count:
+            return
+        first = next((each for each in report.undecryptable if "/".join(each[:3]) not in self._waived), None)
+        raise AppwriteError(
+            "%d sealed values or files cannot be opened with the old key%s. If it is the right one they are lost already: waive each to leave them "
+            "as they are. Nothing was written" % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else ""))
+
+    def _take(self) -> None:
+        done = 0
+        for table in self._store.tables():
+            for count in self._store.take(table):
+                done += count
+                self._progress("switch", done, max(done, self._staged))
+
+    def _resealed(self, table: Table, row: Row) -> Iterator[Tuple[str, Value, List[str]]]:
+        """Each column of this row with its new value, and the verdicts on the old one."""
+        for column in table.columns:
+            if column in row.values:
+                yield (column, *self._exchange.reseal(row.values[column], nests(table, column)))
+
+    def _seal(self, table: Table, rows: List[Row], report: Report) -> None:
+        changes = []
+        tally = report.collections.setdefault(table.collection, Tally())
+        for row in rows:
+            values: Dict[str, Value] = {}
+            for column, value, verdicts in self._resealed(table, row):
+                self._count(table, row, column, verdicts, tally, report)
+                if value != row.values[column]:
+                    values[column] = value
+            if table.holds_files:
+                look, successor = self._successors.prepare(row, self._exchange)
+                self._count_file(table, row, look, tally, report)
+                values.update(successor)
+            if values:
+                changes.append(Change(row, values))
+        if changes and self._store.change(table, changes) != len(changes):
+            raise AppwriteError(
+                "somebody else has changed %s meanwhile: a service of Appwrite still runs. %s" % (
+                    table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again"))
+
+    def _verify(self, before: Report) -> None:
+        """Reads back what was written since it was read: what one key opened the new one opens now, and nothing else has become of anything.
+
+        What was staged is written where the digest of the old value is still the same, and is read with all else after that.
+        """
+        written = {name for name, tally in before.collections.items() if tally.values[OLD] or tally.files[OLD]}
+        after = self._examine("verify", some=lambda table: table.collection in written)
+        for name, tally in after.collections.items():
+            was = before.collections[name]
+            for now, then in ((tally.values, was.values), (tally.files, was.files)):
+                if now[OLD] or now[NEW] != then[OLD] + then[NEW] or (now[NEITHER], now[PLAIN]) != (then[NEITHER], then[PLAIN]):
+                    raise AppwriteError("not everything in %s can be opened with the new key after it was sealed with it%s" % (
+                        name, ", so nothing was changed" if self._store.transactional else ""))
+
+    def _discard(self, noted: int) -> None:
+        """Removes the successors that were noted from there on, when it is certain that no row uses one."""
+        for pairs in self._successors.pairs(noted):
+            for _old, new in pairs:
+                self._successors.remove(new)
+        if not noted:
+            self._successors.forget()

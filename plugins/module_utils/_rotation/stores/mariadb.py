@@ -1,0 +1,145 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Appwrite's tables in MariaDB."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from typing import List, Sequence
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Sessions, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, LOST
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sql import SqlStore, text_of
+
+# The password stays in the container's environment: an argument would be seen in the host's process list.
+_LOGIN = r"""
+export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
+user="${MYSQL_USER:-${MARIADB_USER:-}}"
+"""
+# One that connects anew by itself would go on without its transaction.
+_CLIENT = _LOGIN + r"""
+exec "$(command -v mariadb || command -v mysql)" --user="$user" --batch --binary-mode --quick --unbuffered \
+    --skip-column-names --skip-reconnect --max-allowed-packet=1G
+"""
+# Whatever the rotation would change. What was made since does not stay where the dump is put back: a new collection may get the name of a left table.
+_DUMP = _LOGIN + r"""
+names="$("$(command -v mariadb || command -v mysql)" --user="$user" --batch --raw --skip-column-names \
+    --execute="SELECT DISTINCT table_schema FROM information_schema.tables WHERE RIGHT(table_name, 10) = '__metadata'")" || exit
+names="${names:-${MYSQL_DATABASE:-${MARIADB_DATABASE:-}}}"
+set -f
+IFS='
+'
+for name in $names; do
+    printf 'USE `%s`;\n' "$name"
+    cat <<'SQL'
+SET foreign_key_checks = 0, lock_wait_timeout = 60;
+DELIMITER //
+BEGIN NOT ATOMIC
+  FOR found IN (SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()) DO
+    EXECUTE IMMEDIATE CONCAT('DROP ', IF(found.table_type IN ('VIEW', 'SEQUENCE'), found.table_type, 'TABLE'), ' `', REPLACE(found.table_name, '`', '``'), '`');
+  END FOR;
+END//
+DELIMITER ;
+SQL
+done
+exec "$(command -v mariadb-dump || command -v mysqldump)" --user="$user" --single-transaction --quick --no-tablespaces --hex-blob \
+    --default-character-set=utf8mb4 --max-allowed-packet=1G --databases $names
+"""
+_LOCK = "selfhost.appwrite"
+_STAGE = "selfhost_appwrite_stage"
+_DENIED = "its user may not do this; grant it all privileges on Appwrite's database"
+
+
+def client(container: str) -> List[str]:
+    """Starts the client in the database's container, with the credentials of its environment."""
+    return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT]
+
+
+class MariaDB(SqlStore):
+    """Its changes go to a temporary table first, from which one statement takes them over."""
+
+    NAME = "MariaDB"
+    DUMP = _DUMP, b"\n-- Dump completed"
+    PRINT = "%s;"
+    SIZE = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
+    LENGTH = "LENGTH"
+    QUOTE = "`"
+    READ_ONLY = "SET SESSION TRANSACTION READ ONLY;"
+    STAGED = "BIGINT UNSIGNED", "VARBINARY(64)", "LONGTEXT CHARACTER SET utf8mb4"
+    STAGE_OPTIONS = " ENGINE = Aria TRANSACTIONAL = 0"  # InnoDB's temporary tablespace gives no room back before the server is restarted
+    ERROR = r"(?m)^ERROR (\d+)"
+    REASONS = {
+        "1021": "its disk is full; free some space and run again",
+        "1030": "its storage engine reports an error, most often that its disk is full; look at its log (docker logs) and run again",
+        "1044": _DENIED,
+        "1114": "its disk is full, or that of its temporary files (tmpdir) is; free some space and run again",
+        "1142": _DENIED,
+        "1153": "a value is larger than its max_allowed_packet; raise that and run again",
+        "1205": "another session has held a lock for too long: a service of Appwrite still runs, or another rotation",
+        "1213": "another session got in the way (a deadlock): a service of Appwrite still runs",
+        "1290": "it is read-only",
+        "1406": "a new value does not fit into its column",
+        "2006": LOST,
+        "2013": LOST,
+        "2026": LOST,
+    }
+
+    def _open(self) -> None:
+        self._session.ask("SET NAMES utf8mb4; SET character_set_results = NULL, autocommit = 1,"
+                          " sql_mode = 'NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', max_statement_time = 0, wait_timeout = 31536000;")
+        if self._query("SELECT GET_LOCK('%s', %d)" % (_LOCK, LOCK_TIMEOUT)) != [[b"1"]]:
+            raise StoreError("%s: another session of this collection has been at work on it for %d seconds; wait for its end and run again"
+                             % (self.NAME, LOCK_TIMEOUT))
+        self._lower_case = self._query("SELECT @@lower_case_table_names") == [[b"1"]]
+
+    def _server_name(self, name: str) -> str:
+        return name.lower() if self._lower_case else name
+
+    def _literal(self, value: str) -> str:
+        return "_utf8mb4'%s'" % value.replace("'", "''")
+
+    def sessions(self) -> Sessions:
+        """Without those that only copy what is written here elsewhere."""
+        found = [Seen(*map(text_of, fields)) for fields in self._query(
+            "SELECT user, host, COALESCE(db, '') FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> 'Daemon'"
+            " AND command NOT LIKE 'Binlog Dump%' AND user NOT IN ('system user', 'event_scheduler')")]
+        spaces = {table.space for table in self.tables()}
+        sees_all = self._query("SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type IN ('PROCESS', 'SUPER')") != [[b"0"]]
+        return Sessions([each for each in found if not each.space or each.space in spaces],
+                        "" if sees_all else "the database shows only the sessions of its container's own user, who lacks the privilege PROCESS")
+
+    def begin(self) -> None:
+        """A temporary table commits nothing, neither when it is made nor when it is emptied."""
+        tables = self.tables()
+        if tables:
+            key, digest, text = self.STAGED
+            columns = ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in range(max([len(table.columns) for table in tables] + [3])))
+            self._session.ask("CREATE OR REPLACE TEMPORARY TABLE %s (id %s NOT NULL, %s);" % (self._place(tables[0].space, _STAGE), key, columns))
+        super().begin()
+
+    def _stage(self, table: Table) -> str:
+        return self._place(table.space, "%s_%s" % (_STAGE, hashlib.sha256(table.name.encode()).hexdigest()[:16]))
+
+    def _take(self, table: Table) -> str:
+        return "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE TRUE" % (
+            self._stage(table), self._place(table.space, table.name),
+            ", ".join("t.{0} = IF(SHA2(t.{0}, 256) = s.h{1}, s.v{1}, t.{0})".format(self._quoted(name), number) for number, name in enumerate(table.columns)))
+
+    def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
+        stage = self._place(self.tables()[0].space, _STAGE)
+        numbered = list(enumerate(map(self._quoted, names)))
+        fill = "DELETE FROM %s;\nINSERT INTO %s (id, %s) VALUES %s;" % (
+            stage, stage, ", ".join("h%d, v%d" % (number, number) for number, _name in numbered), ",\n".join(rows))
+        take = "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE %s;" % (
+            stage, self._place(table.space, table.name), ", ".join("t.%s = s.v%d" % (name, number) for number, name in numbered),
+            " AND ".join("SHA2(t.%s, 256) = s.h%d" % (name, number) for number, name in numbered))
+        return "%s\n%s\nSELECT ROW_COUNT();" % (fill, take)
+
+    def _settle(self) -> None:
+        if self._query("SELECT @@innodb_flush_log_at_trx_commit") != [[b"1"]]:
+            time.sleep(2)  # it writes once a second then
+            os.sync()

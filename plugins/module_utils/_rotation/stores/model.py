@@ -1,0 +1,159 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Where sealed values live: one file for each database, and one for the files. Nothing here knows a key."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
+BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
+"""collections whose rows describe files"""
+FILE_COLUMNS = ("path", "openSSLVersion", "openSSLCipher", "openSSLTag", "openSSLIV", "chunksTotal", "chunksUploaded")
+
+
+SHOWN = 200
+"""characters of a field that is read to be shown"""
+
+
+class StoreError(AppwriteError):
+    """The database said no, or is gone. The message has no value of it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table (MongoDB: collection) with sealed columns, or with the rows of files."""
+
+    space: str
+    """the database (PostgreSQL: the schema) that it is in"""
+    name: str
+    """as the database knows it; PostgreSQL's long names are hashed"""
+    collection: str
+    """as Appwrite knows it, with its namespace, for example V(_1_users)"""
+    columns: Tuple[str, ...]
+    """the sealed columns, by the collection's metadata"""
+    holds_files: bool = False
+    """whether its rows describe files (V(bucket_…)); then C(FILE_COLUMNS) are read too"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row, with the columns that were asked for."""
+
+    key: Any
+    """what the database finds it by"""
+    uid: str
+    """the document's id, for reports"""
+    values: Mapping[str, Value]
+    """only columns that are listed for this row's tenant"""
+    raw: Mapping[str, Any]
+    """the same as the database has it, to compare with"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """New values for some of a row's columns."""
+
+    row: Row
+    values: Dict[str, Value]
+
+
+class Seen(NamedTuple):
+    """A session of somebody else's."""
+
+    user: str
+    address: str
+    space: str
+    """the database that it is at, empty where that is not said"""
+
+
+class Sessions(NamedTuple):
+    """What is known of who else is connected."""
+
+    seen: List[Seen]
+    blind: str = ""
+    """in words, which ones cannot be seen"""
+
+
+class Store(ABC):
+    """One database, asked through its own client in its own container, over pipes."""
+
+    transactional: bool
+    """whether all changes become so at once, at C(commit)"""
+    DUMP: Tuple[str, bytes]
+    """a script for the database's container that prints a dump, and what a whole one ends with"""
+
+    @abstractmethod
+    def tables(self) -> List[Table]:
+        """Every table with sealed columns or files, by every C(__metadata) of the server; always in the same order."""
+
+    @abstractmethod
+    def forget_tables(self) -> None:
+        """Has them looked for again, since whoever may write may make and remove some."""
+
+    @abstractmethod
+    def count(self, table: Table) -> int:
+        """How many rows it has."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """About how many bytes all data has on the disk."""
+
+    @abstractmethod
+    def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
+        """All rows in batches, or about C(sample) of them from all over the table. The memory needed does not grow with the table."""
+
+    @abstractmethod
+    def sessions(self) -> Sessions:
+        """Every session of another client that could change what is stored here."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """From here on nothing is in force before C(commit), where the database can do that."""
+
+    @abstractmethod
+    def change(self, table: Table, changes: Sequence[Change]) -> int:
+        """Writes where every changed column still is as it was read, byte for byte; returns how many rows that were."""
+
+    def stage(self, table: Table, changes: Sequence[Change]) -> None:
+        """Keeps new values of sealed columns for C(take()), in this session alone, and before C(begin). Each row is staged once, in the order of rows.
+
+        A store that cannot do so forgets them.
+        """
+
+    def take(self, table: Table) -> Iterator[int]:
+        """Writes the values that are staged for this table, each where the old one still is as it was read; yields how many rows were gone through."""
+        return iter(())
+
+    @abstractmethod
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
+        """The documents that were made last, the very last one first: of these fields the first C(SHOWN) characters, nothing where one is not set."""
+
+    @abstractmethod
+    def clear(self, table: Table) -> None:
+        """Removes every document, and what says who may read it."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Returns when the changes are on disk. An error leaves open whether they are: look again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the client; what was not committed is undone."""
+
+
+def clean(name: str) -> str:
+    """Appwrite leaves these out of the names of tables and columns."""
+    return re.sub(r"[^A-Za-z0-9_-]", "", name)
+
+
+def legible(text: str) -> str:
+    """What somebody else wrote, as text that can be sent on."""
+    return text.encode("utf-8", "backslashreplace").decode()

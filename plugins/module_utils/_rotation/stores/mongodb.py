@@ -1,0 +1,403 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Appwrite's collections in MongoDB.
+
+Its transactions end after a minute, so that every change is one of its own: a document is written where it still has the old values. The client
+runs a script that answers requests, a line of JSON each, until its standard input ends. Then it finishes what it is at, and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    BUCKET, FILE_COLUMNS, SHOWN, Change, Row, Seen, Sessions, Store, StoreError, Table, clean)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, Session
+
+_PAGE = 500
+"""documents read at a time"""
+_REQUEST = 1 << 20
+"""bytes of values sent or read at a time, unless one document has more"""
+_SLICES = 10
+"""places of a collection that a sample is taken from"""
+_TEXTS: Any = ""
+_OBJECT_IDS: Any = {"$oid": "0" * 24}
+"""The first ids of the types that Appwrite's documents have: a comparison finds only those of the same type."""
+_NO_FIELDS = ("", "_id", "_uid", "_tenant")
+_NAME = "selfhost.appwrite"
+_NUMBERS = ("$numberInt", "$numberLong", "$numberDouble")
+
+# The password stays in the container's environment: an argument would be seen in the host's process list. A server that has no connection left closes
+# each new one, without a word.
+_CONNECT = r"""
+  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
+  const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
+  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURSEXACT" + (name ? "&authSource=admin" : "");
+  let client;
+  try {
+    client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
+  } catch (error) { throw / closed$|ECONNRESET$/.test(error.message) ? {codeName: "TooManyConnections"} : error; }
+""".replace("OURS", _NAME)
+# A client whose other end was killed may still be at a request; it is known by its environment, since mongosh overwrites its arguments. Messages of
+# errors may quote values.
+_SCRIPT = r"""
+const serve = async () => {
+  const fs = require("fs");
+  const spelled = (value) => EJSON.stringify(value, {relaxed: false});
+  const read = (value) => EJSON.deserialize({value}, {relaxed: false}).value;
+  const started = (process) => Number(fs.readFileSync(`/proc/${process}/stat`, "utf8").split(") ").pop().split(" ")[19]);
+  const before = () => fs.readdirSync("/proc").filter((name) => {
+    try {
+      return /^\d+$/.test(name) && Number(name) !== process.pid && fs.readFileSync(`/proc/${name}/environ`, "utf8").includes("SELFHOST_APPWRITE_STORE=")
+        && (started(name) - started(process.pid) || Number(name) - process.pid) < 0;
+    } catch (error) { return false; }
+  }).length > 0;
+  for (let tenths = 0; before(); tenths += 1) {
+    if (tenths > TIMEOUT * 10) { throw {codeName: "Busy"}; }
+    await sleep(100);
+  }
+  CONNECT
+  const at = (place) => client.getDB(place[0]).getCollection(place[1]);
+  // The answer ends at 16 MB by itself. A call costs the client much more than what it is about.
+  const find = async (place, query) => (await client.getDB(place[0]).runCommand({find: place[1], ...query})).cursor;
+  const does = {
+    places: async () => {
+      const found = [], {databases} = await client.getDB("admin").adminCommand({listDatabases: 1, nameOnly: true});
+      for (const {name} of databases) {
+        if (!["admin", "config", "local"].includes(name)) { found.push(...(await client.getDB(name).getCollectionNames()).map((each) => [name, each])); }
+      }
+      return found;
+    },
+    metadata: async ({place}) => (await at(place).find({}, {_uid: 1, _tenant: 1, attributes: 1}).toArray())
+      .filter(({_uid, attributes}) => String(_uid).startsWith("bucket_") || (typeof attributes === "string" ? attributes.includes("encrypt") : attributes)),
+    count: async ({place}) => await at(place).countDocuments({}),
+    size: async () => (await client.getDB("admin").adminCommand({listDatabases: 1})).totalSize,
+    others: async ({place, known}) => (await find(place, {filter: {_id: {$not: {$type: known}}}, projection: {_id: 1}, limit: 1})).firstBatch.length > 0,
+    page: async ({place, fields, from, after, skip, limit, size}) => {
+      const filter = from !== undefined ? {_id: {$gte: read(from)}} : after !== undefined ? {_id: {$gt: read(after)}} : {};
+      const projection = Object.fromEntries(fields.map((field) => [field, 1]));
+      const {id, firstBatch} = await find(place, {filter, projection, sort: {_id: 1}, skip, limit, batchSize: limit});
+      const open = Number(id) !== 0;
+      if (open) { await client.getDB(place[0]).runCommand({killCursors: place[1], cursors: [NumberLong(String(id))]}); }
+      let length = 0, count = 0;
+      while (count < firstBatch.length && length < size) { length += spelled(firstBatch[count++]).length; }
+      return {found: firstBatch.slice(0, count), more: count < firstBatch.length || count === limit || open};
+    },
+    newest: async ({place, fields, limit, length}) => {
+      const text = (value) => value === undefined || value === null ? "" : value instanceof Date ? value.toJSON() || "" : String(value);
+      const {firstBatch} = await find(place, {sort: {_createdAt: -1, _id: -1}, limit, batchSize: limit, singleBatch: true,
+        projection: Object.fromEntries(fields.map((field) => [field, 1]))});
+      return firstBatch.map((each) => Object.fromEntries(fields.map((field) => [field, [...text(each[field])].slice(0, length).join("")])));
+    },
+    sessions: async () => {
+      try {
+        const {inprog} = await client.getDB("admin").adminCommand({currentOp: 1, $all: true});
+        return inprog.map((each) => ({
+          user: String(((each.effectiveUsers || [])[0] || {}).user || ""), address: String(each.client || ""), space: String(each.ns || "").split(".")[0],
+          name: String(each.appName || ""), driver: String(((each.clientMetadata || {}).driver || {}).name || "")}));
+      } catch (error) {
+        if (error.name !== "MongoServerError") { throw error; }
+        return [];
+      }
+    },
+    writable: async () => (await client.getDB("admin").runCommand({hello: 1})).isWritablePrimary,
+    change: async ({place, changes}) => {
+      const same = (old) => Array.isArray(old) ? old : {$eq: old, $not: {$type: "array"}};
+      const writes = changes.map(([id, old, fresh]) => ({updateOne: {
+        filter: {_id: read(id), ...Object.fromEntries(Object.entries(old).map(([field, value]) => [field, same(value)]))}, update: {$set: fresh}}}));
+      return (await at(place).bulkWrite(writes, {ordered: false, writeConcern: {w: "majority", j: true}})).matchedCount;
+    },
+    clear: async ({place}) => (await at(place).deleteMany({}, {writeConcern: {w: "majority", j: true}})).deletedCount,
+  };
+  for await (const line of require("readline").createInterface({input: process.stdin})) {
+    const asked = line ? JSON.parse(line) : undefined;
+    if (typeof asked === "string") { process.stdout.write(asked + "\n"); }
+    else if (asked !== undefined) { process.stdout.write(spelled(await does[asked.what](asked)) + "\n"); }
+  }
+};
+serve().catch((error) => { process.stderr.write("ERROR " + (error.codeName || error.code || error.name) + "\n"); });
+""".replace("CONNECT", _CONNECT.replace("EXACT", "")).replace("TIMEOUT", str(LOCK_TIMEOUT))
+_CLIENT = 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "$0"'
+# A dump is a line of a program that puts it back, then lines of JSON: an array for each database and each collection, an object for each document, and a
+# text at the end. Numbers keep their types because the client is told to leave them as they are. Errors quote no values.
+_EXACT = "&promoteValues=false&bsonRegExp=true"
+_FAILED = r"""
+  process.stderr.write("MongoDB" + (place ? " in " + place : "") + ": " + (error.why || error.codeName || error.code || error.name) + "\n");
+  process.exit(1);
+"""
+_RESTORE = r"""
+let place = "";
+const restore = async () => {
+  CONNECT
+  let target, indexes = [], documents = [], size = 0, ended = false, parts = [];
+  const write = async () => {
+    if (documents.length) { await target.insertMany(documents, {bypassDocumentValidation: true, writeConcern: {w: "majority", j: true}}); }
+    documents = [];
+    size = 0;
+  };
+  const take = async (line) => {
+    const read = EJSON.parse(line, {relaxed: false});
+    if (line[0] === "{") {
+      documents.push(read);
+      size += line.length;
+      if (size > 4000000 || documents.length >= 1000) { await write(); }
+      return;
+    }
+    await write();
+    if (indexes.length) { await target.getDB().runCommand({createIndexes: target.getName(), indexes}); }
+    indexes = [];
+    ended = read === "END";
+    if (ended) { return; }
+    const database = client.getDB(read[0]);
+    place = read.slice(0, 2).join(".");
+    if (read.length === 1) {
+      for (const each of await database.getCollectionInfos({}, {nameOnly: true})) {
+        if (!each.name.startsWith("system.")) { await database.getCollection(each.name).drop(); }
+      }
+      return;
+    }
+    await database.runCommand({create: read[1], ...read[2]});
+    target = database.getCollection(read[1]);
+    indexes = read[3];
+  };
+  for await (let chunk of process.stdin) {
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10)) {
+      await take(Buffer.concat([...parts, chunk.subarray(0, end)]).toString());
+      parts = [];
+      chunk = chunk.subarray(end + 1);
+    }
+    parts.push(chunk);
+  }
+  if (!ended) { throw {why: "the dump is not complete"}; }
+};
+return restore().catch((error) => { FAILED });
+"""
+_DUMP = r"""
+let place = "";
+const dump = async () => {
+  CONNECT
+  const spelled = (value) => EJSON.stringify(value, {relaxed: false});
+  const isPlain = (value) => typeof value === "object" && value !== null && value._bsontype === undefined && !(value instanceof Date);
+  const isDoubtful = (value) => Array.isArray(value) ? value.some(isDoubtful)
+    : value instanceof Date ? isNaN(value) : isPlain(value) && Object.keys(value).some((key) => key[0] === "$" || isDoubtful(value[key]));
+  let text = RESTORE + "\n";
+  const print = (value) => {
+    text += spelled(value) + "\n";
+    if (text.length > 100000) { process.stdout.write(text); text = ""; }
+  };
+  const {databases} = await client.getDB("admin").adminCommand({listDatabases: 1, nameOnly: true});
+  for (const {name: space} of databases.filter((each) => !["admin", "config", "local"].includes(each.name))) {
+    const database = client.getDB(space);
+    print([space]);
+    for (const {name, type, options} of await database.getCollectionInfos()) {
+      if (name.startsWith("system.")) { continue; }
+      place = space + "." + name;
+      const collection = database.getCollection(name);
+      let indexes = [];
+      try {
+        if (type !== "view") { indexes = await collection.getIndexes(); }
+      } catch (error) {
+        if (error.codeName === "NamespaceNotFound") { continue; }
+        throw error;
+      }
+      indexes = indexes.filter((each) => each.name !== "_id_" && !each.clustered).map(({v, ns, ...each}) => each);
+      print([space, name, options, options.collation ? indexes.map((each) => ({collation: {locale: "simple"}, ...each})) : indexes]);
+      if (type === "view") { continue; }
+      for await (const document of await collection.find({})) {
+        if (isDoubtful(document)) { throw {why: "a document has a field whose name begins with $, or a date of more than 200,000 years"}; }
+        print(document);
+      }
+    }
+  }
+  print("END");
+  process.stdout.write(text);
+};
+return dump().catch((error) => { FAILED });
+"""
+_END = "the dump ends here"
+
+
+def _program(script: str, **parts: str) -> str:
+    """On one line, and out of sight of the client, which makes every call in what it is given by itself a hundred times as slow."""
+    for name, part in {**parts, "CONNECT": _CONNECT.replace("EXACT", _EXACT), "FAILED": _FAILED, "END": _END}.items():
+        script = script.replace(name, part)
+    return "new Function(%s)()" % json.dumps(" ".join(line.strip() for line in script.strip().split("\n")))
+
+
+def client(container: str) -> List[str]:
+    """Starts the client in the database's container, with the credentials of its environment."""
+    return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT, _SCRIPT]
+
+
+class MongoDB(Store):
+    """What is changed is so at once, and on disk when C(change()) returns."""
+
+    transactional = False
+    NAME = "MongoDB"
+    DUMP = "exec mongosh --quiet --norc --nodb --eval " + shlex.quote(_program(_DUMP, RESTORE=json.dumps(_program(_RESTORE)))), b'\n"%s"\n' % _END.encode()
+    REASONS = {
+        "AuthenticationFailed": "its password is not the one in its container's environment",
+        "Busy": "another session of this collection has been at work on it for %d seconds; wait for its end and run again" % LOCK_TIMEOUT,
+        "MongoNetworkError": "the connection was lost",
+        "MongoServerSelectionError": "it does not answer",
+        "NotWritablePrimary": "this node is not the primary one",
+        "OutOfDiskSpace": "its disk is full; free some space and run again",
+        "Unauthorized": "the user in its container's environment may not do this",
+    }
+
+    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True) -> None:
+        """command: C(client()) of a container. environ: for it. writes: a server without roles for it cannot be told."""
+        self._listed: Dict[Table, Dict[str, Set[str]]] = {}
+        self._session = Session(command, self.NAME, '"%s"', r"(?m)^ERROR (\w+)", self.REASONS, environ)
+        self._session.ask("")
+
+    def tables(self) -> List[Table]:
+        if not self._listed:
+            self._find_tables()
+        return list(self._listed)
+
+    def forget_tables(self) -> None:
+        self._listed = {}
+
+    def count(self, table: Table) -> int:
+        return _whole(self._ask("count", table))
+
+    def size(self) -> int:
+        return _whole(self._ask("size"))
+
+    def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
+        if sample is not None:
+            count, slices = self.count(table), min(_SLICES, sample)
+            for number in range(slices):
+                found, _more = self._page(table, skip=count * number // slices, limit=-(-sample // slices))
+                if found:
+                    yield found
+            return
+        yield from self._all(table, _TEXTS)
+        if self._ask("others", table, known=["string"]):
+            yield from self._all(table, _OBJECT_IDS)
+            if self._ask("others", table, known=["string", "objectId"]):
+                raise StoreError("%s: %s.%s has documents whose ids are neither texts nor object ids, as Appwrite's are" % (self.NAME, table.space, table.name))
+
+    def _all(self, table: Table, first: Any) -> Iterator[List[Row]]:
+        """Every document with an id of this type."""
+        place, more = {"from": first}, True
+        while more:
+            found, more = self._page(table, **place)
+            if found:
+                place = {"after": found[-1].key}
+                yield found
+
+    def sessions(self) -> Sessions:
+        return judged(self._ask("sessions"))
+
+    def begin(self) -> None:
+        if not self._ask("writable"):
+            raise StoreError("%s: %s" % (self.NAME, self.REASONS["NotWritablePrimary"]))
+
+    def change(self, table: Table, changes: Sequence[Change]) -> int:
+        changed, size = 0, 0
+        batch: List[Any] = []
+        for change in changes:
+            old = {name: change.row.raw[name] for name in change.values}
+            batch.append([change.row.key, old, change.values])
+            size += sum(len(str(value)) for value in (*old.values(), *change.values.values()))
+            if size > _REQUEST:
+                changed += self._change(table, batch)
+                batch, size = [], 0
+        return changed + self._change(table, batch)
+
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
+        found: List[Dict[str, str]] = self._ask("newest", table, fields=fields, limit=limit, length=SHOWN)
+        return found
+
+    def clear(self, table: Table) -> None:
+        """Its permissions are in the document."""
+        self._ask("clear", table)
+
+    def commit(self) -> None:
+        """Nothing is left to do: every change was journaled before it was told."""
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _change(self, table: Table, batch: Sequence[Any]) -> int:
+        return _whole(self._ask("change", table, changes=batch)) if batch else 0
+
+    def _find_tables(self) -> None:
+        present = {(place[0], place[1]) for place in self._ask("places")}
+        listed: Dict[Tuple[str, str], Dict[str, Set[str]]] = {}
+        buckets = set()
+        for space, name in sorted(present):
+            for document in self._ask("metadata", (space, name)) if name.endswith("__metadata") else ():
+                uid = str(document.get("_uid"))
+                place = space, name[:-len("__metadata")] + "_" + clean(uid)
+                try:
+                    sealed = {str(each["$id"]).replace(".", "__dot__") for each in json.loads(document["attributes"])
+                              if "encrypt" in (each.get("filters") or ())}
+                except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+                    raise StoreError("%s: the attributes of the collection %s in %s.%s are no JSON, so that it is not known which of its fields are sealed"
+                                     % (self.NAME, uid, space, name)) from None
+                if any(each in _NO_FIELDS or each.startswith("$") or "\0" in each for each in sealed):
+                    raise StoreError("%s: the collection %s in %s.%s lists a sealed field whose name no field of Appwrite's can have" % (
+                        self.NAME, uid, space, name))
+                if place in present and (sealed or BUCKET.match(uid)):
+                    listed.setdefault(place, {}).setdefault(_tenant(document), set()).update(sealed)
+                    if BUCKET.match(uid):
+                        buckets.add(place)
+        for place in sorted(listed):
+            columns = tuple(sorted(set().union(*listed[place].values())))
+            self._listed[Table(place[0], place[1], place[1], columns, place in buckets)] = listed[place]
+
+    def _page(self, table: Table, skip: int = 0, limit: Optional[int] = None, **place: Any) -> Tuple[List[Row], bool]:
+        """Documents from a place on, at most so many and fewer where they are large; whether there may be more."""
+        fields = ["_uid", "_tenant", *table.columns, *(FILE_COLUMNS if table.holds_files else ())]
+        answer = self._ask("page", table, fields=fields, skip=skip, limit=limit or _PAGE, size=_REQUEST, **place)
+        return [self._row(table, document) for document in answer["found"]], answer["more"]
+
+    def _row(self, table: Table, document: Mapping[str, Any]) -> Row:
+        listed = self._listed[table]
+        names = listed.get("", set()) | listed.get(_tenant(document), set()) | set(FILE_COLUMNS if table.holds_files else ())
+        raw = {name: document.get(name) for name in sorted(names)}
+        return Row(document["_id"], str(document.get("_uid")), {name: _value(value) for name, value in raw.items()}, raw)
+
+    def _ask(self, what: str, place: Any = None, **details: Any) -> Any:
+        if isinstance(place, Table):
+            place = place.space, place.name
+        lines = self._session.ask(json.dumps({"what": what, "place": place, **details}, separators=(",", ":")))
+        return json.loads(lines[0][0].decode("utf-8", "surrogateescape"))
+
+
+def _tenant(document: Mapping[str, Any]) -> str:
+    """Empty for all."""
+    tenant = document.get("_tenant")
+    return "" if tenant is None else str(_number(tenant))
+
+
+def judged(found: Sequence[Mapping[str, str]]) -> Sessions:
+    """What C(currentOp) says of who is connected, without the server's own threads. Some servers know the command and say nothing."""
+    clients = [each for each in found if each["address"] and not each["driver"].startswith(("MongoDB Internal", "NetworkInterfaceTL"))]
+    blind = "" if any(each["name"] == _NAME for each in clients) else "the database does not say who else is connected"
+    return Sessions([Seen(each["user"], each["address"], each["space"]) for each in clients if each["name"] != _NAME], blind)
+
+
+def _number(value: Any) -> Any:
+    """Numbers are spelled with their type."""
+    found = next((value[name] for name in _NUMBERS if name in value), value) if isinstance(value, dict) else value
+    return found[:-2] if isinstance(value, dict) and isinstance(found, str) and found.endswith(".0") else found
+
+
+def _whole(answer: Any) -> int:
+    return int(float(_number(answer)))
+
+
+def _value(raw: Any) -> Value:
+    found = _number(raw)
+    if found is None or isinstance(found, str) or isinstance(found, list) and all(each is None or isinstance(each, str) for each in found):
+        return found
+    return "(neither a text nor a list of texts)"

@@ -1,0 +1,428 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One installation: its files, its release, what it passes to whom, and whether anyone uses it yet."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import instance as _instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+
+KEY = catalogue.KEY
+# docker 28.2.2 without the compose plugin, recorded on Debian 12, 2026-11-24
+NO_PLUGIN = "printf 'unknown flag: --ansi\\n\\nUsage:  docker [OPTIONS] COMMAND [ARG...]\\n\\n' >&2; exit 125\n"
+
+
+def instance_of(directory, **options):
+    return Instance(**{
+        "project_src": str(directory), "env_file": None, "files": [], "project_name": None, "profiles": [], "appwrite_version": None,
+        "clean_environment": True, **options})
+
+
+def loaded(directory, text=None, **options):
+    instance = instance_of(directory, **options)
+    if text is None:
+        text = (directory / ".env").read_text()
+    else:
+        (directory / ".env").write_text(text)
+    instance.load(parse(text))
+    return instance
+
+
+def container(service, environment=None, status="running", **more):
+    fields = {
+        "id": "id-of-" + service, "service": service, "status": status, "health": None, "started_at": "", "restarts": 0, "exit_code": 0,
+        "config_hash": "", "image": "", "environment": environment or {}, **more}
+    return Container(**fields)
+
+
+# --- the directory and its files ---
+
+
+@pytest.mark.parametrize(("make", "part"), [(None, "does not exist"), ("file", "is not a directory")])
+def test_project_src_that_is_none(tmp_path, make, part):
+    if make:
+        (tmp_path / "nowhere").touch()
+    with pytest.raises(AppwriteError, match="^project_src: .*nowhere %s; name the directory" % part):
+        instance_of(tmp_path / "nowhere")
+
+
+def test_not_a_compose_project(tmp_path, without_docker):
+    with pytest.raises(AppwriteError, match="^project_src: .* is not a compose project .*docker-compose.yml"):
+        loaded(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("present", "found"),
+    [
+        (["docker-compose.yml"], ["docker-compose.yml"]),
+        (["compose.yaml", "compose.yml", "docker-compose.yml"], ["compose.yaml"]),
+        (["compose.yml", "docker-compose.yml"], ["compose.yml"]),
+        (["docker-compose.yaml", "docker-compose.yml"], ["docker-compose.yml"]),
+        (["docker-compose.yml", "docker-compose.override.yml"], ["docker-compose.yml", "docker-compose.override.yml"]),
+        (["docker-compose.yml", "docker-compose.override.yaml"], ["docker-compose.yml", "docker-compose.override.yaml"]),
+        (["compose.yaml", "compose.override.yml"], ["compose.yaml", "compose.override.yml"]),
+        (["compose.yaml", "compose.override.yml", "compose.override.yaml"], ["compose.yaml", "compose.override.yml"]),
+        (["compose.yaml", "docker-compose.override.yml"], ["compose.yaml", "docker-compose.override.yml"]),
+    ],
+)
+@pytest.mark.parametrize("asked", ["us", "compose"])
+def test_files_as_compose_finds_them(tmp_path, without_engine, present, found, asked):
+    """Compose names the files that it reads in no JSON, but each marks a service of its own."""
+    for name in present:
+        (tmp_path / name).write_text("services:\n  %s:\n    image: x\n" % name.replace(".", "-"))
+    instance = instance_of(tmp_path)
+    if asked == "us":
+        assert [os.path.basename(path) for path in instance.compose_files({})] == found
+    else:
+        assert sorted(instance.compose.config()["services"]) == sorted(name.replace(".", "-") for name in found)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({"COMPOSE_FILE": "a.yml"}, ["a.yml"]),
+        ({"COMPOSE_FILE": "a.yml:b.yml"}, ["a.yml", "b.yml"]),
+        ({"COMPOSE_FILE": "a.yml;b.yml", "COMPOSE_PATH_SEPARATOR": ";"}, ["a.yml", "b.yml"]),
+    ],
+)
+def test_compose_file_in_the_env_file(project, without_engine, values, found):
+    for name in ("a.yml", "b.yml"):
+        (project / name).write_text("services:\n  %s:\n    image: x\n" % name[0])
+    assert [os.path.relpath(path, project) for path in instance_of(project).compose_files(values)] == found
+    instance = loaded(project, "".join('%s="%s"\n' % item for item in values.items()))
+    assert len(instance.services) == len(found)
+
+
+def test_files_option_beats_the_env_file(project):
+    assert instance_of(project, files=["docker-compose.yml"]).compose_files({"COMPOSE_FILE": "a.yml"}) == [str(project / "docker-compose.yml")]
+
+
+def test_files_that_are_missing(project):
+    with pytest.raises(AppwriteError, match="^files: .*nowhere.yml does not exist"):
+        instance_of(project, files=["nowhere.yml"]).compose_files({})
+    with pytest.raises(AppwriteError, match="COMPOSE_FILE.*nowhere.yml does not exist"):
+        instance_of(project).compose_files({"COMPOSE_FILE": "nowhere.yml"})
+
+
+@pytest.mark.parametrize(("option", "path"), [(None, ".env"), ("other.env", "other.env"), ("/elsewhere/.env", "/elsewhere/.env")])
+def test_env_path(project, option, path):
+    assert instance_of(project, env_file=option).env_path == os.path.join(project, path)
+
+
+# --- the release ---
+
+IMAGES = {
+    "plain": ("appwrite/appwrite:1.8.1", "1.8.1"),
+    "v": ("appwrite/appwrite:v1.6.2", "1.6.2"),
+    "registry with a port": ("registry.example.com:5000/mirror/appwrite:1.7.4", "1.7.4"),
+    "digest": ("appwrite/appwrite:1.9.0@sha256:" + "0" * 64, "1.9.0"),
+    "candidate": ("appwrite/appwrite:1.9.5-rc.1", "1.9.5"),
+    "variables": ("${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-1.9.6}", "1.9.6"),
+    "quoted": ('"appwrite/appwrite:1.4.14" # theirs', "1.4.14"),
+}
+
+
+@pytest.mark.parametrize(("image", "release"), IMAGES.values(), ids=IMAGES)
+def test_release(project, without_docker, image, release):
+    (project / "docker-compose.yml").write_text(f"services:\n  appwrite-console:\n    image: appwrite/console:7.4.7\n  appwrite:\n    image: {image}\n")
+    instance = loaded(project)
+    assert (instance.release, instance.warnings) == (release, [])
+
+
+@pytest.mark.parametrize("docker", ["with", "without"])
+def test_release_from_a_variable(project, request, docker):
+    request.getfixturevalue("without_engine" if docker == "with" else "without_docker")
+    (project / "docker-compose.yml").write_text("services:\n  appwrite:\n    image: ${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-1.9.6}\n")
+    assert loaded(project, "_APP_VERSION=1.9.5\n").release == "1.9.5"
+
+
+@pytest.mark.parametrize(
+    "image", ["appwrite/appwrite:latest", "appwrite/appwrite", "appwrite/appwrite:1.9", "other/image:1.8.1", "appwrite/appwrite@sha256:" + "0" * 64])
+def test_release_that_cannot_be_read(project, without_docker, image):
+    (project / "docker-compose.yml").write_text(f"services:\n  appwrite:\n    image: {image}\n")
+    instance = loaded(project)
+    assert instance.release == catalogue.NEWEST
+    assert "cannot be read from the image tags" in instance.warnings[-1] and "appwrite_version" in instance.warnings[-1]
+
+
+def test_image_with_a_required_variable(project, without_docker):
+    """Without compose only the text is known, and this one gives no release; that is a warning and no failure."""
+    (project / "docker-compose.yml").write_text("services:\n  appwrite:\n    image: appwrite/appwrite:${_APP_VERSION:?give one}\n")
+    assert loaded(project).release == catalogue.NEWEST
+
+
+def test_stated_release(project, without_docker):
+    assert loaded(project, appwrite_version="1.6.2").release == "1.6.2"
+
+
+@pytest.mark.parametrize("release", ["latest", "1.9", "v1.9.6", "", "1.9.6\n"])
+def test_stated_release_that_is_none(project, release):
+    with pytest.raises(AppwriteError, match="^appwrite_version: "):
+        instance_of(project, appwrite_version=release)
+
+
+# --- what is passed to whom ---
+
+
+def test_passed(project, without_engine):
+    (project / "docker-compose.yml").write_text(
+        (project / "docker-compose.yml").read_text() + "  proxy:\n    image: x\n    ports: ['${_APP_HTTP_PORT:-80}:80', '$_APP_HTTPS_PORT:443']\n")
+    instance = loaded(project, "_APP_ENV=production\n_APP_HTTPS_PORT=443\n")
+    assert instance.passed("_APP_ENV"), "listed and set"
+    assert instance.passed("_APP_DB_PASS"), "inside another value"
+    assert instance.passed("_APP_HTTP_PORT") and instance.passed("_APP_HTTPS_PORT"), "outside of an environment"
+    assert not instance.passed("_APP_REDIS_PASS")
+    assert not instance.passed("_APP_DB"), "the beginning of a name is another name"
+
+
+@pytest.mark.parametrize("listed", ["environment:\n      - {0}\n", "environment:\n      {0}:\n"], ids=["list", "mapping"])
+def test_passed_though_it_is_not_set_yet(project, without_engine, listed):
+    """The file lists it, and so a value would arrive; that it has none so far is why it is being set."""
+    (project / "docker-compose.yml").write_text("services:\n  appwrite:\n    image: appwrite/appwrite:1.9.6\n    " + listed.format("_APP_CONSOLE_DOMAIN"))
+    assert loaded(project, "_APP_ENV=production\n").passed("_APP_CONSOLE_DOMAIN")
+
+
+def test_drift(project, without_engine, monkeypatch):
+    (project / "docker-compose.yml").write_text(
+        "services:\n  appwrite:\n    image: appwrite/appwrite:1.9.6\n    environment:\n"
+        "      - _APP_ENV\n      - _APP_LOCALE\n      - _APP_DOMAIN=literal.example.com\n")
+    instance = loaded(project, "_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_REDIS_HOST=redis\nOURS=1\n")
+    monkeypatch.setattr(instance.compose, "containers", lambda _project: [container("appwrite", {
+        "_APP_ENV": "development", "_APP_DOMAIN": "literal.example.com", "PATH": "/bin"})])
+    document = parse((project / ".env").read_text())
+    assert instance.drift(document) == [
+        {"service": "", "name": "_APP_REDIS_HOST", "kind": "not_passed"},
+        {"service": "appwrite", "name": "_APP_DOMAIN", "kind": "overridden"},
+        {"service": "appwrite", "name": "_APP_ENV", "kind": "stale"},
+    ]
+
+
+def test_drift_of_a_variable_that_was_removed(project, without_engine, monkeypatch):
+    """The container still has what the file no longer says."""
+    instance = loaded(project, "_APP_ENV=production\n")
+    monkeypatch.setattr(instance.compose, "containers", lambda _project: [container("appwrite", {"_APP_ENV": "production", "_APP_DOMAIN": "old.example.com"})])
+    assert instance.drift(parse("_APP_ENV=production\n")) == [{"service": "appwrite", "name": "_APP_DOMAIN", "kind": "stale"}]
+
+
+def test_container_keys(project, without_engine, monkeypatch, key):
+    instance = loaded(project)
+    monkeypatch.setattr(instance.compose, "containers", lambda _project: [
+        container("appwrite", {KEY: key()}), container("appwrite-worker-certificates", {KEY: key()}), container("realtime", {KEY: key("b")}),
+        container("mariadb", {"MYSQL_PASSWORD": "x"})])
+    assert instance.container_keys() == {key(): ("appwrite", "appwrite-worker-certificates"), key("b"): ("realtime",)}
+
+
+@pytest.mark.parametrize("text", [f"{KEY}=\n", "_APP_ENV=production\n"], ids=["empty", "no line"])
+def test_containers_that_were_created_without_a_key(project, without_engine, monkeypatch, text):
+    """The compose file lists it for them, so they have run without one."""
+    instance = loaded(project, text)
+    monkeypatch.setattr(instance.compose, "containers", lambda _project: [container("appwrite"), container("mariadb")])
+    assert instance.container_keys() == {"": ("appwrite",)}
+
+
+def test_container_keys_without_an_engine(project, without_engine):
+    assert loaded(project).container_keys() == {}
+
+
+@pytest.mark.parametrize(
+    ("ports", "published"),
+    [
+        ("['80:80', '443:443']", {80: 80, 443: 443}),
+        ("['${_APP_HTTP_PORT:-8080}:80']", {80: 8080}),
+        ("['127.0.0.1:8443:443']", {443: 8443}),
+        ("['443']", {}),
+        ("[]", {}),
+    ],
+)
+def test_published(project, without_engine, ports, published):
+    assert loaded(project).published() is None
+    (project / "docker-compose.yml").write_text(f"services:\n  traefik:\n    image: traefik:3\n    command: --a --b=c\n    ports: {ports}\n")
+    found = loaded(project).published()
+    assert (dict(found.ports), found.arguments) == (published, ("--a", "--b=c"))
+
+
+# --- without docker ---
+
+
+def test_without_docker_all_but_applying_works(project, without_docker, key):
+    instance = loaded(project, f"{KEY}={key()}\n")
+    assert not instance.checked and instance.project == "" and instance.services == {}
+    assert instance.containers() == [] and instance.container_keys() == {} and instance.published() is None
+    assert instance.holds_data().state == "no"
+    assert instance.passed("_APP_DB_PASS")
+
+
+def test_docker_without_compose_is_not_docker_that_is_not_installed(project, fake_docker):
+    """The plugin's folder belongs to the system, so a program gives the recorded answer. The engine may well hold a database full of users,
+    started by docker-compose or by another account's plugin: a key must not be made up here."""
+    fake_docker(NO_PLUGIN)
+    instance = loaded(project)
+    assert instance.compose.installed and not instance.checked
+    assert any("compose plugin" in warning for warning in instance.warnings)
+    assert instance.holds_data().state == "unknown"
+
+
+def test_traces_of_an_engine_without_docker(project, without_docker, monkeypatch):
+    """Whoever removed the program may have left the volumes."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+    assert loaded(project).holds_data().state == "unknown"
+
+
+# --- whether anyone uses it: what each finding means; the questions themselves are put to real databases in the integration tests ---
+
+
+class Engine:
+    """Answers in place of an engine, for Compose's methods of the same names."""
+
+    def __init__(self, instance, monkeypatch, volumes=(), containers=(), neighbours=None, answer=""):
+        self.questions = []
+        for name, value in {"volumes": set(volumes), "containers": list(containers), "neighbours": neighbours or {}, "execute": answer}.items():
+            monkeypatch.setattr(instance.compose, name, lambda *arguments, name=name, value=value: self._answer(name, value))
+
+    def _answer(self, name, value):
+        self.questions.append(name)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+DATABASE = "_APP_DB_HOST=mariadb\n"
+VOLUME = "appwrite_data"
+
+
+@pytest.fixture
+def with_volume(project, monkeypatch):
+    """The configuration in the form in which compose 2.26.1 prints it (2026-11-24), since so many real ones would take their time."""
+    configured(monkeypatch, {"mariadb": {"image": "mariadb:10.11", "volumes": [
+        {"type": "volume", "source": "data", "target": "/var/lib/mysql", "volume": {}},
+        {"type": "bind", "source": str(project), "target": "/etc/mysql", "read_only": True, "bind": {"create_host_path": True}}]}})
+    return project
+
+
+def configured(monkeypatch, services):
+    services = {"appwrite": {"image": "appwrite/appwrite:1.9.6", "environment": {}}, "redis": {"image": "redis:7"}, **services}
+    monkeypatch.setattr(Compose, "installed", True)
+    monkeypatch.setattr(Compose, "config", lambda *_unused: {"name": "appwrite", "services": services, "volumes": {"data": {"name": VOLUME}}})
+
+
+DATA = {
+    "no volume": ({}, "no", "no volume"),
+    "another project's volume": ({"volumes": ["other_data"]}, "no", "no volume"),
+    "volume and no container": ({"volumes": [VOLUME]}, "unknown", "docker compose up -d mariadb"),
+    "volume and a stopped container": ({"volumes": [VOLUME], "containers": [container("mariadb", status="exited")]}, "unknown", "is not running"),
+    "container and no volume": ({"containers": [container("mariadb", status="created")]}, "unknown", "is not running"),
+    "asked: a user": ({"volumes": [VOLUME], "containers": [container("mariadb")], "answer": "console accounts: users\n"}, "yes", "a console account"),
+    "asked: nobody": ({"volumes": [VOLUME], "containers": [container("mariadb")], "answer": "console accounts: empty\n"}, "no", "nobody has signed up"),
+    "asked: no answer": ({"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ""}, "unknown", "no clear answer"),
+    "asked: failed": (
+        {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ComposeError("failed", "docker exec failed: ERROR 1045")},
+        "unknown", "ERROR 1045"),
+    "asked: no connection is free": (
+        {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ComposeError("failed", "docker exec failed: ERROR 1040 (08004): Too many")},
+        "unknown", "MariaDB: all of its connections are in use"),
+}
+
+
+@pytest.mark.parametrize(("engine", "state", "part"), DATA.values(), ids=DATA)
+def test_holds_data(with_volume, monkeypatch, engine, state, part):
+    instance = loaded(with_volume, DATABASE)
+    monkeypatch.setattr(_connections, "PATIENCE", 0)
+    Engine(instance, monkeypatch, **engine)
+    evidence = instance.holds_data()
+    assert (evidence.state, part in evidence.reason) == (state, True), evidence.reason
+
+
+@pytest.mark.parametrize("client", ["mariadb", "psql"])
+@pytest.mark.parametrize("fails", [1, 2, 3, 0])
+def test_a_question_that_fails_is_no_answer(tmp_path, client, fails):
+    """Each is a connection of its own, and any of them may be refused. The schemas are two, and the second has an account."""
+    program = f"""#!/bin/sh
+n=$(($(cat {tmp_path}/n) + 1)); echo $n >{tmp_path}/n
+[ $n != {fails} ] || exit 1
+case $n in 1) echo one; echo two;; 3) echo 1;; esac
+"""
+    (tmp_path / "n").write_text("0")
+    (tmp_path / client).write_text(program)
+    (tmp_path / client).chmod(0o755)
+    script = {"mariadb": _instance._ASK_MARIADB, "psql": _instance._ASK_POSTGRESQL}[client]
+    done = subprocess.run(["sh", "-s"], input=script, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == ((1, "") if fails else (0, "console accounts: users\n"))
+
+
+def test_holds_data_is_unknown_without_an_engine(with_volume, without_engine):
+    evidence = loaded(with_volume, DATABASE).holds_data()
+    assert evidence.state == "unknown" and "the Docker Engine does not answer" in evidence.reason
+
+
+@pytest.mark.parametrize("host", ["db.example.com", "appwrite", "redis"])
+def test_holds_data_of_a_database_elsewhere(with_volume, host):
+    evidence = loaded(with_volume, f"_APP_DB_HOST={host}\n").holds_data()
+    assert evidence.state == "unknown" and host in evidence.reason
+
+
+def test_holds_data_of_another_project_name(with_volume, monkeypatch):
+    """The same directory under another name has another volume, and it may be the one with the data."""
+    instance = loaded(with_volume, DATABASE)
+    Engine(instance, monkeypatch, neighbours={os.path.realpath(with_volume): {"appwrite", "former"}})
+    evidence = instance.holds_data()
+    assert evidence.state == "unknown" and "former" in evidence.reason and "project_name" in evidence.reason
+
+
+@pytest.mark.parametrize(("content", "state"), [(None, "no"), ([], "no"), (["ibdata1"], "unknown")])
+def test_holds_data_in_a_bind_mount(project, without_engine, monkeypatch, content, state):
+    (project / "docker-compose.yml").write_text((project / "docker-compose.yml").read_text() + "    volumes: ['./db:/var/lib/mysql']\n")
+    if content is not None:
+        (project / "db").mkdir()
+        for name in content:
+            (project / "db" / name).touch()
+    instance = loaded(project, DATABASE)
+    Engine(instance, monkeypatch)
+    assert instance.holds_data().state == state
+
+
+@pytest.mark.parametrize(
+    ("service", "image"),
+    [
+        ("mariadb", "mariadb:10.11"), ("db", "mariadb:10.11"), ("db", "mysql@sha256:" + "0" * 64), ("db", "registry.example.com:5000/postgres"),
+        ("postgresql", "ours:1"), ("mongodb", "mongo:8.2.5"), ("mariadb", "registry.example.com/ours/database:7"),
+    ],
+)
+def test_database_is_recognised(project, monkeypatch, service, image):
+    configured(monkeypatch, {service: {"image": image, "container_name": f"the-{service}"}})
+    for host in (service, f"the-{service}"):
+        instance = loaded(project, f"_APP_DB_HOST={host}\n")
+        Engine(instance, monkeypatch, containers=[container(service)], answer="console accounts: users\n")
+        assert instance.holds_data().state == "yes"
+
+
+def test_holds_data_is_asked_once(with_volume, monkeypatch):
+    """Each question costs a process, and several settings ask."""
+    instance = loaded(with_volume, DATABASE)
+    engine = Engine(instance, monkeypatch, volumes=[VOLUME], containers=[container("mariadb")], answer="console accounts: users\n")
+    assert [instance.holds_data().state for _unused in range(3)] == ["yes"] * 3
+    assert engine.questions.count("execute") == 1
+
+
+def test_the_questions_hold_no_secret():
+    """Passwords stay in the container's environment, where the questions look for them."""
+    assert 'MYSQL_PWD="${MYSQL_PASSWORD' in _instance._ASK_MARIADB and "--password" not in _instance._ASK_MARIADB
+    assert 'PGPASSWORD="${POSTGRES_PASSWORD' in _instance._ASK_POSTGRESQL
+    assert "process.env.MONGO_INITDB_ROOT_PASSWORD" in _instance._ASK_MONGODB
+
+
+@pytest.mark.parametrize("script", [_instance._ASK_MARIADB, _instance._ASK_POSTGRESQL])
+def test_the_questions_are_shell(script, tmp_path):
+    """With no client to be found they fail rather than say that nobody has signed up."""
+    done = subprocess.run([shutil.which("sh"), "-s"], input=script, env={"PATH": str(tmp_path)}, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode and "console accounts" not in done.stdout

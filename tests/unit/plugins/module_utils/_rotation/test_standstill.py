@@ -1,0 +1,236 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In which order things are stopped, and what is waited for. That containers and Redis behave so is seen in tests/integration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import standstill as _standstill
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.standstill import Redis, Stillness
+
+OLD, NEW = "NotARealOldKey12", "NotARealNewKey12"
+PROGRAMS = {
+    "appwrite": ["php", "app/http.php"], "appwrite-realtime": ["realtime"], "worker-of-mails": ["worker-mails"], "stats": ["worker-stats-usage"],
+    "tasks": ["maintenance"]}
+ADDRESSES = {service: f"172.20.0.{number}" for number, service in enumerate(PROGRAMS, 2)}
+
+
+class Queues:
+    """A Redis whose queues are one after the other as they are given here, and stay like the last."""
+
+    def __init__(self, *states: tuple[dict[str, int], dict[str, Iterable[str]], Iterable[str]]) -> None:
+        """Each: what waits, what is in hand, which services rest."""
+        self.states = list(states)
+        self.asked = 0
+
+    def waiting(self) -> dict[str, int]:
+        return self.states[0][0]
+
+    def in_hand(self) -> dict[str, set[str]]:
+        return {queue: set(jobs) for queue, jobs in self.states[0][1].items()}
+
+    def resting(self) -> dict[str, int]:
+        found = {ADDRESSES[service]: 1 for service in self.states[0][2]}
+        self.asked += 1
+        if len(self.states) > 1:
+            self.states.pop(0)
+        return found
+
+
+class Stack:
+    def __init__(self, *more: Container, **programs: list[str]) -> None:
+        self.done: list[Any] = []
+        self.containers = [
+            Container(service, service, "running", None, "2026-11-24T03:00:00Z", 0, 0, "", "", {"_APP_OPENSSL_KEY_V1": OLD}, program=tuple(program),
+                      addresses=(ADDRESSES.get(service, "172.20.0.99"),)) for service, program in {**PROGRAMS, **programs}.items()]
+        self.containers += more
+        instance = SimpleNamespace(project="appwrite", release="1.9.6", services={}, compose=SimpleNamespace(
+            docker=lambda arguments, timeout: self.done.append((arguments[3], int(arguments[2]))), containers=lambda project, oneoff: self.containers))
+        self.told: list[tuple[str, int, int, str]] = []
+        self.stillness = Stillness(instance, (OLD, NEW), lambda *each: self.told.append(each))
+
+    def make(self, queues: Queues, leave: Iterable[str] = (), timeout: int = 30) -> list[str]:
+        return self.stillness.make(queues, timeout, list(leave), lambda: self.done.append("closing"))
+
+
+QUIET: tuple[Any, Any, Any] = ({}, {}, ())
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch):
+    monkeypatch.setattr(_standstill.time, "sleep", lambda _seconds: None)
+
+
+def test_order():
+    stack = Stack(Container("stopped", "stopped", "exited", None, "", 0, 0, "", "", {"_APP_OPENSSL_KEY_V1": OLD}), **{"odd one": ["sleep", "9"]})
+    assert stack.make(Queues(QUIET)) == []
+    assert stack.done[:2] == [("tasks", 5), "closing"]
+    assert set(stack.done[2:4]) == {("appwrite", 30), ("appwrite-realtime", 5)}
+    assert set(stack.done[4:]) == {("worker-of-mails", 15), ("stats", 15), ("odd one", 300)}
+    assert stack.told[0] == ("stopping", 0, 1, "tasks") and ("stopping", 2, 2, "") in stack.told
+
+
+def test_drained_before_and_after_the_api_is_closed():
+    stack = Stack()
+    queues = Queues(*[({"v1-stats-usage": jobs}, {}, ()) for jobs in (50, 20, 20, 3)], QUIET)
+    stack.make(queues)
+    assert queues.asked == 5
+    assert [each for each in stack.told if each[0] == "draining"] == [
+        ("draining", 0, 50, "v1-stats-usage (50)"), ("draining", 0, 20, "v1-stats-usage (20)"), ("draining", 17, 20, "v1-stats-usage (3)")]
+
+
+@pytest.mark.parametrize("states", [
+    [({}, {"v1-mails": ["1"]}, ()), QUIET],
+    [({}, {"v1-mails": ["1"]}, ()), ({}, {"v1-mails": ["1"]}, ["stats"]), ({}, {"v1-mails": ["1"]}, ["worker-of-mails"]), QUIET],
+    [({}, {"v1-mails": ["1", "2"]}, ()), ({}, {"v1-mails": ["2"]}, ()), QUIET]], ids=["ended", "left over", "one after the other"])
+def test_job_in_hand(states):
+    """It is given its time while the API serves, unless its worker waits for another one already."""
+    stack, queues = Stack(), Queues(*states)
+    stack.make(queues)
+    assert queues.asked >= len(states) and ("draining", 0, 0, "v1-mails (1)") in stack.told
+
+
+def test_one_job_after_the_other_is_no_reason_to_wait():
+    """As there is with traffic: then the ones of the beginning have ended."""
+    stack = Stack()
+    closed = []
+    queues = Queues(*[({}, {"v1-stats-usage": [job]}, ()) for job in "123"], QUIET)
+    stack.stillness.make(queues, 30, [], lambda: closed.append(queues.asked))
+    assert (closed, queues.asked) == ([2], 4)
+
+
+@pytest.mark.parametrize("processes", ["1", "2", "many"])
+def test_of_several_processes_all_must_rest(processes):
+    stack = Stack()
+    for container in stack.containers:
+        container.environment["_APP_WORKERS_NUM"] = processes
+    queues = Queues(({}, {"v1-mails": ["1"]}, ["worker-of-mails"]), QUIET)
+    stack.make(queues)
+    assert bool([each for each in stack.told if each[0] == "draining"]) == (processes != "1")
+
+
+def test_left_over():
+    stack = Stack()
+    assert stack.make(Queues(({}, {"v1-mails": ["1", "2"], "v1-gone": ["3"]}, ["worker-of-mails"]))) == [
+        "jobs that a worker had in hand when it was killed, now or long ago, are left over in v1-gone (1), v1-mails (2), and Appwrite takes none of them up "
+        "again"]
+
+
+def test_refilled():
+    assert Stack().make(Queues(QUIET, QUIET, ({"v1-stats-usage": 2}, {}, ()))) == [
+        "jobs wait in v1-stats-usage (2) until a worker takes them; they hold nothing that is sealed"]
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_nobody_takes_them(dead):
+    queue = "v1-mails" if dead else "v1-webhooks"
+    stack = Stack()
+    if dead:
+        stack.containers = [container for container in stack.containers if container.service != "worker-of-mails"]
+    queues = Queues(({queue: 3}, {}, ()))
+    with pytest.raises(AppwriteError) as caught:
+        stack.make(queues)
+    assert str(caught.value) == (f"leave_queues: no running worker takes the jobs waiting in {queue} (3). Start it, or name each in leave_queues: "
+                                 "they stay where they are. Nothing was changed")
+    assert stack.done == []
+    assert stack.make(queues, [queue]) == [f"jobs wait in {queue} (3) until a worker takes them; they hold nothing that is sealed"]
+
+
+def test_somebody_unknown_may_take_them():
+    stack = Stack(**{"odd one": ["my-worker"]})
+    assert stack.stillness.stranded(Queues(({"v1-webhooks": 3}, {}, ())), []) == ""
+
+
+@pytest.mark.parametrize(("state", "named"), [(({"v1-mails": 25}, {}, ()), "v1-mails (25)"), (({}, {"v1-mails": ["1"]}, ()), "v1-mails (1)")])
+def test_never_at_an_end(state, named):
+    """The API is not closed for nothing."""
+    stack = Stack()
+    with pytest.raises(AppwriteError, match=r"^drain_timeout: after 0 seconds jobs still wait or run in v1-mails \(\d+\), and nothing was changed") as caught:
+        stack.make(Queues(state), timeout=0)
+    assert named in str(caught.value) and stack.done == [("tasks", 5)]
+    assert stack.make(Queues(state), ["v1-mails"], timeout=0)
+    assert ("worker-of-mails", 300) in stack.done, "it may have a job in hand"
+
+
+def test_job_that_takes_long_and_others_beside_it(monkeypatch):
+    """Of two processes one goes on taking jobs."""
+    stack = Stack()
+    closed = []
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(_standstill.time, "monotonic", lambda: next(clock))
+    queues = Queues(*[({}, {"v1-mails": ["long", str(number)]}, ()) for number in range(9)], QUIET)
+    stack.stillness.make(queues, 300, [], lambda: closed.append(queues.asked))
+    assert closed == [10]
+
+
+def test_api_is_not_closed_for_long(monkeypatch):
+    stack = Stack()
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(_standstill.time, "monotonic", lambda: next(clock))
+    with pytest.raises(AppwriteError, match="^drain_timeout: after 60 seconds with the API closed jobs still wait"):
+        stack.make(Queues(QUIET, ({"v1-mails": 1}, {}, ())), timeout=300)
+
+
+def test_expected():
+    assert Stack().stillness.expected() == (5, 9)
+    assert Stack(**{"odd one": ["sleep", "9"]}).stillness.expected() == (5, 15)
+    old = Stack().stillness
+    old._instance.release = "1.8.1"
+    assert old.expected() == (5, 20)
+
+
+def test_started():
+    assert Stack().stillness.started() == {"API": 1795489200.0, "worker": 1795489200.0, "task": 1795489200.0}
+
+
+ANSWERS = {
+    "ping": "PONG\n", "--scan --pattern utopia-queue.queue.*": "utopia-queue.queue.v1-mails\nutopia-queue.queue.v1-\"odd\"\nutopia-queue.queue.gone\n",
+    "--scan --pattern utopia-queue.processing.*": "utopia-queue.processing.v1-mails\nutopia-queue.processing.gone\n",
+    'LLEN "utopia-queue.queue.v1-mails"\nLLEN "utopia-queue.queue.v1-\\"odd\\""\nLLEN "utopia-queue.queue.gone"\n': "3\n1\n0\n",
+    'LRANGE "utopia-queue.processing.v1-mails" 0 -1\n': "65f1\n65f2\n", 'LRANGE "utopia-queue.processing.gone" 0 -1\n': "\n",
+    "CLIENT LIST\n": "id=3 addr=172.20.0.4:41000 laddr=172.20.0.3:6379 fd=8 name= age=9 idle=1 flags=b db=0 cmd=brpop\n"
+                     "id=4 addr=[fd00::4]:41000 laddr=[fd00::3]:6379 fd=9 name= age=9 idle=1 flags=bP db=0 cmd=brpop\n"
+                     "id=5 addr=172.20.0.4:41002 laddr=172.20.0.3:6379 fd=10 name= age=9 idle=1 flags=N db=0 cmd=get\n"}
+
+
+def redis(answers: dict[str, str]) -> Redis:
+    def docker(arguments: list[str], script: str, more: dict[str, str]) -> Any:
+        assert not more
+        return SimpleNamespace(stdout=answers[script or " ".join(arguments[arguments.index("redis-cli") + 1:])])
+    container = Container("r", "redis", "running", None, "", 0, 0, "", "", {})
+    return Redis(SimpleNamespace(services={}, containers=lambda: [container], compose=SimpleNamespace(docker=docker)))
+
+
+def test_redis():
+    found = redis(ANSWERS)
+    assert found.waiting() == {"v1-mails": 3, 'v1-"odd"': 1}
+    assert found.in_hand() == {"v1-mails": {"65f1", "65f2"}}
+    assert found.resting() == {"172.20.0.4": 1, "fd00::4": 1}
+
+
+def test_password_of_redis():
+    """It goes to its calls alone: everything else that is started shares one environment."""
+    calls: list[tuple[list[str], dict[str, str]]] = []
+
+    def docker(arguments: list[str], script: str, more: dict[str, str]) -> Any:
+        calls.append((arguments, dict(more)))
+        return SimpleNamespace(stdout="" if more else "NOAUTH Authentication required.\n")
+
+    compose = SimpleNamespace(docker=docker, environment={})
+    container = Container("r", "redis", "running", None, "", 0, 0, "", "", {})
+    values = {"appwrite": {"_APP_REDIS_PASS": "NotARealRedisWord1"}}
+    found = Redis(SimpleNamespace(services=values, containers=lambda: [container], compose=compose))
+    assert found.forget_documents() == 0
+    assert [more for _arguments, more in calls] == [{}, {"REDISCLI_AUTH": "NotARealRedisWord1"}] and compose.environment == {}
+    assert calls[1][0][:4] == ["exec", "-i", "--env=REDISCLI_AUTH", "r"] and "NotARealRedisWord1" not in str(calls[1][0])
+
+
+def test_redis_does_not_say_who_rests():
+    assert redis({**ANSWERS, "CLIENT LIST\n": "NOPERM this user has no permissions to run the 'client|list' command\n"}).resting() == {}

@@ -1,0 +1,165 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sample of what is stored, and which key opens it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import cipher as _cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Table
+
+ONE, TWO = "one-is-not-a-real-key-0123456789", "two-is-not-a-real-key-0123456789"
+SEALED = Cipher(ONE).seal(b"NotARealPassword1")
+
+
+class Store:
+    """Tables of rows with one column; notes which were read, and how."""
+
+    def __init__(self, **tables):
+        self.values = {Table("appwrite", name, name, ("secret",)): rows for name, rows in tables.items()}
+        self.values[Table("appwrite", "_1_bucket_1", "_1_bucket_1", (), True)] = [SEALED]
+        self.read = []
+        self.closed = 0
+
+    def tables(self):
+        return list(self.values)
+
+    def rows(self, table, sample=None):
+        self.read.append((table.name, sample))
+        for value in self.values[table][:sample]:
+            yield [Row(1, "row", {} if value == "absent" else {"secret": value}, {})]
+
+    def close(self):
+        self.closed += 1
+
+
+class Instance:
+    def __init__(self, monkeypatch, store, answer="", images=("image",)):
+        monkeypatch.setattr(_stored, "store_of", lambda _instance: store)
+        self.sample = None
+        self.commands = []
+        self.masked = []
+        self.config = {"services": {"appwrite": {"image": "image"}}}
+
+        def docker(arguments, script=None, timeout=0, tolerate=False):
+            self.commands.append((arguments, script))
+            if isinstance(answer, Exception) and not tolerate:
+                raise answer
+            return SimpleNamespace(stdout=answer)
+
+        self.project = "appwrite"
+        self.compose = SimpleNamespace(
+            docker=docker, mask=SimpleNamespace(add=self.masked.extend), image_ids=lambda names: {name: "id" for name in names if name in images})
+
+
+def opened(*arguments, keys=(ONE, TWO), **options):
+    return _stored.opening(Instance(*arguments, **options), keys)
+
+
+def test_opening(monkeypatch):
+    store = Store(_console_users=[SEALED, None, Cipher(TWO).seal(b""), "absent", "plain"], _1_users=[[SEALED, None, SEALED]])
+    instance = Instance(monkeypatch, store)
+    found = _stored.opening(instance, [ONE, TWO, "three-is-none"])
+    assert (found.looked, found.opened) == (4, {ONE: 3, TWO: 1, "three-is-none": 0})
+    assert set(instance.masked) >= {ONE, TWO} and store.closed == 1
+    assert _stored.opening(instance, [TWO]).opened == {TWO: 1} and store.closed == 1, "the database is asked once"
+
+
+def test_what_no_key_can_open_counts(monkeypatch):
+    odd = [SEALED.replace("aes-128-gcm", "aes-256-gcm"), SEALED.replace('"iv":"', '"iv":"00'), '{"data":']
+    found = opened(monkeypatch, Store(_console_users=odd))
+    assert (found.looked, found.opened) == (3, {ONE: 0, TWO: 0})
+
+
+def test_sample_that_holds_nothing(monkeypatch):
+    """Then all is read, up to the first."""
+    store = Store(_console_users=[None] * 20, _1_users=[None] * 20 + [SEALED, SEALED])
+    assert opened(monkeypatch, store).opened == {ONE: 1, TWO: 0}
+    assert store.read == [("_console_users", 5), ("_1_users", 5), ("_console_users", None), ("_1_users", None)]
+    found = opened(monkeypatch, Store(_console_users=[None]))
+    assert (found.looked, found.opened) == (0, {ONE: 0, TWO: 0})
+
+
+def test_sample_is_bounded(monkeypatch):
+    many = Store(**{f"_{number}_users": [SEALED] for number in range(1000)}, _console_users=[SEALED])
+    assert opened(monkeypatch, many).looked == 51
+    assert {name for name, _sample in many.read} >= {"_console_users", "_0_users", "_980_users"}
+    monkeypatch.setattr(_stored, "_BYTES", 50)
+    assert opened(monkeypatch, many).looked == 3
+
+
+def test_store_is_closed_whatever_happens(monkeypatch):
+    store = Store()
+    monkeypatch.setattr(store, "tables", lambda: {}["none"])
+    with pytest.raises(KeyError):
+        opened(monkeypatch, store)
+    assert store.closed == 1
+
+
+# --- without cryptography ---
+
+
+@pytest.fixture
+def without(monkeypatch):
+    monkeypatch.setattr(_cipher, "_MISSING", True)
+
+
+def test_in_the_image(monkeypatch, without):
+    """Keys and values go in by standard input, into a container that nothing leaves but the answer."""
+    instance = Instance(monkeypatch, Store(_console_users=[SEALED, "{\"data\":"]), "[[true],[false]]")
+    found = _stored.opening(instance, [ONE, TWO])
+    assert (found.looked, found.opened) == (2, {ONE: 1, TWO: 0})
+    assert len(instance.commands) == 1
+    arguments, script = instance.commands[0]
+    line = " ".join(arguments)
+    assert "--network none --read-only --cap-drop ALL --log-driver none --entrypoint php image" in line and ONE[:8] not in line and SEALED[9:20] not in line
+    assert set(json.loads(script)) == {"keys", "values"}
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"images": ()}, "the image image, which could do it, is not here. Install python3-cryptography there, or pull the image (docker compose pull appwrite)"),
+    ({"answer": ComposeError("failed", "docker run failed: no php")}, "did not do it either (docker run failed: no php). Install python3-cryptography"),
+    *(({"answer": answer}, "gave no clear answer") for answer in ("", "null", "[]", "[[true]]", "[[true],[1]]", "[[true],[false,false]]", "[true,false]"))])
+def test_not_even_in_the_image(monkeypatch, without, options, words):
+    instance = Instance(monkeypatch, Store(_console_users=[SEALED]), **options)
+    with pytest.raises(AppwriteError) as caught:
+        _stored.opening(instance, [ONE, TWO])
+    assert str(caught.value).startswith("no key can be tried on what is stored: the Python of this host lacks") and words in str(caught.value)
+    assert len(instance.commands) == {"images": 0}.get(next(iter(options)), 2 if "either" in words else 1), "a container that hangs is removed"
+
+
+def test_without_a_service_whose_image_could(monkeypatch, without):
+    instance = Instance(monkeypatch, Store(_console_users=[SEALED]))
+    instance.config = {"services": {}}
+    with pytest.raises(AppwriteError, match="the project has no service appwrite, whose image could do it"):
+        _stored.opening(instance, [ONE])
+
+
+@pytest.mark.skipif(shutil.which("php") is None, reason="php is not at hand: it judges its own part")
+def test_php(monkeypatch):
+    """The real one says the same as this Python does, of keys of any length and of values that are damaged."""
+    keys = [ONE, TWO, "short", "", "ключ-не-настоящий"]
+    values = [Cipher(key).seal(text) for key in keys for text in (b"", b"NotARealPassword1")]
+    parts = json.loads(SEALED)
+    values += [json.dumps({**parts, "tag": "z" * 32}), json.dumps({**parts, "iv": "z" * 24}), json.dumps({**parts, "data": parts["data"][::-1]})]
+    store = Store(_console_users=values[:5], _console_keys=values[5:10], _1_users=values[10:])
+    instance = Instance(monkeypatch, store)
+
+    def docker(arguments, script=None, timeout=0, tolerate=False):
+        return subprocess.run(["php", *arguments[arguments.index("image") + 1:]], input=script, capture_output=True, text=True, check=True)
+
+    instance.compose.docker = docker
+    here = _stored.opening(instance, keys)
+    monkeypatch.setattr(_cipher, "_MISSING", True)
+    by_php = _stored.opening(instance, keys)
+    assert by_php == here and here.looked == len(values) and here.opened == {key: 2 for key in keys}
