@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ansible-lint's strictest profile on everything; mypy's strictest mode on the pure rooms; actionlint on the workflows."""
+"""ansible-lint's strictest profile on everything; mypy's strictest mode on the pure rooms; ruff's layout and order of imports; actionlint on the workflows."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def test_ansible_lint(collection_copy, checker_environment):
         "ansible-lint", "--offline", "--strict", "--profile", "production", "--nocolor",
         cwd=collection_copy, env=checker_environment,
     )
+
+
+def test_format():
+    check("ruff", "format", "--check", ".", cwd=ROOT)
+    check("ruff", "check", ".", cwd=ROOT)
 
 
 def test_types():
