@@ -56,7 +56,9 @@ SEED = os.environ.setdefault("SEED", f"{datetime.date.today():%Y%m%d}")
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = SEED
-    settings.register_profile("daily", settings(), derandomize=False, deadline=None)  # its own of CI is the same for ever
+    settings.register_profile(
+        "daily", settings(), derandomize=False, deadline=None
+    )  # its own of CI is the same for ever
     settings.load_profile("daily")
 
 
@@ -65,7 +67,9 @@ def pytest_report_header() -> str:
 
 
 def _allowed_skips() -> tuple[str, ...]:
-    section = (ROOT / "tests" / "README.md").read_text("utf-8").partition("## Skips that CI allows")[2].partition("\n## ")[0]
+    section = (
+        (ROOT / "tests" / "README.md").read_text("utf-8").partition("## Skips that CI allows")[2].partition("\n## ")[0]
+    )
     return tuple(re.findall(r"^- `(.+?)`", section, re.MULTILINE))
 
 
@@ -118,6 +122,7 @@ def _group(item: pytest.Item) -> str:
 
 def _sort(items: list[pytest.Item]) -> None:
     """A group's tests follow each other, so that its project is started once. What takes longest begins first: in the end no worker waits for another's."""
+
     def place(item: pytest.Item) -> int:
         kind = item.path.relative_to(ROOT).parts[1]
         return _LONGEST_FIRST.index(kind) if kind in _LONGEST_FIRST else len(_LONGEST_FIRST)
@@ -130,6 +135,7 @@ def _sort(items: list[pytest.Item]) -> None:
     def key(item: pytest.Item) -> tuple[int, int, str]:
         group = _group(item)
         return (first[group], -size[group], group) if group else (place(item), 0, "")
+
     items.sort(key=key)
 
 

@@ -27,27 +27,73 @@ ANSWERS = {
 
 def _look(project: Project, home: Path) -> dict[str, object]:
     """What instance_info says of the project."""
-    module = home / "collections" / "ansible_collections" / "selfhost" / "appwrite" / "plugins" / "modules" / "instance_info.py"
+    module = (
+        home
+        / "collections"
+        / "ansible_collections"
+        / "selfhost"
+        / "appwrite"
+        / "plugins"
+        / "modules"
+        / "instance_info.py"
+    )
     done = subprocess.run(
-        [sys.executable, module], env={**os.environ, "PYTHONPATH": str(home / "collections")}, check=True, capture_output=True, text=True,
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": {"project_src": str(project.directory)}}))
+        [sys.executable, module],
+        env={**os.environ, "PYTHONPATH": str(home / "collections")},
+        check=True,
+        capture_output=True,
+        text=True,
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {"project_src": str(project.directory)}}),
+    )
     return json.loads(done.stdout)
 
 
 def _secure(project: Project) -> int:
-    answers = {"ansible_python_interpreter": sys.executable, "appwrite_security_project_src": str(project.directory), **ANSWERS}
+    answers = {
+        "ansible_python_interpreter": sys.executable,
+        "appwrite_security_project_src": str(project.directory),
+        **ANSWERS,
+    }
     return subprocess.run(
-        ["ansible-playbook", "selfhost.appwrite.secure", "--inventory", "localhost,", "--connection", "local", "--diff",
-         "--extra-vars", json.dumps(answers)], check=False).returncode
+        [
+            "ansible-playbook",
+            "selfhost.appwrite.secure",
+            "--inventory",
+            "localhost,",
+            "--connection",
+            "local",
+            "--diff",
+            "--extra-vars",
+            json.dumps(answers),
+        ],
+        check=False,
+    ).returncode
 
 
 def _audit(project: Project, reports: Path) -> dict[str, object]:
     """What the audit's report says of the project."""
-    answers = {"ansible_python_interpreter": sys.executable, "appwrite_audit_project_src": str(project.directory),
-               "appwrite_audit_report_dir": str(reports), "appwrite_audit_fail_on": "never", "appwrite_audit_third_parties": []}
+    answers = {
+        "ansible_python_interpreter": sys.executable,
+        "appwrite_audit_project_src": str(project.directory),
+        "appwrite_audit_report_dir": str(reports),
+        "appwrite_audit_fail_on": "never",
+        "appwrite_audit_third_parties": [],
+    }
     done = subprocess.run(
-        ["ansible-playbook", "selfhost.appwrite.audit", "--inventory", "localhost,", "--connection", "local", "--extra-vars", json.dumps(answers)],
-        check=False, capture_output=True, text=True)
+        [
+            "ansible-playbook",
+            "selfhost.appwrite.audit",
+            "--inventory",
+            "localhost,",
+            "--connection",
+            "local",
+            "--extra-vars",
+            json.dumps(answers),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     return json.loads((reports / "report.json").read_text())["hosts"][0]
@@ -77,9 +123,16 @@ def _rows(project: Project, seen: dict[str, object], audited: dict[str, object])
         ("HTTPS for API and console", *forced("_APP_OPTIONS_FORCE_HTTPS")),
         ("HTTPS for functions and sites", *forced("_APP_OPTIONS_ROUTER_FORCE_HTTPS")),
         ("Public name", values["_APP_DOMAIN"], values["_APP_DOMAIN"] == DOMAIN),
-        ("Certificate e-mail", values.get("_APP_EMAIL_CERTIFICATES") or "none", bool(values.get("_APP_EMAIL_CERTIFICATES"))),
-        ("Console sign-up", "first account only" if values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled" else "open",
-         values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled"),
+        (
+            "Certificate e-mail",
+            values.get("_APP_EMAIL_CERTIFICATES") or "none",
+            bool(values.get("_APP_EMAIL_CERTIFICATES")),
+        ),
+        (
+            "Console sign-up",
+            "first account only" if values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled" else "open",
+            values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled",
+        ),
         ("Containers behind .env", str(len({entry["service"] for entry in stale})), not stale),
         ("Mode of .env", f"{mode:04o}", not mode & 0o077),
         ("Audit: failing controls, critical", str(_failing(audited, "critical")), not _failing(audited, "critical")),
@@ -117,7 +170,10 @@ def main() -> int:
     try:
         project.up()
         project.wait()
-        print(f"{len(project.ps())} services are up after {time.monotonic() - started:.0f} s in {project.directory}", flush=True)
+        print(
+            f"{len(project.ps())} services are up after {time.monotonic() - started:.0f} s in {project.directory}",
+            flush=True,
+        )
         reports = home / "audit"
         shutil.rmtree(reports, ignore_errors=True)
         print("== ansible-playbook selfhost.appwrite.audit", flush=True)
@@ -131,7 +187,10 @@ def main() -> int:
         project.down()
     print(_table(before, after))
     print("The audit's page, which shows both:", (reports / "report.html").relative_to(Path.cwd()))
-    print("The project was removed from the engine; its files and the backup of .env are in", project.directory.relative_to(Path.cwd()))
+    print(
+        "The project was removed from the engine; its files and the backup of .env are in",
+        project.directory.relative_to(Path.cwd()),
+    )
     return 0
 
 

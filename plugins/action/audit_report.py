@@ -15,12 +15,20 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import waiver_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, Waiver
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import validated
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN, counts, fails, outline, report, visible
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import (
+    WHEN,
+    counts,
+    fails,
+    outline,
+    report,
+    visible,
+)
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.junit import junit
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.markdown import markdown
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
@@ -29,11 +37,20 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.sa
 _WAIVER = ("control", "justification", "expires")
 OPTIONS: dict[str, dict[str, Any]] = {
     "report_dir": {"type": "path", "required": True},
-    "hosts": {"type": "list", "elements": "dict", "required": True, "options": {
-        "host": {"type": "str", "required": True},
-        "audit": {"type": "raw"},
-        "waivers": {"type": "list", "elements": "dict", "options": {name: {"type": "str", "required": True} for name in _WAIVER}},
-    }},
+    "hosts": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "host": {"type": "str", "required": True},
+            "audit": {"type": "raw"},
+            "waivers": {
+                "type": "list",
+                "elements": "dict",
+                "options": {name: {"type": "str", "required": True} for name in _WAIVER},
+            },
+        },
+    },
     "keep": {"type": "int", "default": 90},
     "fail_on": {"type": "str", "choices": [*SEVERITIES, "never"], "default": "never"},
 }
@@ -70,7 +87,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail("keep: is %d; give 0 or more" % options["keep"])
         options["hosts"] = [
             {"host": one["host"], "audit": answer, "waivers": _waivers(one["waivers"], "hosts[%d].waivers" % number)}
-            for number, (one, answer) in enumerate(zip_longest(options["hosts"], answers))]
+            for number, (one, answer) in enumerate(zip_longest(options["hosts"], answers))
+        ]
         return options
 
     def _write(self, present: dict[str, Any], keep: int) -> list[str]:
@@ -81,8 +99,14 @@ class ActionModule(ActionBase):
         copy = present["generated_at"].translate({ord("-"): None, ord(":"): None}) + ".json"
         older, warnings = _older(history, copy)
         text = json.dumps(present, indent=2, ensure_ascii=False) + "\n"
-        formats = {"report.json": text, "report.sarif": sarif(present), "report.junit.xml": junit(present), "report.md": markdown(present),
-                   "report.html": page(present, older), **({os.path.join("history", copy): text} if keep else {})}
+        formats = {
+            "report.json": text,
+            "report.sarif": sarif(present),
+            "report.junit.xml": junit(present),
+            "report.md": markdown(present),
+            "report.html": page(present, older),
+            **({os.path.join("history", copy): text} if keep else {}),
+        }
         with _files.entered(self._directory) as directory:
             _files.replace(directory, {name: content.encode("utf-8") for name, content in formats.items()})
         if keep:
@@ -95,10 +119,16 @@ class ActionModule(ActionBase):
         """By the names of the inventory, which are not always fit to be shown."""
         found = {host["host"]: host for host in present["hosts"]}
         hosts = {one["host"]: found[visible(one["host"])] for one in asked}
-        levels = SEVERITIES[:SEVERITIES.index(fail_on) + 1] if fail_on in SEVERITIES else ()
+        levels = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on in SEVERITIES else ()
         failing = {
-            name: [finding["id"] for level in levels for finding in host["findings"] if fails(finding) and finding["severity"] == level]
-            for name, host in hosts.items()}
+            name: [
+                finding["id"]
+                for level in levels
+                for finding in host["findings"]
+                if fails(finding) and finding["severity"] == level
+            ]
+            for name, host in hosts.items()
+        }
         return {
             "path": os.path.join(self._directory, "report.html"),
             "generated_at": present["generated_at"],
@@ -116,7 +146,11 @@ def _still_to_come(variables: Mapping[str, Any]) -> set[str]:
 
 def _waivers(given: list[dict[str, str]] | None, where: str) -> list[Waiver] | None:
     try:
-        return None if given is None else [waiver_of(entry, "%s[%d]." % (where, number)) for number, entry in enumerate(given)]
+        return (
+            None
+            if given is None
+            else [waiver_of(entry, "%s[%d]." % (where, number)) for number, entry in enumerate(given)]
+        )
     except AppwriteError as error:
         raise AnsibleActionFail(str(error)) from None
 

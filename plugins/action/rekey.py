@@ -9,21 +9,39 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import CIPHER_BYTES, is_public, shown_fingerprint, told, used_bytes
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
+    CIPHER_BYTES,
+    is_public,
+    shown_fingerprint,
+    told,
+    used_bytes,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LENGTH
-from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import generate
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction, unsealed
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table import ROTATED, Do, Ended, Opens, State, decide, new_key, old_key
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table import (
+    ROTATED,
+    Do,
+    Ended,
+    Opens,
+    State,
+    decide,
+    new_key,
+    old_key,
+)
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
 _MODULE, _STORED = "selfhost.appwrite.rekey", "selfhost.appwrite.stored_info"
 _SECRET = ("key", "new_key", "seal")
-_LOST = ("What it had done stands in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes "
-         "back")
+_LOST = (
+    "What it had done stands in its journal; run the same command again, which goes on from there, or with appwrite_rotation_abort=true, which goes "
+    "back"
+)
 
 
 class ActionModule(EscrowAction, WatchedAction):
@@ -45,11 +63,15 @@ class ActionModule(EscrowAction, WatchedAction):
         if self._task.check_mode or self._arguments.get("new_key") is not None:
             return self._handed(self._arguments)
         if not path:
-            raise AnsibleActionFail("escrow_file: is missing; name the escrow file on the controller, or pass a new_key that you keep yourself")
+            raise AnsibleActionFail(
+                "escrow_file: is missing; name the escrow file on the controller, or pass a new_key that you keep yourself"
+            )
         escrow = self.escrow(None)
         if not escrow.usable:
             raise AnsibleActionFail(
-                "escrow_file: the new key cannot be kept in %s, since Ansible was given no vault secret; %s. Nothing was changed" % (escrow.path, HOW))
+                "escrow_file: the new key cannot be kept in %s, since Ansible was given no vault secret; %s. Nothing was changed"
+                % (escrow.path, HOW)
+            )
         with escrow.locked():
             escrow.read()
             escrow.check_writable()
@@ -57,7 +79,11 @@ class ActionModule(EscrowAction, WatchedAction):
 
     def _unhanded(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """In the background, unless there is a secret among the arguments, which would be left behind there."""
-        return self.ask(_MODULE, arguments) if any(arguments.get(name) is not None for name in _SECRET) else self._watched(arguments)
+        return (
+            self.ask(_MODULE, arguments)
+            if any(arguments.get(name) is not None for name in _SECRET)
+            else self._watched(arguments)
+        )
 
     def _handed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The new key goes into the host's journal by a short task, and from there to the one that takes long."""
@@ -78,23 +104,37 @@ class ActionModule(EscrowAction, WatchedAction):
         host = _state(found, password)
         before = escrow.key or ""
         if self._agree(escrow, host) is Do.REPORT:
-            return {"changed": True, "phase": "finished" if self._scope == "values" else "written", "warnings": [], "key": _described(before),
-                    "new_key": _described(host.key)}
+            return {
+                "changed": True,
+                "phase": "finished" if self._scope == "values" else "written",
+                "warnings": [],
+                "key": _described(before),
+                "new_key": _described(host.key),
+            }
         row = new_key(escrow, host, self._scope, self._own["abort"])
         if row.do is Do.REFUSE:
             raise AnsibleActionFail(row.refusal)
         if row.do is Do.FORGET_AND_GO_BACK:
             escrow.unstage()
-        return self._go_on(escrow, None if row.do in (Do.GO_BACK, Do.FORGET_AND_GO_BACK) else self._new(row.do, escrow, host))
+        return self._go_on(
+            escrow, None if row.do in (Do.GO_BACK, Do.FORGET_AND_GO_BACK) else self._new(row.do, escrow, host)
+        )
 
     def _agree(self, escrow: Escrow, host: State) -> Do:
         """The escrow follows what the host says, or this stops with the next step in words. Returns GO_ON or REPORT."""
         opens, tried = Opens.UNASKED, {}
         while (row := old_key(escrow, host, self._scope, self._own["abort"], opens)).do is not Do.GO_ON:
             if row.do is Do.REFUSE:
-                raise AnsibleActionFail(row.refusal % {
-                    "file": escrow.path, "escrow_key": told(escrow.key or ""), "host_key": told(host.key), "host_new": told(host.new or ""),
-                    "trouble": printable(str(tried.get("msg") or tried.get("verdict")))})
+                raise AnsibleActionFail(
+                    row.refusal
+                    % {
+                        "file": escrow.path,
+                        "escrow_key": told(escrow.key or ""),
+                        "host_key": told(host.key),
+                        "host_new": told(host.new or ""),
+                        "trouble": printable(str(tried.get("msg") or tried.get("verdict"))),
+                    }
+                )
             if row.do is Do.TRY:
                 project = {name: value for name, value in self._arguments.items() if name in PROJECT_OPTIONS}
                 tried = self.ask(_STORED, {**project, "key": host.key})
@@ -142,7 +182,8 @@ def _state(found: Mapping[str, Any], password: str) -> State:
     key, new = (unsealed(found[name], password) if found.get(name) else None for name in ("key", "new_key"))
     if not key:
         raise AnsibleActionFail(
-            "there is no encryption key in force on the host, so there is none to rotate; run selfhost.appwrite.secure. Nothing was changed")
+            "there is no encryption key in force on the host, so there is none to rotate; run selfhost.appwrite.secure. Nothing was changed"
+        )
     return State(str(found.get("phase")), key, new)
 
 

@@ -12,8 +12,15 @@ from typing import Any
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import refuse_facts, validated
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner, default_path, former_path
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import (
+    Escrow,
+    EscrowError,
+    Owner,
+    default_path,
+    former_path,
+)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "role": {"type": "str", "required": True, "choices": ["appwrite_audit", "appwrite_rotation", "appwrite_security"]},
@@ -40,13 +47,18 @@ class ActionModule(ActionBase):
         owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(_CLUSTER), self._project(role))
         file = next(filter(None, map(self._text, escrow_files)), None) or self._default(role, owner)
         return {
-            "changed": False, "settings": {name[len(role) + 1:]: self._value(name) for name in names},
-            "escrow": {"file": file, "host": owner.host, "cluster": owner.cluster, "project_src": owner.project_src}}
+            "changed": False,
+            "settings": {name[len(role) + 1 :]: self._value(name) for name in names},
+            "escrow": {"file": file, "host": owner.host, "cluster": owner.cluster, "project_src": owner.project_src},
+        }
 
     def _project(self, role: str) -> str:
         found = self._text("%s_project_src" % role)
         if not found:
-            raise AnsibleActionFail("%s_project_src: is missing; name the directory on the managed host that holds Appwrite's docker-compose.yml" % role)
+            raise AnsibleActionFail(
+                "%s_project_src: is missing; name the directory on the managed host that holds Appwrite's docker-compose.yml"
+                % role
+            )
         return posixpath.normpath(found)
 
     def _default(self, role: str, owner: Owner) -> str:

@@ -8,12 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import is_public, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction, unsealed
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table import ESCROW, ESCROWED_KEY, LEARNED_KEY, Do, File, Row, decide
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table import (
+    ESCROW,
+    ESCROWED_KEY,
+    LEARNED_KEY,
+    Do,
+    File,
+    Row,
+    decide,
+)
 
 _MODULE = "selfhost.appwrite.security"
 
@@ -26,13 +35,30 @@ class ActionModule(EscrowAction):
     def carry_out(self) -> dict[str, Any]:
         self._key_options = self._arguments.get("encryption_key") or {}
         if not isinstance(self._key_options, dict):
-            raise AnsibleActionFail("encryption_key: is not a dictionary; give the options of selfhost.appwrite.encryption_key")
+            raise AnsibleActionFail(
+                "encryption_key: is not a dictionary; give the options of selfhost.appwrite.encryption_key"
+            )
         wanted, path = self._own["escrow"], self._own["escrow_file"]
         escrow = self.escrow(self._own["cluster"]) if path and wanted != "off" else None
-        file = (File.UNWANTED if wanted == "off" else File.UNNAMED if escrow is None
-                else File.AT_HAND if escrow.usable or escrow.exists else File.NO_SECRET)
-        missing = "the encryption key cannot be kept in %s, since Ansible was given no vault secret: %s" % (escrow.path, HOW) if escrow else ""
-        apart = bool(self._own["cluster"]) and self._key_options.get("key") is None and self._key_options.get("escrowed") is None
+        file = (
+            File.UNWANTED
+            if wanted == "off"
+            else File.UNNAMED
+            if escrow is None
+            else File.AT_HAND
+            if escrow.usable or escrow.exists
+            else File.NO_SECRET
+        )
+        missing = (
+            "the encryption key cannot be kept in %s, since Ansible was given no vault secret: %s" % (escrow.path, HOW)
+            if escrow
+            else ""
+        )
+        apart = (
+            bool(self._own["cluster"])
+            and self._key_options.get("key") is None
+            and self._key_options.get("escrowed") is None
+        )
         row = decide(ESCROW, wanted == "required", file, apart)
         if row.do is Do.REFUSE:
             raise _refusal(row, missing=missing)
@@ -42,22 +68,34 @@ class ActionModule(EscrowAction):
             return self._with(escrow, locked=False)
         result = self._secure()
         if _can_be_lost(result):
-            result.setdefault("warnings", []).append("%s%s. Until then, losing .env loses the data" % (missing[:1].upper(), missing[1:]))
+            result.setdefault("warnings", []).append(
+                "%s%s. Until then, losing .env loses the data" % (missing[:1].upper(), missing[1:])
+            )
         return dict(result, escrow={"state": "none", "file": escrow.path})
 
     def _with(self, escrow: Escrow, locked: bool) -> dict[str, Any]:
         escrow.read()
         key, kept = escrow.key, self._key_options.get("escrowed")
-        row = decide(ESCROWED_KEY, bool(kept) and key not in (None, kept), key is not None and self._key_options.get("key") in (None, key),
-                     self._task.check_mode)
+        row = decide(
+            ESCROWED_KEY,
+            bool(kept) and key not in (None, kept),
+            key is not None and self._key_options.get("key") in (None, key),
+            self._task.check_mode,
+        )
         if row.do is Do.REFUSE:
             raise _refusal(row, file=escrow.path, safe_key=told(kept), escrow_key=told(key or ""))
         if row.do is Do.GIVE:
-            return dict(self._secure(escrowed=key, **_remembered(escrow)), escrow={"state": "kept", "file": escrow.path})
+            return dict(
+                self._secure(escrowed=key, **_remembered(escrow)), escrow={"state": "kept", "file": escrow.path}
+            )
         if row.do is Do.FORESEE:
             result = self._secure(**_remembered(escrow))
             state = "written" if _can_be_lost(result) else "none"
-            return dict(result, changed=result.get("changed") or state == "written", escrow={"state": state, "file": escrow.path})
+            return dict(
+                result,
+                changed=result.get("changed") or state == "written",
+                escrow={"state": state, "file": escrow.path},
+            )
         if locked:
             escrow.check_writable()
             return self._into(escrow)
@@ -70,7 +108,13 @@ class ActionModule(EscrowAction):
         foreseen = self._secure(check_mode=True, seal=password, **_remembered(escrow))
         state = _state(foreseen)
         key = unsealed(foreseen["key"], password) if state else ""
-        row = decide(LEARNED_KEY, bool(foreseen.get("failed")), bool(state) and not is_public(key), escrow.key is not None, state == "kept")
+        row = decide(
+            LEARNED_KEY,
+            bool(foreseen.get("failed")),
+            bool(state) and not is_public(key),
+            escrow.key is not None,
+            state == "kept",
+        )
         if row.do is Do.PASS_ON:
             return foreseen
         if row.do is Do.SECURE:
@@ -89,12 +133,17 @@ class ActionModule(EscrowAction):
         return dict(result, escrow={"state": "written", "file": escrow.path})
 
     def _secure(self, check_mode: bool | None = None, **key_options: Any) -> dict[str, Any]:
-        return self.ask(_MODULE, {**self._arguments, "encryption_key": {**self._key_options, **key_options}}, check_mode=check_mode)
+        return self.ask(
+            _MODULE, {**self._arguments, "encryption_key": {**self._key_options, **key_options}}, check_mode=check_mode
+        )
 
 
 def _remembered(escrow: Escrow) -> dict[str, Any]:
     """What else may open the data, so that a refusal can name it."""
-    return {**({"candidates": escrow.others} if escrow.others else {}), **({"pending": escrow.pending} if escrow.pending else {})}
+    return {
+        **({"candidates": escrow.others} if escrow.others else {}),
+        **({"pending": escrow.pending} if escrow.pending else {}),
+    }
 
 
 def _state(result: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
@@ -17,11 +18,7 @@ _MODULE = "selfhost.appwrite.stored_info"
 class ActionModule(EscrowAction, WatchedAction):
     """In the background of the managed host, unless it is handed a key, which would be left behind there."""
 
-    OPTIONS = {
-        "escrow_file": {"type": "path"},
-        "cluster": {"type": "str"},
-        "key": {"type": "str", "no_log": True},
-    }
+    OPTIONS = {"escrow_file": {"type": "path"}, "cluster": {"type": "str"}, "key": {"type": "str", "no_log": True}}
 
     def carry_out(self) -> dict[str, Any]:
         key, path = self._own["key"], self._own["escrow_file"]
@@ -34,11 +31,21 @@ class ActionModule(EscrowAction, WatchedAction):
         escrow = self.escrow(self._own["cluster"])
         escrow.read()
         if escrow.key is None:
-            raise AnsibleActionFail("escrow_file: %s %s" % (
-                escrow.path, "holds no key but that of a rotation that is under way or ending; run ansible-playbook selfhost.appwrite.rotate"
-                if escrow.pending else "holds no key that is in force; run ansible-playbook selfhost.appwrite.secure" if escrow.entries
-                else "does not exist, so there is no key to try; ansible-playbook selfhost.appwrite.secure makes it"))
+            raise AnsibleActionFail(
+                "escrow_file: %s %s"
+                % (
+                    escrow.path,
+                    "holds no key but that of a rotation that is under way or ending; run ansible-playbook selfhost.appwrite.rotate"
+                    if escrow.pending
+                    else "holds no key that is in force; run ansible-playbook selfhost.appwrite.secure"
+                    if escrow.entries
+                    else "does not exist, so there is no key to try; ansible-playbook selfhost.appwrite.secure makes it",
+                )
+            )
         found = self.ask(_MODULE, {**self._arguments, "key": escrow.key})
         if escrow.pending and not found.get("failed") and found.get("proved") is False:
-            found["verdict"] = "%s. A rotation is under way or ending; run ansible-playbook selfhost.appwrite.rotate" % found.get("verdict")
+            found["verdict"] = (
+                "%s. A rotation is under way or ending; run ansible-playbook selfhost.appwrite.rotate"
+                % found.get("verdict")
+            )
         return found

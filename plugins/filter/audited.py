@@ -10,7 +10,10 @@ from typing import Any
 
 
 def audited(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{"host": host, "audit": _answer(hostvars[host]), "waivers": hostvars[host].get("__appwrite_audit_given") or []} for host in hosts]
+    return [
+        {"host": host, "audit": _answer(hostvars[host]), "waivers": hostvars[host].get("__appwrite_audit_given") or []}
+        for host in hosts
+    ]
 
 
 def _answer(variables: Mapping[str, Any]) -> Any:

@@ -28,7 +28,9 @@ _LASTS = 7
 
 def unit_name(directory: Any) -> str:
     if not isinstance(directory, str) or directory[:1] not in ("/", "~"):
-        raise AnsibleFilterError("unit_name: %r is not an absolute path; give the whole path of the project's directory" % (directory,))
+        raise AnsibleFilterError(
+            "unit_name: %r is not an absolute path; give the whole path of the project's directory" % (directory,)
+        )
     path = os.path.normpath(directory).lstrip("/").encode("utf-8", "surrogatepass")
     name = "".join("-" if byte == _SLASH else chr(byte) if byte in _PLAIN else "_%02x" % byte for byte in path)
     if len(name) > _LONGEST:
@@ -39,7 +41,9 @@ def unit_name(directory: Any) -> str:
 
 def audits_project(slurped: Any, directory: Any) -> bool:
     told = _audit(slurped).get("project_src")
-    return isinstance(told, str) and isinstance(directory, str) and os.path.normpath(told) == os.path.normpath(directory)
+    return (
+        isinstance(told, str) and isinstance(directory, str) and os.path.normpath(told) == os.path.normpath(directory)
+    )
 
 
 def kept_proof(escrow: Any, slurped: Any) -> Any:
@@ -48,8 +52,12 @@ def kept_proof(escrow: Any, slurped: Any) -> Any:
     if before is None or not isinstance(escrow, Mapping):
         return escrow
     now = _proof(escrow)
-    if now is None and not escrow.get("unseen") or now is not None and (
-            now[0] != before[0] or not 0 <= (now[1] - before[1]).days <= _LASTS):
+    if (
+        now is None
+        and not escrow.get("unseen")
+        or now is not None
+        and (now[0] != before[0] or not 0 <= (now[1] - before[1]).days <= _LASTS)
+    ):
         return escrow
     return {"fingerprint": before[0], "proved": before[1].isoformat()}
 
@@ -65,7 +73,9 @@ def _audit(slurped: Any) -> Mapping[str, Any]:
 
 def _proof(escrow: Any) -> tuple[str, datetime.date] | None:
     """Fingerprint and day, where these are what they should be."""
-    if not isinstance(escrow, Mapping) or not all(isinstance(escrow.get(name), str) for name in ("fingerprint", "proved")):
+    if not isinstance(escrow, Mapping) or not all(
+        isinstance(escrow.get(name), str) for name in ("fingerprint", "proved")
+    ):
         return None
     try:
         proved = datetime.datetime.strptime(escrow["proved"], "%Y-%m-%d").date()

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal as _unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 
 def unseal(sealed: Any, password: Any) -> str:
     if not isinstance(sealed, str) or not isinstance(password, str):
-        raise AnsibleFilterError("unseal takes key.sealed of selfhost.appwrite.security and the password that was passed as seal")
+        raise AnsibleFilterError(
+            "unseal takes key.sealed of selfhost.appwrite.security and the password that was passed as seal"
+        )
     try:
         return _unseal(sealed, password)
     except AppwriteError as error:

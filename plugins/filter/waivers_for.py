@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import waiver_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
@@ -20,7 +21,9 @@ def waivers_for(waivers: Any, host: str, group_names: list[str]) -> list[dict[st
     if waivers is None:
         return []
     if not isinstance(waivers, list):
-        raise AnsibleFilterError("waivers_for: the waivers are no list; write each as an entry with %s" % ", ".join(_KEYS))
+        raise AnsibleFilterError(
+            "waivers_for: the waivers are no list; write each as an entry with %s" % ", ".join(_KEYS)
+        )
     names = ("all", host, *group_names)
     found = []
     for number, entry in enumerate(waivers, 1):
@@ -33,16 +36,25 @@ def waivers_for(waivers: Any, host: str, group_names: list[str]) -> list[dict[st
 def _checked(entry: Any, where: str) -> tuple[list[str], dict[str, str]]:
     """The host patterns of an entry, and what C(audit_info) takes of it."""
     if not isinstance(entry, Mapping) or not set(entry) <= set(_KEYS):
-        unknown = ", ".join(sorted(map(str, set(entry) - set(_KEYS)))) if isinstance(entry, Mapping) else "no dictionary"
+        unknown = (
+            ", ".join(sorted(map(str, set(entry) - set(_KEYS)))) if isinstance(entry, Mapping) else "no dictionary"
+        )
         raise AnsibleFilterError("%s has %s; write %s" % (where, unknown, ", ".join(_KEYS)))
     patterns = [entry["hosts"]] if isinstance(entry.get("hosts"), str) else entry.get("hosts")
     if not isinstance(patterns, list) or not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-        raise AnsibleFilterError("%s: hosts has to be a name or pattern of hosts or groups, or a list of them; write `all` for all hosts" % where)
+        raise AnsibleFilterError(
+            "%s: hosts has to be a name or pattern of hosts or groups, or a list of them; write `all` for all hosts"
+            % where
+        )
     try:
         waiver = waiver_of(entry, where + ": ")
     except AppwriteError as error:
         raise AnsibleFilterError(str(error)) from None
-    return patterns, {"control": waiver.control, "justification": waiver.justification, "expires": waiver.expires.isoformat()}
+    return patterns, {
+        "control": waiver.control,
+        "justification": waiver.justification,
+        "expires": waiver.expires.isoformat(),
+    }
 
 
 class FilterModule:

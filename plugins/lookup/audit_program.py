@@ -50,6 +50,7 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.plugins.lookup import LookupBase
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 
 ROOT = Path(__file__).parents[1] / "module_utils"
@@ -74,7 +75,10 @@ def pack(stream: Any) -> None:
     package = PACKAGE.replace(".", "/")
     files = {"__main__.py": MAIN.encode()}
     files.update((f"{folder.as_posix()}/__init__.py", b"") for folder in Path(f"{package}/_").parents if folder.name)
-    files.update((f"{package}/{path.relative_to(ROOT).as_posix()}", path.read_bytes()) for path in _needed(ROOT.joinpath(*PROGRAM.split(".")).with_suffix(".py"), set()))
+    files.update(
+        (f"{package}/{path.relative_to(ROOT).as_posix()}", path.read_bytes())
+        for path in _needed(ROOT.joinpath(*PROGRAM.split(".")).with_suffix(".py"), set())
+    )
     with zipfile.ZipFile(stream, "w") as archive:
         for name, content in sorted(files.items()):
             archive.writestr(zipfile.ZipInfo(name), content)
@@ -96,5 +100,5 @@ def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
             for alias in node.names:
-                parts = f"{node.module}.{alias.name}"[len(PACKAGE) + 1:].split(".")
-                yield from (".".join(parts[:length + 1]) for length in range(len(parts)))
+                parts = f"{node.module}.{alias.name}"[len(PACKAGE) + 1 :].split(".")
+                yield from (".".join(parts[: length + 1]) for length in range(len(parts)))

@@ -57,6 +57,7 @@ import datetime
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import shown_fingerprint, told
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
 
@@ -77,5 +78,8 @@ class LookupModule(LookupBase):
             return {"fingerprint": None}
         fingerprint = shown_fingerprint(escrow.key)
         if fingerprint is None:
-            return {"unseen": "escrow_file: the key in %s is %s, so its fingerprint is told to nobody; rotate it" % (escrow.path, told(escrow.key))}
+            return {
+                "unseen": "escrow_file: the key in %s is %s, so its fingerprint is told to nobody; rotate it"
+                % (escrow.path, told(escrow.key))
+            }
         return {"fingerprint": fingerprint, "proved": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}

@@ -45,6 +45,7 @@ _raw:
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
+
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError
 
 
@@ -56,5 +57,8 @@ class LookupModule(LookupBase):
         escrow = Escrow(path, self._loader._vault.secrets)
         escrow.read()
         if escrow.key is None:
-            raise EscrowError("escrow_file: %s %s" % (escrow.path, "holds no key that is in force" if escrow.entries else "does not exist"))
+            raise EscrowError(
+                "escrow_file: %s %s"
+                % (escrow.path, "holds no key that is in force" if escrow.entries else "does not exist")
+            )
         return escrow.key

@@ -15,19 +15,38 @@ from dataclasses import dataclass, replace
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import BACKUP_KEEP, backup_keep, prune_backups
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError, Container, followers
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import replicas
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
+    in_force,
+    public_keys,
+    same_cipher,
+    told,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, encode
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished, remembered
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, public_keys, same_cipher, told
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, instance_of, opened, opened_with
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import WRITTEN
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Progress, Tell, some_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import replicas
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import (
+    BACKUP_KEEP,
+    backup_keep,
+    prune_backups,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
+    ComposeError,
+    Container,
+    followers,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
+    document_of,
+    instance_of,
+    opened,
+    opened_with,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import WRITTEN
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Opening
 
 SETTLED = 2.0
@@ -100,7 +119,9 @@ class Facts:
 def apply(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"]) if module.params["progress_file"] else SILENT
     if module.params["timeout"] <= 0:
-        raise AppwriteError("timeout: %d is no time to wait; give a number of seconds above 0" % module.params["timeout"])
+        raise AppwriteError(
+            "timeout: %d is no time to wait; give a number of seconds above 0" % module.params["timeout"]
+        )
     keep = backup_keep(module.params)
     instance = instance_of(module.params)
     env_file = EnvFile(instance.env_path)
@@ -127,11 +148,15 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
             if module.check_mode:
                 raise
             raise ApplyError(
-                "%s was put back%s, but could not be applied: %s" % (module.params["rollback_file"], kept and "; " + kept, error),
-                **getattr(error, "details", {})) from None
+                "%s was put back%s, but could not be applied: %s"
+                % (module.params["rollback_file"], kept and "; " + kept, error),
+                **getattr(error, "details", {}),
+            ) from None
 
 
-def _applied(module: AnsibleModule, instance: Instance, document: Document, tell: Tell, rotated: str | None = None) -> dict[str, Any]:
+def _applied(
+    module: AnsibleModule, instance: Instance, document: Document, tell: Tell, rotated: str | None = None
+) -> dict[str, Any]:
     """rotated: the key under which a rotation has just sealed everything, as it has looked itself."""
     timeout = module.params["timeout"]
     facts = facts_of(instance)
@@ -144,14 +169,21 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document, tell
         drift = [entry for entry in instance.drift(document) if entry["kind"] != "stale"]
     else:
         # A run that was killed while it waited is ended by the next one.
-        awaited = {container.service for container in before if container.status == "running" and not (_trouble(container) or _is_up(container))}
+        awaited = {
+            container.service
+            for container in before
+            if container.status == "running" and not (_trouble(container) or _is_up(container))
+        }
         if prediction.changes or module.params["pull"] == "always":
             warnings += _compose_warnings(_up(module, instance, before, {*recreated, *started}, tell))
             recreated, started = _what_happened(before, instance.containers())
             awaited |= set(recreated) | set(started)
         else:
-            warnings += ["the service %s is %s" % (container.service, container.health or container.status)
-                         for container in before if _trouble(container)]
+            warnings += [
+                "the service %s is %s" % (container.service, container.health or container.status)
+                for container in before
+                if _trouble(container)
+            ]
         if awaited:
             _wait(instance, awaited, timeout, tell)
         tell("verifying", 0, 0, "appwrite")
@@ -159,12 +191,23 @@ def _applied(module: AnsibleModule, instance: Instance, document: Document, tell
         if module.params["verify"]:
             _verify(instance, drift)
     return {
-        "changed": bool(recreated or started), "recreated": recreated, "started": started, "drift": drift,
-        "services": sorted(facts.services), "warnings": warnings, "diff": _diff(before, prediction)}
+        "changed": bool(recreated or started),
+        "recreated": recreated,
+        "started": started,
+        "drift": drift,
+        "services": sorted(facts.services),
+        "warnings": warnings,
+        "diff": _diff(before, prediction),
+    }
 
 
 def _up(
-    module: AnsibleModule, instance: Instance, before: Sequence[Container], touched: Collection[str], tell: Tell, alone: str | None = None
+    module: AnsibleModule,
+    instance: Instance,
+    before: Sequence[Container],
+    touched: Collection[str],
+    tell: Tell,
+    alone: str | None = None,
 ) -> str:
     started = {container.service for container in before if container.status != "created"}
     for container in before:
@@ -188,8 +231,13 @@ def _looked_at(instance: Instance, before: Sequence[Container], touched: Collect
     def look() -> None:
         while not over.wait(_LOOK):
             with suppress(ComposeError):  # which compose meets as well
-                begun = [container for container in instance.compose.containers(instance.project)
-                         if container.service in touched and container.status != "created" and (container.id, container.started_at) not in known]
+                begun = [
+                    container
+                    for container in instance.compose.containers(instance.project)
+                    if container.service in touched
+                    and container.status != "created"
+                    and (container.id, container.started_at) not in known
+                ]
                 coming = {container.service for container in begun if not _is_up(container)}
                 missing = {*touched}.difference(container.service for container in begun)
                 if not over.is_set():
@@ -208,9 +256,15 @@ def facts_of(instance: Instance) -> Facts:
     """Each question costs a process, so all are asked at once."""
     services, compose = instance.config["services"], instance.compose
     with ThreadPoolExecutor(4) as pool:
-        containers, hashes, version = pool.submit(instance.containers), pool.submit(compose.hashes), pool.submit(compose.version)
+        containers, hashes, version = (
+            pool.submit(instance.containers),
+            pool.submit(compose.hashes),
+            pool.submit(compose.version),
+        )
         images = pool.submit(compose.image_ids, [service.get("image", "") for service in services.values()])
-        return Facts(services, instance.services, containers.result(), hashes.result(), images.result(), version.result())
+        return Facts(
+            services, instance.services, containers.result(), hashes.result(), images.result(), version.result()
+        )
 
 
 def predict(facts: Facts) -> Prediction:
@@ -218,16 +272,25 @@ def predict(facts: Facts) -> Prediction:
     started = []
     for name, service in facts.services.items():
         present = facts.of(name)
-        stale = [container for container in present if container.config_hash != facts.hashes.get(name)
-                 or container.image != facts.images.get(service.get("image", ""), container.image)]
+        stale = [
+            container
+            for container in present
+            if container.config_hash != facts.hashes.get(name)
+            or container.image != facts.images.get(service.get("image", ""), container.image)
+        ]
         if stale:
-            names = sorted(variable for variable, value in facts.environments[name].items()
-                           if any(container.environment.get(variable) != value for container in stale))
+            names = sorted(
+                variable
+                for variable, value in facts.environments[name].items()
+                if any(container.environment.get(variable) != value for container in stale)
+            )
             recreated[name] = "recreated with %s" % (", ".join(names) or "another image or configuration")
         elif len(present) != replicas(service) or any(container.status != "running" for container in present):
             started.append(name)
     if recreated:
-        follow = followers(facts.services, recreated, facts.version) & {container.service for container in facts.containers}
+        follow = followers(facts.services, recreated, facts.version) & {
+            container.service for container in facts.containers
+        }
         recreated.update({name: "recreated, since a service that it builds on is" for name in follow})
     return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
 
@@ -236,42 +299,69 @@ def _guard_key(instance: Instance, facts: Facts, prediction: Prediction, timeout
     """Stops a recreate that would put another key on data than the one that opens it."""
     for container in filter(_has_run, facts.containers):
         running, coming = in_force(container.environment), in_force(facts.environments.get(container.service, {}))
-        if not running or not facts.takes_key(container.service) or container.service not in prediction.recreated or same_cipher(running, coming):
+        if (
+            not running
+            or not facts.takes_key(container.service)
+            or container.service not in prediction.recreated
+            or same_cipher(running, coming)
+        ):
             continue
         evidence = _evidence(instance, timeout, tell)
         if evidence.state == "no":
             return
-        differ = "%s in .env (%s) is not the one that %s runs with (%s)" % (catalogue.KEY, told(coming), container.service, told(running))
+        differ = "%s in .env (%s) is not the one that %s runs with (%s)" % (
+            catalogue.KEY,
+            told(coming),
+            container.service,
+            told(running),
+        )
         if evidence.state == "unknown":
             raise ApplyError(
                 "%s, and %s. A recreate could make that data unreadable. %s. Or put the running key back into .env: remove the line and run "
-                "selfhost.appwrite.encryption_key, which recovers it" % (differ, evidence.reason, evidence.remedy), service=container.service)
+                "selfhost.appwrite.encryption_key, which recovers it" % (differ, evidence.reason, evidence.remedy),
+                service=container.service,
+            )
         tell("opening", 0, 0)
         tried = _tried(instance, [coming, running], differ)
         if tried.proves(coming):
             instance.warnings.append("%s, and opens what is stored, which the other one does not" % differ)
         elif tried.looked and not tried.opened[running]:
-            raise ApplyError("%s, and %s%s" % (differ, evidence.reason, _none_opens(tried, coming)), service=container.service)
+            raise ApplyError(
+                "%s, and %s%s" % (differ, evidence.reason, _none_opens(tried, coming)), service=container.service
+            )
         else:
             raise ApplyError(
                 "%s, and %s%s. A recreate would make that data unreadable. Put the running key back into .env: remove the line and run "
                 "selfhost.appwrite.encryption_key, which recovers it"
-                % (differ, evidence.reason, ", whose data the running key opens" if tried.looked else ""), service=container.service)
+                % (differ, evidence.reason, ", whose data the running key opens" if tried.looked else ""),
+                service=container.service,
+            )
 
 
-def _guard_start(module: AnsibleModule, instance: Instance, facts: Facts, prediction: Prediction, rotated: str | None, tell: Tell) -> None:
+def _guard_start(
+    module: AnsibleModule, instance: Instance, facts: Facts, prediction: Prediction, rotated: str | None, tell: Tell
+) -> None:
     """Stops a start on data with a key that no container has run with, unless it opens some of that. The database is started for it alone."""
     timeout = module.params["timeout"]
-    carried = [in_force(container.environment) for container in facts.containers
-               if _has_run(container) and (catalogue.KEY in container.environment or facts.takes_key(container.service))]
+    carried = [
+        in_force(container.environment)
+        for container in facts.containers
+        if _has_run(container) and (catalogue.KEY in container.environment or facts.takes_key(container.service))
+    ]
     carried += [] if rotated is None else [rotated]
-    coming = {in_force(facts.environments[service]): service for service in [*prediction.recreated, *prediction.started] if facts.takes_key(service)}
+    coming = {
+        in_force(facts.environments[service]): service
+        for service in [*prediction.recreated, *prediction.started]
+        if facts.takes_key(service)
+    }
     fresh = {key: service for key, service in coming.items() if not any(same_cipher(key, other) for other in carried)}
     if not fresh:
         return
     evidence, left = _evidence(instance, timeout, tell), ""
     if evidence.stopped and module.check_mode:
-        instance.warnings.append("%s is started first, and then it is tried whether the key in .env opens what is stored" % evidence.stopped)
+        instance.warnings.append(
+            "%s is started first, and then it is tried whether the key in .env opens what is stored" % evidence.stopped
+        )
         return
     if evidence.stopped:
         left = "; the service %s was started for that and is left running" % evidence.stopped
@@ -284,14 +374,21 @@ def _guard_start(module: AnsibleModule, instance: Instance, facts: Facts, predic
         if evidence.state == "unknown":
             raise ApplyError(
                 "%s, so it is started only after it has opened some of what is stored, and %s. %s. Nothing with a key was started%s"
-                % (what, evidence.reason, evidence.remedy, left), service=service)
+                % (what, evidence.reason, evidence.remedy, left),
+                service=service,
+            )
         tell("opening", 0, 0)
         tried = _tried(instance, [key], what + left)
         if tried.looked and not tried.proves(key):
             raise ApplyError(
-                "%s, and %s%s. Nothing with a key was started%s" % (what, evidence.reason, _none_opens(tried, key), left), service=service)
+                "%s, and %s%s. Nothing with a key was started%s"
+                % (what, evidence.reason, _none_opens(tried, key), left),
+                service=service,
+            )
         if tried.opened[key] < tried.looked:
-            instance.warnings.append("%s. Of %d values looked at, %s; the others are closed to it" % (what, tried.looked, _openers(tried)))
+            instance.warnings.append(
+                "%s. Of %d values looked at, %s; the others are closed to it" % (what, tried.looked, _openers(tried))
+            )
 
 
 def _has_run(container: Container) -> bool:
@@ -301,7 +398,10 @@ def _has_run(container: Container) -> bool:
 
 def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
     """These keys and all others that are known here, on a sample of what is stored."""
-    from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored  # few runs ask, and it takes half as long to load as all else
+    from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import (
+        stored as _stored,  # few runs ask, and it takes half as long to load as all else
+    )
+
     in_play = [*keys, *instance.container_keys()]
     try:
         tried = _stored.opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
@@ -315,8 +415,12 @@ def _none_opens(tried: Opening, coming: str | None = None) -> str:
     by_hand = ". If the one in .env is the right one all the same, start it by hand: docker compose up -d"
     return (
         ". Of %d values looked at, %s. Put the right key into .env: selfhost.appwrite.encryption_key tries those of the escrow and of the containers%s"
-        % (tried.looked, _openers(tried) or "it opens none, and no other key that is known here does",
-           by_hand if coming is not None and tried.opened[coming] else ""))
+        % (
+            tried.looked,
+            _openers(tried) or "it opens none, and no other key that is known here does",
+            by_hand if coming is not None and tried.opened[coming] else "",
+        )
+    )
 
 
 def _openers(tried: Opening) -> str:
@@ -350,9 +454,17 @@ def _answer(instance: Instance, service: str, timeout: float, tell: Tell) -> Evi
 def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> tuple[list[str], list[str]]:
     known = {container.id: container for container in before}
     services = {container.service for container in before}
-    recreated = {container.service for container in after if container.id not in known and container.service in services}
-    started = {container.service for container in after if container.id not in known and container.service not in services}
-    started |= {container.service for container in after if container.id in known and container.started_at != known[container.id].started_at}
+    recreated = {
+        container.service for container in after if container.id not in known and container.service in services
+    }
+    started = {
+        container.service for container in after if container.id not in known and container.service not in services
+    }
+    started |= {
+        container.service
+        for container in after
+        if container.id in known and container.started_at != known[container.id].started_at
+    }
     return sorted(recreated), sorted(started - recreated)
 
 
@@ -399,7 +511,9 @@ def _did_not_come_up(instance: Instance, container: Container, trouble: str) -> 
     log = instance.compose.logs(container.id, _LOG_LINES)
     return ApplyError(
         "the service %s %s. Its last log lines: %s" % (container.service, trouble, " | ".join(log) or "(none)"),
-        service=container.service, log=log)
+        service=container.service,
+        log=log,
+    )
 
 
 def _up_failed(instance: Instance, before: Sequence[Container], error: ComposeError) -> AppwriteError:
@@ -419,21 +533,33 @@ def _verify(instance: Instance, drift: Sequence[Mapping[str, str]]) -> None:
     stale = [entry for entry in drift if entry["kind"] == "stale"]
     if stale:
         raise ApplyError(
-            "containers do not run on what .env says: %s" % "; ".join("%s in %s" % (entry["name"], entry["service"]) for entry in stale),
-            drift=list(drift))
-    running = [container for container in instance.containers() if container.service == "appwrite" and container.status == "running"]
+            "containers do not run on what .env says: %s"
+            % "; ".join("%s in %s" % (entry["name"], entry["service"]) for entry in stale),
+            drift=list(drift),
+        )
+    running = [
+        container
+        for container in instance.containers()
+        if container.service == "appwrite" and container.status == "running"
+    ]
     if not running:
         raise ApplyError("the service appwrite is not running, so its variables cannot be verified", service="appwrite")
     container = running[0]
     try:
         printed = printed_variables(instance.compose.execute(container.id, ["vars"]))
     except ComposeError as error:
-        raise ApplyError("exec appwrite vars failed, so the values in force cannot be verified: %s" % error, service="appwrite") from None
-    wrong = sorted(name for name, value in printed.items() if _printed(value) != _printed(container.environment.get(name, "")))
+        raise ApplyError(
+            "exec appwrite vars failed, so the values in force cannot be verified: %s" % error, service="appwrite"
+        ) from None
+    wrong = sorted(
+        name for name, value in printed.items() if _printed(value) != _printed(container.environment.get(name, ""))
+    )
     if wrong or not printed:
         raise ApplyError(
-            "exec appwrite vars does not agree with the container's environment: %s" % (", ".join(wrong) or "it printed no variable"),
-            service="appwrite")
+            "exec appwrite vars does not agree with the container's environment: %s"
+            % (", ".join(wrong) or "it printed no variable"),
+            service="appwrite",
+        )
 
 
 def _printed(value: str) -> str:
@@ -457,7 +583,11 @@ def printed_variables(text: str) -> dict[str, str]:
 
 def _compose_warnings(text: str) -> list[str]:
     """compose's own warnings, once each."""
-    lines = [line.partition('level=warning msg="')[2].rstrip('"').replace('\\"', '"') for line in text.splitlines() if "level=warning" in line]
+    lines = [
+        line.partition('level=warning msg="')[2].rstrip('"').replace('\\"', '"')
+        for line in text.splitlines()
+        if "level=warning" in line
+    ]
     return ["docker compose: %s" % line for line in dict.fromkeys(lines) if line]
 
 
@@ -491,7 +621,9 @@ def _why_kept(instance: Instance, key: str, old: str) -> str:
     """Why this key must stay; empty where the old one may take its place. Raises AppwriteError where neither may be in force."""
     evidence = instance.holds_data()
     if evidence.state == "yes":
-        tried = _tried(instance, [old, key], "rollback_file: its key (%s) is not the one in .env (%s)" % (told(old), told(key)))
+        tried = _tried(
+            instance, [old, key], "rollback_file: its key (%s) is not the one in .env (%s)" % (told(old), told(key))
+        )
         if tried.proves(old):
             return ""
         if tried.opened[key]:
@@ -499,20 +631,28 @@ def _why_kept(instance: Instance, key: str, old: str) -> str:
         if tried.looked:
             raise ApplyError(
                 "rollback_file: neither its key (%s) nor the one in .env (%s) opens what is stored, and nothing was changed%s"
-                % (told(old), told(key), _none_opens(tried)))
+                % (told(old), told(key), _none_opens(tried))
+            )
     try:
         containers = instance.containers()
     except ComposeError:
         ran, may_have_run, runs_old = False, True, False
     else:
-        ran = any(same_cipher(in_force(container.environment), key) for container in containers if catalogue.KEY in container.environment)
+        ran = any(
+            same_cipher(in_force(container.environment), key)
+            for container in containers
+            if catalogue.KEY in container.environment
+        )
         takers = {service for service in instance.services if catalogue.KEY in instance.listed(service)}
         may_have_run = bool(takers - {container.service for container in containers})
-        runs_old = all(same_cipher(in_force(container.environment), old) for container in containers if container.service in takers)
+        runs_old = all(
+            same_cipher(in_force(container.environment), old) for container in containers if container.service in takers
+        )
     if key and (ran or may_have_run):
         return "containers %s run with the new key" % ("have" if ran else "may have")
     if evidence.state == "unknown" and (may_have_run or not runs_old):
         raise ApplyError(
             "rollback_file: its key (%s) is put in force only after it has opened some of what is stored, and %s. Nothing was changed. %s"
-            % (told(old), evidence.reason, evidence.remedy))
+            % (told(old), evidence.reason, evidence.remedy)
+        )
     return ""

@@ -29,7 +29,9 @@ def new_password() -> str:
 def check_password(password: str | None) -> None:
     """Raises AppwriteError where what a task was given to seal with is too short to protect a secret."""
     if password is not None and len(password) < _SHORTEST:
-        raise AppwriteError("seal: is shorter than %d characters; give a random password of that length, made for this task" % _SHORTEST)
+        raise AppwriteError(
+            "seal: is shorter than %d characters; give a random password of that length, made for this task" % _SHORTEST
+        )
 
 
 def seal(secret: str, password: str) -> str:
@@ -46,7 +48,9 @@ def unseal(sealed: str, password: str) -> str:
         data = b""
     tag, body = data[:_BLOCK], data[_BLOCK:]
     if not hmac.compare_digest(tag, _hmac(password, b"tag", body)):
-        raise AppwriteError("the managed host sent a secret that cannot be opened; another version of the collection may run there")
+        raise AppwriteError(
+            "the managed host sent a secret that cannot be opened; another version of the collection may run there"
+        )
     return _crypt(body[_BLOCK:], password, body[:_BLOCK]).decode("utf-8", "surrogateescape")
 
 

@@ -56,6 +56,7 @@ def walk(path: str, option: str, inside: bool = False) -> Tuple[int, str]:
     left, name, links = _parts(path), ".", 0
     makers: Set[int] = set()
     with ExitStack() as opened:
+
         def enter(part: str, directory: Optional[int] = None) -> int:
             found = os.open(part, PLACE, dir_fd=directory)
             opened.callback(os.close, found)
@@ -84,7 +85,8 @@ def walk(path: str, option: str, inside: bool = False) -> Tuple[int, str]:
         if makers and makers != {os.fstat(here).st_uid}:
             raise AppwriteError(
                 "%s: %s leads over a symbolic link that the user %d made or could make, to a directory that is not theirs; name the %s itself, or put it "
-                "in the link's place" % (option, path, min(makers), "directory" if inside else "file"))
+                "in the link's place" % (option, path, min(makers), "directory" if inside else "file")
+            )
         return os.dup(here), name
 
 
@@ -171,7 +173,7 @@ def write(handle: int, data: bytes) -> None:
     """All of it, however much the system takes at a time."""
     left = memoryview(data)
     while left:
-        left = left[os.write(handle, left):]
+        left = left[os.write(handle, left) :]
 
 
 def append(handle: int, data: bytes) -> None:
@@ -314,7 +316,14 @@ def _acquire(directory: int, name: str, place: str, timeout: float, make: bool) 
         if time.monotonic() > deadline:
             raise Busy(
                 "%s: another run has held the lock for %d seconds; wait for it to end and try again%s"
-                % (place, timeout, ". If there is none, a killed run of another user left %s there; remove it" % name if is_theirs else ""))
+                % (
+                    place,
+                    timeout,
+                    ". If there is none, a killed run of another user left %s there; remove it" % name
+                    if is_theirs
+                    else "",
+                )
+            )
         time.sleep(_PAUSE)
 
 
@@ -330,7 +339,11 @@ def _open_lock(directory: int, name: str, place: str, make: bool) -> Optional[in
             raise _no_lock(name, place) from None
         raise
     status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_uid not in trusted() | {os.fstat(directory).st_uid}:
+    if (
+        not stat.S_ISREG(status.st_mode)
+        or status.st_nlink > 1
+        or status.st_uid not in trusted() | {os.fstat(directory).st_uid}
+    ):
         os.close(handle)
         raise _no_lock(name, place)
     return handle
@@ -368,4 +381,6 @@ def _takes(directory: int, name: str, handle: int, make: bool) -> bool:
 
 def _no_lock(name: str, place: str) -> AppwriteError:
     return AppwriteError(
-        "%s: %s is not a lock created by root, the directory's owner, or this user; wait for the run that created it, or remove it" % (place, name))
+        "%s: %s is not a lock created by root, the directory's owner, or this user; wait for the run that created it, or remove it"
+        % (place, name)
+    )

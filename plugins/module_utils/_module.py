@@ -10,10 +10,11 @@ import re
 from typing import Any, Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import effective_bits, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import effective_bits, told
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}|[a-z][a-z_]{0,63}|.{0,7}")
 _ODD = "(a name that may be a secret)"
@@ -32,7 +33,9 @@ def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[s
     try:
         result = work(module)
     except AppwriteError as error:
-        module.fail_json(msg=_without_odd_names(str(error), module), invocation=_invocation(module), **getattr(error, "details", {}))
+        module.fail_json(
+            msg=_without_odd_names(str(error), module), invocation=_invocation(module), **getattr(error, "details", {})
+        )
     except Exception as error:  # pylint: disable=broad-exception-caught  # a traceback could hold a secret
         module.fail_json(msg=unforeseen(error), invocation=_invocation(module))
     for warning in result.pop("warnings"):
@@ -57,7 +60,9 @@ def shown_name(name: str) -> str:
 
 
 def _without_odd_names(text: str, module: AnsibleModule) -> str:
-    names = {name for options in [module.params, module.params.get("env") or {}] for name in options.get("variables") or {}}
+    names = {
+        name for options in [module.params, module.params.get("env") or {}] for name in options.get("variables") or {}
+    }
     for options in (module.params, module.params.get("env") or {}):
         try:
             names |= set(parse(options.get("content") or "").values)
@@ -71,12 +76,17 @@ def _without_odd_names(text: str, module: AnsibleModule) -> str:
 
 def _invocation(module: AnsibleModule) -> dict[str, Any]:
     """The parameters as they may be shown: what a variable's name makes secret is shown by its strength or fingerprint, a file not at all."""
+
     def masked(options: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for name, value in options.items():
             if name == "variables" and isinstance(value, dict):
-                found[name] = {shown_name(inner): shown(inner, None if item is None else str(item)) for inner, item in value.items()}
+                found[name] = {
+                    shown_name(inner): shown(inner, None if item is None else str(item))
+                    for inner, item in value.items()
+                }
             else:
                 found[name] = masked(value) if isinstance(value, dict) else value
         return found
+
     return {"module_args": masked(module.params)}

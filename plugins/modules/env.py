@@ -130,7 +130,11 @@ warnings:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import SETTINGS, WRITING_OPTIONS, write_one
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
+    SETTINGS,
+    WRITING_OPTIONS,
+    write_one,
+)
 
 
 def main() -> None:

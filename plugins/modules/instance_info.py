@@ -105,9 +105,9 @@ warnings:
   returned: when there are any
 """
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._instance_info import describe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._instance_info import describe
 
 
 def main() -> None:

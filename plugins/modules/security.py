@@ -268,7 +268,11 @@ key:
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import NESTED_OPTIONS, WRITING_OPTIONS, write_all
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
+    NESTED_OPTIONS,
+    WRITING_OPTIONS,
+    write_all,
+)
 
 
 def main() -> None:

@@ -109,7 +109,10 @@ warnings:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored_info import STORED_INFO_OPTIONS, stored_info
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored_info import (
+    STORED_INFO_OPTIONS,
+    stored_info,
+)
 
 
 def main() -> None:

@@ -18,8 +18,21 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from jinja2 import Environment, TemplateError, nodes
 
-_ACTED_ON = frozenset({
-    "add_group", "add_host", "deprecations", "exception", "finished", "include", "include_args", "results", "results_file", "skipped", "unreachable"})
+_ACTED_ON = frozenset(
+    {
+        "add_group",
+        "add_host",
+        "deprecations",
+        "exception",
+        "finished",
+        "include",
+        "include_args",
+        "results",
+        "results_file",
+        "skipped",
+        "unreachable",
+    }
+)
 """What Ansible takes from a result for a wish of its own, besides all that begins with C(ansible_)."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 """in the text of a JSON string"""
@@ -27,9 +40,25 @@ _DEEPEST = 50
 """No answer of ours is nested deeper; ansible-core 2.21 fails for the whole fleet on a variable that is nested 400 deep."""
 _OURS = ("appwrite_security_", "appwrite_audit_", "appwrite_rotation_", "__appwrite_")
 """How the variables of this collection's roles begin."""
-_MAGIC = frozenset({
-    "inventory_hostname", "inventory_dir", "group_names",
-    "cycler", "dict", "joiner", "lipsum", "lookup", "namespace", "now", "omit", "q", "query", "range", "undef"})
+_MAGIC = frozenset(
+    {
+        "inventory_hostname",
+        "inventory_dir",
+        "group_names",
+        "cycler",
+        "dict",
+        "joiner",
+        "lipsum",
+        "lookup",
+        "namespace",
+        "now",
+        "omit",
+        "q",
+        "query",
+        "range",
+        "undef",
+    }
+)
 """Magic variables that facts outrank, by which hosts are told apart, and what templates call."""
 _OF_HOSTS = ("ansible_facts", "ansible_local", "hostvars", "vars")
 """Variables with facts in them, whatever C(ansible.cfg) says."""
@@ -66,14 +95,18 @@ class HostAction(ActionBase):
     def ask(self, module: str, arguments: Mapping[str, Any], check_mode: bool | None = None) -> dict[str, Any]:
         """check_mode: whether the module runs in check mode, if not as the task does."""
         with self._check_mode(self._task.check_mode if check_mode is None else check_mode):
-            result = answer(self._execute_module(module_name=module, module_args=dict(arguments), task_vars=self._task_vars))
+            result = answer(
+                self._execute_module(module_name=module, module_args=dict(arguments), task_vars=self._task_vars)
+            )
         if self._discovered_interpreter_key:  # the controller's own finding, without which each task would look again
             result["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return result
 
     def _parse_returned_data(self, res: Mapping[str, Any], *more: Any) -> Any:
         """ansible-core 2.19 and later show a module's warnings out of what it printed, before anybody else sees them."""
-        return super()._parse_returned_data({**res, **{name: _harmless(res[name]) for name in ("stdout", "stderr") if name in res}}, *more)
+        return super()._parse_returned_data(
+            {**res, **{name: _harmless(res[name]) for name in ("stdout", "stderr") if name in res}}, *more
+        )
 
     @contextlib.contextmanager
     def _check_mode(self, wanted: bool) -> Iterator[None]:
@@ -95,10 +128,15 @@ def validated(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
 
 def answer(result: Mapping[str, Any]) -> dict[str, Any]:
     """What a host returned, without all that Ansible would act on and without control characters."""
-    kept = {name: value for name, value in result.items()
-            if isinstance(name, str) and not name.startswith(("ansible_", "_ansible_")) and name not in _ACTED_ON}
+    kept = {
+        name: value
+        for name, value in result.items()
+        if isinstance(name, str) and not name.startswith(("ansible_", "_ansible_")) and name not in _ACTED_ON
+    }
     if "warnings" in kept:
-        kept["warnings"] = [_sentence(warning) for warning in kept["warnings"]] if isinstance(kept["warnings"], (list, tuple)) else []
+        kept["warnings"] = (
+            [_sentence(warning) for warning in kept["warnings"]] if isinstance(kept["warnings"], (list, tuple)) else []
+        )
     try:
         return {printable(name): _cleaned(value) for name, value in kept.items()}
     except RecursionError:
@@ -107,11 +145,13 @@ def answer(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _harmless(text: str) -> str:
     """What a module printed, without control characters, as they are or as JSON writes them."""
+
     def written(match: re.Match[str]) -> str:
         if match[1] is None:
             return "?" if match[0] in ("\\b", "\\f", "\\r") else match[0]
         category = unicodedata.category(chr(int(match[1], 16)))
         return "?" if category[0] == "C" and category != "Cs" and match[1].lower() not in ("0009", "000a") else match[0]
+
     return _ESCAPE.sub(written, printable(text))
 
 
@@ -126,7 +166,10 @@ def _cleaned(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
-        return {printable(name) if isinstance(name, str) else name: _cleaned(inner, depth + 1) for name, inner in value.items()}
+        return {
+            printable(name) if isinstance(name, str) else name: _cleaned(inner, depth + 1)
+            for name, inner in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_cleaned(inner, depth + 1) for inner in value]
     return value
@@ -136,7 +179,9 @@ def printable(text: str) -> str:
     """A host's text as a terminal may be given it: no control characters but the ends of lines and tabs, none that turn text around."""
     if text.isprintable():
         return text
-    return "".join(character if character in "\n\t" or unicodedata.category(character)[0] != "C" else "?" for character in text)
+    return "".join(
+        character if character in "\n\t" or unicodedata.category(character)[0] != "C" else "?" for character in text
+    )
 
 
 def refuse_facts(variables: Mapping[str, Any], names: Iterable[str]) -> None:
@@ -153,13 +198,21 @@ def refuse_facts(variables: Mapping[str, Any], names: Iterable[str]) -> None:
             raise AnsibleActionFail(
                 "%s: a fact of this host has the name of this variable, and would take its place. The variable is the operator's to set: remove the fact "
                 "(--flush-cache, if facts are cached), or set inject_facts_as_vars = False in ansible.cfg, and run again. Nothing was changed"
-                % printable(name))
+                % printable(name)
+            )
     for name in names:
         for source in _sources(name, variables):
-            if source in _OF_HOSTS or source in facts or source.startswith("ansible_") and source[len("ansible_"):] in facts:
+            if (
+                source in _OF_HOSTS
+                or source in facts
+                or source.startswith("ansible_")
+                and source[len("ansible_") :] in facts
+            ):
                 raise AnsibleActionFail(
                     "%s: is made from %s, which is %s, and a host may not say what is done on the controller. Use a variable of the inventory instead. "
-                    "Nothing was changed" % (name, source, "where facts of hosts are" if source in _OF_HOSTS else "a fact of this host"))
+                    "Nothing was changed"
+                    % (name, source, "where facts of hosts are" if source in _OF_HOSTS else "a fact of this host")
+                )
 
 
 def _sources(name: str, variables: Mapping[str, Any]) -> set[str]:
@@ -181,7 +234,11 @@ def _named_in(value: Any) -> list[str]:
     if not isinstance(value, str) or "{" not in value:
         return []
     try:
-        found = list(Environment().parse(value).find_all(nodes.Name))  # what jinja2.meta does needs all of Ansible's filters
+        found = list(
+            Environment().parse(value).find_all(nodes.Name)
+        )  # what jinja2.meta does needs all of Ansible's filters
     except TemplateError:  # which is for Ansible to complain of, where it is used
         return []
-    return sorted({name.name for name in found if name.ctx == "load"} - {name.name for name in found if name.ctx != "load"})
+    return sorted(
+        {name.name for name in found if name.ctx == "load"} - {name.name for name in found if name.ctx != "load"}
+    )

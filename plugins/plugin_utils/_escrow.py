@@ -22,9 +22,10 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 
 FORMAT = 1
 LOCK_TIMEOUT = 600.0
@@ -33,7 +34,8 @@ HOW = "start Ansible with --vault-password-file, --vault-id or --ask-vault-pass"
 _LONGEST_PART = 110
 _HEAD = (
     "# The encryption key (_APP_OPENSSL_KEY_V1) of a self-hosted Appwrite. Whoever loses it loses every stored password, OAuth secret\n"
-    "# and API key; whoever has it can forge an administrator. The first entry is in force, the others are history.\n")
+    "# and API key; whoever has it can forge an administrator. The first entry is in force, the others are history.\n"
+)
 
 
 class EscrowError(AnsibleError):
@@ -53,13 +55,21 @@ class Owner:
     def __str__(self) -> str:
         if self.cluster:
             return "the cluster %s" % self.cluster
-        return "%s of %s%s" % (self.project_src or "a project", self.host or "a host", " (project %s)" % self.project if self.project else "")
+        return "%s of %s%s" % (
+            self.project_src or "a project",
+            self.host or "a host",
+            " (project %s)" % self.project if self.project else "",
+        )
 
     def public(self) -> dict[str, str]:
         """As it stands in the file."""
         if self.cluster:
             return {"cluster": _plain(self.cluster)}
-        return {name: _plain(value) for name, value in (("host", self.host), ("project_src", self.project_src), ("project", self.project)) if value}
+        return {
+            name: _plain(value)
+            for name, value in (("host", self.host), ("project_src", self.project_src), ("project", self.project))
+            if value
+        }
 
     def is_of(self, origin: Mapping[str, str]) -> bool:
         """Whether that is what stands in a file of this owner's. What it does not say counts for nothing."""
@@ -85,7 +95,11 @@ class Escrow:
     """One escrow file. C(secrets) are the vault secrets that Ansible was started with."""
 
     def __init__(
-        self, path: str, secrets: list[tuple[str, Any]] | None, encrypt_vault_id: str | None = None, owner: Owner | None = None
+        self,
+        path: str,
+        secrets: list[tuple[str, Any]] | None,
+        encrypt_vault_id: str | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """owner: whose it must be, and who it is made for where it does not exist yet."""
         self.path = os.path.abspath(os.path.expandvars(os.path.expanduser(path)))
@@ -107,7 +121,9 @@ class Escrow:
     @property
     def key(self) -> str | None:
         """The one in force."""
-        return next((entry["key"] for entry in self.entries if not entry.get("pending") and not entry.get("given_up")), None)
+        return next(
+            (entry["key"] for entry in self.entries if not entry.get("pending") and not entry.get("given_up")), None
+        )
 
     @property
     def others(self) -> list[str]:
@@ -137,7 +153,9 @@ class Escrow:
         try:
             text = VaultLib(self._secrets).decrypt(ciphertext).decode("utf-8")
         except (AnsibleError, UnicodeError, ValueError):
-            raise self._error("cannot be opened: it is damaged, or was encrypted with another vault secret than Ansible was given") from None
+            raise self._error(
+                "cannot be opened: it is damaged, or was encrypted with another vault secret than Ansible was given"
+            ) from None
         self.entries = self._entries_of(text)
         if self._owner is not None:
             self.require(self._owner)
@@ -147,8 +165,9 @@ class Escrow:
         if self.entries and not owner.is_of(self._origin):
             raise self._error(
                 "holds the key of %s, and this is %s. Name the file of this installation. If it is the same one under another name, write that under `for` in "
-                "the file (host, project_src and project, or cluster): ansible-vault edit %s" % (
-                    Owner(**{"host": "", **self._origin}), owner, shlex.quote(self.path)))
+                "the file (host, project_src and project, or cluster): ansible-vault edit %s"
+                % (Owner(**{"host": "", **self._origin}), owner, shlex.quote(self.path))
+            )
         self._owner = owner
 
     def _entries_of(self, text: str) -> list[dict[str, Any]]:
@@ -160,7 +179,11 @@ class Escrow:
         if not isinstance(entries, list) or not entries:
             raise self._error("is damaged: it opens, but what is inside is not an escrow")
         for entry in entries:
-            if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or entry.get("fingerprint") != fingerprint(entry["key"]):
+            if (
+                not isinstance(entry, dict)
+                or not isinstance(entry.get("key"), str)
+                or entry.get("fingerprint") != fingerprint(entry["key"])
+            ):
                 raise self._error("is damaged: a key inside does not have the fingerprint that stands beside it")
         self._origin = self._origin_of(content.get("for") or next((entry for entry in entries if "host" in entry), {}))
         return entries
@@ -171,7 +194,10 @@ class Escrow:
             raise self._error("is damaged: what stands under `for` is not an owner")
         names = ("cluster",) if told.get("cluster") else ("host", "project_src", "project")
         found = {name: str(told[name]) for name in names if told.get(name)}
-        return {**found, **({"project_src": posixpath.normpath(found["project_src"])} if "project_src" in found else {})}
+        return {
+            **found,
+            **({"project_src": posixpath.normpath(found["project_src"])} if "project_src" in found else {}),
+        }
 
     def add(self, key: str, notes: Mapping[str, str]) -> None:
         """Puts a key in force, keeps what was there as history, and has it all on disk when it returns. Call it under C(locked).
@@ -182,7 +208,9 @@ class Escrow:
 
     def stage(self, key: str, notes: Mapping[str, str]) -> None:
         """Saves a key that is not in force yet, as C(add) does. Another one that no rotation took stays as history."""
-        self._save([*(one for one in _given_up(self.entries) if one["key"] != key), {**_entry(key, notes), "pending": True}])
+        self._save(
+            [*(one for one in _given_up(self.entries) if one["key"] != key), {**_entry(key, notes), "pending": True}]
+        )
 
     def discard(self, key: str) -> None:
         """Takes back what C(stage()) saved, of a key that no host was told."""
@@ -221,7 +249,11 @@ class Escrow:
 
     def _save(self, entries: list[dict[str, Any]]) -> None:
         origin = {**self._origin, **(self._owner.public() if self._owner else {})}
-        text = _HEAD + yaml.safe_dump({"format": FORMAT, **({"for": origin} if origin else {}), "keys": entries}, sort_keys=False, allow_unicode=False)
+        text = _HEAD + yaml.safe_dump(
+            {"format": FORMAT, **({"for": origin} if origin else {}), "keys": entries},
+            sort_keys=False,
+            allow_unicode=False,
+        )
         vault_id, secret = match_encrypt_secret(self._secrets, encrypt_vault_id=self._encrypt_vault_id)
         ciphertext = VaultLib(self._secrets).encrypt(text, secret, vault_id if vault_id != "default" else None)
         with self._words("written"), _files.beside(os.path.realpath(self.path)) as (directory, name):
@@ -235,7 +267,9 @@ class Escrow:
             with self._words("locked"):
                 os.makedirs(os.path.dirname(os.path.realpath(self.path)), mode=0o700, exist_ok=True)
                 directory, name = held.enter_context(_files.beside(os.path.realpath(self.path)))
-                if not held.enter_context(_files.locked(directory, name + ".lock", "escrow_file: %s" % self.path, LOCK_TIMEOUT)):
+                if not held.enter_context(
+                    _files.locked(directory, name + ".lock", "escrow_file: %s" % self.path, LOCK_TIMEOUT)
+                ):
                     raise PermissionError(errno.EACCES, "")
             yield
 
@@ -259,12 +293,22 @@ class Escrow:
 
 def _given_up(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """No key is on its way any more."""
-    return [{**{name: value for name, value in entry.items() if name != "pending"}, "given_up": True} if entry.get("pending") else entry for entry in entries]
+    return [
+        {**{name: value for name, value in entry.items() if name != "pending"}, "given_up": True}
+        if entry.get("pending")
+        else entry
+        for entry in entries
+    ]
 
 
 def _entry(key: str, notes: Mapping[str, str]) -> dict[str, Any]:
     saved = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"key": key, "fingerprint": fingerprint(key), "saved": saved, **{name: _plain(value) for name, value in notes.items() if value}}
+    return {
+        "key": key,
+        "fingerprint": fingerprint(key),
+        "saved": saved,
+        **{name: _plain(value) for name, value in notes.items() if value},
+    }
 
 
 def _plain(text: str) -> str:
@@ -275,9 +319,15 @@ def _plain(text: str) -> str:
 def _encoded(text: str, plain: str) -> str:
     """For a part of a file's name, another one for each text: letters, digits and what is C(plain) stand for themselves."""
     kept = string.ascii_letters + string.digits + plain
-    return "".join(chr(byte) if chr(byte) in kept else "_%02x" % byte for byte in text.encode("utf-8", "surrogateescape"))
+    return "".join(
+        chr(byte) if chr(byte) in kept else "_%02x" % byte for byte in text.encode("utf-8", "surrogateescape")
+    )
 
 
 def _bounded(part: str) -> str:
     """A file's name has 255 bytes at most."""
-    return part if len(part) <= _LONGEST_PART else "%s_%s" % (part[:_LONGEST_PART - 65], hashlib.sha256(part.encode()).hexdigest())
+    return (
+        part
+        if len(part) <= _LONGEST_PART
+        else "%s_%s" % (part[: _LONGEST_PART - 65], hashlib.sha256(part.encode()).hexdigest())
+    )

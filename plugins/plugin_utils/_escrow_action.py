@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import HostAction
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
 
@@ -31,7 +32,9 @@ class EscrowAction(HostAction):
 
     def work(self) -> dict[str, Any]:
         for name in ("escrow_file", "cluster"):
-            if not isinstance(self._task.args.get(name), (str, int, type(None))):  # which would become the text of a list or a dictionary
+            if not isinstance(
+                self._task.args.get(name), (str, int, type(None))
+            ):  # which would become the text of a list or a dictionary
                 raise AnsibleActionFail("%s: is not text; write it in quotes" % name)
         self._own = self.own(self.OPTIONS)
         self._arguments = {name: value for name, value in self._task.args.items() if name not in _OF_THE_CONTROLLER}
@@ -44,8 +47,15 @@ class EscrowAction(HostAction):
     def escrow(self, cluster: str | None) -> Escrow:
         """The file of O(escrow_file), which is refused when it is read if the controller alone can tell that it is another installation's."""
         told = self._task.args
-        self._mine = Owner(self.host, cluster or None, posixpath.normpath(str(told.get("project_src") or ".")), str(told.get("project_name") or ""))
-        return Escrow(self._own["escrow_file"], self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY, self._mine)
+        self._mine = Owner(
+            self.host,
+            cluster or None,
+            posixpath.normpath(str(told.get("project_src") or ".")),
+            str(told.get("project_name") or ""),
+        )
+        return Escrow(
+            self._own["escrow_file"], self._loader._vault.secrets, C.DEFAULT_VAULT_ENCRYPT_IDENTITY, self._mine
+        )
 
     def belongs(self, escrow: Escrow, project: Any) -> None:
         """Raises EscrowError if the file is of another compose project than the one that the host has there."""
@@ -54,8 +64,13 @@ class EscrowAction(HostAction):
 
     def notes(self, release: Any = None) -> dict[str, str]:
         """What stands beside a key."""
-        return {"host": self.host, "cluster": self._mine.cluster or "", "project_src": self._mine.project_src, "project": self._mine.project,
-                "release": release if isinstance(release, str) else ""}
+        return {
+            "host": self.host,
+            "cluster": self._mine.cluster or "",
+            "project_src": self._mine.project_src,
+            "project": self._mine.project,
+            "release": release if isinstance(release, str) else "",
+        }
 
 
 def unsealed(described: Any, password: str) -> str:
@@ -63,4 +78,6 @@ def unsealed(described: Any, password: str) -> str:
     try:
         return unseal(described["sealed"], password)
     except (AppwriteError, KeyError, TypeError):
-        raise AnsibleActionFail("the managed host did not say which key it has; another version of the collection may run there") from None
+        raise AnsibleActionFail(
+            "the managed host did not say which key it has; another version of the collection may run there"
+        ) from None

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.utils.display import Display
+
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import HostAction, answer, printable
 
 _LONGEST = 7 * 24 * 3600
@@ -39,12 +40,20 @@ class WatchedAction(HostAction):
         self._task.async_val = _LONGEST
         try:
             started = self._execute_module(
-                module_name=module, module_args={**arguments, "progress_file": progress}, task_vars=self._task_vars, wrap_async=True)
+                module_name=module,
+                module_args={**arguments, "progress_file": progress},
+                task_vars=self._task_vars,
+                wrap_async=True,
+            )
             if not started.get("ansible_job_id"):
                 return answer(started)
-            return self._wait(str(started["ansible_job_id"]), progress) or {"failed": True, "msg": (
-                "the process that was at work on %s stopped responding: the machine was rebooted, or the process was killed. %s"
-                % (self.host, lost))}
+            return self._wait(str(started["ansible_job_id"]), progress) or {
+                "failed": True,
+                "msg": (
+                    "the process that was at work on %s stopped responding: the machine was rebooted, or the process was killed. %s"
+                    % (self.host, lost)
+                ),
+            }
         finally:
             self._task.async_val = 0
 
@@ -58,13 +67,21 @@ class WatchedAction(HostAction):
         said, shown, due = ["working", "0", "0", ""], [""], alive
         while True:
             time.sleep(_POLL)
-            status = self._patiently(lambda: self._poll("ansible.legacy.async_status", jid=job, mode="status", _async_dir=self._jobs))
+            status = self._patiently(
+                lambda: self._poll("ansible.legacy.async_status", jid=job, mode="status", _async_dir=self._jobs)
+            )
             if status.get("msg") == "could not find job":
                 return None
             # async_status takes a result with a "started" of its own, as that of apply, for a job that runs
             if status.get("finished") or status.get("failed") or isinstance(status.get("started"), list):
                 self._poll("ansible.legacy.async_status", jid=job, mode="cleanup", _async_dir=self._jobs)
-                return answer({name: value for name, value in status.items() if name not in ("stdout", "stderr", "stdout_lines", "stderr_lines")})
+                return answer(
+                    {
+                        name: value
+                        for name, value in status.items()
+                        if name not in ("stdout", "stderr", "stdout_lines", "stderr_lines")
+                    }
+                )
             words = self._patiently(lambda: self._progress(progress))
             now = time.monotonic()
             if len(words) >= 4 and words[3] != said[3]:
@@ -80,14 +97,18 @@ class WatchedAction(HostAction):
     def _progress(self, path: str) -> list[str]:
         content = self._poll("ansible.legacy.slurp", src=path).get("content")
         try:
-            return printable(base64.b64decode(content or "")[:_LINE].decode("ascii", "replace")).partition("\n")[0].split()
+            return (
+                printable(base64.b64decode(content or "")[:_LINE].decode("ascii", "replace")).partition("\n")[0].split()
+            )
         except (TypeError, ValueError):
             return []
 
     def _poll(self, name: str, **arguments: Any) -> dict[str, Any]:
         """A question to the host, which is asked in check mode too."""
         with self._check_mode(False):
-            found: dict[str, Any] = self._execute_module(module_name=name, module_args=arguments, task_vars=self._task_vars)
+            found: dict[str, Any] = self._execute_module(
+                module_name=name, module_args=arguments, task_vars=self._task_vars
+            )
         return found
 
     def _patiently(self, question: Callable[[], _T]) -> _T:
@@ -99,11 +120,19 @@ class WatchedAction(HostAction):
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - lost > _SILENCE:
                     raise AnsibleConnectionFailure(
-                        "%s. What was begun on the host goes on there; run the same command again, which waits for it or takes it up" % error) from None
+                        "%s. What was begun on the host goes on there; run the same command again, which waits for it or takes it up"
+                        % error
+                    ) from None
             time.sleep(_POLL)
 
 
 def _line(said: Sequence[str]) -> str:
     phase, done, total, _beat, *waiting = said
-    line = phase if (done, total) == ("0", "0") else "%s %s" % (phase, done) if total == "0" else "%s %s of %s" % (phase, done, total)
+    line = (
+        phase
+        if (done, total) == ("0", "0")
+        else "%s %s" % (phase, done)
+        if total == "0"
+        else "%s %s of %s" % (phase, done, total)
+    )
     return "%s, waiting for %s" % (line, " ".join(waiting)) if waiting else line

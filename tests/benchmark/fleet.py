@@ -24,12 +24,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from conftest import WORK  # which also makes the collection importable
 from ansible.parsing.vault import VaultSecret
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 from integration.support import NOT_A_KEY, SMALL
 from testbed import Project
 from testbed._base import Failed, clean_environ, run
+
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
+from conftest import WORK  # which also makes the collection importable
 
 HERE = Path(__file__).parent
 SIZES = (1, 5, 10, 25, 50)
@@ -101,12 +102,45 @@ def make(home: Path, hosts: dict[str, str]) -> None:
     for number, (host, address) in enumerate(hosts.items(), 1):
         namespace = f"{NAME}-{host}"
         run("ip", "netns", "add", namespace)
-        run("ip", "link", "add", f"appwrite-f{number}", "master", NAME, "up", "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        run("ip", "-netns", namespace, "-batch", "-", input=f"link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n")
+        run(
+            "ip",
+            "link",
+            "add",
+            f"appwrite-f{number}",
+            "master",
+            NAME,
+            "up",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            namespace,
+        )
+        run(
+            "ip",
+            "-netns",
+            namespace,
+            "-batch",
+            "-",
+            input=f"link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n",
+        )
         # Not by ip-netns-exec(8), which would hide parts of /sys from what runs there.
         subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{namespace}", shutil.which("sshd"), "-D", "-f", home / "sshd_config", "-E", home / f"{host}.log"],
-            stdin=subprocess.DEVNULL, start_new_session=True)
+            [
+                "nsenter",
+                f"--net=/run/netns/{namespace}",
+                shutil.which("sshd"),
+                "-D",
+                "-f",
+                home / "sshd_config",
+                "-E",
+                home / f"{host}.log",
+            ],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     for host, address in hosts.items():
         deadline = time.monotonic() + 10
         while True:
@@ -141,13 +175,20 @@ class Bench:
         self.commands: dict[int, set[int]] = {}
         """how many commands a host was sent over SSH for its audit"""
         self.environment = {
-            **clean_environ(), "ANSIBLE_CONFIG": f"{home}/ansible.cfg", "ANSIBLE_HOME": str(WORK / "benchmark"),
-            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_LIBRARY": str(HERE / "library"),
-            "ANSIBLE_VAULT_PASSWORD_FILE": f"{home}/password", "ANSIBLE_PIPELINING": "true"}
+            **clean_environ(),
+            "ANSIBLE_CONFIG": f"{home}/ansible.cfg",
+            "ANSIBLE_HOME": str(WORK / "benchmark"),
+            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
+            "ANSIBLE_LIBRARY": str(HERE / "library"),
+            "ANSIBLE_VAULT_PASSWORD_FILE": f"{home}/password",
+            "ANSIBLE_PIPELINING": "true",
+        }
 
     def time(self, name: str, *words: str | Path) -> None:
         used, started = _used(), time.perf_counter()
-        done = subprocess.run(words, cwd=self.project.directory, env=self.environment, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            words, cwd=self.project.directory, env=self.environment, check=False, capture_output=True, text=True
+        )
         self.seconds.setdefault(name, []).append(time.perf_counter() - started)
         self.work.setdefault(name, []).append(_used() - used)
         if done.returncode:
@@ -158,8 +199,18 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.home) as connections:
             self.environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = connections
             self.time(
-                f"{name} {size}", _program("ansible-playbook"), playbook, "--inventory", self.home / "inventory.yml", "--limit", f"first_{size}",
-                "--forks", str(BASE), "--extra-vars", json.dumps(variables))
+                f"{name} {size}",
+                _program("ansible-playbook"),
+                playbook,
+                "--inventory",
+                self.home / "inventory.yml",
+                "--limit",
+                f"first_{size}",
+                "--forks",
+                str(BASE),
+                "--extra-vars",
+                json.dumps(variables),
+            )
 
     def audit(self, size: int) -> None:
         logs = [self.home / f"{host}.log" for host in self.hosts[:size]]
@@ -174,8 +225,18 @@ class Bench:
 
     def alone(self, name: str, *arguments: str) -> None:
         self.time(
-            name, _program("ansible"), "localhost", "--inventory", "localhost,", "--connection", "local", "--extra-vars",
-            json.dumps({"ansible_python_interpreter": sys.executable}), "--module-name", *arguments)
+            name,
+            _program("ansible"),
+            "localhost",
+            "--inventory",
+            "localhost,",
+            "--connection",
+            "local",
+            "--extra-vars",
+            json.dumps({"ansible_python_interpreter": sys.executable}),
+            "--module-name",
+            *arguments,
+        )
 
     def middle(self, name: str) -> float:
         return statistics.median(self.seconds[name])
@@ -185,11 +246,16 @@ class Bench:
 
     def further(self, name: str, size: int) -> str:
         """What each host after the first adds, in seconds and in the controller's processor time; each with its ratio to that of BASE hosts."""
+
         def each(measured: dict[str, list[float]], hosts: int) -> float:
-            return (statistics.median(measured[f"{name} {hosts}"]) - statistics.median(measured[f"{name} 1"])) / (hosts - 1)
+            return (statistics.median(measured[f"{name} {hosts}"]) - statistics.median(measured[f"{name} 1"])) / (
+                hosts - 1
+            )
+
         return "".join(
             f"{each(measured, size):9.3f}{each(measured, size) / each(measured, BASE):6.2f}" if size > 1 else " " * 15
-            for measured in (self.seconds, self.work))
+            for measured in (self.seconds, self.work)
+        )
 
 
 def _used() -> float:
@@ -207,16 +273,30 @@ def prepare(home: Path, project: Project, hosts: dict[str, str]) -> None:
     (home / "password").write_bytes(PASSWORD)
     (home / "waivers.yml").write_text(WAIVERS)
     for host in hosts:
-        Escrow(str(home / f"{host}.escrow.yml"), [("default", VaultSecret(PASSWORD))]).add(NOT_A_KEY, {"origin": "generated"})
-    (home / "inventory.yml").write_text(json.dumps({"all": {
-        "hosts": {host: {"ansible_host": address} for host, address in hosts.items()},
-        "children": {f"first_{size}": {"hosts": dict.fromkeys(list(hosts)[:size])} for size in SIZES},
-        "vars": {
-            "ansible_user": "root", "ansible_ssh_private_key_file": f"{home}/user_key", "ansible_python_interpreter": sys.executable,
-            "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={home}/known_hosts",
-            "appwrite_audit_project_src": str(project.directory), "appwrite_audit_fail_on": "never", "appwrite_audit_third_parties": [],
-            "appwrite_audit_escrow_file": f"{home}/{{{{ inventory_hostname }}}}.escrow.yml",
-            "appwrite_audit_waivers_file": f"{home}/waivers.yml"}}}))
+        Escrow(str(home / f"{host}.escrow.yml"), [("default", VaultSecret(PASSWORD))]).add(
+            NOT_A_KEY, {"origin": "generated"}
+        )
+    (home / "inventory.yml").write_text(
+        json.dumps(
+            {
+                "all": {
+                    "hosts": {host: {"ansible_host": address} for host, address in hosts.items()},
+                    "children": {f"first_{size}": {"hosts": dict.fromkeys(list(hosts)[:size])} for size in SIZES},
+                    "vars": {
+                        "ansible_user": "root",
+                        "ansible_ssh_private_key_file": f"{home}/user_key",
+                        "ansible_python_interpreter": sys.executable,
+                        "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={home}/known_hosts",
+                        "appwrite_audit_project_src": str(project.directory),
+                        "appwrite_audit_fail_on": "never",
+                        "appwrite_audit_third_parties": [],
+                        "appwrite_audit_escrow_file": f"{home}/{{{{ inventory_hostname }}}}.escrow.yml",
+                        "appwrite_audit_waivers_file": f"{home}/waivers.yml",
+                    },
+                }
+            }
+        )
+    )
 
 
 def show(bench: Bench) -> None:
@@ -225,15 +305,24 @@ def show(bench: Bench) -> None:
         print(f"{name:<40} {bench.spread(name)}")
     own = bench.middle(AUDIT) - bench.middle(EMPTY)
     for what, seconds in ((AUDIT, bench.middle(AUDIT)), ("the same less the empty module", own)):
-        print(f"{what}: {seconds - bench.middle(EXEC):.2f} s more than the exec, {seconds / bench.middle(EXEC):.2f} times as much")
+        print(
+            f"{what}: {seconds - bench.middle(EXEC):.2f} s more than the exec, {seconds / bench.middle(EXEC):.2f} times as much"
+        )
     print(f"\n{'':<40}{'the audit':<44}  {'an empty module'}")
-    print(f"{'hosts':>5}  {'seconds':<26}{'/ hosts':>8}" + f"{'further':>9}{'ratio':>6}{'work':>9}{'ratio':>6}{'commands':>10}  "
-          f"{'further':>9}{'ratio':>6}{'work':>9}{'ratio':>6}")
+    print(
+        f"{'hosts':>5}  {'seconds':<26}{'/ hosts':>8}"
+        + f"{'further':>9}{'ratio':>6}{'work':>9}{'ratio':>6}{'commands':>10}  "
+        f"{'further':>9}{'ratio':>6}{'work':>9}{'ratio':>6}"
+    )
     for size in SIZES:
-        print(f"{size:>5}  {bench.spread(f'audit {size}'):<26}{bench.middle(f'audit {size}') / size:8.2f}{bench.further('audit', size)}"
-              f"{'-'.join(map(str, sorted(bench.commands[size]))):>10}  {bench.further('empty', size)}")
-    print(f"\nfurther: what each host after the first adds, beside its ratio to that of {BASE} hosts; {BASE} are worked on at a time\n"
-          "work: the part of it that is processor time of the controller\ncommands: what a host was sent over SSH for its audit")
+        print(
+            f"{size:>5}  {bench.spread(f'audit {size}'):<26}{bench.middle(f'audit {size}') / size:8.2f}{bench.further('audit', size)}"
+            f"{'-'.join(map(str, sorted(bench.commands[size]))):>10}  {bench.further('empty', size)}"
+        )
+    print(
+        f"\nfurther: what each host after the first adds, beside its ratio to that of {BASE} hosts; {BASE} are worked on at a time\n"
+        "work: the part of it that is processor time of the controller\ncommands: what a host was sent over SSH for its audit"
+    )
 
 
 def main() -> None:
@@ -259,7 +348,12 @@ def main() -> None:
                     for _number in range(SINGLE_ROUNDS):
                         bench.time(EXEC, "docker", "compose", "exec", "-T", "appwrite", "true")
                         bench.alone(EMPTY, "empty")
-                        bench.alone(AUDIT, "selfhost.appwrite.audit_info", "--args", json.dumps({"project_src": str(project.directory)}))
+                        bench.alone(
+                            AUDIT,
+                            "selfhost.appwrite.audit_info",
+                            "--args",
+                            json.dumps({"project_src": str(project.directory)}),
+                        )
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             project.down()

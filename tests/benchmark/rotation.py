@@ -24,24 +24,31 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Report
 from faults.rotation import KEYS, rotation
 from testbed import Project
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset
 from testbed.images import Unavailable
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Report
+
 ROUNDS = 3
 FILES, FILE_BYTES = 1000, 100_000
 TIMED = {"mariadb": 100_000, "postgresql": 100_000, "mongodb": 10_000}
 """values; FerretDB, which stands in for MongoDB, is slow"""
 SIZES = {"mariadb": (10_000, 100_000), "postgresql": (10_000, 100_000), "mongodb": (2_000, 10_000)}
-MEMORY = {"mariadb": ("--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"), "postgresql": ("-c", "shared_buffers=128MB")}
+MEMORY = {
+    "mariadb": ("--innodb-buffer-pool-size=128M", "--innodb-log-file-size=96M"),
+    "postgresql": ("-c", "shared_buffers=128MB"),
+}
 """what the official images start with, which those of the testbed save"""
 PLAIN, ROTATION, DOWNTIME = "plain updates", "rotation", "downtime"
 PHASES = ("first", "seal", "verify", "commit")
-VERSIONS = {"mariadb": "SELECT CONCAT('MariaDB ', VERSION());", "postgresql": "SELECT split_part(version(), ' on ', 1);",
-            "mongodb": "const own = db.adminCommand({buildInfo: 1}).ferretdbVersion; print(own ? `FerretDB ${own}` : `MongoDB ${db.version()}`)"}
+VERSIONS = {
+    "mariadb": "SELECT CONCAT('MariaDB ', VERSION());",
+    "postgresql": "SELECT split_part(version(), ' on ', 1);",
+    "mongodb": "const own = db.adminCommand({buildInfo: 1}).ferretdbVersion; print(own ? `FerretDB ${own}` : `MongoDB ${db.version()}`)",
+}
 UPDATES_AT_ONCE = 90
 """FerretDB 1.24 keeps a connection of its 100 for each update of a command until the command ends, and hangs where it has more."""
 UPDATE_ONE = """
@@ -79,7 +86,8 @@ def _rotate() -> None:
     if request["what"]["database"] == "mongodb":
         write = store._change
         store._change = lambda table, batch: sum(
-            write(table, batch[start:start + UPDATES_AT_ONCE]) for start in range(0, len(batch), UPDATES_AT_ONCE))
+            write(table, batch[start : start + UPDATES_AT_ONCE]) for start in range(0, len(batch), UPDATES_AT_ONCE)
+        )
     memory = _memory()
     if request["name"] == DOWNTIME:
         found.prepare()
@@ -88,10 +96,17 @@ def _rotate() -> None:
     ended = time.perf_counter()
     store.close()
     ends = [started, moments["seal"][0], moments["verify"][0], moments["verify"][1], ended]
-    print(json.dumps({
-        "seconds": ended - started, "work": time.process_time() - work, "memory": [memory, _memory()],
-        "values": sum(tally.values["old"] + tally.values["new"] for tally in report.collections.values()),
-        "phases": {name: end - start for name, start, end in zip(PHASES, ends, ends[1:])}}))
+    print(
+        json.dumps(
+            {
+                "seconds": ended - started,
+                "work": time.process_time() - work,
+                "memory": [memory, _memory()],
+                "values": sum(tally.values["old"] + tally.values["new"] for tally in report.collections.values()),
+                "phases": {name: end - start for name, start, end in zip(PHASES, ends, ends[1:])},
+            }
+        )
+    )
 
 
 # --- the benchmark ---
@@ -100,7 +115,9 @@ def _rotate() -> None:
 class Bench:
     def __init__(self, database: str, home: Path, project: Project) -> None:
         self.database, self.home, self.project = database, home, project
-        self.container = run("docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}").strip()
+        self.container = run(
+            "docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}"
+        ).strip()
         self.version = self.updates = ""
         self.statements = 0
         self.seconds: dict[str, list[float]] = {}
@@ -111,8 +128,14 @@ class Bench:
         self.loads: list[float] = []
 
     def _what(self, old: str, new: str) -> dict[str, str]:
-        return {"database": self.database, "container": self.container, "root": str(self.home / "uploads"), "journal": str(self.home / "journal"),
-                "old": old, "new": new}
+        return {
+            "database": self.database,
+            "container": self.container,
+            "root": str(self.home / "uploads"),
+            "journal": str(self.home / "journal"),
+            "old": old,
+            "new": new,
+        }
 
     def say(self, words: str) -> None:
         self.loads.append(os.getloadavg()[0])
@@ -138,8 +161,10 @@ class Bench:
                     continue
                 for name, value in change.values.items():
                     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-                    updates.append(f"UPDATE {store._place(table.space, table.name)} SET {store._quoted(name)} = {store._literal(text)}"
-                                   f" WHERE _id = {change.row.key};")
+                    updates.append(
+                        f"UPDATE {store._place(table.space, table.name)} SET {store._quoted(name)} = {store._literal(text)}"
+                        f" WHERE _id = {change.row.key};"
+                    )
             return len(changes)
 
         with closing(store):
@@ -157,17 +182,26 @@ class Bench:
             if self.database == "mongodb":
                 session.close()
                 module = sys.modules[type(store).__module__]
-                session = module.Session([*module.client(self.container)[:-1], UPDATE_ONE], "MongoDB", '"%s"', "ERROR", {}, None)
+                session = module.Session(
+                    [*module.client(self.container)[:-1], UPDATE_ONE], "MongoDB", '"%s"', "ERROR", {}, None
+                )
             with closing(session):
                 session.ask("")
                 started = time.perf_counter()
-                session.ask(self.updates if self.database == "mongodb" else f"START TRANSACTION;\n{self.updates}\nCOMMIT;")
+                session.ask(
+                    self.updates if self.database == "mongodb" else f"START TRANSACTION;\n{self.updates}\nCOMMIT;"
+                )
                 self.seconds.setdefault(PLAIN, []).append(time.perf_counter() - started)
 
     def rotate(self, name: str, values: int, old: str, new: str) -> None:
         done = subprocess.run(
-            [sys.executable, __file__, "rotate"], input=json.dumps({"name": name, "what": self._what(old, new)}), env=clean_environ(), text=True,
-            stdout=subprocess.PIPE, check=True)
+            [sys.executable, __file__, "rotate"],
+            input=json.dumps({"name": name, "what": self._what(old, new)}),
+            env=clean_environ(),
+            text=True,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
         answer = json.loads(done.stdout)
         if answer["values"] < values:  # the secrets inside of others are counted too
             sys.exit(f"{answer['values']} values were rotated instead of {values}.")
@@ -191,19 +225,33 @@ class Bench:
         def middle(numbers: Iterable[float]) -> str:
             return f"{statistics.median(numbers):8.2f}"
 
-        print(f"\n{self.version}: {TIMED[self.database]:,} values, {self.statements:,} plain updates, load {min(self.loads):.1f} to {max(self.loads):.1f}")
-        print(f"{'':<15}{'seconds':<27}{'values/s':>10}" + "".join(f"{title:>8}" for title in ("ratio", *PHASES, "work")))
+        print(
+            f"\n{self.version}: {TIMED[self.database]:,} values, {self.statements:,} plain updates, load {min(self.loads):.1f} to {max(self.loads):.1f}"
+        )
+        print(
+            f"{'':<15}{'seconds':<27}{'values/s':>10}" + "".join(f"{title:>8}" for title in ("ratio", *PHASES, "work"))
+        )
         for name, seconds in self.seconds.items():
-            print(f"{name:<15}{middle(seconds)} ({min(seconds):.2f} to {max(seconds):.2f})".ljust(42)
-                  + f"{TIMED[self.database] / statistics.median(seconds):10,.0f}", end="")
+            print(
+                f"{name:<15}{middle(seconds)} ({min(seconds):.2f} to {max(seconds):.2f})".ljust(42)
+                + f"{TIMED[self.database] / statistics.median(seconds):10,.0f}",
+                end="",
+            )
             if name in self.answers:
                 answers = self.answers[name]
-                print(middle(self.ratios[name]), *(middle(each["phases"][phase] for each in answers) for phase in PHASES),
-                      middle(each["work"] for each in answers), sep="", end="")
+                print(
+                    middle(self.ratios[name]),
+                    *(middle(each["phases"][phase] for each in answers) for phase in PHASES),
+                    middle(each["work"] for each in answers),
+                    sep="",
+                    end="",
+                )
             print()
         for size, pairs in self.memory.items():
-            print(f"{size:>9,} values: peak {max(peak for _start, peak in pairs):.1f} MB, {max(peak - start for start, peak in pairs):.1f} MB more than"
-                  " before the rotation")
+            print(
+                f"{size:>9,} values: peak {max(peak for _start, peak in pairs):.1f} MB, {max(peak - start for start, peak in pairs):.1f} MB more than"
+                " before the rotation"
+            )
 
 
 def measure(database: str, home: Path) -> Bench:
@@ -237,11 +285,13 @@ def main() -> None:
                 measure(database, Path(name, database)).show()
             except Unavailable as reason:
                 print(f"{database} is left out: {reason}")
-    print("\nseconds: median (lowest to highest)\nratio: to the plain updates just before, median"
-          "\nfirst to commit: the parts of it; first what was staged is written, or on MongoDB all is read"
-          "\nwork: processor time of its own process, without client and server"
-          "\ndowntime: what the installation is stopped for, less the stopping and starting itself; files have their successors by then, and values are"
-          " staged but on MongoDB")
+    print(
+        "\nseconds: median (lowest to highest)\nratio: to the plain updates just before, median"
+        "\nfirst to commit: the parts of it; first what was staged is written, or on MongoDB all is read"
+        "\nwork: processor time of its own process, without client and server"
+        "\ndowntime: what the installation is stopped for, less the stopping and starting itself; files have their successors by then, and values are"
+        " staged but on MongoDB"
+    )
 
 
 if __name__ == "__main__":

@@ -36,8 +36,11 @@ class Bench:
         self.project = project
         self.seconds: dict[str, list[float]] = {}
         self._environment = {
-            **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".work" / "import"), "ANSIBLE_HOME": str(ROOT / ".work" / "benchmark"),
-            "ANSIBLE_LIBRARY": str(HERE / "library")}
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".work" / "import"),
+            "ANSIBLE_HOME": str(ROOT / ".work" / "benchmark"),
+            "ANSIBLE_LIBRARY": str(HERE / "library"),
+        }
 
     def time(self, name: str, work: Callable[[], None]) -> None:
         started = time.perf_counter()
@@ -46,15 +49,24 @@ class Bench:
 
     def play(self, playbook: str, variables: dict[str, object]) -> None:
         self._run(
-            Path(sys.executable).parent / "ansible-playbook", playbook, "--inventory", "localhost,", "--connection", "local", "--extra-vars",
-            json.dumps({"ansible_python_interpreter": sys.executable, **variables}))
+            Path(sys.executable).parent / "ansible-playbook",
+            playbook,
+            "--inventory",
+            "localhost,",
+            "--connection",
+            "local",
+            "--extra-vars",
+            json.dumps({"ansible_python_interpreter": sys.executable, **variables}),
+        )
 
     def ours(self) -> None:
         self.play("selfhost.appwrite.secure", {"appwrite_security_project_src": str(self.project.directory), **ANSWERS})
 
     def ours_file_only(self) -> None:
-        self.play("selfhost.appwrite.secure", {
-            "appwrite_security_project_src": str(self.project.directory), "appwrite_security_apply": False, **ANSWERS})
+        self.play(
+            "selfhost.appwrite.secure",
+            {"appwrite_security_project_src": str(self.project.directory), "appwrite_security_apply": False, **ANSWERS},
+        )
 
     def by_hand(self) -> None:
         self.play(str(HERE / "by_hand.yml"), {"project_src": str(self.project.directory), "key": KEY})
@@ -69,7 +81,9 @@ class Bench:
         self._run("docker", "compose", "exec", "-T", "appwrite", "vars")
 
     def _run(self, *words: str | Path) -> None:
-        done = subprocess.run(words, cwd=self.project.directory, env=self._environment, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            words, cwd=self.project.directory, env=self._environment, check=False, capture_output=True, text=True
+        )
         if done.returncode:
             sys.exit(f"{words[0]} {words[1]} failed:\n{done.stdout}{done.stderr}")
 
@@ -116,7 +130,10 @@ def main() -> None:
         print(bench.row(name))
     print(bench.row("ours, unchanged", floor), "of the floor (the three first lines together)")
     print(bench.row("ours, unchanged", ["by hand, unchanged"]), "of by hand")
-    print(bench.row("ours, fresh", ["by hand, fresh"]), "of by hand; ours waits for health and verifies every container, by hand does not")
+    print(
+        bench.row("ours, fresh", ["by hand, fresh"]),
+        "of by hand; ours waits for health and verifies every container, by hand does not",
+    )
 
 
 if __name__ == "__main__":

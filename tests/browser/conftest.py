@@ -11,18 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
+from browser import sample
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from browser import sample
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
 
 THREE = ("lab.", "school.", "staging.")
 """which together have every severity and every status"""
 FLAGS = [
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 STRANGE = [
-    "<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "</script><svg onload=alert(3)>", "web & co; <b>bold</b>", "{{ 7 * 7 }}",
-    "javascript:alert(4)", "\u202egnp.exe\u2066", "a" * 300, "w" * 60 + "." + "m" * 60 + ".example.com", "\U0001f98a\u200d\U0001f427 ホスト"]
+    "<script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(2)>",
+    "</script><svg onload=alert(3)>",
+    "web & co; <b>bold</b>",
+    "{{ 7 * 7 }}",
+    "javascript:alert(4)",
+    "\u202egnp.exe\u2066",
+    "a" * 300,
+    "w" * 60 + "." + "m" * 60 + ".example.com",
+    "\U0001f98a\u200d\U0001f427 ホスト",
+]
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +91,10 @@ def opened(chromium: Browser, written: Callable[[str], Path]) -> Iterator[Callab
         found.on("console", lambda message: heard.append(f"console: {message.text}"))
         found.on("pageerror", lambda error: heard.append(f"error: {error}"))
         found.on("dialog", lambda dialog: (heard.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        found.on("request", lambda request: request.url.startswith(("data:", path.as_uri())) or heard.append(f"request: {request.url}"))
+        found.on(
+            "request",
+            lambda request: request.url.startswith(("data:", path.as_uri())) or heard.append(f"request: {request.url}"),
+        )
         found.goto(path.as_uri() + address)
         return found
 

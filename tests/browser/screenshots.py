@@ -11,10 +11,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
+from browser import sample
 from playwright.sync_api import sync_playwright
 
-from browser import sample
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 VIEWS = {  # to the width, the height, the scheme, and what of the page
@@ -31,7 +31,9 @@ def main() -> None:
         path.write_text(page(*sample.fleet()), "utf-8")
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--disable-gpu"])
         for name, (width, height, scheme, address) in VIEWS.items():
-            found = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1.5)
+            found = browser.new_page(
+                viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1.5
+            )
             found.goto(path.as_uri() + address)
             found.screenshot(path=IMAGES / f"audit-report-{name}.png")
         browser.close()

@@ -35,17 +35,21 @@ def record(*command: str) -> str:
 
 def draw(name: str, title: str, output: str) -> None:
     text = Text.from_ansi(output.strip("\n"))
-    console = Console(record=True, width=min(140, max(map(len, text.plain.split("\n")))), file=io.StringIO(), force_terminal=True)
+    console = Console(
+        record=True, width=min(140, max(map(len, text.plain.split("\n")))), file=io.StringIO(), force_terminal=True
+    )
     console.print(text, no_wrap=True, overflow="ellipsis")
     drawn = console.export_svg(title=title, theme=MONOKAI, unique_id=name)
-    drawn = re.sub(r"@font-face \{.*?\}\n", "", drawn, flags=re.DOTALL)  # of a server on the Internet; the reader's own will do
+    drawn = re.sub(
+        r"@font-face \{.*?\}\n", "", drawn, flags=re.DOTALL
+    )  # of a server on the Internet; the reader's own will do
     (IMAGES / f"{name}.svg").write_text("".join(line.rstrip() + "\n" for line in drawn.splitlines()))
 
 
 def main() -> None:
     output = record("tests/demo.sh")
     draw("demo", "make demo", "$ make demo\n" + output)
-    draw("before-after", "make demo", output[output.index("┌"):output.index("┘") + 1])
+    draw("before-after", "make demo", output[output.index("┌") : output.index("┘") + 1])
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
-from playwright.sync_api import Locator, Page, expect
-
 from browser import sample
 from browser.conftest import STRANGE
+from playwright.sync_api import Locator, Page, expect
+
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,22 +62,31 @@ def test_every_finding_is_there(opened, findings):
     for severity in ("critical", "high", "medium", "low"):
         row = found.locator(".counts tbody tr", has_text=re.compile(severity, re.IGNORECASE)).locator("td")
         numbers = [int(text.split()[0]) for text in row.all_inner_texts()]
-        assert numbers == [count_of(findings, severity=severity, status=status) for status in ("fail", "unknown", "waived", "pass")]
+        assert numbers == [
+            count_of(findings, severity=severity, status=status) for status in ("fail", "unknown", "waived", "pass")
+        ]
 
 
 def test_waivers(opened):
     found = opened()
-    for words in ("Waived until 2027-02-28: Only our own", "Waiver ends soon, on 2026-12-10: Reached", "Waiver expired on 2026-10-31: Until"):
+    for words in (
+        "Waived until 2027-02-28: Only our own",
+        "Waiver ends soon, on 2026-12-10: Reached",
+        "Waiver expired on 2026-10-31: Until",
+    ):
         expect(found.locator(".waiver", has_text=words).first).to_be_visible()
 
 
-@pytest.mark.parametrize(("older", "words"), [(0, "This is the first report"), (1, "2 reports since 2026-11-17"), (8, "9 reports since 2026-09-29")])
+@pytest.mark.parametrize(
+    ("older", "words"),
+    [(0, "This is the first report"), (1, "2 reports since 2026-11-17"), (8, "9 reports since 2026-09-29")],
+)
 def test_trend(older, words):
     now, history = sample.fleet(reports=older + 1)
     html = page(now, history)
     assert words in re.sub(r"<[^>]+>", "", html.split('id="h-trend"')[1])
-    assert html.count("<polyline class=\"line\"") == bool(older)
-    assert html.count("<path class=\"dot\"") == (older + 1) * bool(older)
+    assert html.count('<polyline class="line"') == bool(older)
+    assert html.count('<path class="dot"') == (older + 1) * bool(older)
 
 
 def test_trend_compares_the_same_hosts():
@@ -93,7 +102,11 @@ def test_trend_compares_the_same_hosts():
 @pytest.mark.parametrize("name", ["one", "nothing", "none"])
 def test_small_reports(opened, name):
     found = opened(name)
-    heading = {"one": "on appwrite.example.com", "nothing": "Nothing fails on appwrite.example.com", "none": "No installation was audited"}[name]
+    heading = {
+        "one": "on appwrite.example.com",
+        "nothing": "Nothing fails on appwrite.example.com",
+        "none": "No installation was audited",
+    }[name]
     expect(found.locator("h1")).to_contain_text(heading)
     assert found.locator("#host").is_visible() is False
 
@@ -111,7 +124,8 @@ def test_filters(opened, findings):
     field(found, "Group").select_option("Secrets")
     field(found, "Host").select_option("demo.example.com")
     assert result(found) == "{} of {} findings, 3 controls, 1 host".format(
-        count_of(findings, severity="high", status="fail", group="secrets", host="demo.example.com"), len(findings))
+        count_of(findings, severity="high", status="fail", group="secrets", host="demo.example.com"), len(findings)
+    )
     assert shown(found, ".control") == 3 and shown(found, ".on > li") == 3
     found.get_by_role("button", name="Show all").click()
     assert result(found).startswith(f"{len(findings)} findings")
@@ -122,7 +136,9 @@ def test_search(opened):
     found = opened()
     field(found, "Search").fill("REDIS us-2 ")
     at(found, "#q=REDIS+us-2")
-    assert {text.split("\n")[0] for text in found.locator(".control:visible h4").all_inner_texts()} >= {"Redis asks for a password"}
+    assert {text.split("\n")[0] for text in found.locator(".control:visible h4").all_inner_texts()} >= {
+        "Redis asks for a password"
+    }
     assert set(found.locator(".control:visible .on > li:visible").all_inner_texts()) == {"us-2.example.com"}
     field(found, "Search").fill("no such words")
     expect(found.get_by_text("No finding is like that.")).to_be_visible()
@@ -220,7 +236,9 @@ def test_copy(opened, findings):
 def test_copy_without_https(chromium, written):
     """Where a web server hands the page out over HTTP, there is no clipboard but the selection's."""
     with chromium.new_context() as context:
-        context.route("http://audit.example.com/", lambda route: route.fulfill(path=written("fleet"), content_type="text/html"))
+        context.route(
+            "http://audit.example.com/", lambda route: route.fulfill(path=written("fleet"), content_type="text/html")
+        )
         found = context.new_page()
         found.goto("http://audit.example.com/")
         assert found.evaluate("navigator.clipboard === undefined")
@@ -245,8 +263,17 @@ def test_without_javascript(opened, findings):
 # --- how it looks ---
 
 
-@pytest.mark.parametrize(("name", "width", "scheme"), [
-    ("three", 1280, "light"), ("three", 1280, "dark"), ("three", 360, "dark"), ("strange", 1280, "light"), ("one", 800, "light"), ("nothing", 360, "dark")])
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        ("three", 1280, "light"),
+        ("three", 1280, "dark"),
+        ("three", 360, "dark"),
+        ("strange", 1280, "light"),
+        ("one", 800, "light"),
+        ("nothing", 360, "dark"),
+    ],
+)
 def test_accessible(opened, name, width, scheme):
     axe = sorted((ROOT / ".work" / "browser").glob("axe-core@*/node_modules/axe-core/axe.min.js"))
     if not axe:
@@ -273,7 +300,9 @@ def test_no_horizontal_overflow(opened, name, width):
 def test_strange_texts_are_only_text(opened):
     found = opened("strange")
     names = set(found.locator(".heat tbody th a").all_inner_texts())
-    assert {name.replace("\n", "") for name in names} == {text.replace("\u202e", "\\u{202e}").replace("\u2066", "\\u{2066}") for text in STRANGE}
+    assert {name.replace("\n", "") for name in names} == {
+        text.replace("\u202e", "\\u{202e}").replace("\u2066", "\\u{2066}") for text in STRANGE
+    }
     assert found.locator("script").count() == 1
     assert found.locator("img, b, iframe, [onerror], [onload]").count() == 0
     assert found.locator("a[href^=javascript]").count() == 0
@@ -305,7 +334,11 @@ def test_print(opened, javascript):
     found.emulate_media(media="print", color_scheme="dark")
     assert shown(found, "button") == shown(found, "input") == shown(found, "select") == 0
     rows = found.locator(".row")
-    heights = [row["height"] for row in (one.bounding_box() for one in (rows.first, rows.last, found.locator(".rest .row").first)) if row]
+    heights = [
+        row["height"]
+        for row in (one.bounding_box() for one in (rows.first, rows.last, found.locator(".rest .row").first))
+        if row
+    ]
     assert len(heights) == 3 and min(heights) > 10
     assert found.locator(".control").first.evaluate("node => getComputedStyle(node).breakInside") == "avoid"
     printed = found.pdf(prefer_css_page_size=True)
@@ -321,10 +354,17 @@ def test_same_bytes():
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.page import page\n"
-        "from browser import sample\nsys.stdout.write(page(*sample.fleet(reports=2)))")
-    made = {subprocess.run(
-        [sys.executable, "-c", program, str(ROOT / ".work" / "import"), str(ROOT / "tests")], check=True, capture_output=True,
-        env={**os.environ, "PYTHONHASHSEED": seed}).stdout for seed in ("1", "2")}
+        "from browser import sample\nsys.stdout.write(page(*sample.fleet(reports=2)))"
+    )
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(ROOT / ".work" / "import"), str(ROOT / "tests")],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
     assert len(made) == 1
     now, history = sample.fleet(reports=2)
     kept = copy.deepcopy((now, history))

@@ -24,7 +24,10 @@ from covered import PIECES, ROOT
 TEST = "SELFHOST_COVERAGE_TEST"
 """Names the file with the id of the test that is running. Not the id itself: a process may serve several tests."""
 _PLUGINS = f"{ROOT}/plugins/"
-_PACKED = ("payload.zip/ansible_collections/selfhost/appwrite/plugins/", ".pyz/ansible_collections/selfhost/appwrite/plugins/")
+_PACKED = (
+    "payload.zip/ansible_collections/selfhost/appwrite/plugins/",
+    ".pyz/ansible_collections/selfhost/appwrite/plugins/",
+)
 """Where the same files are in what Ansible sends to a host, and in the program of the audit's timer."""
 _open, _replace, _end = os.open, os.replace, os._exit  # tests put their own in the place of these
 
@@ -50,9 +53,18 @@ class _Recorder:
     def __init__(self) -> None:
         self._context = ""
         self._test = _running()
-        self._coverage = coverage.Coverage(data_file=None, config_file=False, branch=True, include=[f"{_PLUGINS}**", *(f"**/*{mark}**" for mark in _PACKED)])
-        self._coverage.set_option("run:core", "ctrace")  # sys.monitoring has no contexts, and no branches before Python 3.14
-        self._coverage.set_option("run:disable_warnings", ["no-data-collected", "trace-changed"])  # a test sees what is printed
+        self._coverage = coverage.Coverage(
+            data_file=None,
+            config_file=False,
+            branch=True,
+            include=[f"{_PLUGINS}**", *(f"**/*{mark}**" for mark in _PACKED)],
+        )
+        self._coverage.set_option(
+            "run:core", "ctrace"
+        )  # sys.monitoring has no contexts, and no branches before Python 3.14
+        self._coverage.set_option(
+            "run:disable_warnings", ["no-data-collected", "trace-changed"]
+        )  # a test sees what is printed
         self._coverage.start()
         atexit.register(self.save)
         os.register_at_fork(after_in_child=self._forked)
@@ -75,7 +87,11 @@ class _Recorder:
     def _keep(self) -> None:
         data = self._coverage.get_data()
         data.set_query_context(self._context)
-        found = {name: arcs for path in sorted(data.measured_files()) if (name := _name(path)) and (arcs := sorted(data.arcs(path) or ()))}
+        found = {
+            name: arcs
+            for path in sorted(data.measured_files())
+            if (name := _name(path)) and (arcs := sorted(data.arcs(path) or ()))
+        }
         if found:
             _write(self._context or self._test, found)
 

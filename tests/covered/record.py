@@ -22,7 +22,11 @@ class Run:
     """The last run on this checkout: which tests cover each statement and branch."""
 
     def __init__(self) -> None:
-        self._sources = {name: Source(name) for path in sorted(ROOT.glob("plugins/**/*.py")) for name in [str(path.relative_to(ROOT))]}
+        self._sources = {
+            name: Source(name)
+            for path in sorted(ROOT.glob("plugins/**/*.py"))
+            for name in [str(path.relative_to(ROOT))]
+        }
         self.items = [item for found in self._sources.values() for item in found.items]
         self._numbers = {item: number for number, item in enumerate(self.items)}
         self._tests: list[set[str]] = [set() for _item in self.items]
@@ -46,7 +50,11 @@ class Run:
 
     def only(self, is_meant: Callable[[str], bool]) -> list[Item]:
         """What some of these tests cover and nothing else does."""
-        return [item for item in self.items if self.tests(item) and all(test and is_meant(test) for test in self.tests(item))]
+        return [
+            item
+            for item in self.items
+            if self.tests(item) and all(test and is_meant(test) for test in self.tests(item))
+        ]
 
     def kept(self) -> Kept:
         found: dict[str, dict[str, dict[str, list[int]]]] = {}
@@ -72,13 +80,22 @@ def lost(before: Kept, after: Kept) -> tuple[list[tuple[str, str, str]], list[tu
         if any(was):
             if not now:
                 gone.append((file, scope, text))
-            elif any(had and not has for had, has in zip(was, now)) if len(was) == len(now) else now.count(0) > was.count(0):
+            elif (
+                any(had and not has for had, has in zip(was, now))
+                if len(was) == len(now)
+                else now.count(0) > was.count(0)
+            ):
                 uncovered.append((file, scope, text))
     return uncovered, gone
 
 
 def _places(kept: Kept) -> Iterable[tuple[tuple[str, str, str], list[int]]]:
-    return (((file, scope, text), counts) for file, scopes in kept.items() for scope, texts in scopes.items() for text, counts in texts.items())
+    return (
+        ((file, scope, text), counts)
+        for file, scopes in kept.items()
+        for scope, texts in scopes.items()
+        for text, counts in texts.items()
+    )
 
 
 def read(path: Path) -> Kept:
@@ -97,11 +114,20 @@ def table(run: Run) -> Iterator[str]:
         for kind in ([item for item in items if not item.target], [item for item in items if item.target]):
             covered = sum(bool(run.tests(item)) for item in kind)
             row += [str(len(kind)), f"{covered / len(kind):.1%}" if kind else ""]
-        row.append(str(sum(len({test.partition("::")[0] for test in run.tests(item)}) == 1 and "" not in run.tests(item) for item in items)))
+        row.append(
+            str(
+                sum(
+                    len({test.partition("::")[0] for test in run.tests(item)}) == 1 and "" not in run.tests(item)
+                    for item in items
+                )
+            )
+        )
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join([row[0].ljust(widths[0]), *(word.rjust(width) for word, width in zip(row[1:], widths[1:], strict=True))]).rstrip()
+        yield "  ".join(
+            [row[0].ljust(widths[0]), *(word.rjust(width) for word, width in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
 
 
 def listing(items: Iterable[Item]) -> Iterator[str]:

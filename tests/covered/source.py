@@ -43,8 +43,16 @@ class Source:
         whole = reporter.no_branch_lines()
         self._lines = {line: Item(name, *self._name(line), line) for line in reporter.lines()}
         self._branches = {
-            (start, end): Item(name, self._name(start)[0], f"{self._name(start)[1]} → {self._name(end)[1] if end > 0 else 'exit'}", start, end)
-            for start, end in reporter.arcs() if exits.get(start, 0) > 1 and start not in whole}
+            (start, end): Item(
+                name,
+                self._name(start)[0],
+                f"{self._name(start)[1]} → {self._name(end)[1] if end > 0 else 'exit'}",
+                start,
+                end,
+            )
+            for start, end in reporter.arcs()
+            if exits.get(start, 0) > 1 and start not in whole
+        }
 
     @property
     def items(self) -> list[Item]:

@@ -37,7 +37,9 @@ os.waitpid(child, 0)
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A checkout with one file, and the same as Ansible sends it."""
-    shutil.copytree(covered.ROOT / "tests" / "covered", tmp_path / "tests" / "covered", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        covered.ROOT / "tests" / "covered", tmp_path / "tests" / "covered", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (tmp_path / _FILE).parent.mkdir(parents=True)
     (tmp_path / _FILE).write_text("import sys\nif sys.argv:\n    x = 1\n")
     (tmp_path / ".work" / "coverage" / "pieces").mkdir(parents=True)
@@ -54,9 +56,16 @@ def record(root: Path, program: str, on: bool = True) -> dict[str, dict[str, lis
     test.write_text("first")
     environ = {"SELFHOST_COVERAGE": str(root / "tests") if on else "", "SELFHOST_COVERAGE_TEST": str(test)}
     code = f"file, test = {str(root / _FILE)!r}, {str(test)!r}\n{program}"
-    done = subprocess.run([covered.ROOT / ".venv" / "bin" / "python", "-c", code], env={**os.environ, **environ}, capture_output=True, check=False)
+    done = subprocess.run(
+        [covered.ROOT / ".venv" / "bin" / "python", "-c", code],
+        env={**os.environ, **environ},
+        capture_output=True,
+        check=False,
+    )
     assert (done.stdout, done.stderr) == (b"", b"")
-    return dict(json.loads(zlib.decompress(path.read_bytes())) for path in (root / ".work" / "coverage" / "pieces").iterdir())
+    return dict(
+        json.loads(zlib.decompress(path.read_bytes())) for path in (root / ".work" / "coverage" / "pieces").iterdir()
+    )
 
 
 @pytest.mark.parametrize(("what", "tests"), [("ends", ["first"]), ("forks", ["second"]), ("is killed", [])])

@@ -26,16 +26,19 @@ def outer(given):
 """
 
 
-@pytest.mark.parametrize(("after", "uncovered", "gone"), [
-    (BEFORE, [], []),
-    ({"plugins/a.py": {"f": {"return x": [0], "x = 1": [1, 0]}}}, ["return x", "x = 1"], []),
-    ({"plugins/a.py": {"f": {"return x": [1], "x = 1": [1, 1, 0]}}}, ["x = 1"], []),
-    ({"plugins/b/c.py": {"f": {"return x": [1], "x = 1": [1, 1]}}}, [], []),
-    ({"plugins/b/c.py": {"f": {"return x": [0], "x = 1": [1, 1]}}}, ["return x"], []),
-    ({"plugins/b/c.py": {"Class.h": {"return x": [0], "x = 1": [1, 1]}}}, ["return x"], []),
-    ({"plugins/a.py": {"f": {"return x": [1]}}}, [], ["x = 1"]),
-    ({"plugins/a.py": {"f": {"return x": [1]}, "g": {"y()": [0], "x = 1": [0, 0]}}}, ["x = 1"], []),
-])
+@pytest.mark.parametrize(
+    ("after", "uncovered", "gone"),
+    [
+        (BEFORE, [], []),
+        ({"plugins/a.py": {"f": {"return x": [0], "x = 1": [1, 0]}}}, ["return x", "x = 1"], []),
+        ({"plugins/a.py": {"f": {"return x": [1], "x = 1": [1, 1, 0]}}}, ["x = 1"], []),
+        ({"plugins/b/c.py": {"f": {"return x": [1], "x = 1": [1, 1]}}}, [], []),
+        ({"plugins/b/c.py": {"f": {"return x": [0], "x = 1": [1, 1]}}}, ["return x"], []),
+        ({"plugins/b/c.py": {"Class.h": {"return x": [0], "x = 1": [1, 1]}}}, ["return x"], []),
+        ({"plugins/a.py": {"f": {"return x": [1]}}}, [], ["x = 1"]),
+        ({"plugins/a.py": {"f": {"return x": [1]}, "g": {"y()": [0], "x = 1": [0, 0]}}}, ["x = 1"], []),
+    ],
+)
 def test_lost(after, uncovered, gone):
     assert [[text for _file, _scope, text in found] for found in lost(BEFORE, after)] == [uncovered, gone]
 
@@ -46,10 +49,21 @@ def test_names(tmp_path, monkeypatch):
     source = Source("program.py")
     condition = "if given and inner():"
     assert [(item.scope, item.text) for item in source.items] == [
-        ("", "@cached"), ("", "def outer(given):"), ("outer", "def inner():"), ("outer.inner", "return given"),
-        ("outer", condition), ("outer", f"{condition} → return sorted(given)"), ("outer", f"{condition} → return None"),
-        ("outer", "return sorted(given)"), ("outer", "return None")]
-    assert [item.text for item in source.ran(6, 7)] == [condition, "return sorted(given)", f"{condition} → return sorted(given)"]
+        ("", "@cached"),
+        ("", "def outer(given):"),
+        ("outer", "def inner():"),
+        ("outer.inner", "return given"),
+        ("outer", condition),
+        ("outer", f"{condition} → return sorted(given)"),
+        ("outer", f"{condition} → return None"),
+        ("outer", "return sorted(given)"),
+        ("outer", "return None"),
+    ]
+    assert [item.text for item in source.ran(6, 7)] == [
+        condition,
+        "return sorted(given)",
+        f"{condition} → return sorted(given)",
+    ]
 
 
 def test_starts_nothing_by_itself():

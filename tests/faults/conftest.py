@@ -11,9 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from integration.support import SMALL, Stack
-
 from faults.engine import Engine
+from integration.support import SMALL, Stack
 
 
 @pytest.fixture(scope="session")

@@ -38,15 +38,46 @@ class Engine:
         """Boots the machine, unless it is up, and starts the engine. Returns when it answers."""
         if self._machine is None:
             self._machine = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec", _MACHINE],
-                stdout=subprocess.PIPE, text=True)
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    "unshare",
+                    "--net",
+                    "--mount",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "--mount-proc",
+                    "sh",
+                    "-ec",
+                    _MACHINE,
+                ],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
             assert self._machine.stdout and self._machine.stdout.readline() == "up\n"
         inside = self._children(self._machine.pid)[0]
         log = self.directory / "dockerd.log"
         with log.open("ab") as output:
             self._dockerd = subprocess.Popen(
-                ["nsenter", "--target", str(inside), "--net", "--mount", "--pid", "dockerd", "--data-root", self.directory / "data", "--host", self.host],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                [
+                    "nsenter",
+                    "--target",
+                    str(inside),
+                    "--net",
+                    "--mount",
+                    "--pid",
+                    "dockerd",
+                    "--data-root",
+                    self.directory / "data",
+                    "--host",
+                    self.host,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
         environ = {**clean_environ(), "DOCKER_HOST": self.host}
         for _attempt in range(600):
             with contextlib.suppress(Failed):
@@ -76,7 +107,12 @@ class Engine:
     def load(self, images: Iterable[str]) -> None:
         """Copies images of the engine that everything else runs on."""
         with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saved:
-            subprocess.run(["docker", "--host", self.host, "load", "--quiet"], stdin=saved.stdout, stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(
+                ["docker", "--host", self.host, "load", "--quiet"],
+                stdin=saved.stdout,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
 
     @staticmethod
     def _children(process: int) -> list[int]:

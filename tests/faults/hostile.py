@@ -93,7 +93,11 @@ class Interpreter:
         self.answer()
 
     def answer(
-        self, add: Mapping[str, Mapping[str, Any]] | None = None, append: str = "", instead: Mapping[str, list[Any]] | None = None, **facts: Any,
+        self,
+        add: Mapping[str, Mapping[str, Any]] | None = None,
+        append: str = "",
+        instead: Mapping[str, list[Any]] | None = None,
+        **facts: Any,
     ) -> None:
         """From now on, and what it has received is forgotten.
 
@@ -105,7 +109,10 @@ class Interpreter:
         added = {name: dict(keys) for name, keys in (add or {}).items()}
         if facts:
             added.setdefault("*", {})["ansible_facts"] = facts
-        answers = {name: [{**added.get("*", {}), **one} if isinstance(one, dict) else one for one in ones] for name, ones in (instead or {}).items()}
+        answers = {
+            name: [{**added.get("*", {}), **one} if isinstance(one, dict) else one for one in ones]
+            for name, ones in (instead or {}).items()
+        }
         (self.directory / "wish.json").write_text(json.dumps({"add": added, "append": append, "instead": answers}))
         for path in (*self.directory.glob("received/*"), *self.directory.glob("*.count")):
             path.unlink()
@@ -140,9 +147,14 @@ class Site:
         self.password = self.directory / "password"
         self.password.write_text("unreal-2Hn8-Vq4Zt7-vault")
         self.everyone = {
-            "ansible_connection": "local", "safe_dir": str(self.safe), "appwrite_security_apply": False,
-            "appwrite_audit_report_dir": str(self.reports), "appwrite_audit_fail_on": "never", "appwrite_audit_third_parties": [],
-            "appwrite_audit_endpoint": {"host": "127.0.0.1", "http_port": 1, "https_port": 1}}
+            "ansible_connection": "local",
+            "safe_dir": str(self.safe),
+            "appwrite_security_apply": False,
+            "appwrite_audit_report_dir": str(self.reports),
+            "appwrite_audit_fail_on": "never",
+            "appwrite_audit_third_parties": [],
+            "appwrite_audit_endpoint": {"host": "127.0.0.1", "http_port": 1, "https_port": 1},
+        }
 
     @property
     def touch(self) -> str:
@@ -153,8 +165,11 @@ class Site:
         """A host. A variable that is None is not set."""
         self.pythons[name] = Interpreter(self.directory.parent / "hosts" / name)
         wanted = {
-            "ansible_python_interpreter": str(self.pythons[name].path), "appwrite_security_escrow_file": "{{ safe_dir }}/{{ inventory_hostname }}.yml",
-            **{f"appwrite_{role}_project_src": str(project) for role in ("security", "audit", "rotation")}, **variables}
+            "ansible_python_interpreter": str(self.pythons[name].path),
+            "appwrite_security_escrow_file": "{{ safe_dir }}/{{ inventory_hostname }}.yml",
+            **{f"appwrite_{role}_project_src": str(project) for role in ("security", "audit", "rotation")},
+            **variables,
+        }
         self.hosts[name] = {name: value for name, value in wanted.items() if value is not None}
         return self.pythons[name]
 
@@ -167,14 +182,39 @@ class Site:
 
     def run(self, *sources: str, flags: Sequence[str] = (), **settings: str) -> Play:
         """Playbooks of the collection by their names, with the hosts that they are for after a colon, and the text of others, one after the other."""
-        (self.directory / "inventory.json").write_text(json.dumps({"all": {"hosts": self.hosts, "vars": self.everyone}}))
-        (self.directory / "play.yml").write_text("\n".join(source if "\n" in source else _imported(*source.split(":")) for source in sources))
+        (self.directory / "inventory.json").write_text(
+            json.dumps({"all": {"hosts": self.hosts, "vars": self.everyone}})
+        )
+        (self.directory / "play.yml").write_text(
+            "\n".join(source if "\n" in source else _imported(*source.split(":")) for source in sources)
+        )
         environ = {
-            "ANSIBLE_HOME": str(WORK / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_FORKS": "8", "ANSIBLE_SHOW_CUSTOM_STATS": "true", **settings}
+            "ANSIBLE_HOME": str(WORK / "ansible"),
+            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
+            "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "ANSIBLE_FORKS": "8",
+            "ANSIBLE_SHOW_CUSTOM_STATS": "true",
+            **settings,
+        }
         done = subprocess.run(
-            [self.programs / "ansible-playbook", "-i", "inventory.json", "-v", "--vault-password-file", self.password, *flags, "play.yml"],
-            env={**clean_environ(), **environ}, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            [
+                self.programs / "ansible-playbook",
+                "-i",
+                "inventory.json",
+                "-v",
+                "--vault-password-file",
+                self.password,
+                *flags,
+                "play.yml",
+            ],
+            env={**clean_environ(), **environ},
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
         return Play.read(done.returncode, done.stdout.decode("utf-8", "replace"))
 
 
@@ -200,10 +240,16 @@ def failures(play: Play) -> dict[str, str]:
     """Host to what its failures say."""
     found: dict[str, str] = {}
     for match in re.finditer(r"^fatal: \[([^]]*)\](?:: \w+!)? => (?={)", play.output, re.MULTILINE):
-        found[match[1]] = found.get(match[1], "") + str(json.JSONDecoder().raw_decode(play.output, match.end())[0].get("msg"))
+        found[match[1]] = found.get(match[1], "") + str(
+            json.JSONDecoder().raw_decode(play.output, match.end())[0].get("msg")
+        )
     return found
 
 
 def escapes(output: str) -> list[str]:
     """Each line with a character that a terminal acts on."""
-    return [line for line in output.split("\n") if any(ord(char) < 32 and char not in "\t\r" or 127 <= ord(char) < 160 for char in line)]
+    return [
+        line
+        for line in output.split("\n")
+        if any(ord(char) < 32 and char not in "\t\r" or 127 <= ord(char) < 160 for char in line)
+    ]

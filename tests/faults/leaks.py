@@ -96,7 +96,7 @@ def forms(piece: str) -> frozenset[str]:
 @functools.cache
 def pieces(secret: str) -> frozenset[str]:
     """Every form of every piece."""
-    windows = {secret[start:start + PIECE] for start in range(max(1, len(secret) - PIECE + 1))}
+    windows = {secret[start : start + PIECE] for start in range(max(1, len(secret) - PIECE + 1))}
     return frozenset(form for window in windows for form in forms(window))
 
 
@@ -104,7 +104,10 @@ def pieces(secret: str) -> frozenset[str]:
 def fast_hashes(secret: str) -> frozenset[str]:
     """The first eight digits of what is quickly made from a secret, and so quickly searched through."""
     data = secret.encode()
-    digests = [hashlib.new(name, data).hexdigest() for name in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "blake2b", "blake2s")]
+    digests = [
+        hashlib.new(name, data).hexdigest()
+        for name in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "blake2b", "blake2s")
+    ]
     return frozenset(digest[:PIECE] for digest in (*digests, f"{zlib.crc32(data):08x}", f"{zlib.adler32(data):08x}"))
 
 
@@ -122,8 +125,14 @@ class Search:
         self.count = len(self._short) + sum(map(len, self._starts.values()))
 
     def __call__(self, text: str) -> list[str]:
-        heads = {head for start in range(len(text) - PIECE + 1) if (head := text[start:start + PIECE]) in self._starts}
-        return sorted(wanted for wanted in {*self._short, *(each for head in heads for each in self._starts[head])} if wanted in text)
+        heads = {
+            head for start in range(len(text) - PIECE + 1) if (head := text[start : start + PIECE]) in self._starts
+        }
+        return sorted(
+            wanted
+            for wanted in {*self._short, *(each for head in heads for each in self._starts[head])}
+            if wanted in text
+        )
 
 
 @functools.lru_cache(maxsize=64)
@@ -203,15 +212,33 @@ class World:
         root = self.root
         return {
             **{name: value for name, value in clean_environ().items() if not name.startswith("ANSIBLE_")},
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".work" / "import"), "PYTHONDONTWRITEBYTECODE": "1",
-            "ANSIBLE_HOME": f"{root}/home", "ANSIBLE_LOCAL_TEMP": f"{root}/local", "ANSIBLE_REMOTE_TEMP": f"{root}/remote", "TMPDIR": f"{root}/scratch",
-            "ANSIBLE_NOCOLOR": "true", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_KEEP_REMOTE_FILES": "0",
-            "ANSIBLE_CALLBACK_PLUGINS": f"{root}/callback", "ANSIBLE_CALLBACKS_ENABLED": "junit,everything", "EVERYTHING": f"{root}/everything",
-            "JUNIT_OUTPUT_DIR": f"{root}/junit", "ANSIBLE_LOG_PATH": f"{root}/log",
-            "ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": f"{root}/facts",
-            "ANSIBLE_RETRY_FILES_ENABLED": "true", "ANSIBLE_RETRY_FILES_SAVE_PATH": f"{root}/retry"}
+            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".work" / "import"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ANSIBLE_HOME": f"{root}/home",
+            "ANSIBLE_LOCAL_TEMP": f"{root}/local",
+            "ANSIBLE_REMOTE_TEMP": f"{root}/remote",
+            "TMPDIR": f"{root}/scratch",
+            "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "ANSIBLE_KEEP_REMOTE_FILES": "0",
+            "ANSIBLE_CALLBACK_PLUGINS": f"{root}/callback",
+            "ANSIBLE_CALLBACKS_ENABLED": "junit,everything",
+            "EVERYTHING": f"{root}/everything",
+            "JUNIT_OUTPUT_DIR": f"{root}/junit",
+            "ANSIBLE_LOG_PATH": f"{root}/log",
+            "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": f"{root}/facts",
+            "ANSIBLE_RETRY_FILES_ENABLED": "true",
+            "ANSIBLE_RETRY_FILES_SAVE_PATH": f"{root}/retry",
+        }
 
-    def run(self, tasks: list[dict[str, Any]], options: Any = None, projects: Iterable[Path] = (), environ: Mapping[str, str] | None = None) -> tuple[int, str]:
+    def run(
+        self,
+        tasks: list[dict[str, Any]],
+        options: Any = None,
+        projects: Iterable[Path] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
         """Runs tasks at Ansible's most talkative and returns its status and output.
 
         options: a variable for the tasks, in a file as an inventory's secrets are; lines of a playbook may be printed where a task fails.
@@ -219,20 +246,61 @@ class World:
         self._projects += projects
         self._traces += 1
         source = self.root / f"play{self._traces}.yml"
-        source.write_text(json.dumps([{"hosts": "all", "gather_facts": True, "gather_subset": ["!all"], "tasks": tasks}]))
+        source.write_text(
+            json.dumps([{"hosts": "all", "gather_facts": True, "gather_subset": ["!all"], "tasks": tasks}])
+        )
         variables = self.root / f"variables{self._traces}.json"
         variables.touch(mode=0o600)
         variables.write_text(json.dumps({"ansible_python_interpreter": sys.executable, "options": options}))
-        trace = ("strace", "-ff", "--seccomp-bpf", "-qq", "-y", "-v", "-s", "1000000", "-e", "signal=none", "-e", f"trace={_CALLS}",
-                 "-o", self.root / "trace" / str(self._traces))
+        trace = (
+            "strace",
+            "-ff",
+            "--seccomp-bpf",
+            "-qq",
+            "-y",
+            "-v",
+            "-s",
+            "1000000",
+            "-e",
+            "signal=none",
+            "-e",
+            f"trace={_CALLS}",
+            "-o",
+            self.root / "trace" / str(self._traces),
+        )
         own = () if os.geteuid() == 0 else ("--map-root-user",)
         with _log(self.root / "syslog", self.syslog) as log:
             done = subprocess.run(
-                ["unshare", *own, "--mount", "sh", "-euc", _OWN_LOG, "sh", self.root / "dev", log, *trace,
-                 Path(sys.executable).with_name("ansible-playbook"), "--inventory", f"{self.host},", "--connection", "local", "-vvvv", "--diff",
-                 "--extra-vars", f"@{variables}", source],
-                env={**self.environ(), **(environ or {})}, cwd=self.root / "scratch", umask=0o022,
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+                [
+                    "unshare",
+                    *own,
+                    "--mount",
+                    "sh",
+                    "-euc",
+                    _OWN_LOG,
+                    "sh",
+                    self.root / "dev",
+                    log,
+                    *trace,
+                    Path(sys.executable).with_name("ansible-playbook"),
+                    "--inventory",
+                    f"{self.host},",
+                    "--connection",
+                    "local",
+                    "-vvvv",
+                    "--diff",
+                    "--extra-vars",
+                    f"@{variables}",
+                    source,
+                ],
+                env={**self.environ(), **(environ or {})},
+                cwd=self.root / "scratch",
+                umask=0o022,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         self.output["stdout"] += done.stdout
         self.output["stderr"] += done.stderr
         return done.returncode, done.stdout + done.stderr
@@ -240,17 +308,31 @@ class World:
     def channels(self) -> dict[str, str]:
         """Name to all that went that way."""
         executed = [line for line in self._trace() if line.startswith("execve(")]
-        kept = {name: "\n".join(f"{path.name}\n{path.read_text()}" for path in sorted((self.root / name).rglob("*")) if path.is_file())
-                for name in ("facts", "junit", "retry")}
+        kept = {
+            name: "\n".join(
+                f"{path.name}\n{path.read_text()}" for path in sorted((self.root / name).rglob("*")) if path.is_file()
+            )
+            for name in ("facts", "junit", "retry")
+        }
         return {
-            **self.output, **kept, "callback": (self.root / "everything").read_text(), "log": (self.root / "log").read_text(),
-            "syslog": "\n".join(self.syslog), "processes": "\n".join(executed), "files": "\n".join(self._exposed())}
+            **self.output,
+            **kept,
+            "callback": (self.root / "everything").read_text(),
+            "log": (self.root / "log").read_text(),
+            "syslog": "\n".join(self.syslog),
+            "processes": "\n".join(executed),
+            "files": "\n".join(self._exposed()),
+        }
 
     def executed(self) -> int:
         return sum(line.startswith("execve(") for line in self._trace())
 
     def _trace(self) -> list[str]:
-        return [line for path in sorted((self.root / "trace").iterdir()) for line in path.read_text(errors="replace").splitlines()]
+        return [
+            line
+            for path in sorted((self.root / "trace").iterdir())
+            for line in path.read_text(errors="replace").splitlines()
+        ]
 
     def _exposed(self) -> Iterator[str]:
         """What others could read at any time, with its path. A file that is gone is told of whatever was in it: nobody can know any more."""
@@ -264,10 +346,18 @@ class World:
                 moved[found[1]] = found[2]
             elif (found := _MADE.match(line)) and not int(found[2], 8) & 0o011:
                 private.add(found[1])
-        present = {str(path) for top in (*self._projects, self.root) for path in top.rglob("*") if path.is_file() and path.stat().st_mode & 0o044}
+        present = {
+            str(path)
+            for top in (*self._projects, self.root)
+            for path in top.rglob("*")
+            if path.is_file() and path.stat().st_mode & 0o044
+        }
         for name in sorted(opened | present):
             end = Path(moved.get(name, name))
-            if any(str(above) in private or above.exists() and not above.stat().st_mode & 0o011 for above in self._above(end)):
+            if any(
+                str(above) in private or above.exists() and not above.stat().st_mode & 0o011
+                for above in self._above(end)
+            ):
                 continue
             try:
                 if stat.S_ISREG(end.stat().st_mode):

@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from integration.support import Play, assert_no_leak, playbook, read_env, set_env
 from testbed._base import Failed, clean_environ, run
 from testbed.dataset import Dataset, Differences
 from testbed.project import Project
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 
 KEY = _key.NAME
 KEYS = ("UnrealHj4Vw8Sd2LmKq6Pz", "NotRealTx9Bc3Gn7RfYe5Ua")
@@ -41,10 +42,36 @@ CACHED = "default-cache-_console:users:1"
 KILLED, STOPPED = -9, -19
 FORWARD, END, BACK = range(3)
 UNFINISHED = "a rotation of the encryption key is unfinished"
-_CALLS = ("open", "mkdir", "write", "fsync", "chown", "fchown", "chmod", "fchmod", "setxattr", "rename", "replace", "unlink", "rmdir")
-_PLACES = (("/.appwrite-rotation/files", "journal"), ("/.appwrite-rotation", "state"), ("appwrite-before-rotation-", "dump"), (".bak", "backup"),
-           ("/_data", "uploads"))
-_PROGRAMS = (("stop", "stop"), ("start", "start"), ("rm", "rm"), ("redis-cli", "redis-cli"), ("--interactive", "client"), ("exec", "dump"))
+_CALLS = (
+    "open",
+    "mkdir",
+    "write",
+    "fsync",
+    "chown",
+    "fchown",
+    "chmod",
+    "fchmod",
+    "setxattr",
+    "rename",
+    "replace",
+    "unlink",
+    "rmdir",
+)
+_PLACES = (
+    ("/.appwrite-rotation/files", "journal"),
+    ("/.appwrite-rotation", "state"),
+    ("appwrite-before-rotation-", "dump"),
+    (".bak", "backup"),
+    ("/_data", "uploads"),
+)
+_PROGRAMS = (
+    ("stop", "stop"),
+    ("start", "start"),
+    ("rm", "rm"),
+    ("redis-cli", "redis-cli"),
+    ("--interactive", "client"),
+    ("exec", "dump"),
+)
 _WRITES = re.compile(rb"(DELETE|CREATE|INSERT|UPDATE|START|COMMIT)\b|COPY \((WITH)\b|.*?\"what\": ?\"(change|clear)\"")
 _HERE = Path(__file__).parents[1]
 
@@ -68,7 +95,9 @@ def _place(path: Any, directory: int | None = None) -> str:
     if isinstance(path, int):
         name = os.readlink(f"/proc/self/fd/{path}")
     else:
-        name = os.path.join(os.readlink(f"/proc/self/fd/{directory}") if directory is not None else "", os.fsdecode(path))
+        name = os.path.join(
+            os.readlink(f"/proc/self/fd/{directory}") if directory is not None else "", os.fsdecode(path)
+        )
     return next((place for part, place in _PLACES if part in name), ".env")
 
 
@@ -99,6 +128,7 @@ class _Moments:
                     self._announce("after")
                     self._announce = None
                 return status
+
         setattr(subprocess, "Popen", Popen)
 
     def next(self, label: str) -> Callable[[str], None]:
@@ -116,10 +146,13 @@ class _Moments:
             result = real(*arguments, **options)
             announce("after")
             return result
+
         return call
 
     @staticmethod
-    def _label(name: str, *arguments: Any, dir_fd: int | None = None, dst_dir_fd: int | None = None, **_options: Any) -> str:
+    def _label(
+        name: str, *arguments: Any, dir_fd: int | None = None, dst_dir_fd: int | None = None, **_options: Any
+    ) -> str:
         first = arguments[0]
         if name == "open" and not arguments[1] & os.O_CREAT:
             return ""
@@ -193,12 +226,20 @@ class Host:
     def __post_init__(self) -> None:
         path = os.pathsep.join(map(str, (_HERE, _HERE.parent / ".work" / "import")))
         self._forks = subprocess.Popen(
-            [sys.executable, "-m", "faults.rekey"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.scratch / "errors").open("w"), text=True,
-            bufsize=1, env={**clean_environ(), "PYTHONPATH": path})
+            [sys.executable, "-m", "faults.rekey"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(self.scratch / "errors").open("w"),
+            text=True,
+            bufsize=1,
+            env={**clean_environ(), "PYTHONPATH": path},
+        )
 
     @classmethod
     def make(cls, project: Project, database: str, scratch: Path) -> Host:
-        tail = hashlib.sha256(project.name.encode()).hexdigest()[:12]  # the key of another project on this engine stops a rotation
+        tail = hashlib.sha256(project.name.encode()).hexdigest()[
+            :12
+        ]  # the key of another project on this engine stops a rotation
         key, other = (each + tail for each in KEYS)
         data = Dataset.make(1, key, database=database, file_bytes=20_000)
         set_env(project.directory, **{KEY: key})
@@ -246,7 +287,11 @@ class Host:
         """A module's result in another process, with C(rc), up to the point."""
         given = self.scratch / "given"
         given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {"project_src": str(self.project.directory), **options}}))
-        return self._answer(json.dumps([name, str(given), str(self.scratch / "answer"), point and point[1:], blow, str(self.scratch / "log")]))
+        return self._answer(
+            json.dumps(
+                [name, str(given), str(self.scratch / "answer"), point and point[1:], blow, str(self.scratch / "log")]
+            )
+        )
 
     def go_on(self) -> dict[str, Any]:
         """With one that was stopped."""
@@ -283,9 +328,20 @@ class Host:
         """The playbook, with a controller that keeps keys."""
         password = self.scratch / "password"
         password.write_text("NotARealVaultWord1" * 3)
-        extra = {"project_src": str(self.project.directory), "confirm": "localhost", "escrow_file": str(self.scratch / "escrow.yml"), "sample": 0}
-        return playbook("selfhost.appwrite.rotate", {f"appwrite_rotation_{name}": value for name, value in extra.items()},
-                        "--vault-password-file", str(password), secrets=[self.key, self.other], environ={**clean_environ(), **dict([self.mark.split("=")])})
+        extra = {
+            "project_src": str(self.project.directory),
+            "confirm": "localhost",
+            "escrow_file": str(self.scratch / "escrow.yml"),
+            "sample": 0,
+        }
+        return playbook(
+            "selfhost.appwrite.rotate",
+            {f"appwrite_rotation_{name}": value for name, value in extra.items()},
+            "--vault-password-file",
+            str(password),
+            secrets=[self.key, self.other],
+            environ={**clean_environ(), **dict([self.mark.split("=")])},
+        )
 
     def processes(self) -> set[int]:
         """Of a play, those in the background too."""
@@ -300,17 +356,34 @@ class Host:
     def blocked(self) -> Iterator[Callable[[], bool]]:
         """Nobody can change the last files' rows. Gives whether a rotation waits for that, in the middle of its transaction."""
         table = [table.name for table in self.data.tables if table.holds_files][-1]
-        container = run("docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}",
-                        "--filter", f"label=com.docker.compose.service={self.database}").strip()
-        client = ["docker", "exec", "--interactive", container, "sh", "-c",
-                  'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root --batch --unbuffered --skip-column-names "$MYSQL_DATABASE"']
+        container = run(
+            "docker",
+            "ps",
+            "--quiet",
+            "--filter",
+            f"label=com.docker.compose.project={self.project.name}",
+            "--filter",
+            f"label=com.docker.compose.service={self.database}",
+        ).strip()
+        client = [
+            "docker",
+            "exec",
+            "--interactive",
+            container,
+            "sh",
+            "-c",
+            'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root --batch --unbuffered --skip-column-names "$MYSQL_DATABASE"',
+        ]
         with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as session:
+
             def ask(statement: str) -> str:
                 assert session.stdin and session.stdout
                 session.stdin.write(f"{statement};\n")
                 return session.stdout.readline().strip()
 
-            ask(f"SET GLOBAL innodb_lock_wait_timeout = 600; BEGIN; SELECT COUNT(*) FROM (SELECT _id FROM `{table}` FOR UPDATE) AS locked")
+            ask(
+                f"SET GLOBAL innodb_lock_wait_timeout = 600; BEGIN; SELECT COUNT(*) FROM (SELECT _id FROM `{table}` FOR UPDATE) AS locked"
+            )
             yield lambda: ask("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'") != "0"
 
     # - what is found -
@@ -325,14 +398,21 @@ class Host:
     def holders(self) -> dict[str, str]:
         """The id of every container that holds a key, to the key."""
         for left in reversed(range(10)):
-            ids = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}").split()
+            ids = run(
+                "docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}"
+            ).split()
             try:
                 found = json.loads(run("docker", "container", "inspect", *ids)) if ids else []
                 break
             except Failed:  # one of them is just being removed
                 if not left:
                     raise
-        return {each["Id"]: entry.partition("=")[2] for each in found for entry in each["Config"]["Env"] if entry.startswith(f"{KEY}=")}
+        return {
+            each["Id"]: entry.partition("=")[2]
+            for each in found
+            for entry in each["Config"]["Env"]
+            if entry.startswith(f"{KEY}=")
+        }
 
     def assert_nothing_mixed(self) -> None:
         """Whatever starts now or later finds nothing but what its key opens."""
@@ -360,7 +440,10 @@ class Host:
         self.results["files compared"] += found.files
         self.results["losses"] += len(found.found)
         assert not found.found, found.found[:5]
-        assert (found.values, found.files) == (len(self.data.plain), sum(file.sealed for files in self.data.files.values() for file in files))
+        assert (found.values, found.files) == (
+            len(self.data.plain),
+            sum(file.sealed for files in self.data.files.values() for file in files),
+        )
 
     def recover(self, forward: bool) -> None:
         """As a user does. Afterwards everything runs with one key, which opens everything."""
@@ -401,7 +484,11 @@ class Host:
         self._count(self.check(self.key))
         assert read_env(self.project.directory)[KEY] == self.key and set(self.holders().values()) == {self.key}
         assert set(self.project.ps().values()) <= {"running", "healthy"}
-        left = [path for path in self._beside.iterdir() if path.name.startswith((".appwrite-rotation", ".selfhost-appwrite-", "appwrite-before-", ".env."))]
+        left = [
+            path
+            for path in self._beside.iterdir()
+            if path.name.startswith((".appwrite-rotation", ".selfhost-appwrite-", "appwrite-before-", ".env."))
+        ]
         made = [path for path in left if path.name.startswith("appwrite-before-")]
         assert len(made) == dumps, made
         assert all(path.suffix == ".bak" for path in left if path not in made), left

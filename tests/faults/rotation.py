@@ -68,6 +68,7 @@ def _count(seen: Callable[[str, int, str], None]) -> None:
             result = real(*arguments, **options)
             seen(label, ordinal, "after")
             return result
+
         return call
 
     for name in _CALLS:
@@ -155,8 +156,14 @@ class Victim:
     def _forks(self) -> subprocess.Popen[str]:
         path = os.pathsep.join(map(str, (_HERE, _HERE.parent / ".work" / "import")))
         return subprocess.Popen(
-            [sys.executable, "-m", "faults.rotation"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.scratch / "errors").open("w"), text=True,
-            bufsize=1, env={**clean_environ(), "PYTHONPATH": path})
+            [sys.executable, "-m", "faults.rotation"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(self.scratch / "errors").open("w"),
+            text=True,
+            bufsize=1,
+            env={**clean_environ(), "PYTHONPATH": path},
+        )
 
     def end(self) -> None:
         self._forks.communicate()
@@ -167,13 +174,26 @@ class Victim:
 
     @functools.cached_property
     def container(self) -> str:
-        return run("docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={self.project.name}",
-                   "--filter", f"label=com.docker.compose.service={self.database}").strip()
+        return run(
+            "docker",
+            "ps",
+            "--quiet",
+            "--filter",
+            f"label=com.docker.compose.project={self.project.name}",
+            "--filter",
+            f"label=com.docker.compose.service={self.database}",
+        ).strip()
 
     @property
     def _what(self) -> dict[str, str]:
-        return {"database": self.database, "container": self.container, "root": str(self.scratch / "uploads"),
-                "journal": str(self.scratch / "journal"), "old": self.key, "new": self.other}
+        return {
+            "database": self.database,
+            "container": self.container,
+            "root": str(self.scratch / "uploads"),
+            "journal": str(self.scratch / "journal"),
+            "old": self.key,
+            "new": self.other,
+        }
 
     @property
     def errors(self) -> str:
@@ -234,7 +254,10 @@ class Victim:
         self.results["files compared"] += found.files
         self.results["losses"] += len(found.found)
         assert not found.found, found.found[:5]
-        assert (found.values, found.files) == (len(self.data.plain), sum(file.sealed for files in self.data.files.values() for file in files))
+        assert (found.values, found.files) == (
+            len(self.data.plain),
+            sum(file.sealed for files in self.data.files.values() for file in files),
+        )
         assert not (self.scratch / "journal").exists()
         return found
 

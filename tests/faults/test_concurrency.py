@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
-from testbed._base import clean_environ
-
 from integration.support import CHECKOUT, HTTPS, KEY, ROOT_ONLY, WORK, read_env, refuse, succeed, without
 from integration.test_bad_input import NO_DOCKER
+from testbed._base import clean_environ
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
 
 RACERS = 50
 MODULES = CHECKOUT / "plugins" / "modules"
@@ -50,13 +50,17 @@ while True:
         break
 """
 # The lock is waited for during five minutes, which no option shortens: nobody should.
-IMPATIENT = sys.executable, "-c", """
+IMPATIENT = (
+    sys.executable,
+    "-c",
+    """
 import runpy, sys
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
 _env_file.LOCK_TIMEOUT = 1.0
 sys.argv = sys.argv[-1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+""",
+)
 
 
 class Reader(threading.Thread):
@@ -94,7 +98,9 @@ class Reader(threading.Thread):
 def race(runs: list[tuple[str, dict[str, Any]]], scratch: Path) -> list[dict[str, Any]]:
     """Lets modules loose together, each in a process of its own, and returns their results."""
     given = json.dumps([(str(MODULES / f"{name}.py"), arguments) for name, arguments in runs])
-    subprocess.run([*NO_DOCKER, sys.executable, "-c", RACE], env=ENVIRON, cwd=scratch, input=given, text=True, check=True)
+    subprocess.run(
+        [*NO_DOCKER, sys.executable, "-c", RACE], env=ENVIRON, cwd=scratch, input=given, text=True, check=True
+    )
     return [json.loads((scratch / f"{number}.out").read_text()) for number in range(len(runs))]
 
 
@@ -103,9 +109,15 @@ def test_race(directory, tmp_path_factory):
     without(directory, KEY)
     project = {"project_src": str(directory), "backup_keep": 2 * RACERS}
     own = {f"OWN_{number}": f"value {number}" for number in range(RACERS)}
-    runs = [("security", {**project, "encryption_key": {}, "env": {"variables": {name: value}, "unknown": "allow"}}) for name, value in own.items()]
-    runs[RACERS // 2:RACERS // 2] = [
-        ("https", project), ("console_access", {**project, "root_only": False}), ("env", {**project, "variables": {"_APP_DOMAIN": "example.com"}})]
+    runs = [
+        ("security", {**project, "encryption_key": {}, "env": {"variables": {name: value}, "unknown": "allow"}})
+        for name, value in own.items()
+    ]
+    runs[RACERS // 2 : RACERS // 2] = [
+        ("https", project),
+        ("console_access", {**project, "root_only": False}),
+        ("env", {**project, "variables": {"_APP_DOMAIN": "example.com"}}),
+    ]
     old = read_env(directory)
     with Reader(directory / ".env") as reader:
         results = race(runs, tmp_path_factory.mktemp("race"))
@@ -124,12 +136,16 @@ def test_race(directory, tmp_path_factory):
     assert len(set(backups)) == len(runs) and set(directory.glob(".env.*")) == set(backups)
     written = sorted([*(path.read_bytes() for path in backups), (directory / ".env").read_bytes()], key=len)
     values = [parse(decode(data)).values for data in written]
-    assert all(earlier.keys() <= later.keys() for earlier, later in zip(values, values[1:], strict=False)), "each run built on the one before"
+    assert all(earlier.keys() <= later.keys() for earlier, later in zip(values, values[1:], strict=False)), (
+        "each run built on the one before"
+    )
     assert {each[KEY] for each in values if KEY in each} == {new[KEY]}
 
     assert not reader.missing
     assert set(reader.snapshots) <= set(written), "a reader sees what some run wrote, whole"
-    print(f"processes raced: {len(runs)}; a reader saw {len(reader.snapshots)} of {len(written)} versions in {reader.reads} reads, each whole")
+    print(
+        f"processes raced: {len(runs)}; a reader saw {len(reader.snapshots)} of {len(written)} versions in {reader.reads} reads, each whole"
+    )
 
 
 def _holds_lock(process: int, directory: Path) -> bool:
@@ -145,7 +161,9 @@ def test_holder_that_stands_still(directory, number):
     """The next run waits, then says why it gives up; a holder that dies lets go, and one that goes on ends as if nothing had been."""
     without(directory, KEY)
     arguments = {"project_src": str(directory)}
-    with subprocess.Popen([sys.executable, MODULES / "encryption_key.py"], env=ENVIRON, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        [sys.executable, MODULES / "encryption_key.py"], env=ENVIRON, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
         try:
             assert holder.stdin and holder.stdout
             holder.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from integration.support import HTTPS, module, read_env, refuse, succeed, tree
 from integration.test_bad_input import NO_DOCKER
 
@@ -35,7 +34,16 @@ def run(*command: str | Path) -> None:
 def strace(*injections: str) -> tuple[str, ...]:
     """A prefix that lets the n-th call of a name fail; the writes to a project are the first that a module makes."""
     names = ",".join(injection.partition(":")[0] for injection in injections)
-    return *NO_DOCKER, "strace", "-qq", "-o", "/dev/null", "-e", f"trace={names}", *(part for each in injections for part in ("-e", f"inject={each}"))
+    return (
+        *NO_DOCKER,
+        "strace",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        f"trace={names}",
+        *(part for each in injections for part in ("-e", f"inject={each}")),
+    )
 
 
 @contextlib.contextmanager
@@ -55,7 +63,9 @@ def mounted(image: Path, size: str, *mkfs: str) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def _disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """With few inodes, and blocks so small that a file takes several."""
-    with mounted(tmp_path_factory.mktemp("disk") / "ext4.image", "4M", "mkfs.ext4", "-q", "-b", "1024", "-m", "0", "-N", "64") as place:
+    with mounted(
+        tmp_path_factory.mktemp("disk") / "ext4.image", "4M", "mkfs.ext4", "-q", "-b", "1024", "-m", "0", "-N", "64"
+    ) as place:
         yield place
 
 
@@ -81,10 +91,14 @@ def project(_template: Path, disk: Path) -> Path:
 
 def whole(directory: Path) -> dict[str, tuple[Any, ...]]:
     """tree() with all that an inode has but its times of access and change."""
+
     def inode(path: Path) -> tuple[Any, ...]:
         status = path.lstat()
-        attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
+        attributes = {
+            name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
+        }
         return status.st_ino, status.st_uid, status.st_gid, status.st_nlink, status.st_mtime_ns, attributes
+
     return {name: (*found, *inode(directory / name)) for name, found in tree(directory).items()}
 
 
@@ -183,12 +197,23 @@ def test_append_only_directory(project):
     secure(project)
 
 
-@pytest.mark.parametrize(("fault", "words"), {
-    "mkdirat:error=EIO:when=1": "look at the kernel's log", "write:error=ENOSPC:when=1": "the disk is full", "write:error=EIO:when=2": "input/output error",
-    "fsync:error=EIO:when=1": "input/output error", "fsync:error=ENOSPC:when=2": "the disk is full", "fsync:error=EDQUOT:when=3": "quota is used up",
-    "renameat:error=EIO:when=1": "input/output error", "fchmod:error=EPERM:when=1": "needs become", "renameat2:error=EIO:when=1": "input/output error",
-    "flock:error=ENOLCK": "no working locks (flock)", "flock:error=EOPNOTSUPP": "no working locks (flock)", "flock:error=EIO": "cannot be locked",
-}.items())
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    {
+        "mkdirat:error=EIO:when=1": "look at the kernel's log",
+        "write:error=ENOSPC:when=1": "the disk is full",
+        "write:error=EIO:when=2": "input/output error",
+        "fsync:error=EIO:when=1": "input/output error",
+        "fsync:error=ENOSPC:when=2": "the disk is full",
+        "fsync:error=EDQUOT:when=3": "quota is used up",
+        "renameat:error=EIO:when=1": "input/output error",
+        "fchmod:error=EPERM:when=1": "needs become",
+        "renameat2:error=EIO:when=1": "input/output error",
+        "flock:error=ENOLCK": "no working locks (flock)",
+        "flock:error=EOPNOTSUPP": "no working locks (flock)",
+        "flock:error=EIO": "cannot be locked",
+    }.items(),
+)
 def test_call_fails(project, fault, words):
     assert words in refused(project, strace(fault))
     secure(project)
@@ -203,7 +228,9 @@ def test_call_fails_after_the_replacement(project):
 
 def test_read_fails(project):
     path = str(project / ".env")
-    assert "input/output error" in refused(project, (*NO_DOCKER, "strace", "-qq", "-o", "/dev/null", "-P", path, "-e", "inject=read:error=EIO"))
+    assert "input/output error" in refused(
+        project, (*NO_DOCKER, "strace", "-qq", "-o", "/dev/null", "-P", path, "-e", "inject=read:error=EIO")
+    )
     secure(project)
 
 
@@ -233,11 +260,22 @@ def test_quota(_template, tmp_path):
 @contextlib.contextmanager
 def paused(project: Path, log: Path, moment: int, *faults: str) -> Iterator[Future[dict[str, Any]]]:
     """A run that is stopped behind its n-th fsync: the second has put the backup on disk, the third the candidate, which then takes the file's place."""
-    command = ["strace", "-f", "-o", log, "-e", "trace=fsync,renameat2", "-e", f"inject=fsync:signal=SIGSTOP:when={moment}"]
+    command = [
+        "strace",
+        "-f",
+        "-o",
+        log,
+        "-e",
+        "trace=fsync,renameat2",
+        "-e",
+        f"inject=fsync:signal=SIGSTOP:when={moment}",
+    ]
     command += [part for fault in faults for part in ("-e", f"inject={fault}")]
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(module, "security", {"project_src": str(project), **WISH}, prefix=(*NO_DOCKER, *command))
-        while not (found := re.search(r"^(\d+) +--- stopped by SIGSTOP", log.read_text() if log.exists() else "", re.MULTILINE)):
+        while not (
+            found := re.search(r"^(\d+) +--- stopped by SIGSTOP", log.read_text() if log.exists() else "", re.MULTILINE)
+        ):
             assert not future.done(), future.result()
             time.sleep(0.01)
         try:
@@ -247,7 +285,11 @@ def paused(project: Path, log: Path, moment: int, *faults: str) -> Iterator[Futu
 
 
 def theirs(project: Path) -> dict[str, tuple[Any, ...]]:
-    return {name: found for name, found in whole(project).items() if not name.startswith(".selfhost-appwrite-") and not name.endswith(".bak")}
+    return {
+        name: found
+        for name, found in whole(project).items()
+        if not name.startswith(".selfhost-appwrite-") and not name.endswith(".bak")
+    }
 
 
 def _rename_over(path: Path) -> None:
@@ -309,7 +351,9 @@ def test_directory_removed(project, tmp_path):
 # --- what the file may be ---
 
 
-@pytest.mark.parametrize("target", ["real.env", "../elsewhere/real.env", "{disk}/elsewhere/real.env"], ids=["beside", "relative", "absolute"])
+@pytest.mark.parametrize(
+    "target", ["real.env", "../elsewhere/real.env", "{disk}/elsewhere/real.env"], ids=["beside", "relative", "absolute"]
+)
 @pytest.mark.parametrize("dangling", [False, True], ids=["", "dangling"])
 def test_symbolic_link(project, disk, target, dangling):
     """The link stays, and the backup is beside the file that it leads to."""
@@ -353,7 +397,9 @@ def test_hard_link(project, check):
     assert "2 hard links" in refused(project, check=check)
 
 
-@pytest.mark.parametrize(("mode", "options", "wanted"), [(0o440, {}, 0o440), (0o1664, {}, 0o1664), (0o644, {"mode": "0640"}, 0o640)])
+@pytest.mark.parametrize(
+    ("mode", "options", "wanted"), [(0o440, {}, 0o440), (0o1664, {}, 0o1664), (0o644, {"mode": "0640"}, 0o640)]
+)
 def test_owner_and_mode(project, mode, options, wanted):
     """A wider mode than it needs is the user's to narrow, and is told of."""
     os.chown(project / ".env", OTHER, GROUP)
@@ -373,7 +419,9 @@ def test_odd_directory(project, mode, new):
         (project / ".env").unlink()
     secure(project, **({"env": {"content": f"{HTTPS}=enabled\n"}} if new else {}))
     status = (project / ".env").stat()
-    assert (status.st_gid, stat.S_IMODE(status.st_mode)) == ((GROUP if mode == 0o2775 else 0, 0o600) if new else (0, 0o644))
+    assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (
+        (GROUP if mode == 0o2775 else 0, 0o600) if new else (0, 0o644)
+    )
 
 
 def readable(project: Path, name: str) -> bool:
@@ -396,7 +444,9 @@ def test_acl_and_labels(project):
     assert set(os.listxattr(path)) == before.keys() - {"system.posix_acl_access"} and not readable(project, ".env")
 
 
-@pytest.mark.parametrize("options", [{}, {"mode": "0640"}, {"env": {"content": f"{HTTPS}=enabled\n"}}], ids=["", "mode", "new"])
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "0640"}, {"env": {"content": f"{HTTPS}=enabled\n"}}], ids=["", "mode", "new"]
+)
 def test_default_acl(project, options):
     """What a directory's default ACL gives to a new file would be a wider way to the old secrets."""
     path = project / ".env"

@@ -17,15 +17,20 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import rekey as _rekey
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal, refuse_unfinished, remembered
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import rekey as _rekey
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, Exchange
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import (
+    Journal,
+    refuse_unfinished,
+    remembered,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 OWNER, STRANGER, GROUP = 12345, 23456, 54321
@@ -66,7 +71,14 @@ def state(directory: Path) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     for path in (directory, *directory.iterdir()):
         status = path.lstat()
-        found[path.name] = status.st_ino, status.st_uid, status.st_gid, status.st_mode, status.st_nlink, path.is_file() and path.read_bytes()
+        found[path.name] = (
+            status.st_ino,
+            status.st_uid,
+            status.st_gid,
+            status.st_mode,
+            status.st_nlink,
+            path.is_file() and path.read_bytes(),
+        )
     return found
 
 
@@ -205,6 +217,7 @@ def _swap(swap: Callable[[str, int, Path], None], roots: Path) -> Callable[[Call
                         os.symlink(roots / "victim.env", f"{name}/new")
                         os.rename(f"{name}/new", f"{name}/{file}")
                     swap(name, number, roots)
+
     return work
 
 
@@ -245,7 +258,10 @@ def test_swept_scratch_directories_are_not_followed(project, roots):
     (project / ".selfhost-appwrite-theirs").mkdir()
     (project / ".selfhost-appwrite-theirs" / "other").symlink_to(roots)
     secure(project / ".env")
-    assert {path.name for path in project.glob(".selfhost-appwrite-*")} == {".selfhost-appwrite-link", ".selfhost-appwrite-theirs"}
+    assert {path.name for path in project.glob(".selfhost-appwrite-*")} == {
+        ".selfhost-appwrite-link",
+        ".selfhost-appwrite-theirs",
+    }
 
 
 def test_backups_that_are_links_are_neither_read_nor_followed(project, roots):
@@ -388,21 +404,26 @@ def home(project: Path) -> Path:
 
 def _lead(name: str, target: Path) -> Callable[[], None]:
     """A link in the place of a directory."""
+
     def work() -> None:
         os.rename(name, "away")
         os.symlink(target, name)
+
     return work
 
 
 def rotation_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
     """One that notes something and ends."""
+
     def run(procedure: Any) -> dict[str, Any]:
         procedure._journal.replace(STAGED)
         return {}
 
     monkeypatch.setattr(_rekey.Procedure, "run", run)
     module: Any = SimpleNamespace(check_mode=False, params={})
-    instance: Any = SimpleNamespace(env_path=str(project / ".env"), compose=SimpleNamespace(environment={}), warnings=[])
+    instance: Any = SimpleNamespace(
+        env_path=str(project / ".env"), compose=SimpleNamespace(environment={}), warnings=[]
+    )
     return lambda: _rekey.rotate(module, instance, SILENT)
 
 
@@ -441,7 +462,9 @@ def test_journal_that_only_root_may_look_into(project, left):
     for name in left:
         (inside / name).touch(mode=0o600)
     said = as_user(OWNER, lambda: refuse_unfinished(EnvFile(str(project / ".env"))), project)
-    assert said.startswith(f"{inside}: this user may not look into it, and a rotation that root or another user has begun may be unfinished there. Run as root")
+    assert said.startswith(
+        f"{inside}: this user may not look into it, and a rotation that root or another user has begun may be unfinished there. Run as root"
+    )
     assert f"sudo rmdir {inside}" in said
 
 
@@ -469,8 +492,20 @@ def sealed(uploads: Path) -> Row:
     text, iv, tag = KEYS.old.encrypt(b"NotARealStoredWord1")
     (uploads / "app-1" / "a.txt").write_bytes(text)
     os.chown(uploads / "app-1" / "a.txt", STRANGER, STRANGER)
-    return Row(1, "a", {"path": "/storage/uploads/app-1/a.txt", "openSSLVersion": "1", "openSSLCipher": "aes-128-gcm", "openSSLTag": tag, "openSSLIV": iv,
-                        "chunksTotal": "1", "chunksUploaded": "1"}, {})
+    return Row(
+        1,
+        "a",
+        {
+            "path": "/storage/uploads/app-1/a.txt",
+            "openSSLVersion": "1",
+            "openSSLCipher": "aes-128-gcm",
+            "openSSLTag": tag,
+            "openSSLIV": iv,
+            "chunksTotal": "1",
+            "chunksUploaded": "1",
+        },
+        {},
+    )
 
 
 @pytest.mark.parametrize("moment", ["_open", "_successor", "_note", "_write", "_read"])
@@ -497,7 +532,10 @@ def test_uploads_swapped_in_the_very_moment(home, uploads, roots, moment, monkey
 @pytest.mark.parametrize("kind", [Files, lambda root: successors(Path(root))], ids=["read", "write"])
 def test_uploads_led_elsewhere(home, uploads, roots, kind):
     assert not as_user(OWNER, _lead("uploads", roots), home)
-    with pytest.raises(AppwriteError, match=f"^the uploads: {uploads} leads over a symbolic link that the user {OWNER} made .*; name the directory itself"):
+    with pytest.raises(
+        AppwriteError,
+        match=f"^the uploads: {uploads} leads over a symbolic link that the user {OWNER} made .*; name the directory itself",
+    ):
         kind(str(uploads))
 
 
@@ -549,7 +587,9 @@ def test_nobody_else_takes_a_lock_that_is_left(project):
 
 def test_lock_of_a_stranger(project):
     project.chmod(0o1777)
-    with meanwhile(STRANGER, _hold, project), pytest.raises(AppwriteError, match=f"^env_file: .*: {LOCK} is not a lock created by root.*remove it"):
+    with meanwhile(STRANGER, _hold, project), pytest.raises(
+        AppwriteError, match=f"^env_file: .*: {LOCK} is not a lock created by root.*remove it"
+    ):
         secure(project / ".env")
     assert (project / ".env").read_bytes() == BEFORE
 
@@ -561,7 +601,11 @@ def test_lock_that_is_a_link(project, roots, target):
         secure(project / ".env")
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.link(path.with_name(".env"), path)], ids=["directory", "fifo", "hard link"])
+@pytest.mark.parametrize(
+    "make",
+    [os.mkdir, os.mkfifo, lambda path: os.link(path.with_name(".env"), path)],
+    ids=["directory", "fifo", "hard link"],
+)
 def test_lock_that_is_none(project, make):
     make(project / LOCK)
     with pytest.raises(AppwriteError, match=f"{LOCK} is not a lock"):

@@ -14,9 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from testbed._base import run
-
 from integration.support import HTTPS, KEY, Play, Stack, read_env, small, succeed
+from testbed._base import run
 
 FAIL = "Fail with the reason"
 
@@ -43,7 +42,9 @@ def _runs(process: int, *words: str) -> bool:
 def everything(_stack: Stack) -> set[int]:
     """ansible-playbook, started by this process, and all that it started."""
     parents = _parents()
-    found = {process for process, parent in parents.items() if parent == os.getpid() and _runs(process, "ansible-playbook")}
+    found = {
+        process for process, parent in parents.items() if parent == os.getpid() and _runs(process, "ansible-playbook")
+    }
     while more := {process for process, parent in parents.items() if parent in found} - found:
         found |= more
     return found
@@ -88,7 +89,11 @@ def in_wait(stack: Stack) -> Callable[[], bool]:
 
 def _ids(stack: Stack) -> set[str]:
     """Of every container; in the middle of things a service has two."""
-    return set(run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stack.project.name}").split())
+    return set(
+        run(
+            "docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stack.project.name}"
+        ).split()
+    )
 
 
 def interrupted(stack: Stack, moment: Callable[[], bool], blow: Callable[[], object]) -> tuple[Play, str]:
@@ -146,14 +151,24 @@ def test_play_goes_on(stack, victims):
 def test_backup_is_gone(stack):
     """Nothing is said to have been put back that was not."""
     stack.project.fail("appwrite-worker-mails")
-    play, _key = interrupted(stack, in_up(stack), lambda: [path.unlink() for path in stack.directory.glob(".env.*.bak")])
+    play, _key = interrupted(
+        stack, in_up(stack), lambda: [path.unlink() for path in stack.directory.glob(".env.*.bak")]
+    )
     assert play.rc == 2, play.output
     reason = play.result(FAIL)["msg"]
-    assert "the service appwrite-worker-mails" in reason and "Going back failed too: rollback_file: " in reason and "was put back" not in reason
+    assert (
+        "the service appwrite-worker-mails" in reason
+        and "Going back failed too: rollback_file: " in reason
+        and "was put back" not in reason
+    )
     assert stack.env()[HTTPS] == "enabled"
 
 
-MOMENTS = {"between write and apply": (written, everything), "in up, compose goes on": (in_up, all_but_compose), "in the wait": (in_wait, everything)}
+MOMENTS = {
+    "between write and apply": (written, everything),
+    "in up, compose goes on": (in_up, all_but_compose),
+    "in the wait": (in_wait, everything),
+}
 
 
 @small("interrupted")

@@ -23,10 +23,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from testbed._base import clean_environ
-
-from integration.support import CHECKOUT, KEY, NOT_A_KEY, UNCACHED, WORK, module, read_env, set_env, succeed, tree, without
+from integration.support import (
+    CHECKOUT,
+    KEY,
+    NOT_A_KEY,
+    UNCACHED,
+    WORK,
+    module,
+    read_env,
+    set_env,
+    succeed,
+    tree,
+    without,
+)
 from integration.test_bad_input import NO_DOCKER
+from testbed._base import clean_environ
 
 ALL = os.environ.get("KILL_POINTS") == "all"
 # A module's imports take most of its time and touch nothing of the project, so they are done once, and then each run is a fork. Docker is left
@@ -58,7 +69,18 @@ for line in sys.stdin:
 """
 _SIGKILLED = -9
 _CALL = re.compile(r"(\w+)\((.*)")
-_CHANGES = {"mkdirat", "write", "fsync", "fchown", "fchmod", "fsetxattr", "fremovexattr", "renameat", "renameat2", "unlinkat"}
+_CHANGES = {
+    "mkdirat",
+    "write",
+    "fsync",
+    "fchown",
+    "fchmod",
+    "fsetxattr",
+    "fremovexattr",
+    "renameat",
+    "renameat2",
+    "unlinkat",
+}
 _LOOKS = {"openat", "read"}
 _BACKUP = ".env.2026010%dT000000Z.bak"
 
@@ -80,8 +102,13 @@ class Forks:
     def __init__(self, scratch: Path) -> None:
         self._given, self.answer = scratch / "given", str(scratch / "answer")
         self._process = subprocess.Popen(
-            [*NO_DOCKER, sys.executable, "-c", _FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-            env={**clean_environ(), "PYTHONPATH": str(WORK / "import"), **UNCACHED})
+            [*NO_DOCKER, sys.executable, "-c", _FORKS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env={**clean_environ(), "PYTHONPATH": str(WORK / "import"), **UNCACHED},
+        )
 
     def run(self, arguments: Mapping[str, Any], *strace: str) -> int:
         self._given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
@@ -210,7 +237,12 @@ class State(NamedTuple):
         if not path.exists():
             return None
         status = path.stat()
-        return cls(path.read_bytes(), status.st_mode, (status.st_uid, status.st_gid), {name: os.getxattr(path, name) for name in os.listxattr(path)})
+        return cls(
+            path.read_bytes(),
+            status.st_mode,
+            (status.st_uid, status.st_gid),
+            {name: os.getxattr(path, name) for name in os.listxattr(path)},
+        )
 
 
 def _key(state: State | None) -> bytes | None:
@@ -256,10 +288,16 @@ class Victim:
 
     def concerned(self) -> list[Call]:
         """The calls that change, open or read something of the project, from the first change to the answer: outside there is nothing to undo."""
-        mine = [call for call in self.calls if str(self.directory) in call.arguments or self._runner.answer in call.arguments]
+        mine = [
+            call
+            for call in self.calls
+            if str(self.directory) in call.arguments or self._runner.answer in call.arguments
+        ]
         first = next(number for number, call in enumerate(mine) if call.changes)
-        last = next(number for number, call in enumerate(mine) if call.name == "write" and self._runner.answer in call.arguments)
-        return [call for call in mine[first:last + 1] if call.name in _CHANGES | _LOOKS]
+        last = next(
+            number for number, call in enumerate(mine) if call.name == "write" and self._runner.answer in call.arguments
+        )
+        return [call for call in mine[first : last + 1] if call.name in _CHANGES | _LOOKS]
 
     def kill(self, call: Call) -> bool:
         """Whether the run was killed; if so, looks at what is left and runs again."""
@@ -268,7 +306,9 @@ class Victim:
         inject = f"inject={call.name}:signal=SIGKILL:when={call.ordinal}"
         fault = self._scenario.strace if call.name != "renameat2" else ()
         trace = f"trace={call.name}{',renameat2' if fault else ''}"
-        status = self._runner.run(self._arguments(directory), "strace", "-qq", "-o", "/dev/null", "-e", trace, *fault, "-e", inject)
+        status = self._runner.run(
+            self._arguments(directory), "strace", "-qq", "-o", "/dev/null", "-e", trace, *fault, "-e", inject
+        )
         if status == _SIGKILLED:
             self._check_left(directory, before)
             self._check_next(directory)
@@ -288,7 +328,9 @@ class Victim:
         """A generated key is another one each time."""
         if state is None or _key(self._old):
             return state
-        return state._replace(text=re.sub(rb"^(_APP_OPENSSL_KEY_V1=)[\w-]{64}$", rb"\1generated", state.text, flags=re.MULTILINE))
+        return state._replace(
+            text=re.sub(rb"^(_APP_OPENSSL_KEY_V1=)[\w-]{64}$", rb"\1generated", state.text, flags=re.MULTILINE)
+        )
 
     def _check_left(self, directory: Path, before: Mapping[str, tuple[int, bytes]]) -> None:
         assert self._comparable(State.of(directory / ".env")) in (self._old, self._new)
@@ -322,7 +364,9 @@ def test_killed(scenario, _template, tmp_path, forks):
     victim = Victim(scenario, _template, tmp_path, forks)
     points = victim.calls if ALL else victim.concerned()
     reached = [call for call in points if victim.kill(call)]
-    print(f"killed at {len(reached)} points, {sum(call.changes for call in points)} of them before a change of the disk")
+    print(
+        f"killed at {len(reached)} points, {sum(call.changes for call in points)} of them before a change of the disk"
+    )
     assert len(reached) == len(points) or ALL, "memory is asked for at other moments each time, files are not"
 
 
@@ -334,7 +378,9 @@ def test_with_compose(_template, tmp_path):
     print(f"killed at {len(points)} points with compose")
 
 
-@pytest.mark.parametrize("point", ["renameat:signal=SIGKILL:when=1", "renameat2:signal=SIGKILL:when=1", "fsync:signal=SIGKILL:when=4"])
+@pytest.mark.parametrize(
+    "point", ["renameat:signal=SIGKILL:when=1", "renameat2:signal=SIGKILL:when=1", "fsync:signal=SIGKILL:when=4"]
+)
 def test_rollback(directory, tmp_path, point):
     """Without an engine nothing can be applied, so the next run puts the file back and then fails."""
     path, backup = directory / ".env", tmp_path / "backup"
@@ -344,7 +390,21 @@ def test_rollback(directory, tmp_path, point):
     options = {"environ": {**clean_environ(), "DOCKER_HOST": "unix:///nonexistent"}}
     arguments = {"project_src": str(directory), "rollback_file": str(backup)}
     with pytest.raises(json.JSONDecodeError):  # no answer
-        module("apply", arguments, prefix=("strace", "-qq", "-o", "/dev/null", "-e", f"trace={point.partition(':')[0]}", "-e", f"inject={point}"), **options)
+        module(
+            "apply",
+            arguments,
+            prefix=(
+                "strace",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                f"trace={point.partition(':')[0]}",
+                "-e",
+                f"inject={point}",
+            ),
+            **options,
+        )
     assert path.read_bytes() in texts
     assert "the Docker Engine does not answer" in module("apply", arguments, **options)["msg"]
     assert path.read_bytes() == texts[1] and not list(directory.glob(".selfhost-appwrite-*"))
@@ -355,11 +415,13 @@ def test_on_disk_before_it_is_told(name, _template, tmp_path, forks):
     victim = Victim(SCENARIOS[name], _template, tmp_path, forks)
 
     def moments(call: str, argument: str) -> list[int]:
-        return [number for number, found in enumerate(victim.calls) if found.name == call and argument in found.arguments]
+        return [
+            number for number, found in enumerate(victim.calls) if found.name == call and argument in found.arguments
+        ]
 
-    whole_backup, = moments("fsync", "/backup>")
-    named_backup, = moments("renameat", '"backup", ')
-    whole_candidate, = moments("fsync", "/candidate>")
+    (whole_backup,) = moments("fsync", "/backup>")
+    (named_backup,) = moments("renameat", '"backup", ')
+    (whole_candidate,) = moments("fsync", "/candidate>")
     switch = moments("renameat" if name == "no exchange" else "renameat2", '"candidate", ')[-1]
     told = moments("write", forks.answer)[0]
     recorded = moments("fsync", f"<{victim.directory}>")

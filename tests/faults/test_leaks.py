@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
+from faults.leaks import GONE, World, fast_hashes, forms, hashes_in, search
 from integration.support import KEY, Play, read_env, set_env, small
 from testbed._base import run
 
-from faults.leaks import GONE, World, fast_hashes, forms, hashes_in, search
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 
 SECRETS = {
     "_APP_SMTP_PASSWORD": "not-a-real-\"smtp\"-$pass-'word'-" + "\\x" * 4 + "-&-<smtp>-%41-smtp",
@@ -29,7 +29,10 @@ SECRETS = {
     "_APP_DB_ROOT_PASS": "not-a-real-root-`pass`-$$word",
     "_APP_VCS_GITHUB_PRIVATE_KEY": "-----BEGIN NOT A REAL KEY-----\nbm90LWEtcmVhbC1rZXktaGVyZQ\n-----END NOT A REAL KEY-----\n",
 }
-NEW = {"_APP_SMTP_PASSWORD": SECRETS["_APP_SMTP_PASSWORD"][::-1], "_APP_EXECUTOR_SECRET": SECRETS["_APP_EXECUTOR_SECRET"][::-1]}
+NEW = {
+    "_APP_SMTP_PASSWORD": SECRETS["_APP_SMTP_PASSWORD"][::-1],
+    "_APP_EXECUTOR_SECRET": SECRETS["_APP_EXECUTOR_SECRET"][::-1],
+}
 KEYS = ["not-a-real-$key-with-'all'-\"that\"-" + digits * 3 for digits in ("0123456789abcdef", "fedcba9876543210")]
 LITERAL = "not-a-real-literal-in-yaml-text"
 TAIL = "longlonglongtail"
@@ -99,16 +102,29 @@ def test_planted(world, tmp_path):
     words = tmp_path / "words"
     words.write_text(json.dumps(list(PLANTED)))
     world.host = next(word for word, channels in PLANTED.items() if "retry" in channels)
-    world.run([{"leaky": {"words": str(words)}, "register": "leaked"}, {"set_fact": {"kept": "{{ leaked.told }}", "cacheable": True}}, {"fail": {}}],
-              environ={"ANSIBLE_LIBRARY": str(library)})
+    world.run(
+        [
+            {"leaky": {"words": str(words)}, "register": "leaked"},
+            {"set_fact": {"kept": "{{ leaked.told }}", "cacheable": True}},
+            {"fail": {}},
+        ],
+        environ={"ANSIBLE_LIBRARY": str(library)},
+    )
     channels = world.channels()
     found = {word: {name for name, text in channels.items() if search(frozenset([word]))(text)} for word in PLANTED}
     assert found == PLANTED
     assert channels["files"].count(GONE) == 1 and "/gone came and went" in channels["files"]
 
 
-@pytest.mark.parametrize("text", [
-    *sorted(forms("$a 'b'\"\\é")), base64.b64encode(b"user:$a 'b'\"\\" + "é".encode()).decode(), json.dumps(["$a 'b'\"\\é"]), repr("$a 'b'\"\\é")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *sorted(forms("$a 'b'\"\\é")),
+        base64.b64encode(b"user:$a 'b'\"\\" + "é".encode()).decode(),
+        json.dumps(["$a 'b'\"\\é"]),
+        repr("$a 'b'\"\\é"),
+    ],
+)
 def test_spellings(text):
     secret = "before-$a 'b'\"\\é-after"
     assert search(frozenset([secret]))(f"some text {text} and more")
@@ -144,17 +160,35 @@ class _Tasks:
         self.options: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
 
-    def add(self, name: str, words: str, module: str, directory: Path, *, extra: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def add(
+        self,
+        name: str,
+        words: str,
+        module: str,
+        directory: Path,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         number = len(self.tasks)
         self.options.append({"project_src": str(directory), **options})
-        self.tasks.append({
-            "name": f"{name} | {words}", f"selfhost.appwrite.{module}": f"{{{{ options[{number}] }}}}", "register": f"result{number}",
-            "ignore_errors": True, **(extra or {})})
+        self.tasks.append(
+            {
+                "name": f"{name} | {words}",
+                f"selfhost.appwrite.{module}": f"{{{{ options[{number}] }}}}",
+                "register": f"result{number}",
+                "ignore_errors": True,
+                **(extra or {}),
+            }
+        )
 
     def run(self, world: World, *projects: Path, first: Sequence[dict[str, Any]] = (), **environ: str) -> Play:
         """All of them, then their results kept as facts, and a failure."""
         results = [f"result{number}" for number in range(len(self.tasks))]
-        end = [{"set_fact": {"kept": f"{{{{ [{', '.join(results)}] }}}}", "cacheable": True}}, {"name": "The end | requested", "fail": {}}]
+        end = [
+            {"set_fact": {"kept": f"{{{{ [{', '.join(results)}] }}}}", "cacheable": True}},
+            {"name": "The end | requested", "fail": {}},
+        ]
         return Play.read(*world.run([*first, *self.tasks, *end], self.options, projects, environ))
 
 
@@ -168,17 +202,21 @@ def _check(world: World, play: Play, secrets: Iterable[str], others: Iterable[st
     wanted = search(frozenset(secrets))
     channels = world.channels()
     found = {name: leaks for name, text in channels.items() if (leaks := [*wanted(text), *hashes_in(text, secrets)])}
-    assert not found, "\n".join(f"{name}: {leaks[:5]}\n{_around(channels[name], leaks[0])}" for name, leaks in found.items())
+    assert not found, "\n".join(
+        f"{name}: {leaks[:5]}\n{_around(channels[name], leaks[0])}" for name, leaks in found.items()
+    )
     assert GONE not in channels["files"]
     told = set(re.findall(r"fingerprint\W{1,8}([0-9a-f]{16})\b", "".join(channels.values())))
     assert told and told <= {fingerprint(secret) for secret in secrets.union(others)}
-    print(f"channels: {len(channels)}, of {sum(map(len, channels.values()))} characters; tasks: {len(play.results)}; processes: {world.executed()}; "
-          f"secrets: {len(secrets)}; pieces in all spellings: {wanted.count}; found: {len(found)}")
+    print(
+        f"channels: {len(channels)}, of {sum(map(len, channels.values()))} characters; tasks: {len(play.results)}; processes: {world.executed()}; "
+        f"secrets: {len(secrets)}; pieces in all spellings: {wanted.count}; found: {len(found)}"
+    )
 
 
 def _around(text: str, piece: str) -> str:
     place = text.find(piece)
-    return text[max(0, place - 300):place + 300]
+    return text[max(0, place - 300) : place + 300]
 
 
 def test_refused(world, _template, tmp_path):
@@ -186,15 +224,24 @@ def test_refused(world, _template, tmp_path):
     broken = _append(_copy(_template, tmp_path, "broken"), f"_APP_DB_PASS='{KEYS[0]}\n")
     invalid = _copy(_template, tmp_path, "invalid")
     (invalid / "docker-compose.yml").chmod(0o600)
-    (invalid / "docker-compose.yml").write_text(f'services: {{appwrite: {{image: a, environment: ["_APP_SMTP_PASSWORD={LITERAL}${{"]}}}}')
+    (invalid / "docker-compose.yml").write_text(
+        f'services: {{appwrite: {{image: a, environment: ["_APP_SMTP_PASSWORD={LITERAL}${{"]}}}}'
+    )
     tasks = _Tasks()
 
     def refused(name: str, words: str, directory: Path = plain, module: str = "security", **options: Any) -> None:
         tasks.add(name, words, module, directory, **options)
 
     refused("another setting", "CIDR", encryption_key={"key": KEYS[0]}, console_access={"ips": ["10.0.0.0/8"]})
-    refused("a list for a variable", "is a list", encryption_key={"key": KEYS[0]}, env={"variables": {"_APP_SMTP_PASSWORD": [KEYS[1]]}})
-    refused("a list for a key", "is not text", encryption_key={"key": [KEYS[0]]}, console_access={"ips": ["10.0.0.0/8"]})
+    refused(
+        "a list for a variable",
+        "is a list",
+        encryption_key={"key": KEYS[0]},
+        env={"variables": {"_APP_SMTP_PASSWORD": [KEYS[1]]}},
+    )
+    refused(
+        "a list for a key", "is not text", encryption_key={"key": [KEYS[0]]}, console_access={"ips": ["10.0.0.0/8"]}
+    )
     refused("no such option", "Unsupported parameters", encryption_key={"key": KEYS[0], "no_such": KEYS[1]})
     refused("text for options", "dict", encryption_key=KEYS[0])
     refused("a list for options", "dict", encryption_key=[KEYS[0]])
@@ -238,27 +285,48 @@ def test_written_and_broken_off(world, _template, tmp_path, _engine):
     image = run("docker", "compose", "config", "--images", "appwrite", cwd=split).split()[0]
     for service, key in zip(("appwrite", "appwrite-worker-mails"), KEYS, strict=True):
         labels = {"project": split.name, "service": service, "oneoff": "False"}
-        _engine("container", *(word for name, value in labels.items() for word in ("--label", f"com.docker.compose.{name}={value}")),
-                "--env", f"{KEY}={key}", image)
+        _engine(
+            "container",
+            *(word for name, value in labels.items() for word in ("--label", f"com.docker.compose.{name}={value}")),
+            "--env",
+            f"{KEY}={key}",
+            image,
+        )
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "docker").write_text("#!/bin/sh\nkill -KILL $PPID\n")
     (programs / "docker").chmod(0o755)
     # An error that nobody foresaw cannot be had otherwise: what is foreseen is handled.
     (programs / "sitecustomize.py").write_text(
-        f"import os\ndef memfd_create(*_arguments):\n    raise RuntimeError(open({str(broken / '.env')!r}).read())\nos.memfd_create = memfd_create\n")
+        f"import os\ndef memfd_create(*_arguments):\n    raise RuntimeError(open({str(broken / '.env')!r}).read())\nos.memfd_create = memfd_create\n"
+    )
 
-    wish = {"encryption_key": {"key": KEYS[0]}, "https": {"certificate_email": "admin@example.com"},
-            "console_access": {"root_only": False, "emails": ["ada@example.com"], "ips": ["2001:db8::7"]}, "env": {"variables": NEW}}
+    wish = {
+        "encryption_key": {"key": KEYS[0]},
+        "https": {"certificate_email": "admin@example.com"},
+        "console_access": {"root_only": False, "emails": ["ada@example.com"], "ips": ["2001:db8::7"]},
+        "env": {"variables": NEW},
+    }
     tasks = _Tasks()
     tasks.add("foretold", "", "security", plain, **wish, extra={"check_mode": True})
     tasks.add("written", "", "security", plain, **wish)
     tasks.add("looked at", "", "instance_info", plain)
     tasks.add("from a template", "", "env", plain, content=(pasted / ".env").read_text(), unknown="warn")
     tasks.add("names and pieces", "", "instance_info", pasted)
-    tasks.add("killed", "odule", "security", killed, **wish, extra={"environment": {"PATH": f"{programs}:/usr/bin:/bin"}})
-    tasks.add("internal error", "internal error (RuntimeError at", "security", broken, **wish, extra={"environment": {"PYTHONPATH": str(programs)}})
-    tasks.add("sticky", "cannot be changed in .env alone", "security", sticky, env={"variables": {"_APP_DB_PASS": NAME}})
+    tasks.add(
+        "killed", "odule", "security", killed, **wish, extra={"environment": {"PATH": f"{programs}:/usr/bin:/bin"}}
+    )
+    tasks.add(
+        "internal error",
+        "internal error (RuntimeError at",
+        "security",
+        broken,
+        **wish,
+        extra={"environment": {"PYTHONPATH": str(programs)}},
+    )
+    tasks.add(
+        "sticky", "cannot be changed in .env alone", "security", sticky, env={"variables": {"_APP_DB_PASS": NAME}}
+    )
     tasks.add("containers disagree", "disagree about it", "encryption_key", split)
     play = tasks.run(world, plain, pasted, killed, broken, sticky, split)
     assert read_env(plain)[KEY] == KEYS[0] and KEY not in read_env(killed)
@@ -272,8 +340,13 @@ def test_applied(world, stack):
     _append(stack.directory, f"_APP_LOGGING_CONFIG=prefix${TAIL}\n")
     (stack.directory / ".env").chmod(0o600)
     tasks = _Tasks()
-    role = {"include_role": {"name": "selfhost.appwrite.appwrite_security"}, "vars": {
-        "appwrite_security_project_src": str(stack.directory), "appwrite_security_variables": {"_APP_DOMAIN": "appwrite.example.com"}}}
+    role = {
+        "include_role": {"name": "selfhost.appwrite.appwrite_security"},
+        "vars": {
+            "appwrite_security_project_src": str(stack.directory),
+            "appwrite_security_variables": {"_APP_DOMAIN": "appwrite.example.com"},
+        },
+    }
     tasks.add("looked at", "", "instance_info", stack.directory)
     play = tasks.run(world, stack.directory, first=[role])
     key = stack.env()[KEY]
@@ -281,9 +354,21 @@ def test_applied(world, stack):
 
     secret, worker = SECRETS["_APP_SMTP_PASSWORD"], "appwrite-worker-mails"
     set_env(stack.directory, _APP_DOMAIN="other.example.com")
-    stack.project.fail(worker, "\n".join([
-        f"cannot log in with {secret}", f"new PDO('mysql:host', 'user', '{key[:15]}...')", json.dumps([secret]), repr(secret), urllib.parse.quote(secret),
-        f"Basic {base64.b64encode(b'user:' + key.encode()).decode()}", *SECRETS["_APP_VCS_GITHUB_PRIVATE_KEY"].splitlines(), ""]))
+    stack.project.fail(
+        worker,
+        "\n".join(
+            [
+                f"cannot log in with {secret}",
+                f"new PDO('mysql:host', 'user', '{key[:15]}...')",
+                json.dumps([secret]),
+                repr(secret),
+                urllib.parse.quote(secret),
+                f"Basic {base64.b64encode(b'user:' + key.encode()).decode()}",
+                *SECRETS["_APP_VCS_GITHUB_PRIVATE_KEY"].splitlines(),
+                "",
+            ]
+        ),
+    )
     (stack.directory / ".testbed" / worker / "fail").chmod(0o600)
     tasks = _Tasks()
     tasks.add("applied", f"the service {worker} ", "apply", stack.directory)

@@ -19,19 +19,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
-from integration.support import Kind, Play, Stack, needs_php, on, read_env, set_env
-
 from faults.engine import Engine
 from faults.rekey import BACK, CACHED, END, FORWARD, KILLED, STOPPED, UNFINISHED, Host, Point
 from faults.test_disk import full, mounted, run
 from faults.test_interrupted import everything
+from integration.support import Kind, Play, Stack, needs_php, on, read_env, set_env
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
 
 ALL = os.environ.get("KILL_POINTS") == "all"
 MARIADB, *OTHERS = [
-    Kind(database=name, services=("appwrite", "appwrite-worker-mails", "redis", name), room="interrupt") for name in ("mariadb", "postgresql", "mongodb")]
+    Kind(database=name, services=("appwrite", "appwrite-worker-mails", "redis", name), room="interrupt")
+    for name in ("mariadb", "postgresql", "mongodb")
+]
 REMOVAL = Point(FORWARD, "docker rm", 1, "begun")
-MIDDLE = {database: Point(FORWARD, f"ask {word}", 3, "before") for database, word in (("mariadb", "UPDATE"), ("postgresql", "UPDATE"), ("mongodb", "change"))}
+MIDDLE = {
+    database: Point(FORWARD, f"ask {word}", 3, "before")
+    for database, word in (("mariadb", "UPDATE"), ("postgresql", "UPDATE"), ("mongodb", "change"))
+}
 """of the sealing, after the values of two tables"""
 PREPARED = Point(FORWARD, "write journal", 7, "before")
 """While files get their successors, and everything runs still."""
@@ -89,9 +94,19 @@ def chosen(found: list[Point]) -> list[Point]:
     """The steps that part the sequence. Its order is killed before and after each step in tests/unit/plugins/module_utils/_rotation/test_procedure.py."""
     outer = [point for point in found if not is_inner(point)]
     if ALL:
-        return sorted({*evenly(outer, 120), *evenly([point for point in found if is_inner(point)], 30)}, key=found.index)
-    return [PREPARED, STAGED, Point(FORWARD, "exchange .env", 1, "before"), Point(FORWARD, "exchange .env", 1, "after"), REMOVAL, COMMIT._replace(side="after"),
-            Point(END, "unlink uploads", 6, "after"), Point(END, "unlink state", 1, "after")]
+        return sorted(
+            {*evenly(outer, 120), *evenly([point for point in found if is_inner(point)], 30)}, key=found.index
+        )
+    return [
+        PREPARED,
+        STAGED,
+        Point(FORWARD, "exchange .env", 1, "before"),
+        Point(FORWARD, "exchange .env", 1, "after"),
+        REMOVAL,
+        COMMIT._replace(side="after"),
+        Point(END, "unlink uploads", 6, "after"),
+        Point(END, "unlink state", 1, "after"),
+    ]
 
 
 def kill_at(host: Host, points: Sequence[Point]) -> None:
@@ -120,13 +135,23 @@ def test_killed(host):
 @on(*OTHERS)
 def test_killed_on_another_database(host):
     """In MongoDB what was sealed before stays so, and the way back is a rotation of its own."""
-    going_back = Point(BACK, "ask change", 1, "after") if host.database == "mongodb" else Point(BACK, "unlink uploads", 3, "before")
-    kill_at(host, [REMOVAL, PREPARED, PREPARED if host.database == "mongodb" else STAGED, MIDDLE[host.database], going_back])
+    going_back = (
+        Point(BACK, "ask change", 1, "after")
+        if host.database == "mongodb"
+        else Point(BACK, "unlink uploads", 3, "before")
+    )
+    kill_at(
+        host, [REMOVAL, PREPARED, PREPARED if host.database == "mongodb" else STAGED, MIDDLE[host.database], going_back]
+    )
 
 
 @on(MARIADB)
 @pytest.mark.nightly
-@pytest.mark.parametrize("point", [Point(FORWARD, "exchange .env", 2, "after"), Point(BACK, "exchange .env", 1, "after")], ids=["forward", "back"])
+@pytest.mark.parametrize(
+    "point",
+    [Point(FORWARD, "exchange .env", 2, "after"), Point(BACK, "exchange .env", 1, "after")],
+    ids=["forward", "back"],
+)
 def test_killed_when_the_file_has_a_key_again(host, point):
     """From then on it is the user's, who starts everything and edits it. The next run leaves that alone."""
     if point.run == BACK:
@@ -142,7 +167,12 @@ def test_killed_when_the_file_has_a_key_again(host, point):
 def seal_with_the_old_key(host: Host) -> None:
     """What a service that runs with the old key writes meanwhile."""
     old, new = (Cipher(each) for each in (host.key, host.other))
-    rows = [line.split("\t") for line in host.project.query(mariadb="SELECT _id, password FROM _console_users WHERE password IS NOT NULL;").splitlines()]
+    rows = [
+        line.split("\t")
+        for line in host.project.query(
+            mariadb="SELECT _id, password FROM _console_users WHERE password IS NOT NULL;"
+        ).splitlines()
+    ]
     assert rows
     for number, text in rows[:3]:
         plain = new.decrypt(*_parts(text.replace("\\\\", "\\")))
@@ -151,10 +181,14 @@ def seal_with_the_old_key(host: Host) -> None:
 
 
 @on(MARIADB)
-@pytest.mark.parametrize(("point", "writes"), [
-    pytest.param(Point(FORWARD, "exchange .env", 2, "before"), True, id="sealed, and written to"),
-    pytest.param(Point(FORWARD, "exchange .env", 2, "before"), False, id="sealed", marks=pytest.mark.nightly),
-    pytest.param(None, True, id="written, and written to", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    ("point", "writes"),
+    [
+        pytest.param(Point(FORWARD, "exchange .env", 2, "before"), True, id="sealed, and written to"),
+        pytest.param(Point(FORWARD, "exchange .env", 2, "before"), False, id="sealed", marks=pytest.mark.nightly),
+        pytest.param(None, True, id="written, and written to", marks=pytest.mark.nightly),
+    ],
+)
 def test_backup_is_put_back_by_hand(host, point, writes):
     """And everything is started on the old key. Nobody is let near it by our own modules; the next run finds all of it, and ends."""
     result = host.rekey(point)
@@ -165,7 +199,12 @@ def test_backup_is_put_back_by_hand(host, point, writes):
     shutil.copyfile(backup, env)
     set_env(host.project.directory, _APP_SMTP_HOST="put-back.example.com")
     put_back = env.read_bytes()
-    for name, options in (("apply", {}), ("https", {}), ("encryption_key", {}), ("apply", {"rollback_file": str(backup)})):
+    for name, options in (
+        ("apply", {}),
+        ("https", {}),
+        ("encryption_key", {}),
+        ("apply", {"rollback_file": str(backup)}),
+    ):
         assert UNFINISHED in host.perform(name, **options)["msg"]
     assert env.read_bytes() == put_back
     host.project.up()
@@ -214,7 +253,9 @@ def test_file_that_cannot_be_removed(host):
     result = host.abort()
     run("chattr", "-i", made)
     assert (result["rc"], result["phase"]) == (0, "aborted"), result["msg"]
-    assert made.exists() and any("are left over" in str(warning) and made.name in str(warning) for warning in result["warnings"])
+    assert made.exists() and any(
+        "are left over" in str(warning) and made.name in str(warning) for warning in result["warnings"]
+    )
     host.apply()
     host.recover(forward=True)
     assert not made.exists()
@@ -226,17 +267,26 @@ def test_file_that_cannot_be_removed(host):
 @on(*ENDING)
 def test_killed_while_sessions_end(host):
     """The next run does what the first one was told, without being told again, and says how many there were."""
-    ended = {table.collection: sorted(row.uid for row in host.data.rows(table)) for table in host.data.tables
-             if table.namespace == "_console" and table.uid in ("sessions", "tokens", "sessions_perms")}
+    ended = {
+        table.collection: sorted(row.uid for row in host.data.rows(table))
+        for table in host.data.tables
+        if table.namespace == "_console" and table.uid in ("sessions", "tokens", "sessions_perms")
+    }
     point = Point(FORWARD, "ask clear", 1, "after") if host.database == "mongodb" else COMMIT
     assert host.rekey(point, end_sessions="console")["rc"] == KILLED
     assert host.state["ended_sessions"] == len(ended["_console_sessions"])
-    assert host.rekey(end_sessions="all")["msg"].startswith("end_sessions: the unfinished rotation was begun with console")
+    assert host.rekey(end_sessions="all")["msg"].startswith(
+        "end_sessions: the unfinished rotation was begun with console"
+    )
     if host.database == "mongodb":
         assert "there is no way back" in host.abort()["msg"]
     for phase in ("written", "finished"):
         result = host.rekey()
-        assert (result["rc"], result.get("phase"), result.get("ended_sessions")) == (0, phase, len(ended["_console_sessions"])), result["msg"]
+        assert (result["rc"], result.get("phase"), result.get("ended_sessions")) == (
+            0,
+            phase,
+            len(ended["_console_sessions"]),
+        ), result["msg"]
         host.apply()
     host.turn()
     lost = sorted(("lost", f"{name} {uid}") for name, uids in ended.items() for uid in uids)
@@ -310,8 +360,12 @@ def small(host: Host, tmp_path: Path) -> Iterator[dict[str, Path]]:
         pytest.skip("only root may mount a file system")
     env = host.project.directory / ".env"
     with contextlib.ExitStack() as stack:
-        disks = {name: stack.enter_context(mounted(tmp_path / f"{name}.image", "4M", "mkfs.ext4", "-q", "-b", "1024", "-m", "0"))
-                 for name in ("uploads", "env")}
+        disks = {
+            name: stack.enter_context(
+                mounted(tmp_path / f"{name}.image", "4M", "mkfs.ext4", "-q", "-b", "1024", "-m", "0")
+            )
+            for name in ("uploads", "env")
+        }
         stack.enter_context(moved(host.root, disks["uploads"]))
         shutil.rmtree(host.root / "lost+found")
         shutil.move(env, disks["env"] / ".env")

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from faults.rotation import Point, Victim
 from integration.support import Kind, Stack, needs_php, on
 from testbed._base import run
-
-from faults.rotation import Point, Victim
 
 KILL_POINTS = os.environ.get("KILL_POINTS")
 KINDS = [Kind(database=database, services=(database,), room="rotation") for database in ("mariadb", "postgresql")]
@@ -51,9 +50,9 @@ def chosen(points: list[Point]) -> list[Point]:
     if KILL_POINTS == "every":
         return points
     if KILL_POINTS == "all":
-        return [*points[::len(points) // 330], *points[commit - 5:commit + 5]]
+        return [*points[:: len(points) // 330], *points[commit - 5 : commit + 5]]
     certain = [point for point in points[first:] if not point.call.startswith("read")]
-    return [*points[commit:commit + 2], *certain[::len(certain) // _SAMPLE]]
+    return [*points[commit : commit + 2], *certain[:: len(certain) // _SAMPLE]]
 
 
 @on(*KINDS)
@@ -67,10 +66,18 @@ def test_killed(victim):
         killed += status == _KILLED
         victim.recover(forward=number % 2 == 0)
         if number % 50 == 49:
-            print(f"{number + 1} of {len(picked)} points, {time.monotonic() - begun:.0f} s: {dict(victim.results)}", flush=True)
+            print(
+                f"{number + 1} of {len(picked)} points, {time.monotonic() - begun:.0f} s: {dict(victim.results)}",
+                flush=True,
+            )
     print(f"killed at {killed} of {len(points)} points in {time.monotonic() - begun:.0f} s")
     results = victim.results
-    assert results["back from old"] and results["back from new"] and results["forward from old"] and results["forward from new"]
+    assert (
+        results["back from old"]
+        and results["back from new"]
+        and results["forward from old"]
+        and results["forward from new"]
+    )
 
 
 def kill_server(victim: Victim) -> None:
@@ -79,7 +86,14 @@ def kill_server(victim: Victim) -> None:
 
 def kill_client(victim: Victim) -> None:
     """In the container, where it is another process than the one that the rotation has started."""
-    run("docker", "exec", victim.container, "killall", "-9", {"mariadb": "mariadb", "postgresql": "psql"}[victim.database])
+    run(
+        "docker",
+        "exec",
+        victim.container,
+        "killall",
+        "-9",
+        {"mariadb": "mariadb", "postgresql": "psql"}[victim.database],
+    )
 
 
 @on(*KINDS)
@@ -88,7 +102,7 @@ def test_database_dies(victim, blow):
     """The rotation ends by itself, and cleans up where it may."""
     points = victim.points()
     commit = points.index(Point("write COMMIT", 1, "before"))
-    middle = next(point for point in points[len(points) // 2:] if not point.call.startswith("read"))
+    middle = next(point for point in points[len(points) // 2 :] if not point.call.startswith("read"))
     for number, point in enumerate([middle, points[commit], points[commit + 1]]):
         assert victim.rotate(point, "SIGSTOP") == "stopped"
         blow(victim)

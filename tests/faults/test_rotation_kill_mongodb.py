@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from faults.rotation import Point, Victim
 from integration.support import Kind, Stack, on
 from testbed._base import run
-
-from faults.rotation import Point, Victim
 
 ALL = os.environ.get("KILL_POINTS") == "all"
 KIND = Kind("1.9.6", "mongodb", services=("mongodb",), room="rotation")
@@ -45,13 +44,18 @@ def victim(_victim: tuple[Victim, list[Point]]) -> Iterator[Victim]:
 
 
 def test_killed(victim, points):
-    chosen = points[::len(points) // 330] if ALL else points[len(points) // 3::len(points) // 8]  # the first third only reads
+    chosen = (
+        points[:: len(points) // 330] if ALL else points[len(points) // 3 :: len(points) // 8]
+    )  # the first third only reads
     begun = time.monotonic()
     for number, point in enumerate(chosen):
         assert victim.rotate(point) == "-9", (point, victim.errors)
         victim.recover(forward=number % 2 == 0)
         if number % 50 == 49:
-            print(f"{number + 1} of {len(chosen)} points, {time.monotonic() - begun:.0f} s: {dict(victim.results)}", flush=True)
+            print(
+                f"{number + 1} of {len(chosen)} points, {time.monotonic() - begun:.0f} s: {dict(victim.results)}",
+                flush=True,
+            )
     print(f"{len(points)} points, killed at {len(chosen)} of them in {time.monotonic() - begun:.0f} s")
     assert victim.results["forward from mixed"] and victim.results["back from mixed"]
 

@@ -11,17 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from integration.support import SMALL, Stack
 from testbed import Project
 from testbed._base import run
-
-from integration.support import SMALL, Stack
 
 
 @pytest.fixture(scope="session")
 def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     kind = request.param
     if kind.database == "mongodb":
-        for program, reason in (("go", "Go is not at hand"), ("npm", "npm is not at hand"), ("node", "npm is not at hand")):
+        for program, reason in (
+            ("go", "Go is not at hand"),
+            ("npm", "npm is not at hand"),
+            ("node", "npm is not at hand"),
+        ):
             if not shutil.which(program):
                 pytest.skip(f"{reason}: FerretDB, the MongoDB project's server, and npm's mongosh are needed")
     project = None

@@ -44,11 +44,20 @@ class Forks:
     def run(self, file: Path, given: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """What a module's file makes of its standard input."""
         if self._process is None:
-            self._process = subprocess.Popen([sys.executable, __file__], env=dict(environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            self._process = subprocess.Popen(
+                [sys.executable, __file__],
+                env=dict(environ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+            )
         assert self._process.stdin and self._process.stdout
         with tempfile.TemporaryDirectory(prefix="appwrite-run-") as scratch:
             said = [Path(scratch) / name for name in ("out", "err")]
-            self._process.stdin.write(json.dumps([str(file), given, dict(environ), os.getcwd(), *map(str, said)]) + "\n")
+            self._process.stdin.write(
+                json.dumps([str(file), given, dict(environ), os.getcwd(), *map(str, said)]) + "\n"
+            )
             status = int(self._process.stdout.readline())
             return subprocess.CompletedProcess([str(file)], status, *(path.read_text("utf-8") for path in said))
 

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
-OVERWRITTEN = {"_APP_EXECUTOR_HOST", "_APP_BROWSER_HOST", "_APP_FUNCTIONS_MAINTENANCE_INTERVAL", "_APP_COMPUTE_MAINTENANCE_INTERVAL"}
+OVERWRITTEN = {
+    "_APP_EXECUTOR_HOST",
+    "_APP_BROWSER_HOST",
+    "_APP_FUNCTIONS_MAINTENANCE_INTERVAL",
+    "_APP_COMPUTE_MAINTENANCE_INTERVAL",
+}
 BUNDLED = {"mariadb": ("mariadb", "3306"), "mongodb": ("mongodb", "27017"), "postgresql": ("postgresql", "5432")}
 _WHITE = " \t\n\r\0\x0b"
 
@@ -26,8 +31,11 @@ class Installer:
 
     def upgrade(self, text: str) -> tuple[str, dict[str, str]]:
         """The file afterwards, and the variables of the shell in which compose is started."""
-        values = {name: catalogue.default(name, self.release) or "" for name in catalogue.names(self.release)
-                  if catalogue.documented(name, self.release)}
+        values = {
+            name: catalogue.default(name, self.release) or ""
+            for name in catalogue.names(self.release)
+            if catalogue.documented(name, self.release)
+        }
         values.update((name, value) for name, value in self._read(text).items() if name in values.keys() - OVERWRITTEN)
         if self.new:
             values["_APP_DB_HOST"], values["_APP_DB_PORT"] = BUNDLED[values.get("_APP_DB_ADAPTER") or "mongodb"]

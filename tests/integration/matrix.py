@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from integration.support import Kind, Stack, playbook, small
 from sanity.support import CORES, PYTHONS, controllers, core
 from testbed import newest_compose
 from testbed._base import run
 
-from integration.support import Kind, Stack, playbook, small
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
 OLDEST_TARGET = {"2.17": 7, "2.18": 8, "2.19": 8, "2.20": 9, "2.21": 9}
 MINORS = sorted(int(path.name.removeprefix("python3.")) for path in PYTHONS.glob("python3.*"))
@@ -33,8 +33,15 @@ def cells(request: pytest.FixtureRequest) -> Iterator[Cells]:
     yield found
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         for title in ("Appwrite", "ansible-core"):
-            cells = {(row.removeprefix(f"{title} "), column): word for (row, column), word in found.items() if row.startswith(f"{title} ")}
-            rows, columns = list(dict.fromkeys(row for row, _column in cells)), list(dict.fromkeys(column for _row, column in cells))
+            cells = {
+                (row.removeprefix(f"{title} "), column): word
+                for (row, column), word in found.items()
+                if row.startswith(f"{title} ")
+            }
+            rows, columns = (
+                list(dict.fromkeys(row for row, _column in cells)),
+                list(dict.fromkeys(column for _row, column in cells)),
+            )
             print(f"\n| {title} | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
             for row in rows:
                 print(f"| {row} | {' | '.join(cells.get((row, column), '') for column in columns)} |")
@@ -48,7 +55,10 @@ def test_appwrite(release, newest, tmp_path, monkeypatch, cells):
         if not directory:
             pytest.skip("Go is not at hand: it builds the newest compose")
         monkeypatch.setenv("DOCKER_CONFIG", str(directory))
-    cell = f"Appwrite {release}", "compose " + re.sub(r"^v|[+-].*", "", run("docker", "compose", "version", "--short").strip())
+    cell = (
+        f"Appwrite {release}",
+        "compose " + re.sub(r"^v|[+-].*", "", run("docker", "compose", "version", "--short").strip()),
+    )
     cells[cell] = "failed"
     kind = Kind(release)
     project = kind.create(tmp_path)

@@ -23,15 +23,15 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from faults.leaks import search
+from integration.forks import Forks
 from testbed import Project
 from testbed._base import clean_environ, run
 from testbed.project import SWITCHES
 
-from integration.forks import Forks
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 CHECKOUT = Path(__file__).parents[2]
 WORK = CHECKOUT / ".work"
@@ -44,7 +44,9 @@ NOT_A_KEY = "not-a-real-key-" + "0123456789abcdef" * 3
 _FORKS = Forks()
 _STARTED: set[str] = set()
 """modules that a process of its own has run"""
-needs_php = pytest.mark.skipif(not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed")
+needs_php = pytest.mark.skipif(
+    not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed"
+)
 """Its own openssl judges what was sealed."""
 
 
@@ -74,8 +76,18 @@ class Kind:
 
 _FEW = ("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis")
 SMALL = Kind(services=(*_FEW, "mariadb"), room="small")
-GENERATED = (Kind("1.9.6"), *(Kind(release, database, services=(*_FEW, database)) for release, database in (
-    ("1.6.2", "mariadb"), ("1.8.1", "mariadb"), ("1.9.6", "postgresql"), ("1.9.6", "mongodb"))))
+GENERATED = (
+    Kind("1.9.6"),
+    *(
+        Kind(release, database, services=(*_FEW, database))
+        for release, database in (
+            ("1.6.2", "mariadb"),
+            ("1.8.1", "mariadb"),
+            ("1.9.6", "postgresql"),
+            ("1.9.6", "mongodb"),
+        )
+    ),
+)
 
 
 @functools.cache
@@ -83,7 +95,11 @@ def official() -> list[Kind]:
     """One for each of Appwrite's own compose files, named RELEASE[-DATABASE].yml."""
     directory = os.environ.get("APPWRITE_COMPOSE_DIR")
     found = sorted(Path(directory).glob("[0-9]*.yml")) if directory else []
-    return [Kind(release, database or "mariadb", file) for file in found for release, _dash, database in [file.stem.partition("-")]]
+    return [
+        Kind(release, database or "mariadb", file)
+        for file in found
+        for release, _dash, database in [file.stem.partition("-")]
+    ]
 
 
 def every_kind() -> list[Kind]:
@@ -92,9 +108,16 @@ def every_kind() -> list[Kind]:
 
 def on(*kinds: Kind) -> pytest.MarkDecorator:
     """Runs a test on running projects. All tests of a project are one worker's. FerretDB and Appwrite's own files are the night's."""
+
     def marks(kind: Kind) -> list[pytest.MarkDecorator]:
-        return [pytest.mark.xdist_group(str(kind)), *([pytest.mark.nightly] if kind.file or kind.database == "mongodb" else [])]
-    return pytest.mark.parametrize("_running", [pytest.param(kind, id=str(kind), marks=marks(kind)) for kind in kinds], indirect=True)
+        return [
+            pytest.mark.xdist_group(str(kind)),
+            *([pytest.mark.nightly] if kind.file or kind.database == "mongodb" else []),
+        ]
+
+    return pytest.mark.parametrize(
+        "_running", [pytest.param(kind, id=str(kind), marks=marks(kind)) for kind in kinds], indirect=True
+    )
 
 
 @functools.cache  # the same object, by which pytest knows the same project
@@ -162,8 +185,11 @@ def _secrets_in(directory: Path) -> set[str]:
     found = set()
     for path in directory.glob(".env*") if directory.is_dir() else ():
         with contextlib.suppress(AppwriteError, OSError):
-            found |= {value for name, value in read_env(directory, path.name).items()
-                      if len(value) >= 8 and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)}
+            found |= {
+                value
+                for name, value in read_env(directory, path.name).items()
+                if len(value) >= 8 and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)
+            }
     return found
 
 
@@ -191,8 +217,11 @@ def module(
     hidden = _secrets_in(directory) | set(secrets)
     command = [*prefix, python, CHECKOUT / "plugins" / "modules" / f"{name}.py"]
     given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}})
-    environ = {**(clean_environ() if environ is None else environ), "PYTHONPATH": os.pathsep.join(map(str, [*path, WORK / "import"])),
-               **(UNCACHED if "strace" in prefix else {})}
+    environ = {
+        **(clean_environ() if environ is None else environ),
+        "PYTHONPATH": os.pathsep.join(map(str, [*path, WORK / "import"])),
+        **(UNCACHED if "strace" in prefix else {}),
+    }
     with _FORKS.free() as free:
         if free and command[:-1] == [sys.executable] and not path and name in _STARTED:
             done = _FORKS.run(command[-1], given, environ)
@@ -205,7 +234,9 @@ def module(
     result = json.loads(done.stdout)
     assert bool(result.get("failed")) == bool(done.returncode), output
     assert "internal error" not in result.get("msg", ""), output
-    warnings = [warning if isinstance(warning, str) else warning["event"]["msg"] for warning in result.get("warnings", ())]
+    warnings = [
+        warning if isinstance(warning, str) else warning["event"]["msg"] for warning in result.get("warnings", ())
+    ]
     return {**result, "warnings": warnings, "rc": done.returncode}
 
 
@@ -256,8 +287,14 @@ class Play:
 
 
 def playbook(
-    source: str | Path, variables: Mapping[str, Any], *flags: str, environ: Mapping[str, str] | None = None, secrets: Iterable[str] = (),
-    program: Path = CHECKOUT / ".venv" / "bin" / "ansible-playbook", python: str | Path = sys.executable, verbosity: str = "-v",
+    source: str | Path,
+    variables: Mapping[str, Any],
+    *flags: str,
+    environ: Mapping[str, str] | None = None,
+    secrets: Iterable[str] = (),
+    program: Path = CHECKOUT / ".venv" / "bin" / "ansible-playbook",
+    python: str | Path = sys.executable,
+    verbosity: str = "-v",
 ) -> Play:
     """Runs a playbook on this machine: its text where it has several lines, else its name or path."""
     with tempfile.TemporaryDirectory(prefix="appwrite-play-") as scratch:
@@ -270,12 +307,34 @@ def playbook(
         extra.write_text(json.dumps({"ansible_python_interpreter": str(python), **variables}))
         (Path(scratch) / "ansible.cfg").touch()
         settings = {
-            "ANSIBLE_CONFIG": f"{scratch}/ansible.cfg", "ANSIBLE_HOME": str(WORK / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
-            "ANSIBLE_NOCOLOR": "true", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_RETRY_FILES_ENABLED": "false"}
+            "ANSIBLE_CONFIG": f"{scratch}/ansible.cfg",
+            "ANSIBLE_HOME": str(WORK / "ansible"),
+            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
+            "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "ANSIBLE_RETRY_FILES_ENABLED": "false",
+        }
         done = subprocess.run(
-            [program, "--inventory", "localhost,", "--connection", "local", "--extra-vars", f"@{extra}", verbosity, *flags, source],
-            env={**(clean_environ() if environ is None else environ), **settings}, cwd=scratch,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            [
+                program,
+                "--inventory",
+                "localhost,",
+                "--connection",
+                "local",
+                "--extra-vars",
+                f"@{extra}",
+                verbosity,
+                *flags,
+                source,
+            ],
+            env={**(clean_environ() if environ is None else environ), **settings},
+            cwd=scratch,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
     assert "Traceback" not in done.stdout, done.stdout
     source_directory = Path(str(variables.get("appwrite_security_project_src", "/nonexistent")))
     assert_no_leak(done.stdout, {*secrets, *_secrets_in(source_directory)})
@@ -284,9 +343,21 @@ def playbook(
 
 def type_in(command: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """A line of the documentation, as its reader types it there, with this collection installed."""
-    settings = {"ANSIBLE_HOME": str(WORK / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_NOCOLOR": "true",
-                "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}", **environ}
-    return subprocess.run(["bash", "-c", command], cwd=directory, env={**clean_environ(), **settings}, capture_output=True, text=True, check=False)
+    settings = {
+        "ANSIBLE_HOME": str(WORK / "ansible"),
+        "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
+        "ANSIBLE_NOCOLOR": "true",
+        "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}",
+        **environ,
+    }
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=directory,
+        env={**clean_environ(), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 class Stack:
@@ -303,8 +374,16 @@ class Stack:
     def ids(self) -> dict[str, str]:
         """Service to the id of its container."""
         label = "com.docker.compose"
-        lines = run("docker", "ps", "--all", "--no-trunc", "--filter", f"label={label}.project={self.project.name}",
-                    "--format", f'{{{{.Label "{label}.service"}}}} {{{{.ID}}}}').splitlines()
+        lines = run(
+            "docker",
+            "ps",
+            "--all",
+            "--no-trunc",
+            "--filter",
+            f"label={label}.project={self.project.name}",
+            "--format",
+            f'{{{{.Label "{label}.service"}}}} {{{{.ID}}}}',
+        ).splitlines()
         return dict(line.split() for line in lines)
 
     def env(self) -> dict[str, str]:
@@ -312,7 +391,10 @@ class Stack:
 
     def secure(self, *flags: str, **variables: Any) -> Play:
         """The collection's playbook, as a user runs it."""
-        extra = {f"appwrite_security_{name}": value for name, value in {"project_src": str(self.directory), **variables}.items()}
+        extra = {
+            f"appwrite_security_{name}": value
+            for name, value in {"project_src": str(self.directory), **variables}.items()
+        }
         return playbook("selfhost.appwrite.secure", extra, *flags)
 
     def override(self, service: str, **parts: Any) -> None:
@@ -338,7 +420,9 @@ class Stack:
         try:
             yield self
         finally:
-            for service in {path.parent.name for switch in SWITCHES for path in self.directory.glob(f".testbed/*/{switch}")}:
+            for service in {
+                path.parent.name for switch in SWITCHES for path in self.directory.glob(f".testbed/*/{switch}")
+            }:
                 self.project.heal(service)
             plant(self.directory, self._files)
             states = self.project.ps()

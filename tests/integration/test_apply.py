@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from testbed._base import clean_environ, run
-
 from integration.support import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree
+from testbed._base import clean_environ, run
 
 WORKER = "appwrite-worker-mails"
 QUICK = {"interval": "1s", "timeout": "2s", "retries": 1, "start_period": "0s"}
@@ -35,11 +34,17 @@ def test_changed_key_is_refused(stack):
         set_env(stack.directory, **{KEY: edited})
         for check in (True, False):
             message = refuse("apply", stack.arguments, check=check, secrets=[key, NOT_A_KEY])
-            assert KEY in message and "a console account exists" in message and "selfhost.appwrite.encryption_key" in message
+            assert (
+                KEY in message
+                and "a console account exists" in message
+                and "selfhost.appwrite.encryption_key" in message
+            )
     assert stack.ids() == ids
 
     set_env(stack.directory, **{KEY: key[:16] + "0" * 48})
-    assert "appwrite" in succeed("apply", stack.arguments, secrets=[key])["recreated"], "AES takes the first 16 bytes alone"
+    assert "appwrite" in succeed("apply", stack.arguments, secrets=[key])["recreated"], (
+        "AES takes the first 16 bytes alone"
+    )
 
 
 @small("apply")
@@ -94,7 +99,9 @@ def test_progress(stack):
 
     stack.override("mariadb", healthcheck={"test": ["CMD", "healthcheck.sh"], "interval": "8s"})
     played = playbook(APPLY, stack.arguments)
-    assert played.rc == 0 and re.search(r"^localhost: starting \d of \d, waiting for mariadb$", played.output, re.MULTILINE), "compose itself waits for it"
+    assert played.rc == 0 and re.search(
+        r"^localhost: starting \d of \d, waiting for mariadb$", played.output, re.MULTILINE
+    ), "compose itself waits for it"
 
 
 @small("apply")
@@ -130,7 +137,9 @@ def test_variables_of_the_shell(stack):
     del environ["COMPOSE_PROJECT_NAME"]
     raw = {**stack.arguments, "clean_environment": False}
     assert "appwrite" in succeed("apply", raw, check=True, environ=environ)["recreated"]
-    assert "_APP_DOMAIN would not reach" in refuse("env", {**raw, "variables": {"_APP_DOMAIN": "appwrite.example.com"}}, environ=environ)
+    assert "_APP_DOMAIN would not reach" in refuse(
+        "env", {**raw, "variables": {"_APP_DOMAIN": "appwrite.example.com"}}, environ=environ
+    )
 
 
 @small("apply")

@@ -11,13 +11,13 @@ import subprocess
 from datetime import date, timedelta
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import STATUSES
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
-from testbed._base import clean_environ, run
-
 from integration.support import HTTPS, KEY, NOT_A_KEY, every_kind, on, refuse, set_env, small, succeed, tree
 from integration.tls_server import serve
+from testbed._base import clean_environ, run
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import STATUSES
 
 SMTP = {"_APP_SMTP_HOST": "mariadb", "_APP_SMTP_PORT": "3306", "_APP_SMTP_SECURE": "tls"}
 
@@ -42,13 +42,29 @@ def test_a_fresh_installation_and_a_secured_one(stack):
     assert json.dumps(fresh["findings"]) == json.dumps(again["findings"])
     assert [finding["id"] for finding in fresh["findings"]] == [control.id for control in CONTROLS]
     assert {finding["status"] for finding in fresh["findings"]} <= set(STATUSES)
-    assert (fresh["worst"], fresh["score"] <= 40, fresh["release"], fresh["project"]) == ("critical", True, "1.9.6", stack.project.name)
-    stack.secure(variables={"_APP_DOMAIN": "appwrite.notarealcompany.com"}, certificate_email="certs@example.org", env_mode="0600")
+    assert (fresh["worst"], fresh["score"] <= 40, fresh["release"], fresh["project"]) == (
+        "critical",
+        True,
+        "1.9.6",
+        stack.project.name,
+    )
+    stack.secure(
+        variables={"_APP_DOMAIN": "appwrite.notarealcompany.com"},
+        certificate_email="certs@example.org",
+        env_mode="0600",
+    )
     secured = succeed("audit_info", stack.arguments)
     mended = {finding["id"] for finding in secured["findings"] if finding["status"] == "pass"}
     mended -= {finding["id"] for finding in fresh["findings"] if finding["status"] == "pass"}
-    assert mended >= {"encryption.key_not_public", "encryption.key_strong", "encryption.env_private", "https.api_forced", "https.router_forced",
-                      "https.domain_real", "secrets.executor_secret"}
+    assert mended >= {
+        "encryption.key_not_public",
+        "encryption.key_strong",
+        "encryption.env_private",
+        "https.api_forced",
+        "https.router_forced",
+        "https.domain_real",
+        "secrets.executor_secret",
+    }
     assert secured["score"] > fresh["score"] and secured["worst"] != "critical"
 
 
@@ -56,7 +72,11 @@ def test_a_fresh_installation_and_a_secured_one(stack):
 def test_what_only_the_file_says_is_not_believed(stack):
     set_env(stack.directory, **{HTTPS: "enabled", KEY: NOT_A_KEY})
     findings = audit(stack)
-    assert statuses(findings, "https.api_forced", "encryption.one_key", "containers.current") == ["fail", "fail", "fail"]
+    assert statuses(findings, "https.api_forced", "encryption.one_key", "containers.current") == [
+        "fail",
+        "fail",
+        "fail",
+    ]
     assert "container of appwrite" in findings["https.api_forced"]["evidence"]
     assert fingerprint(NOT_A_KEY) in findings["encryption.one_key"]["evidence"]
 
@@ -65,8 +85,16 @@ def test_what_only_the_file_says_is_not_believed(stack):
 def test_an_engine_that_does_not_answer_lets_nothing_pass(stack):
     findings = audit(stack, environ={**clean_environ(), "DOCKER_HOST": "unix:///nonexistent/docker.sock"})
     assert findings["host.observed"]["status"] == "fail" and "does not answer" in findings["host.observed"]["evidence"]
-    assert statuses(findings, "platform.environment_production", "containers.running", "host.database_reached", "encryption.key_reaches_services") == [
-        "unknown"] * 4
+    assert (
+        statuses(
+            findings,
+            "platform.environment_production",
+            "containers.running",
+            "host.database_reached",
+            "encryption.key_reaches_services",
+        )
+        == ["unknown"] * 4
+    )
     assert statuses(findings, "encryption.key_not_public", "https.api_forced") == ["fail", "fail"]
 
 
@@ -81,7 +109,11 @@ def test_half_an_installation_gives_findings(stack, tmp_path):
     half.mkdir()
     (half / ".env").write_text(f"{KEY}=your-secret-key\n")
     findings = {finding["id"]: finding for finding in succeed("audit_info", {"project_src": str(half)})["findings"]}
-    assert statuses(findings, "encryption.key_not_public", "host.observed", "containers.running") == ["fail", "fail", "unknown"]
+    assert statuses(findings, "encryption.key_not_public", "host.observed", "containers.running") == [
+        "fail",
+        "fail",
+        "unknown",
+    ]
 
 
 @small("audit")
@@ -90,13 +122,23 @@ def test_inside_is_what_doctor_sees(stack):
     stack.project.up()
     stack.project.wait()
     findings = audit(stack)
-    reached = ["host.database_reached", "host.cache_reached", "host.mail_reached", "host.volumes_usable", "platform.mail_encrypted"]
+    reached = [
+        "host.database_reached",
+        "host.cache_reached",
+        "host.mail_reached",
+        "host.volumes_usable",
+        "platform.mail_encrypted",
+    ]
     assert statuses(findings, *reached) == ["pass"] * 5
     assert findings["secrets.redis_password"]["status"] == "fail"
     set_env(stack.directory, _APP_SMTP_HOST="192.0.2.1", _APP_STORAGE_ANTIVIRUS="enabled")
     stack.project.up()
     stack.project.wait()
-    assert statuses(audit(stack), "host.mail_reached", "host.scanner_reached", "platform.scanner_there") == ["fail", "fail", "fail"]
+    assert statuses(audit(stack), "host.mail_reached", "host.scanner_reached", "platform.scanner_there") == [
+        "fail",
+        "fail",
+        "fail",
+    ]
     stack.project.compose("stop", "appwrite")
     assert statuses(audit(stack), "host.database_reached", "containers.running") == ["unknown", "fail"]
 
@@ -109,7 +151,9 @@ def test_copies_and_work_trees(stack, tmp_path):
     copy.write_text(f"the key was {NOT_A_KEY}\n")
     copy.chmod(0o644)
     findings = audit(stack)
-    assert statuses(findings, "encryption.copies_private", "encryption.no_stray_copies", "encryption.env_not_in_git") == ["fail", "fail", "pass"]
+    assert statuses(
+        findings, "encryption.copies_private", "encryption.no_stray_copies", "encryption.env_not_in_git"
+    ) == ["fail", "fail", "pass"]
     assert "notes/old.txt" in findings["encryption.copies_private"]["evidence"]
     shutil.rmtree(copy.parent)
     run("git", "init", "--quiet", str(stack.directory))
@@ -139,8 +183,14 @@ def test_escrow_and_waivers(stack):
     mine = {"fingerprint": fingerprint(NOT_A_KEY), "proved": today}
     assert audit(stack)["encryption.key_escrowed"]["status"] == "unknown"
     assert audit(stack, arguments={"escrow": mine})["encryption.key_escrowed"]["status"] == "pass"
-    assert audit(stack, arguments={"escrow": {"unseen": "no vault secret"}})["encryption.key_escrowed"]["evidence"] == "no vault secret"
-    assert audit(stack, arguments={"escrow": {**mine, "fingerprint": "0" * 16}})["encryption.key_escrowed"]["status"] == "fail"
+    assert (
+        audit(stack, arguments={"escrow": {"unseen": "no vault secret"}})["encryption.key_escrowed"]["evidence"]
+        == "no vault secret"
+    )
+    assert (
+        audit(stack, arguments={"escrow": {**mine, "fingerprint": "0" * 16}})["encryption.key_escrowed"]["status"]
+        == "fail"
+    )
     waiver = {"control": "https.api_forced", "justification": "a proxy does it", "expires": soon}
     waived = audit(stack, arguments={"waivers": [waiver]})["https.api_forced"]
     assert (waived["status"], waived["waiver"]) == ("waived", {"justification": "a proxy does it", "expires": soon})
@@ -149,40 +199,66 @@ def test_escrow_and_waivers(stack):
 
 
 @small("audit")
-@pytest.mark.parametrize("arguments, message", [
-    ({"waivers": [{"control": "https.api", "justification": "x", "expires": "2027-01-01"}]}, "waivers[0].control: there is no control 'https.api'"),
-    ({"waivers": [{"control": "https.api_forced", "justification": " ", "expires": "2027-01-01"}]}, "waivers[0].justification: is missing"),
-    ({"waivers": [{"control": "https.api_forced", "justification": "x", "expires": "soon"}]}, "waivers[0].expires: 'soon' is not a date"),
-    ({"escrow": {"fingerprint": "0" * 16, "proved": "yesterday"}}, "escrow.proved: 'yesterday' is not a date"),
-    ({"third_party_timeout": 0}, "third_party_timeout: 0"),
-    ({"endpoint": {"https_port": 70000}}, "endpoint.https_port: 70000"),
-    ({"files": ["nowhere.yml"]}, "files:"),
-    ({"project_src": "/nonexistent/appwrite"}, "project_src: /nonexistent/appwrite does not exist"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            {"waivers": [{"control": "https.api", "justification": "x", "expires": "2027-01-01"}]},
+            "waivers[0].control: there is no control 'https.api'",
+        ),
+        (
+            {"waivers": [{"control": "https.api_forced", "justification": " ", "expires": "2027-01-01"}]},
+            "waivers[0].justification: is missing",
+        ),
+        (
+            {"waivers": [{"control": "https.api_forced", "justification": "x", "expires": "soon"}]},
+            "waivers[0].expires: 'soon' is not a date",
+        ),
+        ({"escrow": {"fingerprint": "0" * 16, "proved": "yesterday"}}, "escrow.proved: 'yesterday' is not a date"),
+        ({"third_party_timeout": 0}, "third_party_timeout: 0"),
+        ({"endpoint": {"https_port": 70000}}, "endpoint.https_port: 70000"),
+        ({"files": ["nowhere.yml"]}, "files:"),
+        ({"project_src": "/nonexistent/appwrite"}, "project_src: /nonexistent/appwrite does not exist"),
+    ],
+)
 def test_bad_input_is_refused_in_words(stack, arguments, message):
     assert message in refuse("audit_info", {**stack.arguments, **arguments})
 
 
-LIVE = ("https.http_redirects", "https.no_redirect_loop", "https.certificate_trusted", "https.certificate_name", "https.certificate_lasts",
-        "https.old_tls_refused", "https.modern_tls_spoken", "https.hsts_sent")
+LIVE = (
+    "https.http_redirects",
+    "https.no_redirect_loop",
+    "https.certificate_trusted",
+    "https.certificate_name",
+    "https.certificate_lasts",
+    "https.old_tls_refused",
+    "https.modern_tls_spoken",
+    "https.hsts_sent",
+)
 
 
 @small("audit")
-@pytest.mark.parametrize("served, failing", [
-    ({}, set()),
-    ({"certificate": "expired"}, {"https.certificate_trusted", "https.certificate_lasts"}),
-    ({"certificate": "self_signed"}, {"https.certificate_trusted"}),
-    ({"certificate": "wrong_name"}, {"https.certificate_name"}),
-    ({"protocols": "old"}, {"https.old_tls_refused"}),
-    ({"protocols": "oldest"}, {"https.old_tls_refused", "https.modern_tls_spoken", "https.certificate_trusted"}),
-    ({"redirect": "loop"}, {"https.no_redirect_loop"}),
-    ({"redirect": "none", "hsts": None}, {"https.http_redirects", "https.hsts_sent"}),
-], ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    "served, failing",
+    [
+        ({}, set()),
+        ({"certificate": "expired"}, {"https.certificate_trusted", "https.certificate_lasts"}),
+        ({"certificate": "self_signed"}, {"https.certificate_trusted"}),
+        ({"certificate": "wrong_name"}, {"https.certificate_name"}),
+        ({"protocols": "old"}, {"https.old_tls_refused"}),
+        ({"protocols": "oldest"}, {"https.old_tls_refused", "https.modern_tls_spoken", "https.certificate_trusted"}),
+        ({"redirect": "loop"}, {"https.no_redirect_loop"}),
+        ({"redirect": "none", "hsts": None}, {"https.http_redirects", "https.hsts_sent"}),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
 def test_what_answers_under_the_domain(stack, served, failing):
     with serve(**served) as endpoint:
         set_env(stack.directory, _APP_DOMAIN=endpoint.host)
         where = {"host": endpoint.address, "http_port": endpoint.http_port, "https_port": endpoint.https_port}
-        findings = audit(stack, arguments={"endpoint": where}, environ={**clean_environ(), "SSL_CERT_FILE": str(endpoint.ca_file)})
+        findings = audit(
+            stack, arguments={"endpoint": where}, environ={**clean_environ(), "SSL_CERT_FILE": str(endpoint.ca_file)}
+        )
         assert {name for name in LIVE if findings[name]["status"] == "fail"} == failing
         assert {findings[name]["status"] for name in set(LIVE) - failing} == {"pass"}
 
@@ -196,8 +272,22 @@ def test_nobody_there(stack):
 
 @small("audit")
 def test_a_password_of_redis_is_seen(stack):
-    container = next(name for name in run("docker", "ps", "--format", "{{.Names}}").split() if name.startswith(f"{stack.project.name}-redis"))
-    ask = ["docker", "exec", "-e", "REDISCLI_AUTH=NotARealRedisWord1", container, "redis-cli", "config", "set", "requirepass"]
+    container = next(
+        name
+        for name in run("docker", "ps", "--format", "{{.Names}}").split()
+        if name.startswith(f"{stack.project.name}-redis")
+    )
+    ask = [
+        "docker",
+        "exec",
+        "-e",
+        "REDISCLI_AUTH=NotARealRedisWord1",
+        container,
+        "redis-cli",
+        "config",
+        "set",
+        "requirepass",
+    ]
     subprocess.run([*ask, "NotARealRedisWord1"], check=True, capture_output=True)
     try:
         assert "answers whoever" not in audit(stack)["secrets.redis_password"]["evidence"]
@@ -209,6 +299,17 @@ def test_a_password_of_redis_is_seen(stack):
 def test_on_every_kind(stack):
     """Each release and database: everything can be looked at, and what is reported is what the installer left."""
     findings = audit(stack)
-    assert statuses(findings, "host.observed", "host.database_reached", "host.cache_reached", "encryption.key_reaches_services", "encryption.one_key",
-                    "containers.running", "containers.current") == ["pass"] * 7
+    assert (
+        statuses(
+            findings,
+            "host.observed",
+            "host.database_reached",
+            "host.cache_reached",
+            "encryption.key_reaches_services",
+            "encryption.one_key",
+            "containers.running",
+            "containers.current",
+        )
+        == ["pass"] * 7
+    )
     assert statuses(findings, "encryption.key_not_public", "secrets.executor_secret") == ["fail", "fail"]

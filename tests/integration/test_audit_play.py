@@ -15,10 +15,10 @@ import subprocess
 import jsonschema
 import pytest
 import yaml
+from integration.support import CHECKOUT, Play, _secrets_in, assert_no_leak, playbook, set_env, small, tree
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES
-
-from integration.support import CHECKOUT, Play, _secrets_in, assert_no_leak, playbook, set_env, small, tree
 
 FORMATS = ("report.html", "report.json", "report.junit.xml", "report.md", "report.sarif")
 AUDIT, REPORT, VERDICT = "Audit the installation", "Write the report", "Fail at the severity"
@@ -43,15 +43,24 @@ class Fleet:
         self.reports = directory / "appwrite-audit"
         self.hosts = hosts
         self.secrets = set()
-        listed = {name: {"ansible_connection": "local", **(host if isinstance(host, dict) else {"appwrite_audit_project_src": str(host)})}
-                  for name, host in hosts.items()}
+        listed = {
+            name: {
+                "ansible_connection": "local",
+                **(host if isinstance(host, dict) else {"appwrite_audit_project_src": str(host)}),
+            }
+            for name, host in hosts.items()
+        }
         directory.mkdir(exist_ok=True)
         self.inventory.write_text(json.dumps({"fleet": {"hosts": listed}}))
 
     def audit(self, *flags: str, source: str = "selfhost.appwrite.audit", **variables: object) -> Play:
         for host in self.hosts.values():
             self.secrets |= set() if isinstance(host, dict) else _secrets_in(host)
-        extra = {"appwrite_hosts": "fleet", "appwrite_audit_third_parties": [], **{f"appwrite_audit_{name}": value for name, value in variables.items()}}
+        extra = {
+            "appwrite_hosts": "fleet",
+            "appwrite_audit_third_parties": [],
+            **{f"appwrite_audit_{name}": value for name, value in variables.items()},
+        }
         return playbook(source, extra, "--inventory", str(self.inventory), *flags, secrets=self.secrets)
 
     def report(self, reports=None):
@@ -63,14 +72,19 @@ class Fleet:
             if path.is_file():
                 assert_no_leak(path.read_text(), self.secrets)
         found = json.loads((directory / "report.json").read_text())
-        jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(found)
+        jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(
+            found
+        )
         return {host["host"]: host for host in found["hosts"]}
 
 
 def failing(host, *severities):
     """The failing findings of these severities, or of all."""
     return sorted(
-        finding["id"] for finding in host["findings"] if finding["status"] == "fail" and finding["severity"] in (severities or SEVERITIES))
+        finding["id"]
+        for finding in host["findings"]
+        if finding["status"] == "fail" and finding["severity"] in (severities or SEVERITIES)
+    )
 
 
 def statuses(host):
@@ -79,15 +93,21 @@ def statuses(host):
 
 def recaps(play):
     """Host to its numbers."""
-    return {line.split()[0]: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", line)}
-            for line in play.output.partition("PLAY RECAP")[2].splitlines() if "ok=" in line}
+    return {
+        line.split()[0]: {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", line)}
+        for line in play.output.partition("PLAY RECAP")[2].splitlines()
+        if "ok=" in line
+    }
 
 
 def messages(play):
     """Host to what it was told in the end."""
     last = play.output.rpartition(f"TASK [selfhost.appwrite.appwrite_audit : {VERDICT}")[2]
-    return {host: json.JSONDecoder().raw_decode(last, found.end())[0]["msg"]
-            for found in re.finditer(r"^\w+: \[([^]]*)\](?:: FAILED!)? => ", last, re.MULTILINE) for host in [found[1]]}
+    return {
+        host: json.JSONDecoder().raw_decode(last, found.end())[0]["msg"]
+        for found in re.finditer(r"^\w+: \[([^]]*)\](?:: FAILED!)? => ", last, re.MULTILINE)
+        for host in [found[1]]
+    }
 
 
 def without_time(path):
@@ -101,24 +121,44 @@ def test_fleet(stack, tmp_path):
     half = tmp_path / "half"
     half.mkdir()
     (half / "docker-compose.yml").write_text("services:\n  appwrite:\n    image: appwrite/appwrite:1.9.6\n")
-    fleet = Fleet(tmp_path / "controller", {
-        "down": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "appwrite_audit_project_src": "/opt/appwrite"},
-        "half": half, "lost": tmp_path / "none", "real": stack.directory})
+    fleet = Fleet(
+        tmp_path / "controller",
+        {
+            "down": {
+                "ansible_connection": "ssh",
+                "ansible_host": "127.0.0.1",
+                "ansible_port": 1,
+                "appwrite_audit_project_src": "/opt/appwrite",
+            },
+            "half": half,
+            "lost": tmp_path / "none",
+            "real": stack.directory,
+        },
+    )
     files, ids = tree(stack.directory), stack.ids()
     play = fleet.audit()
     assert play.rc == 2, play.output
     before = fleet.report()
     assert list(before) == ["down", "half", "lost", "real"]
-    assert {name: (numbers["changed"], numbers["failed"], numbers["unreachable"]) for name, numbers in recaps(play).items()} == dict.fromkeys(before, (0, 1, 0))
+    assert {
+        name: (numbers["changed"], numbers["failed"], numbers["unreachable"]) for name, numbers in recaps(play).items()
+    } == dict.fromkeys(before, (0, 1, 0))
     for name in ("down", "lost"):
         assert (failing(before[name]), before[name]["score"]) == (["host.observed"], 0)
-    assert "Connection refused" in before["down"]["findings"][0]["evidence"] and "does not exist" in before["lost"]["findings"][0]["evidence"]
+    assert (
+        "Connection refused" in before["down"]["findings"][0]["evidence"]
+        and "does not exist" in before["lost"]["findings"][0]["evidence"]
+    )
     assert "host.observed" in failing(before["half"], "high")
-    assert {"encryption.key_not_public", "https.api_forced"} <= set(failing(before["real"], "critical", "high")), failing(before["real"])
+    assert {"encryption.key_not_public", "https.api_forced"} <= set(failing(before["real"], "critical", "high")), (
+        failing(before["real"])
+    )
     told = messages(play)
     for name, host in before.items():
         assert told[name].endswith(f" The report is {fleet.reports}/report.html")
-        assert sorted(re.findall(r"\w+\.\w+", told[name].partition(": ")[2].partition(". The report")[0])) == failing(host, "critical", "high")
+        assert sorted(re.findall(r"\w+\.\w+", told[name].partition(": ")[2].partition(". The report")[0])) == failing(
+            host, "critical", "high"
+        )
     assert (tree(stack.directory), stack.ids()) == (files, ids), "an audit changes nothing"
 
     assert stack.secure().rc == 0
@@ -148,8 +188,14 @@ def test_fail_on_and_waivers(directory, tmp_path):
     assert failing(before, "critical") and failing(before, "medium", "low")
 
     waivers = tmp_path / "waivers.yml"
-    waivers.write_text(yaml.safe_dump([
-        {"control": name, "hosts": "fl*", "justification": "Not started <yet>", "expires": "2999-12-31"} for name in failing(before, "critical")]))
+    waivers.write_text(
+        yaml.safe_dump(
+            [
+                {"control": name, "hosts": "fl*", "justification": "Not started <yet>", "expires": "2999-12-31"}
+                for name in failing(before, "critical")
+            ]
+        )
+    )
     play = fleet.audit(fail_on="critical", waivers_file=str(waivers))
     assert play.rc == 0 and messages(play)["one"].startswith("Score "), play.output
     waived = fleet.report()["one"]
@@ -161,7 +207,10 @@ def test_fail_on_and_waivers(directory, tmp_path):
     waivers.write_text(waivers.read_text().replace("2999", "1999"))
     play = fleet.audit(waivers_file=str(waivers))
     assert play.rc == 2 and failing(fleet.report()["one"], "critical", "high") == bad
-    assert all(name in messages(play)["one"] for name in bad) and "expired on 1999-12-31" in (fleet.reports / "report.md").read_text()
+    assert (
+        all(name in messages(play)["one"] for name in bad)
+        and "expired on 1999-12-31" in (fleet.reports / "report.md").read_text()
+    )
 
 
 def test_bad_waivers(tmp_path):
@@ -178,19 +227,47 @@ def test_serial(tmp_path):
     """A batch of which every host fails would end the play, so the last batch answers for all. A host that stopped before is reported too."""
     fleet = Fleet(tmp_path / "controller", dict.fromkeys(("a", "stopped", "b", "c"), tmp_path / "none"))
     play = fleet.audit(source=SERIAL)
-    assert play.rc == 2 and {name: numbers["failed"] for name, numbers in recaps(play).items()} == {"a": 0, "stopped": 1, "b": 1, "c": 1}, play.output
-    assert {name: set(re.findall(r"(\w+): host\.observed", text)) for name, text in messages(play).items()} == {"b": {"a", "b"}, "c": {"c"}}
+    assert play.rc == 2 and {name: numbers["failed"] for name, numbers in recaps(play).items()} == {
+        "a": 0,
+        "stopped": 1,
+        "b": 1,
+        "c": 1,
+    }, play.output
+    assert {name: set(re.findall(r"(\w+): host\.observed", text)) for name, text in messages(play).items()} == {
+        "b": {"a", "b"},
+        "c": {"c"},
+    }
     found = fleet.report()
-    assert {name: failing(host) for name, host in found.items()} == dict.fromkeys(["a", "b", "c", "stopped"], ["host.observed"])
-    assert {name for name, host in found.items() if "did not get to the audit" in host["findings"][0]["evidence"]} == {"stopped"}
+    assert {name: failing(host) for name, host in found.items()} == dict.fromkeys(
+        ["a", "b", "c", "stopped"], ["host.observed"]
+    )
+    assert {name for name, host in found.items() if "did not get to the audit" in host["findings"][0]["evidence"]} == {
+        "stopped"
+    }
     assert len(list((fleet.reports / "history").iterdir())) == 1, "half a report is no point in a trend"
 
 
 def test_hosts_that_answer_nonsense(tmp_path):
     """Each for itself: it fails, and what is said of the others is as if it were not there."""
-    good = {"changed": False, "release": "1.9.6", "score": 100, "findings": [
-        {"id": one.id, "title": one.title, "severity": one.severity, "group": one.group, "status": "pass", "evidence": "fine", "rationale": one.rationale,
-         "remedy": one.remedy, "reference": one.reference} for one in CONTROLS]}
+    good = {
+        "changed": False,
+        "release": "1.9.6",
+        "score": 100,
+        "findings": [
+            {
+                "id": one.id,
+                "title": one.title,
+                "severity": one.severity,
+                "group": one.group,
+                "status": "pass",
+                "evidence": "fine",
+                "rationale": one.rationale,
+                "remedy": one.remedy,
+                "reference": one.reference,
+            }
+            for one in CONTROLS
+        ],
+    }
     first, *others = good["findings"]
     answers = {
         "fine": good,
@@ -198,7 +275,13 @@ def test_hosts_that_answer_nonsense(tmp_path):
         "liar": {**good, "findings": [{**one, "severity": "low", "status": "fail"} for one in good["findings"]]},
         "list": {**good, "findings": {}},
         "nested": {**good, "findings": [{**first, "evidence": "NEST"}, *others]},
-        "waived": {**good, "findings": [{**first, "status": "waived", "waiver": {"justification": "x", "expires": "tomorrow"}}, *others]},
+        "waived": {
+            **good,
+            "findings": [
+                {**first, "status": "waived", "waiver": {"justification": "x", "expires": "tomorrow"}},
+                *others,
+            ],
+        },
     }
     hosts = {}
     for name, answer in answers.items():
@@ -209,14 +292,26 @@ def test_hosts_that_answer_nonsense(tmp_path):
     fleet = Fleet(tmp_path / "controller", hosts)
     python = "--extra-vars", json.dumps({"ansible_python_interpreter": "{{ answers_by }}"})
     play = fleet.audit(*python)
-    assert play.rc == 2 and {name: numbers["failed"] for name, numbers in recaps(play).items()} == {**dict.fromkeys(answers, 1), "fine": 0}, play.output
+    assert play.rc == 2 and {name: numbers["failed"] for name, numbers in recaps(play).items()} == {
+        **dict.fromkeys(answers, 1),
+        "fine": 0,
+    }, play.output
     found = fleet.report()
-    for said in (play.output.partition("Write the report")[2], *((fleet.reports / name).read_text() for name in FORMATS)):
+    for said in (
+        play.output.partition("Write the report")[2],
+        *((fleet.reports / name).read_text() for name in FORMATS),
+    ):
         assert not {"\x1b", "\u202e", "\0"} & set(said)
-    assert failing(found["fine"]) == [] and found["fine"]["score"] == 100 and {one["evidence"] for one in found["fine"]["findings"]} == {"fine"}
+    assert (
+        failing(found["fine"]) == []
+        and found["fine"]["score"] == 100
+        and {one["evidence"] for one in found["fine"]["findings"]} == {"fine"}
+    )
     assert failing(found["liar"], "critical"), "the severity is ours"
     alone = {name: host["findings"][0]["evidence"] for name, host in found.items() if len(host["findings"]) == 1}
-    assert alone.keys() == {"escapes", "list", "nested", "waived"} and all("host.observed" in messages(play)[name] for name in alone)
+    assert alone.keys() == {"escapes", "list", "nested", "waived"} and all(
+        "host.observed" in messages(play)[name] for name in alone
+    )
     assert "findings[0].severity is '?[2Jodd??', none of critical" in alone["escapes"]
     assert fleet.audit(*python, "--limit", "fine").rc == 0
     assert fleet.report() == {"fine": found["fine"]}
@@ -234,7 +329,9 @@ WRITE = """\
         hosts: [{host: !unsafe "<b>{{ 1 / 0 }}", audit: {failed: true, msg: !unsafe "{{ 1 / 0 }} <script>"}}]
         keep: 3
 """
-ACTION = WRITE + """\
+ACTION = (
+    WRITE
+    + """\
     - name: Damage
       ansible.builtin.copy: {content: "{", dest: "{{ where }}/history/20260101T000000Z.json", mode: "0600"}
     - name: Keep less
@@ -253,6 +350,7 @@ ACTION = WRITE + """\
       selfhost.appwrite.audit_report: {report_dir: "{{ where }}", hosts: [{name: one}]}
       ignore_errors: true
 """
+)
 
 
 def test_action(tmp_path):
@@ -272,7 +370,10 @@ def test_action(tmp_path):
     assert "20260101T000000Z.json is damaged and left out of the trend; remove it" in " ".join(play.output.split())
     stay = sorted(path.name for path in (where / "history").iterdir())
     assert own.name in stay and len(stay) == 3 and not {path.name for path in kept[:2]} & set(stay)
-    assert "report_dir: " in play.result("Refuse a place")["msg"] and "name another place" in play.result("Refuse a place")["msg"]
+    assert (
+        "report_dir: " in play.result("Refuse a place")["msg"]
+        and "name another place" in play.result("Refuse a place")["msg"]
+    )
     assert "keep: is -1; give 0 or more" in play.result("Refuse a number")["msg"]
     assert "name" in play.result("Refuse an option")["msg"] and play.states["Refuse an option"] == "fatal"
 
@@ -290,7 +391,9 @@ def test_disk_full(tmp_path):
                 stream.write(bytes(4096))
         os.truncate(tmp_path / "filler", (tmp_path / "filler").stat().st_size - 32768)
         play = playbook(WRITE, {"where": str(where)})
-        assert play.rc == 2 and f"report_dir: {where} cannot be written: the disk is full" in play.result("Write")["msg"]
+        assert (
+            play.rc == 2 and f"report_dir: {where} cannot be written: the disk is full" in play.result("Write")["msg"]
+        )
         assert tree(where) == before
     finally:
         subprocess.run(["umount", tmp_path], check=True)

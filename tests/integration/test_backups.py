@@ -11,17 +11,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from testbed._base import CHECKOUT
-
 from integration.support import KEY, module, read_env, refuse, set_env, small, succeed, type_in, without
+from testbed._base import CHECKOUT
 
 NAME = ".env.20261124T030000Z.bak"
 
 
 def line(program: str) -> str:
     """The line of README.md that puts a backup back with this program."""
-    return next(found for found in re.findall(r"^\$ (.*)", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
-                if NAME in found and found.startswith(program + " "))
+    return next(
+        found
+        for found in re.findall(r"^\$ (.*)", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
+        if NAME in found and found.startswith(program + " ")
+    )
 
 
 def backups(directory: Path) -> list[Path]:
@@ -34,7 +36,9 @@ def test_as_many_as_stated(directory):
     made = {}
     for number in range(6):
         before = (directory / ".env").read_bytes()
-        result = succeed("env", {"project_src": str(directory), "variables": {"_APP_LOCALE": f"l{number}"}, "backup_keep": 3})
+        result = succeed(
+            "env", {"project_src": str(directory), "variables": {"_APP_LOCALE": f"l{number}"}, "backup_keep": 3}
+        )
         made[Path(result["backup_file"])] = before
         assert result["backup_file"] and len(backups(directory)) == min(number + 1, 3)
     assert backups(directory) == list(made)[-3:]
@@ -80,8 +84,12 @@ def test_put_back_and_applied(stack, tmp_path):
         succeed("apply", stack.arguments)
         assert stack.project.container_env("appwrite")["_APP_LOCALE"] == "fr"
         inventory = tmp_path / "inventory.ini"
-        inventory.write_text(f"[appwrite]\nlocalhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
-        command = line(program).replace("inventory.ini", str(inventory)).replace(NAME, Path(changed["backup_file"]).name)
+        inventory.write_text(
+            f"[appwrite]\nlocalhost ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+        )
+        command = (
+            line(program).replace("inventory.ini", str(inventory)).replace(NAME, Path(changed["backup_file"]).name)
+        )
         done = type_in(command.replace("/opt/appwrite", str(stack.directory)), stack.directory)
         assert not done.returncode, done.stdout + done.stderr
         assert (stack.directory / ".env").read_bytes() == old

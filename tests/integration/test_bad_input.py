@@ -14,16 +14,21 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.doc_fragments.project import ModuleDocFragment
+from integration.support import NOT_A_KEY, read_env, refuse, set_env, small, succeed, without
 from testbed._base import clean_environ
 
-from integration.support import NOT_A_KEY, read_env, refuse, set_env, small, succeed, without
+from ansible_collections.selfhost.appwrite.plugins.doc_fragments.project import ModuleDocFragment
 
 # Root's own files, but without root's right to everybody's: what an ordinary user is to files that he may not read.
 ORDINARY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 PLUGINS = "ansible_collections.selfhost.appwrite.plugins"
-WISHES = {"encryption_key": {}, "https": {}, "console_access": {"root_only": False}, "env": {"variables": {"_APP_DOMAIN": "a.example.com"}},
-          "security": {"encryption_key": {}, "console_access": {"root_only": True}}}
+WISHES = {
+    "encryption_key": {},
+    "https": {},
+    "console_access": {"root_only": False},
+    "env": {"variables": {"_APP_DOMAIN": "a.example.com"}},
+    "security": {"encryption_key": {}, "console_access": {"root_only": True}},
+}
 WRITERS = ("encryption_key", "env", "security")
 """The others are the same transaction with another setting; what is their own is tested for each."""
 ALL = (*WRITERS, "apply", "instance_info")
@@ -86,14 +91,17 @@ def _without(*paths: str) -> tuple[str, ...]:
     """Runs a command on this machine as it were without these files and directories."""
     hide = (
         'for each; do shift; [ "$each" != -- ] || break; [ ! -d "$each" ] || mount -t tmpfs none "$each"; '
-        '[ ! -f "$each" ] || mount --bind /dev/null "$each"; done')
+        '[ ! -f "$each" ] || mount --bind /dev/null "$each"; done'
+    )
     own = () if os.geteuid() == 0 else ("--map-root-user",)
     return ("unshare", *own, "--mount", "sh", "-ec", f'{hide}; exec "$@"', "sh", *paths, "--")
 
 
 DOCKER = tuple(f"{place}/docker" for place in (*os.get_exec_path(), "/usr/local/bin", "/usr/bin", "/snap/bin"))
 NO_DOCKER = _without("/run", "/var/lib/docker", *DOCKER)
-NO_PLUGIN = _without(*(f"/usr/{place}/docker/cli-plugins" for place in ("libexec", "lib", "local/lib", "local/libexec")))
+NO_PLUGIN = _without(
+    *(f"/usr/{place}/docker/cli-plugins" for place in ("libexec", "lib", "local/lib", "local/libexec"))
+)
 
 
 def test_docker_is_not_installed(directory):
@@ -115,7 +123,9 @@ def test_docker_was_here(directory):
 
 def test_docker_is_not_on_path(directory):
     """A task's short PATH must not make a machine look as if nothing ran on it."""
-    told = succeed("instance_info", {"project_src": str(directory)}, environ={**clean_environ(), "PATH": "/nonexistent"})
+    told = succeed(
+        "instance_info", {"project_src": str(directory)}, environ={**clean_environ(), "PATH": "/nonexistent"}
+    )
     assert told["project"] == directory.name
 
 
@@ -186,16 +196,43 @@ def test_release(directory, name, release):
 def test_unreadable_release(directory):
     path = directory / ".env"
     path.write_text(path.read_text().replace('_APP_VERSION="1.9.6"', '_APP_VERSION="latest"'))
-    assert any("Set appwrite_version" in warning for warning in succeed("https", {"project_src": str(directory)})["warnings"])
+    assert any(
+        "Set appwrite_version" in warning for warning in succeed("https", {"project_src": str(directory)})["warnings"]
+    )
 
 
 WRONG = {
-    "env_file": "missing/.env", "files": ["missing.yml"], "project_name": "Not A Name", "clean_environment": "maybe",
-    "backup": "maybe", "progress": "maybe", "key": "short", "length": 5, "placeholder": "replace", "force": "maybe", "force_router": "maybe",
-    "certificate_email": "nobody", "root_only": "maybe", "emails": ["*@example.com"], "ips": ["10.0.0.0/8"],
-    "variables": {"_APP_NO_SUCH": "x"}, "content": "BROKEN='", "unknown": "perhaps", "verify": "maybe", "timeout": "soon",
-    "pull": "sometimes", "rollback_file": "/nonexistent/.env.bak", "mode": "rw", "profiles": {"a": 1},
-    "backup_keep": 0, "escrowed": "short", "pending": "short", "candidates": {"a": 1}, "seal": "short", "create": "maybe", "replace_default_secrets": "maybe",
+    "env_file": "missing/.env",
+    "files": ["missing.yml"],
+    "project_name": "Not A Name",
+    "clean_environment": "maybe",
+    "backup": "maybe",
+    "progress": "maybe",
+    "key": "short",
+    "length": 5,
+    "placeholder": "replace",
+    "force": "maybe",
+    "force_router": "maybe",
+    "certificate_email": "nobody",
+    "root_only": "maybe",
+    "emails": ["*@example.com"],
+    "ips": ["10.0.0.0/8"],
+    "variables": {"_APP_NO_SUCH": "x"},
+    "content": "BROKEN='",
+    "unknown": "perhaps",
+    "verify": "maybe",
+    "timeout": "soon",
+    "pull": "sometimes",
+    "rollback_file": "/nonexistent/.env.bak",
+    "mode": "rw",
+    "profiles": {"a": 1},
+    "backup_keep": 0,
+    "escrowed": "short",
+    "pending": "short",
+    "candidates": {"a": 1},
+    "seal": "short",
+    "create": "maybe",
+    "replace_default_secrets": "maybe",
     "escrow": "maybe",
     # For text instead of a dict Ansible's own message names no option.
     **{setting: {"no_such": 1} for setting in ("encryption_key", "https", "console_access", "env")},
@@ -215,14 +252,23 @@ def _options(name: str) -> dict[str, Any]:
     """What the module documents, with what it shares with the others where they are tested by it."""
     documentation = yaml.safe_load(import_module(f"{PLUGINS}.modules.{name}").DOCUMENTATION)
     found = dict(documentation.get("options", {}))
-    for fragment in documentation["extends_documentation_fragment"] if name in ("security", "apply", "instance_info") else ():
+    for fragment in (
+        documentation["extends_documentation_fragment"] if name in ("security", "apply", "instance_info") else ()
+    ):
         part = fragment.partition(".project.")[2].upper() or "DOCUMENTATION"
         found.update(yaml.safe_load(getattr(ModuleDocFragment, part)).get("options", {}))
     return found
 
 
-@pytest.mark.parametrize(("name", "option"), [
-    (name, option) for name in (*WISHES, "apply", "instance_info") for option in _options(name) if option not in TESTED_ABOVE | OF_THE_ACTION])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        (name, option)
+        for name in (*WISHES, "apply", "instance_info")
+        for option in _options(name)
+        if option not in TESTED_ABOVE | OF_THE_ACTION
+    ],
+)
 def test_wrong_value(directory, name, option):
     if option == "key":
         without(directory, "_APP_OPENSSL_KEY_V1", "_APP_OPENSSL_KEY_V1=\n")

@@ -9,9 +9,8 @@ import re
 
 import pytest
 import yaml
-from testbed import Project
-
 from integration.support import CHECKOUT, HTTPS, KEY, NOT_A_KEY, playbook, read_env, refuse, set_env, small, succeed
+from testbed import Project
 
 SMTP = "_APP_SMTP_PASSWORD"
 DOLLAR = "not-real-pa$word-#1"
@@ -49,8 +48,13 @@ def test_key_of_a_server_that_had_one(directory, tool):
     assert by_hand(tool, directory, KEY, "one-that-the-vault-has-for-new-servers").rc == 0
     assert read_env(directory)[KEY] != NOT_A_KEY
     set_env(directory, **{KEY: NOT_A_KEY})
-    assert "so it stays" in refuse("encryption_key", {"project_src": str(directory), "key": "one-that-the-vault-has-for-new-servers"})
-    assert succeed("encryption_key", {"project_src": str(directory)})["key"]["state"] == "kept" and read_env(directory)[KEY] == NOT_A_KEY
+    assert "so it stays" in refuse(
+        "encryption_key", {"project_src": str(directory), "key": "one-that-the-vault-has-for-new-servers"}
+    )
+    assert (
+        succeed("encryption_key", {"project_src": str(directory)})["key"]["state"] == "kept"
+        and read_env(directory)[KEY] == NOT_A_KEY
+    )
 
 
 @pytest.mark.parametrize("tool", BY_HAND)
@@ -59,14 +63,18 @@ def test_variable_that_no_container_gets(directory, tool):
     assert by_hand(tool, directory, name, "120").rc == 0
     services = Project(directory).config()["services"].values()
     assert not [service for service in services if name in service.get("environment", ())]
-    assert f"{name} would reach no service" in refuse("env", {"project_src": str(directory), "variables": {name: "120"}})
+    assert f"{name} would reach no service" in refuse(
+        "env", {"project_src": str(directory), "variables": {name: "120"}}
+    )
 
 
 @pytest.mark.parametrize("tool", BY_HAND)
 def test_secret_in_a_difference(directory, tool):
     secret = "UnrealSecret7Vb2Lm9K"
     assert secret in by_hand(tool, directory, SMTP, secret, "--diff", "--check").output
-    assert secret not in str(succeed("env", {"project_src": str(directory), "variables": {SMTP: secret}}, check=True, diff=True))
+    assert secret not in str(
+        succeed("env", {"project_src": str(directory), "variables": {SMTP: secret}}, check=True, diff=True)
+    )
 
 
 @small("apply")
@@ -77,7 +85,9 @@ def test_containers_that_run_on(stack):
         set_env(stack.directory, **{HTTPS: before})
         assert before != "enabled" and by_hand(tool, stack.directory, HTTPS, "enabled").rc == 0
         assert stack.env()[HTTPS] == "enabled" and stack.project.container_env("appwrite")[HTTPS] == before
-    assert {(one["service"], one["name"], one["kind"]) for one in succeed("instance_info", stack.arguments)["drift"]} >= {("appwrite", HTTPS, "stale")}
+    assert {
+        (one["service"], one["name"], one["kind"]) for one in succeed("instance_info", stack.arguments)["drift"]
+    } >= {("appwrite", HTTPS, "stale")}
     assert stack.secure().rc == 0
     stack.assert_in_force()
 

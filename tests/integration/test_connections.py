@@ -13,32 +13,33 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import DATABASES, Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import dump
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import store_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mongodb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store, StoreError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import Session
+from integration.support import KEY, Kind, Stack, on, set_env, succeed
 from testbed import images
 from testbed._base import run
 from testbed.dataset import Dataset
 
-from integration.support import KEY, Kind, Stack, on, set_env, succeed
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import DATABASES, Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import dump
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import store_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, mongodb, postgresql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store, StoreError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import Session
 
 KINDS = [Kind(database=database, services=(database,), room="connections") for database in ("mariadb", "postgresql")]
 REHEARSED = Kind(database="postgresql", services=("appwrite", "redis", "postgresql"), room="rehearsal")
 WORD = "NotARealEncryptionKey1"
 COMMANDS = {"mariadb": ["mysqld", "--max-connections=10"], "postgresql": ["postgres", "-c", "max_connections=8"]}
-CLIENTS = {"mariadb": (mariadb.client, "%s;", "SELECT '%s'"), "postgresql": (postgresql.client, "COPY (%s) TO STDOUT;", "SELECT '%s'")}
+CLIENTS = {
+    "mariadb": (mariadb.client, "%s;", "SELECT '%s'"),
+    "postgresql": (postgresql.client, "COPY (%s) TO STDOUT;", "SELECT '%s'"),
+}
 NAMES = {"mariadb": "MariaDB", "postgresql": "PostgreSQL"}
 # As a MongoDB whose net.maxIncomingConnections are in use: it accepts and closes.
 CLOSES = 'require("net").createServer((socket) => socket.destroy()).listen(27017); new Promise(() => 0)'
@@ -131,7 +132,9 @@ def test_rehearsal(stack):
     crowd = Crowd(stack)
     Dataset.make(seed=11, key=WORD, database="postgresql").load(stack.project)
     with crowd.full(5):
-        assert succeed("rekey", {**stack.arguments, "scope": "values"}, check=True, secrets=[WORD])["phase"] == "rehearsed"
+        assert (
+            succeed("rekey", {**stack.arguments, "scope": "values"}, check=True, secrets=[WORD])["phase"] == "rehearsed"
+        )
 
 
 @pytest.fixture
@@ -140,9 +143,31 @@ def closing_server():
         image = images.DATABASES["mongodb"]()
     except images.Unavailable as error:
         pytest.skip(str(error))  # "Go is not at hand" or "npm is not at hand": it makes MongoDB's client
-    container = run("docker", "run", "--detach", "--rm", "--network", "none", "--entrypoint", "mongosh", image, "--quiet", "--norc", "--nodb", "--eval",
-                    CLOSES).strip()
-    asked = ["docker", "exec", container, "mongosh", "--quiet", "--norc", "mongodb://127.0.0.1:27017/?serverSelectionTimeoutMS=3000"]
+    container = run(
+        "docker",
+        "run",
+        "--detach",
+        "--rm",
+        "--network",
+        "none",
+        "--entrypoint",
+        "mongosh",
+        image,
+        "--quiet",
+        "--norc",
+        "--nodb",
+        "--eval",
+        CLOSES,
+    ).strip()
+    asked = [
+        "docker",
+        "exec",
+        container,
+        "mongosh",
+        "--quiet",
+        "--norc",
+        "mongodb://127.0.0.1:27017/?serverSelectionTimeoutMS=3000",
+    ]
     try:
         answers = (subprocess.run(asked, capture_output=True, text=True, check=False).stderr for _attempt in range(10))
         assert any("ECONNREFUSED" not in answer for answer in answers), "it does not listen"
@@ -155,8 +180,13 @@ def closing_server():
 def test_mongodb_that_closes(closing_server, monkeypatch, tmp_path):
     monkeypatch.setattr(_connections, "PATIENCE", 0)
     ask = next(database.ask for database in DATABASES if database.service == "mongodb")
-    for connect in (lambda: mongodb.MongoDB(mongodb.client(closing_server)), lambda: ask(Compose(str(tmp_path)), closing_server)):
-        with pytest.raises(AppwriteError, match="^MongoDB: all of its connections are in use.*raise net.maxIncomingConnections"):
+    for connect in (
+        lambda: mongodb.MongoDB(mongodb.client(closing_server)),
+        lambda: ask(Compose(str(tmp_path)), closing_server),
+    ):
+        with pytest.raises(
+            AppwriteError, match="^MongoDB: all of its connections are in use.*raise net.maxIncomingConnections"
+        ):
             _connections.patiently(connect)
     said = run("docker", "exec", closing_server, "sh", "-c", f"({mongodb.MongoDB.DUMP[0]}) 2>&1 || true")
     assert said.strip() == "MongoDB: TooManyConnections"

@@ -32,8 +32,12 @@ def check_flow(stack: Stack) -> None:
     assert secured.recap["changed"] == 2
     written, applied = secured.result(WRITE), secured.result(APPLY)
     changed = {"changes", "key", "recreates"}
-    assert {name: checked.result(WRITE)[name] for name in changed - {"key", "changes"}} == {name: written[name] for name in changed - {"key", "changes"}}
-    assert [change["name"] for change in checked.result(WRITE)["changes"]] == [change["name"] for change in written["changes"]]
+    assert {name: checked.result(WRITE)[name] for name in changed - {"key", "changes"}} == {
+        name: written[name] for name in changed - {"key", "changes"}
+    }
+    assert [change["name"] for change in checked.result(WRITE)["changes"]] == [
+        change["name"] for change in written["changes"]
+    ]
     assert written["key"]["state"] == checked.result(WRITE)["key"]["state"] == "placeholder_replaced"
 
     values = stack.env()
@@ -63,7 +67,11 @@ def check_prediction(stack: Stack) -> None:
     assert stack.ids() == ids
     applied = succeed("apply", stack.arguments)
     assert applied["changed"] and predicted["changed"]
-    assert predicted["recreated"] == applied["recreated"] == sorted(service for service, one in stack.ids().items() if one != ids[service])
+    assert (
+        predicted["recreated"]
+        == applied["recreated"]
+        == sorted(service for service, one in stack.ids().items() if one != ids[service])
+    )
     assert predicted["started"] == applied["started"] == []
     assert succeed("apply", stack.arguments)["changed"] is False
 

@@ -22,7 +22,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, DotenvError, encode, parse, quote
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import (
+    Document,
+    DotenvError,
+    encode,
+    parse,
+    quote,
+)
 from ansible_collections.selfhost.appwrite.tests.unit.plugins.module_utils.test_dotenv import READ, VALUES
 
 BATCH = 60
@@ -80,13 +86,19 @@ class Compose:
         ours = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_CONFIG") if name in os.environ}
         done = subprocess.run(
             [self._program, "--file", "compose.json", *options, "config", "--format", "json"],
-            cwd=self._directory, env={**ours, **environ}, capture_output=True, check=False, timeout=300,
+            cwd=self._directory,
+            env={**ours, **environ},
+            capture_output=True,
+            check=False,
+            timeout=300,
         )
         if done.returncode:
             return Rejected(done.stderr.decode("utf-8", "replace"))
         services = json.loads(done.stdout)["services"]
         return {
-            service: {name: value and value.replace("$$", "$") for name, value in (content["environment"] or {}).items()}
+            service: {
+                name: value and value.replace("$$", "$") for name, value in (content["environment"] or {}).items()
+            }
             for service, content in services.items()
         }
 
@@ -142,7 +154,7 @@ def same_rejection(text: str, ours: DotenvError, theirs: Rejected) -> bool:
     if "line " not in theirs.message:
         return True
     # before compose-go 2.3 a line with nothing but a name was not counted
-    uncounted = sum("=" not in line and ":" not in line for line in text.split("\n")[:ours.line - 1])
+    uncounted = sum("=" not in line and ":" not in line for line in text.split("\n")[: ours.line - 1])
     return any("line %d:" % line in theirs.message for line in range(ours.line - uncounted, ours.line + 1))
 
 
@@ -164,7 +176,7 @@ def differences(composes: tuple[Compose, ...], texts: t.Sequence[str], environ: 
     alone = [text for text in documents if text not in same]
 
     def ask(number: int) -> list[str]:
-        return [text for text in alone[number::len(composes)] if difference(composes[number], text, environ)]
+        return [text for text in alone[number :: len(composes)] if difference(composes[number], text, environ)]
 
     with ThreadPoolExecutor(len(composes)) as pool:
         return [text for found in pool.map(ask, range(len(composes))) for text in found]
@@ -172,7 +184,7 @@ def differences(composes: tuple[Compose, ...], texts: t.Sequence[str], environ: 
 
 def check(composes: tuple[Compose, ...], texts: t.Sequence[str], environ: Environ) -> None:
     for start in range(0, len(texts), BATCH):
-        found = differences(composes, texts[start:start + BATCH], environ)
+        found = differences(composes, texts[start : start + BATCH], environ)
         assert not found, shrunk(found[0], composes[0], environ)
 
 
@@ -192,9 +204,57 @@ NAMES = ("A", "B", "C", "D", "_APP_X", "a1")
 ENVIRONS: tuple[Environ, ...] = ({}, {"C": "shell", "D": "", "a1": "$A"})
 
 PIECES = (
-    "x", "word", " ", "  ", " #", "#", " # ", "\t", "\t#", "\\", "\\\\", "\\n", "\\t", "\\c", "\\x41", "\\0101", "\\0", "\\0377", "\\08",
-    "\\$", "\\`", "`", "$", "$$", "$1", "$(", ")", "{", "}", "=", ":", "A=1", "%", "!", "\r", "\xa0", "\u3000", "\x85", "\x1f", "é",
-    "🔑", "\u2028", "\ufeff", "\udcff", "\x01", "export ", "-", "?", "+", "'", '"',
+    "x",
+    "word",
+    " ",
+    "  ",
+    " #",
+    "#",
+    " # ",
+    "\t",
+    "\t#",
+    "\\",
+    "\\\\",
+    "\\n",
+    "\\t",
+    "\\c",
+    "\\x41",
+    "\\0101",
+    "\\0",
+    "\\0377",
+    "\\08",
+    "\\$",
+    "\\`",
+    "`",
+    "$",
+    "$$",
+    "$1",
+    "$(",
+    ")",
+    "{",
+    "}",
+    "=",
+    ":",
+    "A=1",
+    "%",
+    "!",
+    "\r",
+    "\xa0",
+    "\u3000",
+    "\x85",
+    "\x1f",
+    "é",
+    "🔑",
+    "\u2028",
+    "\ufeff",
+    "\udcff",
+    "\x01",
+    "export ",
+    "-",
+    "?",
+    "+",
+    "'",
+    '"',
 )
 LINES = ("\n", "\r\n", "\nB=2\n", "\n# C=3\n", "\nexport D: 4\n", "\n\n", "\nA\n")
 ODD = ("prose", "a b", "?", "=", '"', "=1", "A/B=1", "A C=1", "\ufeffA=1", "A\0=1", "")
@@ -252,7 +312,9 @@ def _value(draw: st.DrawFn) -> str:
         return quote(draw(_written))
     value = _pieces(draw, 0, *PIECES)
     if kind == "huge":  # without references: compose takes minutes for thousands of them
-        value += "".join(draw(_some(PIECES))).replace("A", "").replace("${", "{") * draw(st.sampled_from((100, 1000, 5000)))
+        value += "".join(draw(_some(PIECES))).replace("A", "").replace("${", "{") * draw(
+            st.sampled_from((100, 1000, 5000))
+        )
     return value
 
 
@@ -306,7 +368,10 @@ def generated(count: int, shard: int) -> list[tuple[str, dict[str, str | None], 
 
     @seed("%s %d" % (os.environ["SEED"], shard))
     @settings(
-        max_examples=2 * count, database=None, deadline=None, phases=[Phase.generate],
+        max_examples=2 * count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(_files(), _edits, st.sampled_from(ENVIRONS))
@@ -323,7 +388,7 @@ def shrunk(text: str, compose: Compose, environ: Environ) -> str:
     while size:
         start = 0
         while start < len(text):
-            shorter = text[:start] + text[start + size:]
+            shorter = text[:start] + text[start + size :]
             if difference(compose, shorter, environ):
                 text = shorter
             else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from integration.support import KEY, NOT_A_KEY, Stack, read_env, refuse, set_env, small, succeed, without
 
 ABSENT = {
@@ -32,7 +31,11 @@ def test_absent(directory, line, state):
     assert [change["name"] for change in result["changes"]] == [KEY]
     assert sorted(result["recreates"]) == ["appwrite", "appwrite-worker-certificates", "appwrite-worker-mails"]
     kept = succeed("encryption_key", {"project_src": str(directory)})
-    assert (kept["changed"], kept["key"]["state"], kept["key"]["fingerprint"]) == (False, "kept", result["key"]["fingerprint"])
+    assert (kept["changed"], kept["key"]["state"], kept["key"]["fingerprint"]) == (
+        False,
+        "kept",
+        result["key"]["fingerprint"],
+    )
 
 
 def test_comment_is_a_value(directory):
@@ -48,7 +51,9 @@ def test_length(directory):
     assert len(read_env(directory)[KEY]) == 256
 
 
-@pytest.mark.parametrize("key", [NOT_A_KEY, "not-a-real-key-$with 'all' \"that\" \\ may come"], ids=["plain", "unusual"])
+@pytest.mark.parametrize(
+    "key", [NOT_A_KEY, "not-a-real-key-$with 'all' \"that\" \\ may come"], ids=["plain", "unusual"]
+)
 def test_supplied(directory, key):
     without(directory, KEY)
     result = succeed("encryption_key", {"project_src": str(directory), "key": key}, diff=True, secrets=[key])
@@ -57,9 +62,16 @@ def test_supplied(directory, key):
     assert succeed("encryption_key", {"project_src": str(directory), "key": key}, secrets=[key])["changed"] is False
 
 
-@pytest.mark.parametrize(("key", "words"), [
-    ("", "is empty"), ("your-secret-key", "public placeholder"), ("too-short", "16 bytes"), ("nul" * 6 + "\0", "cannot be written"),
-], ids=["empty", "placeholder", "short", "not expressible"])
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("", "is empty"),
+        ("your-secret-key", "public placeholder"),
+        ("too-short", "16 bytes"),
+        ("nul" * 6 + "\0", "cannot be written"),
+    ],
+    ids=["empty", "placeholder", "short", "not expressible"],
+)
 def test_supplied_refused(directory, key, words):
     without(directory, KEY)
     message = refuse("encryption_key", {"project_src": str(directory), "key": key})
@@ -68,15 +80,23 @@ def test_supplied_refused(directory, key, words):
 
 def test_different_key(directory):
     set_env(directory, **{KEY: NOT_A_KEY})
-    message = refuse("encryption_key", {"project_src": str(directory), "key": NOT_A_KEY[::-1]}, secrets=[NOT_A_KEY, NOT_A_KEY[::-1]])
+    message = refuse(
+        "encryption_key", {"project_src": str(directory), "key": NOT_A_KEY[::-1]}, secrets=[NOT_A_KEY, NOT_A_KEY[::-1]]
+    )
     assert message.startswith("key: ") and "already set" in message
 
 
 def test_placeholder_keep(directory):
     result = succeed("encryption_key", {"project_src": str(directory), "placeholder": "keep"})
-    assert (result["changed"], result["key"]["state"], result["key"]["effective_bits"]) == (False, "placeholder_kept", 0)
+    assert (result["changed"], result["key"]["state"], result["key"]["effective_bits"]) == (
+        False,
+        "placeholder_kept",
+        0,
+    )
     assert any("forge an administrator" in warning for warning in result["warnings"])
-    assert refuse("encryption_key", {"project_src": str(directory), "placeholder": "keep", "key": NOT_A_KEY}).startswith("key: ")
+    assert refuse(
+        "encryption_key", {"project_src": str(directory), "placeholder": "keep", "key": NOT_A_KEY}
+    ).startswith("key: ")
 
 
 @small("key")
@@ -127,7 +147,9 @@ def test_absent_with_data(stack):
     without(stack.directory, KEY)
     assert "another key" in refuse("encryption_key", {**stack.arguments, "key": NOT_A_KEY}, secrets=[key, NOT_A_KEY])
 
-    stack.project.compose("rm", "--stop", "--force", "appwrite", "appwrite-worker-mails", "appwrite-worker-certificates")
+    stack.project.compose(
+        "rm", "--stop", "--force", "appwrite", "appwrite-worker-mails", "appwrite-worker-certificates"
+    )
     message = refuse("encryption_key", stack.arguments, secrets=[key])
     assert "is absent" in message and "a console account exists" in message and "`key`" in message
     assert succeed("encryption_key", {**stack.arguments, "key": key}, secrets=[key])["key"]["state"] == "supplied"

@@ -9,10 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from testbed._base import locked
-
 from integration.support import CHECKOUT, WORK, playbook, read_env, small, succeed
+from testbed._base import locked
 
 # Writes down every process that the module itself starts.
 AUDIT = """\
@@ -25,7 +23,12 @@ def record(event, arguments):
 
 sys.addaudithook(record)
 """
-WISH = {"encryption_key": {}, "https": {}, "console_access": {"root_only": True}, "env": {"variables": {"_APP_DOMAIN": "a.example.com"}}}
+WISH = {
+    "encryption_key": {},
+    "https": {},
+    "console_access": {"root_only": True},
+    "env": {"variables": {"_APP_DOMAIN": "a.example.com"}},
+}
 
 
 @small("key")
@@ -80,4 +83,6 @@ def test_oldest_python(directory, core_2_19):
     assert play.rc == 0, play.output
     assert read_env(directory)["_APP_DOMAIN"] == "a.example.com"
     assert play.result("Look")["key"]["state"] == "present"
-    assert playbook(PLAYBOOK, variables, **options).recap["changed"] == 1, "only apply, in check mode, would change anything"
+    assert playbook(PLAYBOOK, variables, **options).recap["changed"] == 1, (
+        "only apply, in check mode, would change anything"
+    )

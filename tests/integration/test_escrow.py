@@ -21,11 +21,24 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Owner, default_path
+from integration.support import (
+    CHECKOUT,
+    KEY,
+    WORK,
+    Play,
+    assert_no_leak,
+    read_env,
+    set_env,
+    small,
+    succeed,
+    tree,
+    type_in,
+    without,
+)
 from testbed._base import clean_environ
 from testbed.dataset import Dataset
 
-from integration.support import CHECKOUT, KEY, WORK, Play, assert_no_leak, read_env, set_env, small, succeed, tree, type_in, without
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Owner, default_path
 
 PLACEHOLDER = "your-secret-key"
 PASSWORD = "unreal-9Kd3-Tw5uP8-vault"
@@ -42,7 +55,9 @@ class Controller:
         self.escrows = directory / ".appwrite-escrow"
         self.hosts = hosts
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        inventory = {name: {**local, **variables, "appwrite_security_project_src": str(path)} for name, path in hosts.items()}
+        inventory = {
+            name: {**local, **variables, "appwrite_security_project_src": str(path)} for name, path in hosts.items()
+        }
         (directory / "inventory.yml").write_text(json.dumps({"all": {"hosts": inventory}}))
 
     def file(self, name: str = "one") -> Path:
@@ -50,18 +65,54 @@ class Controller:
         owner = Owner(name, None, str(self.hosts[name])) if name in self.hosts else Owner("", name)
         return Path(default_path(str(self.escrows), owner))
 
-    def run(self, *flags: str, playbook: str = "secure", vault: bool | Path = True, verbosity: str = "-v", **variables: object) -> Play:
-        extra = {"appwrite_security_apply": False, **{f"appwrite_security_{name}": value for name, value in variables.items()}}
+    def run(
+        self,
+        *flags: str,
+        playbook: str = "secure",
+        vault: bool | Path = True,
+        verbosity: str = "-v",
+        **variables: object,
+    ) -> Play:
+        extra = {
+            "appwrite_security_apply": False,
+            **{f"appwrite_security_{name}": value for name, value in variables.items()},
+        }
         password = [f"--vault-password-file={self.password if vault is True else vault}"] if vault else []
-        settings = {"ANSIBLE_HOME": str(WORK / "ansible"), "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"), "ANSIBLE_NOCOLOR": "true",
-                    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+        settings = {
+            "ANSIBLE_HOME": str(WORK / "ansible"),
+            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
+            "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        }
         done = subprocess.run(
-            [CHECKOUT / ".venv/bin/ansible-playbook", "-i", self.directory / "inventory.yml", "-e", json.dumps(extra), verbosity, *password, *flags,
-             playbook if "/" in playbook else f"selfhost.appwrite.{playbook}"],
-            env={**clean_environ(), **settings}, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, check=False)
+            [
+                CHECKOUT / ".venv/bin/ansible-playbook",
+                "-i",
+                self.directory / "inventory.yml",
+                "-e",
+                json.dumps(extra),
+                verbosity,
+                *password,
+                *flags,
+                playbook if "/" in playbook else f"selfhost.appwrite.{playbook}",
+            ],
+            env={**clean_environ(), **settings},
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         assert "Traceback" not in done.stdout, done.stdout
-        assert_no_leak(done.stdout, {PASSWORD, *self.keys_on_hosts(), *(entry["key"] for file in self.escrows.glob("*.yml") for entry in self.entries(file))})
+        assert_no_leak(
+            done.stdout,
+            {
+                PASSWORD,
+                *self.keys_on_hosts(),
+                *(entry["key"] for file in self.escrows.glob("*.yml") for entry in self.entries(file)),
+            },
+        )
         return Play.read(done.returncode, done.stdout)
 
     def keys_on_hosts(self) -> list[str]:
@@ -101,30 +152,53 @@ def test_life_of_a_key(controller, directory):
     play = controller.run()
     assert play.rc == 0, play.output
     result = play.result("Secure the .env")
-    assert result["escrow"] == {"state": "written", "file": str(controller.file())} and result["key"]["state"] == "placeholder_replaced"
+    assert (
+        result["escrow"] == {"state": "written", "file": str(controller.file())}
+        and result["key"]["state"] == "placeholder_replaced"
+    )
     shown = subprocess.run(
-        [CHECKOUT / ".venv/bin/ansible-vault", "view", f"--vault-password-file={controller.password}", controller.file()],
-        env={**clean_environ(), "ANSIBLE_HOME": str(WORK / "ansible")}, capture_output=True, text=True, check=True).stdout
+        [
+            CHECKOUT / ".venv/bin/ansible-vault",
+            "view",
+            f"--vault-password-file={controller.password}",
+            controller.file(),
+        ],
+        env={**clean_environ(), "ANSIBLE_HOME": str(WORK / "ansible")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     [entry] = yaml.safe_load(shown)["keys"]
     assert entry["key"] == read_env(directory)[KEY] and entry["fingerprint"] == result["key"]["fingerprint"]
     assert (entry["host"], entry["project_src"], entry["release"]) == ("one", str(directory), "1.9.6")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["saved"])
-    assert stat.S_IMODE(controller.file().stat().st_mode) == 0o600 and stat.S_IMODE(controller.escrows.stat().st_mode) == 0o700
-    assert entry["key"].encode() not in b"".join(path.read_bytes() for path in controller.directory.rglob("*") if path.is_file())
+    assert (
+        stat.S_IMODE(controller.file().stat().st_mode) == 0o600
+        and stat.S_IMODE(controller.escrows.stat().st_mode) == 0o700
+    )
+    assert entry["key"].encode() not in b"".join(
+        path.read_bytes() for path in controller.directory.rglob("*") if path.is_file()
+    )
 
     kept = tree(controller.directory)
     without(directory, KEY)
     play = controller.run()
     assert play.rc == 0, play.output
     result = play.result("Secure the .env")
-    assert (result["escrow"]["state"], result["key"]["state"]) == ("kept", "restored") and read_env(directory)[KEY] == entry["key"]
+    assert (result["escrow"]["state"], result["key"]["state"]) == ("kept", "restored") and read_env(directory)[
+        KEY
+    ] == entry["key"]
 
     set_env(directory, **{KEY: OWN_KEY})
     before = tree(directory)
     play = controller.run()
     assert play.rc == 2 and (tree(directory), tree(controller.directory)) == (before, kept)
     said = message(play)
-    assert entry["fingerprint"] in said and "If the escrow is right, remove the line" in said and "pass it as `key`" in said
+    assert (
+        entry["fingerprint"] in said
+        and "If the escrow is right, remove the line" in said
+        and "pass it as `key`" in said
+    )
 
     assert controller.run(encryption_key=OWN_KEY).rc == 0
     assert [one["key"] for one in controller.entries()] == [OWN_KEY, entry["key"]], "the older one is history"
@@ -160,7 +234,10 @@ def test_ends_between_escrow_and_file(controller, directory):
 def test_cluster(directory, tmp_path):
     """Eight forks on ten hosts that share a database generate exactly one key; a host that comes later gets it, one with another is refused."""
     (tmp_path / "controller").mkdir()
-    hosts = {f"host{number:02}": shutil.copytree(directory, tmp_path / f"{directory.name}-{number:02}") for number in range(12)}
+    hosts = {
+        f"host{number:02}": shutil.copytree(directory, tmp_path / f"{directory.name}-{number:02}")
+        for number in range(12)
+    }
     for path in hosts.values():
         without(path, KEY)
     cluster = Controller(tmp_path / "controller", hosts, appwrite_security_cluster="shop")
@@ -168,7 +245,11 @@ def test_cluster(directory, tmp_path):
     play = cluster.run("--forks=8", "--limit=all,!host10,!host11")
     assert play.rc == 0, play.output
     [entry] = cluster.entries(cluster.file("shop"))
-    assert len(cluster.keys_on_hosts()) == 10 and set(cluster.keys_on_hosts()) == {entry["key"]} and entry["cluster"] == "shop"
+    assert (
+        len(cluster.keys_on_hosts()) == 10
+        and set(cluster.keys_on_hosts()) == {entry["key"]}
+        and entry["cluster"] == "shop"
+    )
     assert list(cluster.escrows.iterdir()) == [cluster.file("shop")]
     set_env(stranger, **{KEY: OWN_KEY})
     play = cluster.run("--limit=host10,host11")
@@ -183,9 +264,13 @@ def test_a_safe_of_your_own(controller, directory):
     """README.md's example, with a fake safe: a command that keeps secrets in files."""
     without(directory, KEY)
     safe = controller.directory / "safe"
-    safe.write_text('#!/bin/sh\nd="$(dirname "$0")/kept"; mkdir -p "$d"\ncase $1 in get) cat "$d/$2" 2>/dev/null;; put) cat >"$d/$2";; esac\n')
+    safe.write_text(
+        '#!/bin/sh\nd="$(dirname "$0")/kept"; mkdir -p "$d"\ncase $1 in get) cat "$d/$2" 2>/dev/null;; put) cat >"$d/$2";; esac\n'
+    )
     safe.chmod(0o755)
-    examples = re.findall(r"^```yaml\n(# safe-(\w+)\.yml\n.*?)^```", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    examples = re.findall(
+        r"^```yaml\n(# safe-(\w+)\.yml\n.*?)^```", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     for text, name in examples:
         (controller.directory / f"safe-{name}.yml").write_text(text.replace("cmd: safe ", f"cmd: {safe} "))
     variables = {f"safe_{name}_tasks": str(controller.directory / f"safe-{name}.yml") for name in ("read", "write")}
@@ -193,9 +278,14 @@ def test_a_safe_of_your_own(controller, directory):
     play = controller.run("--diff", verbosity="-vvvv", **variables)
     assert play.rc == 0, play.output
     key = read_env(directory)[KEY]
-    assert [path.read_text() for path in (controller.directory / "kept").iterdir()] == [key] and not controller.escrows.exists()
+    assert [path.read_text() for path in (controller.directory / "kept").iterdir()] == [
+        key
+    ] and not controller.escrows.exists()
     without(directory, KEY)
-    assert controller.run(**variables).result("Secure the .env")["key"]["state"] == "restored" and read_env(directory)[KEY] == key
+    assert (
+        controller.run(**variables).result("Secure the .env")["key"]["state"] == "restored"
+        and read_env(directory)[KEY] == key
+    )
 
 
 # --- the worst ---
@@ -208,7 +298,9 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
     It ends with the drill, which touches neither side and proves nothing where it cannot look.
     """
     controller = Controller(tmp_path, {"appwrite.example.com": stack.directory})
-    (tmp_path / "inventory.ini").write_text(f"appwrite.example.com ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    (tmp_path / "inventory.ini").write_text(
+        f"appwrite.example.com ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+    )
     assert controller.run(apply=True).rc == 0
     key, database = stack.env()[KEY], stack.env()["_APP_DB_PASS"]
     data = Dataset.make(seed=7, key=key, database=stack.kind.database, file_bytes=50_000)
@@ -216,7 +308,12 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
     data.write_files(stack.project.uploads())
     stack.project.compose("down")
     set_env(stack.directory, **{KEY: PLACEHOLDER})
-    page = (CHECKOUT / "README.md").read_text().partition("### If you lose everything but your inventory\n")[2].partition("\n## ")[0]
+    page = (
+        (CHECKOUT / "README.md")
+        .read_text()
+        .partition("### If you lose everything but your inventory\n")[2]
+        .partition("\n## ")[0]
+    )
     commands = re.findall(r"^ *[$#] (.*)", page, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:
@@ -228,10 +325,18 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
         if "secure" in command:
             assert '"state": "restored"' in done.stdout
     assert "Proved on 20" in done.stdout and "it opens the " in done.stdout
-    assert stack.env()[KEY] == stack.project.container_env("appwrite")[KEY] == key and stack.env()["_APP_DB_PASS"] == database
+    assert (
+        stack.env()[KEY] == stack.project.container_env("appwrite")[KEY] == key
+        and stack.env()["_APP_DB_PASS"] == database
+    )
     assert succeed("apply", stack.arguments)["changed"] is False
     stack.project.compose("stop", "mariadb")
     before = tree(stack.directory), tree(controller.directory), stack.ids()
     play = controller.run("--check", playbook="drill")
-    assert play.rc == 2 and "Not proved" in play.output and "docker compose up -d mariadb" in play.output and play.recap["changed"] == 0
+    assert (
+        play.rc == 2
+        and "Not proved" in play.output
+        and "docker compose up -d mariadb" in play.output
+        and play.recap["changed"] == 0
+    )
     assert (tree(stack.directory), tree(controller.directory), stack.ids()) == before

@@ -6,18 +6,36 @@
 from __future__ import annotations
 
 import pytest
-
 from integration.support import NOT_A_KEY, small, succeed, tree
 
-CONTENT = '# rendered\n_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n'
+CONTENT = "# rendered\n_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n"
 WISHES = {
     "encryption_key": ("encryption_key", {"key": NOT_A_KEY}),
     "https": ("https", {"certificate_email": "admin@example.com"}),
-    "console_access": ("console_access", {"root_only": False, "emails": ["Grace@example.com", "ada@example.com"], "ips": ["2001:DB8::1"]}),
-    "env variables": ("env", {"variables": {"_APP_DOMAIN": "appwrite.example.com", "_APP_SMTP_PASSWORD": "not-a-real-$password", "_APP_SMTP_HOST": None}}),
+    "console_access": (
+        "console_access",
+        {"root_only": False, "emails": ["Grace@example.com", "ada@example.com"], "ips": ["2001:DB8::1"]},
+    ),
+    "env variables": (
+        "env",
+        {
+            "variables": {
+                "_APP_DOMAIN": "appwrite.example.com",
+                "_APP_SMTP_PASSWORD": "not-a-real-$password",
+                "_APP_SMTP_HOST": None,
+            }
+        },
+    ),
     "env content": ("env", {"content": CONTENT}),
-    "security": ("security", {
-        "encryption_key": {"key": NOT_A_KEY}, "https": {}, "console_access": {"root_only": True}, "env": {"variables": {"_APP_DOMAIN": "a.example.com"}}}),
+    "security": (
+        "security",
+        {
+            "encryption_key": {"key": NOT_A_KEY},
+            "https": {},
+            "console_access": {"root_only": True},
+            "env": {"variables": {"_APP_DOMAIN": "a.example.com"}},
+        },
+    ),
 }
 
 
@@ -31,14 +49,16 @@ def test_four_steps(directory, name, options):
     applied = succeed(name, arguments, diff=True)
     assert applied["changed"]
     assert {field: applied[field] for field in ("changes", "diff", "recreates", "warnings")} == {
-        field: predicted[field] for field in ("changes", "diff", "recreates", "warnings")}
+        field: predicted[field] for field in ("changes", "diff", "recreates", "warnings")
+    }
     after = tree(directory)
     backup = applied["backup_file"].rpartition("/")[2]
     assert after.keys() - before.keys() == {backup}
     assert after[backup][1] == before[".env"][1] and after[backup][0] & 0o7777 == 0o600
     assert after[".env"][0] == before[".env"][0] and after[".env"][1] != before[".env"][1]
     assert {file: content for file, content in after.items() if file not in (backup, ".env")} == {
-        file: content for file, content in before.items() if file != ".env"}
+        file: content for file, content in before.items() if file != ".env"
+    }
 
     for check in (True, False):
         again = succeed(name, arguments, check=check, diff=True)
@@ -50,7 +70,10 @@ def test_four_steps(directory, name, options):
 def test_generated_key(directory):
     """A generated key is another one each time, so only its state can be predicted."""
     arguments = {"project_src": str(directory)}
-    assert succeed("encryption_key", arguments, check=True)["key"]["state"] == succeed("encryption_key", arguments)["key"]["state"]
+    assert (
+        succeed("encryption_key", arguments, check=True)["key"]["state"]
+        == succeed("encryption_key", arguments)["key"]["state"]
+    )
 
 
 def test_without_backup(directory):
@@ -67,7 +90,8 @@ def test_apply(stack):
     assert (predicted["changed"], tree(stack.directory), stack.ids()) == (True, files, ids)
     applied = succeed("apply", stack.arguments, diff=True)
     assert {field: applied[field] for field in ("changed", "recreated", "started", "services", "diff", "drift")} == {
-        field: predicted[field] for field in ("changed", "recreated", "started", "services", "diff", "drift")}
+        field: predicted[field] for field in ("changed", "recreated", "started", "services", "diff", "drift")
+    }
     ids = stack.ids()
     for check in (True, False):
         again = succeed("apply", stack.arguments, check=check, diff=True)

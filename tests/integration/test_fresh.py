@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from integration.support import KEY, SMALL, Stack, read_env, refuse, set_env, succeed
 from testbed import Project
 
-from integration.support import KEY, SMALL, Stack, read_env, refuse, set_env, succeed
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
-PUBLIC = {"_APP_OPENSSL_KEY_V1": "your-secret-key", "_APP_DB_PASS": "password", "_APP_DB_ROOT_PASS": "rootsecretpassword",
-          "_APP_EXECUTOR_SECRET": "your-secret-key"}
+PUBLIC = {
+    "_APP_OPENSSL_KEY_V1": "your-secret-key",
+    "_APP_DB_PASS": "password",
+    "_APP_DB_ROOT_PASS": "rootsecretpassword",
+    "_APP_EXECUTOR_SECRET": "your-secret-key",
+}
 
 
 @pytest.mark.parametrize("file", ["none", "the installer's"])
@@ -28,7 +32,10 @@ def test_from_the_start(directory, file):
         play = stack.secure(variables=stand_in)
         assert play.rc == 0, play.output
         values = read_env(directory)
-        assert not [name for name in PUBLIC if values[name] == PUBLIC[name]] and len({values[name] for name in PUBLIC}) == 4
+        assert (
+            not [name for name in PUBLIC if values[name] == PUBLIC[name]]
+            and len({values[name] for name in PUBLIC}) == 4
+        )
         documented = {name for name in catalogue.names("1.9.6") if catalogue.documented(name, "1.9.6")}
         assert file != "none" or documented <= set(values)
         stack.assert_in_force()
@@ -49,8 +56,9 @@ def test_file_of_a_database_that_exists(directory):
     try:
         stack.project.up("mariadb")
         (directory / ".env").unlink()
-        assert "there is no .env, but this installation was started before" in refuse("security", {
-            **stack.arguments, "encryption_key": {}, "env": {"create": True}})
+        assert "there is no .env, but this installation was started before" in refuse(
+            "security", {**stack.arguments, "encryption_key": {}, "env": {"create": True}}
+        )
         assert not (directory / ".env").exists()
     finally:
         stack.project.down()

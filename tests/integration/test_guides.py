@@ -18,13 +18,27 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
+from integration.installer import Installer
+from integration.support import (
+    CHECKOUT,
+    HTTPS,
+    KEY,
+    NOT_A_KEY,
+    SMALL,
+    Stack,
+    _secrets_in,
+    assert_no_leak,
+    official,
+    set_env,
+    small,
+    type_in,
+    without,
+)
 from testbed import Project
 from testbed.dataset import Dataset
 from testbed.tools import community
 
-from integration.installer import Installer
-from integration.support import CHECKOUT, HTTPS, KEY, NOT_A_KEY, SMALL, Stack, _secrets_in, assert_no_leak, official, set_env, small, type_in, without
+from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
 
 PAGES = CHECKOUT / "docs" / "docsite" / "rst"
 BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n(?: +:caption: (.*)\n)?\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
@@ -88,7 +102,9 @@ class Reader:
         self.output = done.stdout + done.stderr
         assert done.returncode == rc and "Traceback" not in self.output, f"{command}\n{self.output}"
 
-    def read(self, page: str, meanwhile: Callable[[Reader], None] | None = None, ends: Mapping[str, int] | None = None) -> None:
+    def read(
+        self, page: str, meanwhile: Callable[[Reader], None] | None = None, ends: Mapping[str, int] | None = None
+    ) -> None:
         """meanwhile: what happens before the first --check. ends: exit codes of commands that do not end with 0."""
         for block in blocks(page):
             if block.caption and " (" not in block.caption:
@@ -149,7 +165,11 @@ def test_fresh(directory, tmp_path):
 def test_many_servers(reader):
     reader.prepare()
     reader.read("many_servers")
-    assert {path.name.partition("@")[0] for path in (reader.place / ".appwrite-escrow").iterdir()} == {"shop.example.com", "blog.example.com", ""}
+    assert {path.name.partition("@")[0] for path in (reader.place / ".appwrite-escrow").iterdir()} == {
+        "shop.example.com",
+        "blog.example.com",
+        "",
+    }
 
 
 @pytest.mark.nightly
@@ -195,13 +215,22 @@ def test_audit(reader):
         (root / part).mkdir(parents=True)
     reader.prepare()
     place = unit_name(str(reader.stack.directory))
-    shown = "python3 /usr/local/lib/appwrite-audit-opt-appwrite.pyz --config /etc/appwrite-audit-opt-appwrite.json --print"
+    shown = (
+        "python3 /usr/local/lib/appwrite-audit-opt-appwrite.pyz --config /etc/appwrite-audit-opt-appwrite.json --print"
+    )
     reader.replaced |= {
         "2027-03-31": f"{datetime.date.today() + datetime.timedelta(days=30)}",
         f"{shown}": f"{sys.executable} {root}/usr/local/lib/appwrite-audit-{place}.pyz --config {root}/etc/appwrite-audit-{place}.json --print",
-        "appwrite.audit ": f"appwrite.audit -e __appwrite_audit_root={root} -e appwrite_audit_textfile_dir={root}/textfile "}
-    reader.read("audit", ends={
-        "ansible-playbook selfhost.appwrite.audit": 2, "ansible-playbook selfhost.appwrite.audit -e appwrite_audit_fail_on=critical": 2, shown: 1})
+        "appwrite.audit ": f"appwrite.audit -e __appwrite_audit_root={root} -e appwrite_audit_textfile_dir={root}/textfile ",
+    }
+    reader.read(
+        "audit",
+        ends={
+            "ansible-playbook selfhost.appwrite.audit": 2,
+            "ansible-playbook selfhost.appwrite.audit -e appwrite_audit_fail_on=critical": 2,
+            shown: 1,
+        },
+    )
     assert (reader.place / "appwrite-audit" / "report.html").is_file()
     assert "waived" in reader.output and "containers.release_not_vulnerable" in reader.output
 
@@ -224,7 +253,9 @@ def test_awx(reader):
     written = "".join(path.read_text() for path in (reader.place / "runner" / "artifacts").rglob("*") if path.is_file())
     assert "Secure the .env" in written
     assert_no_leak(written, _secrets_in(reader.stack.directory))
-    specs = yaml.safe_load((CHECKOUT / "roles" / "appwrite_security" / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    specs = yaml.safe_load((CHECKOUT / "roles" / "appwrite_security" / "meta" / "argument_specs.yml").read_text())[
+        "argument_specs"
+    ]["main"]["options"]
     [survey] = (json.loads(block.text) for block in blocks("awx") if block.language == "json")
     for question in survey["spec"]:
         wanted = specs[question["variable"]]
@@ -259,8 +290,11 @@ def test_lost_key(reader):
 
 
 READMES = [CHECKOUT / "README.md", *sorted(CHECKOUT.glob("roles/*/README.md"))]
-SNIPPETS = [(path, *found) for path in READMES
-            for found in re.findall(r"^ *```(console|yaml)\n(.*?)^ *```$", path.read_text(), re.MULTILINE | re.DOTALL)]
+SNIPPETS = [
+    (path, *found)
+    for path in READMES
+    for found in re.findall(r"^ *```(console|yaml)\n(.*?)^ *```$", path.read_text(), re.MULTILINE | re.DOTALL)
+]
 TESTED_ELSEWHERE = {
     r"make (demo|test) ": "the continuous integration runs them",
     r"# safe-(read|write)\.yml\n": "test_escrow.py, test_a_safe_of_your_own",
@@ -283,7 +317,9 @@ def test_commands_of_the_readme(reader):
         for command in re.findall(r"^ *[$#] (.*)", text, re.MULTILINE) if language == "console" else ():
             if command.startswith("ansible-galaxy"):
                 reader.installs()
-                reader.type(f"cd selfhost.appwrite && {command.replace('build &&', 'build --output-path $OLDPWD && cd $OLDPWD &&')}")
+                reader.type(
+                    f"cd selfhost.appwrite && {command.replace('build &&', 'build --output-path $OLDPWD && cd $OLDPWD &&')}"
+                )
             elif not elsewhere(command):
                 if ".drill" in command:
                     reader.type(command.replace(".drill", ".secure"))
@@ -303,7 +339,12 @@ def test_yaml_of_the_readmes(reader):
         if text == waivers:
             continue
         [first] = yaml.safe_load(text)
-        reader.write("site.yml", text if "hosts" in first else yaml.safe_dump([{"hosts": "appwrite", "gather_facts": False, "tasks": [first]}]))
+        reader.write(
+            "site.yml",
+            text
+            if "hosts" in first
+            else yaml.safe_dump([{"hosts": "appwrite", "gather_facts": False, "tasks": [first]}]),
+        )
         reader.type("ansible-playbook site.yml", 2 if "appwrite_audit" in text else 0)
     reader.stack.assert_in_force()
 

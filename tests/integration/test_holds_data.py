@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import testbed
 import yaml
-from testbed._base import run
-
 from integration.support import Stack, every_kind, on, small, succeed
+from testbed._base import run
 
 DATABASES = tuple(kind for kind in every_kind() if kind.release == "1.9.6")
 PROGRAMS = Path(testbed.__file__).parent / "programs"
@@ -25,8 +24,10 @@ def holds_data(directory: Path, **options: str) -> tuple[str, str]:
 
 def make_console(stack: Stack) -> None:
     """The console's tables, as Appwrite's first start makes them."""
-    texts = {name: (PROGRAMS / name / file).read_text() for name, file in
-             (("mariadb", "console.sql"), ("postgresql", "console.sql"), ("mongodb", "console.js"))}
+    texts = {
+        name: (PROGRAMS / name / file).read_text()
+        for name, file in (("mariadb", "console.sql"), ("postgresql", "console.sql"), ("mongodb", "console.js"))
+    }
     texts["postgresql"] = 'SET search_path TO "{schema}";\n' + texts["postgresql"]
     stack.project.query(**texts)
 
@@ -56,16 +57,32 @@ def test_database_stopped(stack):
 @pytest.mark.parametrize("database", testbed.DATABASES)
 def test_nothing_started(tmp_path, database):
     """The volume decides, not the image, so the database is not needed for it."""
-    compose = {"services": {"appwrite": {"image": "appwrite/appwrite:1.9.6"}, database: {"image": database, "volumes": ["data:/data"]}},
-               "volumes": {"data": {}}}
+    compose = {
+        "services": {
+            "appwrite": {"image": "appwrite/appwrite:1.9.6"},
+            database: {"image": database, "volumes": ["data:/data"]},
+        },
+        "volumes": {"data": {}},
+    }
     (tmp_path / "docker-compose.yml").write_text(yaml.safe_dump(compose))
     (tmp_path / ".env").write_text(f"_APP_DB_HOST={database}\n")
-    assert holds_data(tmp_path) == ("no", f"the database of project {tmp_path.name.replace('[', '').replace(']', '')} has no volume yet")
+    assert holds_data(tmp_path) == (
+        "no",
+        f"the database of project {tmp_path.name.replace('[', '').replace(']', '')} has no volume yet",
+    )
 
 
 @small("key")
 def test_wrong_credentials(stack):
-    root = ("docker", "exec", "--interactive", stack.ids()["mariadb"], "sh", "-c", 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root')
+    root = (
+        "docker",
+        "exec",
+        "--interactive",
+        stack.ids()["mariadb"],
+        "sh",
+        "-c",
+        'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root',
+    )
     change = "ALTER USER user@'%%' IDENTIFIED BY '%s';"
     run(*root, input=change % "another-password")
     try:

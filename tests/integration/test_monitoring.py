@@ -18,16 +18,16 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
-from ansible_collections.selfhost.appwrite.plugins.lookup.audit_program import pack
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import STATUSES
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.metrics import METRICS, VALUES
+from integration.support import CHECKOUT, Play, assert_no_leak, playbook, read_env, small, succeed, tree
 from testbed._base import clean_environ, run
 from testbed.images import Unavailable
 from testbed.prometheus import promtool
 
-from integration.support import CHECKOUT, Play, assert_no_leak, playbook, read_env, small, succeed, tree
+from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
+from ansible_collections.selfhost.appwrite.plugins.lookup.audit_program import pack
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.metrics import METRICS, VALUES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import STATUSES
 
 DOCS = CHECKOUT / "docs" / "monitoring"
 RULES = DOCS / "appwrite-audit.rules.yml"
@@ -36,7 +36,11 @@ TEMPLATES = CHECKOUT / "roles" / "appwrite_audit" / "templates"
 STATUS = "appwrite_audit_control_status"
 NOBODY = {"host": "127.0.0.1", "http_port": 1, "https_port": 1}
 """An endpoint where nothing answers, so that no test asks a server on the network."""
-OLDEST = min((CHECKOUT / ".venv" / "pythons").glob("python3.*"), key=lambda path: int(path.suffix[1:]), default=Path(sys.executable))
+OLDEST = min(
+    (CHECKOUT / ".venv" / "pythons").glob("python3.*"),
+    key=lambda path: int(path.suffix[1:]),
+    default=Path(sys.executable),
+)
 
 
 class Host:
@@ -50,18 +54,33 @@ class Host:
         self.file = place / "appwrite-audit.json"
         self.textfile = place / "textfile" / "appwrite_audit.prom"
         self.textfile.parent.mkdir()
-        self.config: dict[str, Any] = {"audit": {"project_src": str(directory), "endpoint": NOBODY}, "textfile": str(self.textfile)}
+        self.config: dict[str, Any] = {
+            "audit": {"project_src": str(directory), "endpoint": NOBODY},
+            "textfile": str(self.textfile),
+        }
 
     def run(self, *flags: str, config: str | None = None, python: Path = OLDEST) -> subprocess.CompletedProcess[str]:
         """As cron runs it, with next to no environment. The oldest Python that is here has no Ansible to lean on."""
         self.file.write_text(json.dumps(self.config) if config is None else config)
         done = subprocess.run(
-            [python, "-I", self.program, "--config", self.file, *flags], env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False)
+            [python, "-I", self.program, "--config", self.file, *flags],
+            env={"PATH": "/usr/bin:/bin"},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         said = done.stdout + done.stderr + (self.textfile.read_text() if self.textfile.is_file() else "")
         assert "Traceback" not in said
-        assert_no_leak(said, {value for name, value in read_env(self.directory).items()
-                              if len(value) >= 8 and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)})
+        assert_no_leak(
+            said,
+            {
+                value
+                for name, value in read_env(self.directory).items()
+                if len(value) >= 8 and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)
+            },
+        )
         return done
 
     def complaint(self, **options: Any) -> str:
@@ -105,7 +124,9 @@ def test_program(stack, checker, tmp_path):
     if subprocess.run([OLDEST, "-Ic", "import cryptography"], capture_output=True, check=False).returncode:
         statuses["encryption.key_opens_data"] = "unknown"
     assert samples[STATUS] == {name: VALUES[status] for name, status in statuses.items() if status in VALUES}
-    assert {"pass", "fail", "unknown"} <= set(statuses.values()), "the metrics of an audit that finds nothing prove nothing"
+    assert {"pass", "fail", "unknown"} <= set(statuses.values()), (
+        "the metrics of an audit that finds nothing prove nothing"
+    )
     assert samples["appwrite_audit_success"] == samples["appwrite_audit_info"] == {"": 1}
     assert stat.S_IMODE(host.textfile.stat().st_mode) == 0o644
     assert [path.name for path in host.textfile.parent.iterdir()] == [host.textfile.name]
@@ -116,7 +137,9 @@ def test_program(stack, checker, tmp_path):
     assert (done.returncode, done.stderr) == (1, "")
     printed = re.findall(rf"^({'|'.join(STATUSES)}) +\w+ +(\S+): ", done.stdout, re.MULTILINE)
     assert {name: status for status, name in printed} == statuses
-    assert [STATUSES.index(status) for status, _name in printed] == sorted(STATUSES.index(status) for status, _name in printed)
+    assert [STATUSES.index(status) for status, _name in printed] == sorted(
+        STATUSES.index(status) for status, _name in printed
+    )
     assert not host.textfile.exists()
 
 
@@ -128,7 +151,10 @@ def test_audit_that_cannot_be_made(host):
     assert "project_src: /nonexistent does not exist" in host.complaint()
     samples = host.samples()
     assert samples.pop("appwrite_audit_success") == {"": 0}
-    assert samples.pop("appwrite_audit_last_run_timestamp_seconds")[""] >= earlier["appwrite_audit_last_run_timestamp_seconds"][""]
+    assert (
+        samples.pop("appwrite_audit_last_run_timestamp_seconds")[""]
+        >= earlier["appwrite_audit_last_run_timestamp_seconds"][""]
+    )
     assert not samples
 
 
@@ -139,21 +165,36 @@ def test_unforeseen_failure(host):
     assert "internal error (" in complaint and "NotAReal" not in complaint
 
 
-@pytest.mark.parametrize(("config", "words"), [
-    ("{", "is not JSON"),
-    ("[]", "is not an object"),
-    ('{"textfile": "/nonexistent/a.prom"}', "audit: is missing"),
-    ('{"audit": {}, "textfile": "/nonexistent/a.prom"}', "audit: project_src: is missing"),
-    ('{"audit": {"project_src": "/srv", "verify": true}, "textfile": "/nonexistent/a.prom"}', "audit: verify: there is no such option"),
-    ('{"audit": {"project_src": "/srv", "waivers": [{}]}, "textfile": "/nonexistent/a.prom"}', "waivers: control: is missing"),
-    ('{"audit": {"project_src": "/nonexistent"}, "textfile": "/nonexistent/a.prom"}', "textfile: /nonexistent/a.prom cannot be written"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not an object"),
+        ('{"textfile": "/nonexistent/a.prom"}', "audit: is missing"),
+        ('{"audit": {}, "textfile": "/nonexistent/a.prom"}', "audit: project_src: is missing"),
+        (
+            '{"audit": {"project_src": "/srv", "verify": true}, "textfile": "/nonexistent/a.prom"}',
+            "audit: verify: there is no such option",
+        ),
+        (
+            '{"audit": {"project_src": "/srv", "waivers": [{}]}, "textfile": "/nonexistent/a.prom"}',
+            "waivers: control: is missing",
+        ),
+        (
+            '{"audit": {"project_src": "/nonexistent"}, "textfile": "/nonexistent/a.prom"}',
+            "textfile: /nonexistent/a.prom cannot be written",
+        ),
+    ],
+    ids=str,
+)
 def test_wrong_configuration(host, config, words):
     assert words in host.complaint(config=config)
 
 
 def test_missing_configuration(host):
-    done = subprocess.run([OLDEST, "-I", host.program, "--config", "/nonexistent"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [OLDEST, "-I", host.program, "--config", "/nonexistent"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2 and "--config: /nonexistent cannot be read" in done.stderr
 
 
@@ -174,8 +215,12 @@ def test_same_bytes_every_time(host, tmp_path):
         pack(stream)
     assert (tmp_path / "again").read_bytes() == host.program.read_bytes()
     with zipfile.ZipFile(host.program) as archive:
-        assert {(entry.date_time[0], entry.compress_type) for entry in archive.infolist()} == {(1980, zipfile.ZIP_STORED)}
-        assert not [name for name in archive.namelist() if b"import AnsibleModule" in archive.read(name)], "what changes things stays at home"
+        assert {(entry.date_time[0], entry.compress_type) for entry in archive.infolist()} == {
+            (1980, zipfile.ZIP_STORED)
+        }
+        assert not [name for name in archive.namelist() if b"import AnsibleModule" in archive.read(name)], (
+            "what changes things stays at home"
+        )
 
 
 class Timer:
@@ -186,22 +231,40 @@ class Timer:
         for part in ("usr/local/lib", "etc/cron.d"):
             (root / part).mkdir(parents=True)
         self.variables = {
-            "appwrite_audit_project_src": str(directory), "appwrite_audit_textfile_dir": str(root / "textfile"), "__appwrite_audit_root": str(root),
-            "__appwrite_audit_parameters": {"project_src": str(directory), "endpoint": NOBODY}, "__appwrite_audit_waivers": []}
+            "appwrite_audit_project_src": str(directory),
+            "appwrite_audit_textfile_dir": str(root / "textfile"),
+            "__appwrite_audit_root": str(root),
+            "__appwrite_audit_parameters": {"project_src": str(directory), "endpoint": NOBODY},
+            "__appwrite_audit_waivers": [],
+        }
 
     def play(self, *steps: dict[str, Any], **variables: Any) -> Play:
         """The role's timer, once for each step's variables. In one play, since each of its tasks costs as much as a test."""
         tasks = []
         for step in steps:
-            role = {"name": "selfhost.appwrite.appwrite_audit", "tasks_from": "timer", "apply": {"check_mode": step.pop("check", False)}}
-            tasks += [{"ansible.builtin.include_role": role, "vars": {"__appwrite_audit_escrow": {}, **step}}, {"ansible.builtin.debug": {
-                "msg": "{{ q('ansible.builtin.fileglob', __appwrite_audit_root ~ '/etc/*', __appwrite_audit_root ~ '/etc/cron.d/*') }}"}}]
+            role = {
+                "name": "selfhost.appwrite.appwrite_audit",
+                "tasks_from": "timer",
+                "apply": {"check_mode": step.pop("check", False)},
+            }
+            tasks += [
+                {"ansible.builtin.include_role": role, "vars": {"__appwrite_audit_escrow": {}, **step}},
+                {
+                    "ansible.builtin.debug": {
+                        "msg": "{{ q('ansible.builtin.fileglob', __appwrite_audit_root ~ '/etc/*', __appwrite_audit_root ~ '/etc/cron.d/*') }}"
+                    }
+                },
+            ]
         return playbook(
-            yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]), {**self.variables, **variables},
-            environ={**clean_environ(), "ANSIBLE_PIPELINING": "true"})
+            yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]),
+            {**self.variables, **variables},
+            environ={**clean_environ(), "ANSIBLE_PIPELINING": "true"},
+        )
 
     def files(self) -> dict[str, int]:
-        return {name: stat.S_IMODE(mode) for name, (mode, _content) in tree(self.root).items() if not stat.S_ISDIR(mode)}
+        return {
+            name: stat.S_IMODE(mode) for name, (mode, _content) in tree(self.root).items() if not stat.S_ISDIR(mode)
+        }
 
 
 def _states(play: Play, task: str) -> list[str]:
@@ -213,18 +276,33 @@ def test_timer(directory, tmp_path):
     """Checked, applied, applied again, run as cron runs it, and removed."""
     timer = Timer(tmp_path / "root", directory)
     proved = [{"fingerprint": "0f1e2d3c4b5a6978", "proved": f"2026-11-{day:02}"} for day in (1, 8, 9)]
-    steps = [{"__appwrite_audit_escrow": escrow, "appwrite_audit_timer": True} for escrow in (proved[0], *proved, {"unseen": "no vault secret"})]
+    steps = [
+        {"__appwrite_audit_escrow": escrow, "appwrite_audit_timer": True}
+        for escrow in (proved[0], *proved, {"unseen": "no vault secret"})
+    ]
     play = timer.play({**steps[0], "check": True}, *steps[1:])
     assert play.rc == 0, play.output
-    assert _states(play, "Write the configuration") == ["changed", "changed", "ok", "changed", "ok"], "a proof is written down when it is a week older"
+    assert _states(play, "Write the configuration") == ["changed", "changed", "ok", "changed", "ok"], (
+        "a proof is written down when it is a week older"
+    )
     for task in ("Copy the audit", "Make the directory", "Write the table"):
         assert _states(play, task) == ["changed", "changed", "ok", "ok", "ok"], task
     assert _states(play, "Run the program once") == ["skipping", "ok", "skipping", "ok", "skipping"]
-    assert [bool(files) for files in re.findall(r'"msg": \[(.*?)\]', play.output, re.DOTALL)] == [False, True, True, True, True]
+    assert [bool(files) for files in re.findall(r'"msg": \[(.*?)\]', play.output, re.DOTALL)] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
     place = unit_name(str(directory))
     name, metrics = f"appwrite-audit-{place}", f"textfile/appwrite_audit_{place}.prom"
     assert timer.files() == {
-        f"usr/local/lib/{name}.pyz": 0o644, f"etc/{name}.json": 0o600, f"etc/cron.d/{name}": 0o644, metrics: 0o644}
+        f"usr/local/lib/{name}.pyz": 0o644,
+        f"etc/{name}.json": 0o600,
+        f"etc/cron.d/{name}": 0o644,
+        metrics: 0o644,
+    }
     config = json.loads((timer.root / f"etc/{name}.json").read_text())
     assert config["audit"]["escrow"] == proved[2], "a controller without a vault secret does not undo a proof"
 
@@ -233,8 +311,15 @@ def test_timer(directory, tmp_path):
     minute, hour, *days, user, command = table.splitlines()[-1].split(None, 6)
     assert (minute, hour, days, user) == ("17", "3", ["*", "*", "*"], "root")
     path = re.search("^PATH=(.*)$", table, re.MULTILINE)[1]
-    done = subprocess.run(["/bin/sh", "-c", command], env={"PATH": path, "HOME": "/root", "SHELL": "/bin/sh", "LOGNAME": "root"}, cwd="/",
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"PATH": path, "HOME": "/root", "SHELL": "/bin/sh", "LOGNAME": "root"},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "cron would mail what is printed"
     assert "appwrite_audit_success{" in (timer.root / metrics).read_text()
 
@@ -248,14 +333,23 @@ def test_projects_of_like_names(directory, tmp_path):
     shutil.copytree(one, other)
     earlier = re.sub("[^A-Za-z0-9/]", "_", str(one)[1:]).replace("/", "-")
     timer = Timer(tmp_path / "root", other)
-    old = [f"usr/local/lib/appwrite-audit-{earlier}.pyz", f"etc/appwrite-audit-{earlier}.json", f"etc/cron.d/appwrite-audit-{earlier}",
-           f"textfile/appwrite_audit_{earlier}.prom"]
+    old = [
+        f"usr/local/lib/appwrite-audit-{earlier}.pyz",
+        f"etc/appwrite-audit-{earlier}.json",
+        f"etc/cron.d/appwrite-audit-{earlier}",
+        f"textfile/appwrite_audit_{earlier}.prom",
+    ]
     for name in old:
         (timer.root / name).parent.mkdir(exist_ok=True)
         (timer.root / name).write_text(json.dumps({"audit": {"project_src": str(one), "escrow": "{{ 1 / 0 }}"}}))
     first, second = [
-        {"appwrite_audit_timer": True, "appwrite_audit_project_src": str(project),
-         "__appwrite_audit_parameters": {"project_src": str(project), "endpoint": NOBODY}} for project in (other, one)]
+        {
+            "appwrite_audit_timer": True,
+            "appwrite_audit_project_src": str(project),
+            "__appwrite_audit_parameters": {"project_src": str(project), "endpoint": NOBODY},
+        }
+        for project in (other, one)
+    ]
     timer.variables = {name: value for name, value in timer.variables.items() if name not in first}
 
     def of(*projects: Path) -> set[str]:
@@ -295,12 +389,24 @@ def test_units(tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd is not installed")
     for kind in ("service", "timer"):
-        template = jinja2.Template((TEMPLATES / f"appwrite-audit.{kind}.j2").read_text(), undefined=jinja2.StrictUndefined)
-        (tmp_path / f"appwrite-audit-opt-appwrite.{kind}").write_text(template.render(
-            ansible_managed="Ansible managed", ansible_facts={"python": {"executable": sys.executable}}, __appwrite_audit_place="opt-appwrite",
-            __appwrite_audit_program="/usr/local/lib/appwrite-audit-opt-appwrite.pyz", __appwrite_audit_config="/etc/appwrite-audit-opt-appwrite.json",
-            appwrite_audit_textfile_dir="/var/lib/prometheus/node-exporter", appwrite_audit_timer_schedule="*-*-* 03:17:00") + "\n")
-    done = subprocess.run(["systemd-analyze", "verify", *tmp_path.glob("*.*")], capture_output=True, text=True, check=False)
+        template = jinja2.Template(
+            (TEMPLATES / f"appwrite-audit.{kind}.j2").read_text(), undefined=jinja2.StrictUndefined
+        )
+        (tmp_path / f"appwrite-audit-opt-appwrite.{kind}").write_text(
+            template.render(
+                ansible_managed="Ansible managed",
+                ansible_facts={"python": {"executable": sys.executable}},
+                __appwrite_audit_place="opt-appwrite",
+                __appwrite_audit_program="/usr/local/lib/appwrite-audit-opt-appwrite.pyz",
+                __appwrite_audit_config="/etc/appwrite-audit-opt-appwrite.json",
+                appwrite_audit_textfile_dir="/var/lib/prometheus/node-exporter",
+                appwrite_audit_timer_schedule="*-*-* 03:17:00",
+            )
+            + "\n"
+        )
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *tmp_path.glob("*.*")], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     run("systemd-analyze", "security", "--offline=true", "--threshold=25", next(tmp_path.glob("*.service")))
 
@@ -319,7 +425,8 @@ def test_rules(checker):
 def _queries() -> list[str]:
     variables = [variable["definition"] for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"]
     return [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]] + [
-        re.fullmatch(r"label_values\((.*), \w+\)", variable)[1] for variable in variables]
+        re.fullmatch(r"label_values\((.*), \w+\)", variable)[1] for variable in variables
+    ]
 
 
 def test_queries(checker, tmp_path):
@@ -332,7 +439,9 @@ def test_queries(checker, tmp_path):
     for query in queries + [rule["expr"] for rule in group["rules"]]:
         asked = set(re.findall(r"appwrite_\w+", query))
         assert asked and asked <= METRICS.keys(), query
-    assert {name for query in queries for name in re.findall(r"appwrite_\w+", query)} == METRICS.keys(), "the dashboard shows everything"
+    assert {name for query in queries for name in re.findall(r"appwrite_\w+", query)} == METRICS.keys(), (
+        "the dashboard shows everything"
+    )
 
 
 def test_dashboard_can_be_imported():
@@ -340,7 +449,12 @@ def test_dashboard_can_be_imported():
     assert DASHBOARD["id"] is None and DASHBOARD["schemaVersion"] >= 39
     places = [(panel["id"], *panel["gridPos"].values()) for panel in DASHBOARD["panels"]]
     assert len({number for number, *_place in places}) == len(places)
-    cells = [(x + right, y + down) for _number, x, y, width, height in places for right in range(width) for down in range(height)]
+    cells = [
+        (x + right, y + down)
+        for _number, x, y, width, height in places
+        for right in range(width)
+        for down in range(height)
+    ]
     assert len(set(cells)) == len(cells) and max(x for x, _y in cells) < 24
     sources = re.findall(r'"uid": "(.*)"', json.dumps(DASHBOARD["panels"] + DASHBOARD["templating"]["list"], indent=0))
     assert set(sources) == {"${datasource}"}

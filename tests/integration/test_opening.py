@@ -9,16 +9,19 @@ import contextlib
 import shutil
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
+from integration.support import KEY, Kind, on, refuse, set_env, succeed, without
 from testbed._base import run
 from testbed.dataset import Dataset
 
-from integration.support import KEY, Kind, on, refuse, set_env, succeed, without
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 
 RIGHT = "UnrealKp4Ys9Dw2J" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 WRONG = "AlsoNotRealKey2Wv9" + "Bd4Fs7Tq1Xk8Mr5Y" * 2
 HOLDERS = ("appwrite", "appwrite-worker-mails")
-KINDS = [Kind(database=name, services=(*HOLDERS, "redis", name), room="opening") for name in ("mariadb", "postgresql", "mongodb")]
+KINDS = [
+    Kind(database=name, services=(*HOLDERS, "redis", name), room="opening")
+    for name in ("mariadb", "postgresql", "mongodb")
+]
 
 
 class Loaded:
@@ -80,7 +83,10 @@ def test_restored(loaded, path):
     """The escrow of another installation, or of before a rotation, is not put over what it does not open."""
     loaded.lose()
     said = loaded.refused(path=path, escrowed=WRONG)
-    assert f"the escrowed key (fingerprint {fingerprint(WRONG)}) does not open what is stored, and nothing was changed" in said
+    assert (
+        f"the escrowed key (fingerprint {fingerprint(WRONG)}) does not open what is stored, and nothing was changed"
+        in said
+    )
     assert "none opens with any key that is known here" in said
     said = loaded.refused(path=path, escrowed=WRONG, candidates=["NotARealKeyOfNobody", RIGHT])
     assert f"an older key of the escrow (fingerprint {fingerprint(RIGHT)}) opens " in said
@@ -101,27 +107,41 @@ def test_restored_where_containers_carry_the_right_one(loaded):
 @on(KINDS[0])
 def test_supplied_and_recovered(loaded):
     loaded.lose()
-    assert f"the key that was passed (fingerprint {fingerprint(WRONG)}) does not open what is stored" in loaded.refused(key=WRONG)
+    assert f"the key that was passed (fingerprint {fingerprint(WRONG)}) does not open what is stored" in loaded.refused(
+        key=WRONG
+    )
     set_env(loaded.stack.directory, **{KEY: WRONG})
     loaded.project.up()
     loaded.project.wait()
     for value in ("", "your-secret-key"):
         set_env(loaded.stack.directory, **{KEY: value})
         said = loaded.refused()
-        assert f"the key of the containers ({', '.join(HOLDERS)}) (fingerprint {fingerprint(WRONG)}) does not open what is stored" in said
+        assert (
+            f"the key of the containers ({', '.join(HOLDERS)}) (fingerprint {fingerprint(WRONG)}) does not open what is stored"
+            in said
+        )
     assert loaded.set(key=RIGHT) == "placeholder_replaced"
     result = succeed("apply", loaded.stack.arguments, secrets=[RIGHT, WRONG])
-    assert set(HOLDERS) <= set(result["recreated"]) and any("opens what is stored, which the other one does not" in each for each in result["warnings"])
+    assert set(HOLDERS) <= set(result["recreated"]) and any(
+        "opens what is stored, which the other one does not" in each for each in result["warnings"]
+    )
 
 
 @on(KINDS[0])
 def test_disagreement(loaded):
     """The advice is to put the key in force that opens what is stored, whichever of the two it is."""
     said = loaded.refused(escrowed=WRONG)
-    assert f"the key in .env (fingerprint {fingerprint(RIGHT)}) opens " in said and ": pass it as `key`" in said and "remove the line" not in said
+    assert (
+        f"the key in .env (fingerprint {fingerprint(RIGHT)}) opens " in said
+        and ": pass it as `key`" in said
+        and "remove the line" not in said
+    )
     set_env(loaded.stack.directory, **{KEY: WRONG})
     said = loaded.refused(escrowed=RIGHT)
-    assert f"the escrowed key (fingerprint {fingerprint(RIGHT)}) opens " in said and "remove the line from .env and run again: it is put back" in said
+    assert (
+        f"the escrowed key (fingerprint {fingerprint(RIGHT)}) opens " in said
+        and "remove the line from .env and run again: it is put back" in said
+    )
     assert "a rotation of the key is ending" in loaded.refused(escrowed=RIGHT, pending=WRONG)
     without(loaded.stack.directory, KEY)
     assert loaded.set(escrowed=RIGHT) == "restored"
@@ -133,26 +153,42 @@ def test_nothing_can_be_asked(loaded):
     loaded.project.compose("stop", "mariadb")
     for options in ({"escrowed": RIGHT}, {"key": RIGHT}):
         said = loaded.refused(**options)
-        assert "only after it has opened some of what is stored" in said and "start it (docker compose up -d mariadb)" in said
+        assert (
+            "only after it has opened some of what is stored" in said
+            and "start it (docker compose up -d mariadb)" in said
+        )
     found = succeed("stored_info", {**loaded.stack.arguments, "key": RIGHT}, secrets=[RIGHT, WRONG])
     assert (found["tried"], found["opens"], found["report"]) == (False, False, None)
-    assert "was not opened: the database mariadb does not run; start it (docker compose up -d mariadb)" in found["verdict"]
+    assert (
+        "was not opened: the database mariadb does not run; start it (docker compose up -d mariadb)" in found["verdict"]
+    )
     loaded.project.up("mariadb")
     loaded.project.query(mariadb="SELECT 1;")
     assert loaded.set(escrowed=RIGHT) == "restored"
 
 
 @on(KINDS[0])
-@pytest.mark.parametrize(("image", "words"), [
-    (None, "the image testbed.invalid/absent:1, which could do it, is not here. Install python3-cryptography there, or pull the image"),
-    ("redis", "did not do it either (docker run failed: ")], ids=["absent", "without PHP"])
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (
+            None,
+            "the image testbed.invalid/absent:1, which could do it, is not here. Install python3-cryptography there, or pull the image",
+        ),
+        ("redis", "did not do it either (docker run failed: "),
+    ],
+    ids=["absent", "without PHP"],
+)
 @pytest.mark.parametrize("path", ["PHP"], indirect=True)
 def test_nothing_can_be_opened(loaded, path, image, words):
     services = loaded.project.config()["services"]
     loaded.lose()
     loaded.stack.override("appwrite", image=services[image]["image"] if image else "testbed.invalid/absent:1")
     said = loaded.refused(path=path, escrowed=RIGHT)
-    assert "no key can be tried on what is stored: the Python of this host lacks the package cryptography" in said and words in said
+    assert (
+        "no key can be tried on what is stored: the Python of this host lacks the package cryptography" in said
+        and words in said
+    )
 
 
 @on(*KINDS)
@@ -162,14 +198,23 @@ def test_apply_after_down(loaded):
     set_env(loaded.stack.directory, **{KEY: WRONG})
     with _started_alone(loaded):
         said = loaded.refused("apply")
-        assert f"{KEY} in .env (fingerprint {fingerprint(WRONG)}) is in no container of this project that has run, and a console account exists" in said
-        assert "Nothing with a key was started" in said and f"the service {loaded.database} was started for that and is left running" in said
+        assert (
+            f"{KEY} in .env (fingerprint {fingerprint(WRONG)}) is in no container of this project that has run, and a console account exists"
+            in said
+        )
+        assert (
+            "Nothing with a key was started" in said
+            and f"the service {loaded.database} was started for that and is left running" in said
+        )
     said = loaded.refused("apply")
     assert "Nothing with a key was started" in said and "left running" not in said
     set_env(loaded.stack.directory, **{KEY: RIGHT})
     loaded.project.compose("down")
     check = succeed("apply", loaded.stack.arguments, check=True)
-    assert any(f"{loaded.database} is started first" in warning for warning in check["warnings"]) and not loaded.stack.ids()
+    assert (
+        any(f"{loaded.database} is started first" in warning for warning in check["warnings"])
+        and not loaded.stack.ids()
+    )
     result = succeed("apply", loaded.stack.arguments)
     assert set(result["started"]) == set(loaded.stack.kind.services)
     assert succeed("apply", loaded.stack.arguments)["changed"] is False
@@ -199,7 +244,10 @@ def test_a_rotation_that_only_the_escrow_remembers(loaded, path):
     """The project's directory was put back from a backup of before, the database was not."""
     set_env(loaded.stack.directory, **{KEY: WRONG})
     said = loaded.refused(path=path, escrowed=WRONG, pending=RIGHT)
-    assert "a rotation of the key is unfinished" in said and f"the pending key of the escrow (fingerprint {fingerprint(RIGHT)}) opens " in said
+    assert (
+        "a rotation of the key is unfinished" in said
+        and f"the pending key of the escrow (fingerprint {fingerprint(RIGHT)}) opens " in said
+    )
     loaded.project.compose("stop", loaded.database)
     said = loaded.refused(path=path, escrowed=WRONG, pending=RIGHT)
     assert "a rotation may be unfinished" in said and f"start it (docker compose up -d {loaded.database})" in said

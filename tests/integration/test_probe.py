@@ -11,16 +11,16 @@ import threading
 from concurrent.futures import Future
 
 import pytest
+from integration.tls_server import ADDRESS, HOST, HSTS, drip, serve
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import probe as _probe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Endpoint, Unseen
-
-from integration.tls_server import ADDRESS, HOST, HSTS, drip, serve
 
 NOBODY = 1
 """A port on which nothing listens."""
 ENOUGH = 120
 FINE = b"HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=5\r\n\r\n"
-RECORD = bytes([22, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc])
+RECORD = bytes([22, 3, 3, 0x40, 0, 2, 0, 0x3F, 0xFC])
 """The beginning of a long message of a handshake."""
 
 
@@ -33,12 +33,17 @@ def soon(monkeypatch):
 def probed(http_port: int, https_port: int, address: str = ADDRESS) -> Endpoint:
     """In a thread that the tests can do without if it never ends."""
     found: Future[Endpoint] = Future()
-    threading.Thread(target=lambda: found.set_result(_probe.probe(HOST, address, http_port, https_port)), daemon=True).start()
+    threading.Thread(
+        target=lambda: found.set_result(_probe.probe(HOST, address, http_port, https_port)), daemon=True
+    ).start()
     return found.result(ENOUGH)
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\nX-Long: x", FINE[:-2] + b"X: y\r\n" * 3 + b"Z"],
-                         ids=["status line", "header", "headers"])
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\nX-Long: x", FINE[:-2] + b"X: y\r\n" * 3 + b"Z"],
+    ids=["status line", "header", "headers"],
+)
 @pytest.mark.parametrize("secure", [False, True], ids=["HTTP", "HTTPS"])
 def test_an_answer_that_never_ends(said, secure):
     with drip(said, secure) as port:
@@ -60,15 +65,20 @@ def test_a_handshake_that_never_ends(said):
     assert all(isinstance(part, Unseen) for part in (endpoint.https, endpoint.certificate, endpoint.protocols))
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000, b"x" * 100_000, b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20_000],
-                         ids=["continued", "no HTTP", "headers"])
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000, b"x" * 100_000, b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20_000],
+    ids=["continued", "no HTTP", "headers"],
+)
 def test_an_answer_that_is_all_head(said):
     """As fast as it can be sent."""
     with socket.create_server((ADDRESS, 0)) as server:
+
         def answer() -> None:
             connection, _address = server.accept()
             with connection:
                 connection.sendall(said)
+
         threading.Thread(target=answer, daemon=True).start()
         endpoint = probed(server.getsockname()[1], NOBODY)
     assert isinstance(endpoint.http, Unseen) and "no HTTP answer" in endpoint.http.reason
@@ -76,6 +86,7 @@ def test_an_answer_that_is_all_head(said):
 
 def test_forced_as_by_appwrite():
     """Appwrite 1.9.6 redirects GET alone, and drops the port."""
+
     class Forced(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(301)

@@ -45,7 +45,11 @@ _APP_REDIS_PORT=6379
 
 def test_module_defaults(directory):
     """The group of all modules takes the options that say where the project is."""
-    text = (directory / "docker-compose.yml").read_text().replace("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS")
+    text = (
+        (directory / "docker-compose.yml")
+        .read_text()
+        .replace("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS")
+    )
     (directory / "docker-compose.yml").unlink()
     (directory / "stack.yml").write_text(text)
     variables = {"appwrite_security_project_src": str(directory), "appwrite_security_apply": False}
@@ -75,8 +79,11 @@ def test_template(stack, tmp_path):
     before = stack.env()
     template = tmp_path / "env.j2"
     template.write_text(TEMPLATE + "".join(f'{name}="{before[name]}"\n' for name in ("_APP_IMAGE", "_APP_VERSION")))
-    variables = {"appwrite_security_project_src": str(stack.directory), "appwrite_security_env_template": str(template),
-                 "domain": "appwrite.example.com"}
+    variables = {
+        "appwrite_security_project_src": str(stack.directory),
+        "appwrite_security_env_template": str(template),
+        "domain": "appwrite.example.com",
+    }
     play = playbook("selfhost.appwrite.secure", variables, "--diff")
     assert play.rc == 0, play.output
     after = stack.env()
@@ -91,8 +98,16 @@ def test_template(stack, tmp_path):
 
 def _dislikes_https(stack) -> None:
     """From now on the service appwrite is only healthy as long as HTTPS is not forced."""
-    stack.override("appwrite", healthcheck={
-        "test": ["CMD-SHELL", f'[ "$${HTTPS}" != enabled ]'], "interval": "1s", "timeout": "2s", "retries": 1, "start_period": "0s"})
+    stack.override(
+        "appwrite",
+        healthcheck={
+            "test": ["CMD-SHELL", f'[ "$${HTTPS}" != enabled ]'],
+            "interval": "1s",
+            "timeout": "2s",
+            "retries": 1,
+            "start_period": "0s",
+        },
+    )
     succeed("apply", stack.arguments)
 
 

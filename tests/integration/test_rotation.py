@@ -18,14 +18,31 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, fingerprint, shown_fingerprint
-from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import ALPHABET
+from integration.support import (
+    CHECKOUT,
+    KEY,
+    Kind,
+    assert_no_leak,
+    module,
+    on,
+    playbook,
+    refuse,
+    set_env,
+    succeed,
+    type_in,
+    until,
+)
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset
 from testbed.traffic import Traffic
 
-from integration.support import CHECKOUT, KEY, Kind, assert_no_leak, module, on, playbook, refuse, set_env, succeed, type_in, until
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
+    GUARD,
+    fingerprint,
+    shown_fingerprint,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import ALPHABET
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 OWN = OLD + secrets.token_hex(3)
@@ -34,7 +51,10 @@ NEW = "AlsoNotRealKey2Wv9" + "Bd4Fs7Tq1Xk8Mr5Y" * 2
 PUBLIC = "your-secret-key"
 USAGE = "appwrite-worker-stats-usage"
 HOLDERS = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance")
-KINDS = [Kind(database=name, services=(*HOLDERS, USAGE, "redis", name), room="rotate") for name in ("mariadb", "postgresql", "mongodb")]
+KINDS = [
+    Kind(database=name, services=(*HOLDERS, USAGE, "redis", name), room="rotate")
+    for name in ("mariadb", "postgresql", "mongodb")
+]
 REFUSED = Kind(services=("appwrite", "appwrite-worker-mails", "redis", "mariadb"), room="rotate-refused")
 WORKER, QUEUE = "appwrite-worker-mails", "v1-mails"
 
@@ -59,29 +79,50 @@ class Vault:
         data.write_files(self.root)
 
     def rotate(self, *flags, vault=True, name="selfhost.appwrite.rotate", **variables):
-        extra = {"project_src": str(self.stack.directory), "confirm": "localhost", "escrow_file": str(self.escrow), **variables}
+        extra = {
+            "project_src": str(self.stack.directory),
+            "confirm": "localhost",
+            "escrow_file": str(self.escrow),
+            **variables,
+        }
         flags = (*flags, "--vault-password-file", str(self.password)) if vault else flags
-        return playbook(name, {f"appwrite_rotation_{name}": value for name, value in extra.items()}, *flags, secrets=[self.key])
+        return playbook(
+            name, {f"appwrite_rotation_{name}": value for name, value in extra.items()}, *flags, secrets=[self.key]
+        )
 
     def _ansible_vault(self, verb):
-        return run(str(CHECKOUT / ".venv" / "bin" / "ansible-vault"), verb, "--vault-password-file", str(self.password), str(self.escrow))
+        return run(
+            str(CHECKOUT / ".venv" / "bin" / "ansible-vault"),
+            verb,
+            "--vault-password-file",
+            str(self.password),
+            str(self.escrow),
+        )
 
     def keys(self):
         """In the order in which the escrow has them."""
-        return [line.partition(": ")[2] for line in self._ansible_vault("view").splitlines() if line.startswith("- key: ")]
+        return [
+            line.partition(": ")[2] for line in self._ansible_vault("view").splitlines() if line.startswith("- key: ")
+        ]
 
     def cut_off(self):
         """The escrow, as it is where the controller was lost while the host went on: the new key is on its way still."""
         content = yaml.safe_load(self._ansible_vault("view"))
         new, *others = content["keys"]
-        self.escrow.write_text(yaml.safe_dump({**content, "keys": [*others, {**new, "pending": True}]}, sort_keys=False))
+        self.escrow.write_text(
+            yaml.safe_dump({**content, "keys": [*others, {**new, "pending": True}]}, sort_keys=False)
+        )
         self._ansible_vault("encrypt")
 
     def assert_under(self, key, ended=()):
         """ended: collections of the console that are empty now."""
         found = self.data.check(self.stack.project, self.root, key)
-        lost = [("lost", f"{table.collection} {row.uid}") for table in self.data.tables if table.namespace == "_console" and table.uid in ended
-                for row in self.data.rows(table)]
+        lost = [
+            ("lost", f"{table.collection} {row.uid}")
+            for table in self.data.tables
+            if table.namespace == "_console" and table.uid in ended
+            for row in self.data.rows(table)
+        ]
         assert sorted(found.found) == sorted(lost), found.found[:5]
         assert found.values and found.files
         assert self.stack.env()[KEY] == key
@@ -129,9 +170,14 @@ def test_rotate(vault):
     assert bool(strangers) == is_public
     count = 0
     if is_public:
-        count = len(list(vault.data.rows(next(table for table in vault.data.tables if table.collection == "_console_sessions"))))
+        count = len(
+            list(vault.data.rows(next(table for table in vault.data.tables if table.collection == "_console_sessions")))
+        )
         listed = strangers["console"]
-        assert strangers["sessions_to_end"] == f"console: {count}" and listed["sessions"]["count"] == len(listed["sessions"]["newest"]) == count > 0
+        assert (
+            strangers["sessions_to_end"] == f"console: {count}"
+            and listed["sessions"]["count"] == len(listed["sessions"]["newest"]) == count > 0
+        )
         assert all(listed[kind]["newest"] for kind in ("accounts", "api_keys", "dev_keys"))
     vault.assert_under(vault.key)
     with vault.traffic():
@@ -144,13 +190,24 @@ def test_rotate(vault):
     assert vault.keys()[1:] == [vault.key] * (not is_public)
     assert (vault.redis("exists", "default-cache-_console:users:1"), vault.redis("get", "abuse__1")) == ("0", "5")
     said = played.result("Show how it ended")["msg"]
-    assert (said["phase"], said["old_key"], said["new_key"]) == ("finished", shown_fingerprint(vault.key), fingerprint(new))
+    assert (said["phase"], said["old_key"], said["new_key"]) == (
+        "finished",
+        shown_fingerprint(vault.key),
+        fingerprint(new),
+    )
     assert int(said["ended_sessions"]) == count
-    assert 0 < said["downtime_in_seconds"]["api"] <= said["downtime_in_seconds"]["background"] <= said["downtime_in_seconds"]["whole"]
+    assert (
+        0
+        < said["downtime_in_seconds"]["api"]
+        <= said["downtime_in_seconds"]["background"]
+        <= said["downtime_in_seconds"]["whole"]
+    )
     assert any(re.match(r"\d+ file tokens", each) for each in said["does_not_work_any_more"])
     left = [Path(each.split(", ")[0]) for each in said["remains"]]
     assert all(path.exists() for path in left) and [path.suffix for path in left] == [".gz", ".bak"]
-    assert re.search(r"^localhost: start(ing|ed)\b", played.output, re.MULTILINE), "no line of progress while everything starts"
+    assert re.search(r"^localhost: start(ing|ed)\b", played.output, re.MULTILINE), (
+        "no line of progress while everything starts"
+    )
     dumps = list(vault.stack.directory.glob("appwrite-before-rotation-*.gz"))
     assert [path.stat().st_mode & 0o777 for path in dumps] == [0o600]
     assert succeed("stored_info", {**vault.stack.arguments, "sample": 0})["opens"] is True
@@ -175,10 +232,14 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     stack.project.enqueue(QUEUE)
     refused = vault.rotate(waivers=waivers, drain_timeout=2)
     assert refused.rc == 2
-    assert refused.result("Rotate the key")["msg"].startswith("drain_timeout: after 2 seconds jobs still wait or run in v1-mails (")
+    assert refused.result("Rotate the key")["msg"].startswith(
+        "drain_timeout: after 2 seconds jobs still wait or run in v1-mails ("
+    )
     vault.assert_under(OWN)
     assert list(stack.directory.glob("appwrite-before-rotation-*")) == []
-    assert not [path for path in vault.root.rglob("*") if re.search(r"-[0-9a-f]{16}(\.|$)", path.name)], "successors that nothing uses"
+    assert not [path for path in vault.root.rglob("*") if re.search(r"-[0-9a-f]{16}(\.|$)", path.name)], (
+        "successors that nothing uses"
+    )
 
     stack.project.heal(WORKER)
     until(lambda: stack.project.jobs(QUEUE) == 0)
@@ -192,11 +253,20 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
 @on(KINDS[0])
 def test_guide(vault, tmp_path):
     """The page of the documentation, command by command."""
-    (tmp_path / "inventory.ini").write_text(f"[appwrite]\nappwrite.example.com ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    (tmp_path / "inventory.ini").write_text(
+        f"[appwrite]\nappwrite.example.com ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+    )
     (tmp_path / "vault-password").write_text(vault.password.read_text())
     page = (CHECKOUT / "docs" / "docsite" / "rst" / "rotation.rst").read_text()
     commands = re.findall(r"^ *\$ (.*)", page, re.MULTILINE)
-    ends = {"--check": 0, "confirm=appwrite.example.com": 0, "abort=true": 2, 'sample=0"': 0, "project_src=/opt/appwrite": 0, "scope=tokens": 0}
+    ends = {
+        "--check": 0,
+        "confirm=appwrite.example.com": 0,
+        "abort=true": 2,
+        'sample=0"': 0,
+        "project_src=/opt/appwrite": 0,
+        "scope=tokens": 0,
+    }
     assert len(commands) == len(ends)
     for command, (end, rc) in zip(commands, ends.items()):
         assert command.endswith(end)
@@ -213,12 +283,22 @@ def test_guide(vault, tmp_path):
 @on(KINDS[1])
 def test_public_key_says_what_to_do(vault):
     """Once somebody has signed up it cannot simply be replaced. The commands that are named do it."""
-    said = playbook("selfhost.appwrite.secure", {"appwrite_security_project_src": str(vault.stack.directory), "appwrite_security_escrow": "off"})
+    said = playbook(
+        "selfhost.appwrite.secure",
+        {"appwrite_security_project_src": str(vault.stack.directory), "appwrite_security_escrow": "off"},
+    )
     assert said.rc == 0, said.output
     command = f"ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src={vault.stack.directory}"
-    assert f"{command} -e appwrite_rotation_confirm=localhost --check" in said.result("Show how to get rid of the public key")["msg"]
+    assert (
+        f"{command} -e appwrite_rotation_confirm=localhost --check"
+        in said.result("Show how to get rid of the public key")["msg"]
+    )
     assert f"{command} --check" in "".join(succeed("encryption_key", vault.stack.arguments)["warnings"])
-    finding = next(one for one in succeed("audit_info", vault.stack.arguments)["findings"] if one["id"] == "encryption.key_not_public")
+    finding = next(
+        one
+        for one in succeed("audit_info", vault.stack.arguments)["findings"]
+        if one["id"] == "encryption.key_not_public"
+    )
     assert (finding["status"], finding["remedy"]) == ("fail", f"{command} --check")
 
 
@@ -255,7 +335,9 @@ def refused(loaded, values=None, **options):
     if values:
         set_env(loaded.stack.directory, **values)
     ids = loaded.stack.ids()
-    message = refuse("rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW, **options}, secrets=[OLD, NEW])
+    message = refuse(
+        "rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW, **options}, secrets=[OLD, NEW]
+    )
     assert loaded.stack.ids() == ids
     assert set(loaded.stack.project.ps().values()) <= {"running", "healthy"}
     return message
@@ -264,7 +346,10 @@ def refused(loaded, values=None, **options):
 OPTIONS = {
     "another key than the one in force": ({"key": "AnotherUnrealKeyOfMine"}, "key: is not the one in"),
     "the same key": ({"new_key": OLD}, "new_key: is the key that is in force already"),
-    "the same first 16 bytes": ({"new_key": OLD[:16] + "AndAnotherUnrealTail"}, "new_key: has the same first 16 bytes as the key in force"),
+    "the same first 16 bytes": (
+        {"new_key": OLD[:16] + "AndAnotherUnrealTail"},
+        "new_key: has the same first 16 bytes as the key in force",
+    ),
     "a short key": ({"new_key": "Unreal15BytesXX"}, "new_key: is shorter than 16 bytes"),
     "a placeholder": ({"new_key": PUBLIC}, "new_key: is a public placeholder"),
     "no key": ({"new_key": None}, "new_key: is missing"),
@@ -272,9 +357,15 @@ OPTIONS = {
     "a waiver that names nothing": ({"waivers": ["users"]}, "waivers: 'users' is not collection/id/column"),
     "a password that could be guessed": ({"seal": "p" * 31}, "seal: is shorter than 32 characters"),
     "less than nothing": ({"sample": -1}, "sample: -1 is no number of values"),
-    "tokens with another cipher": ({"scope": "tokens"}, "new_key: does not have the first 16 bytes of the key in force"),
+    "tokens with another cipher": (
+        {"scope": "tokens"},
+        "new_key: does not have the first 16 bytes of the key in force",
+    ),
     "tokens without a key": ({"scope": "tokens", "new_key": None}, "new_key: is missing"),
-    "an end of sessions without a rotation": ({"scope": "tokens", "end_sessions": "all"}, "end_sessions: sessions are ended with scope: values alone"),
+    "an end of sessions without a rotation": (
+        {"scope": "tokens", "end_sessions": "all"},
+        "end_sessions: sessions are ended with scope: values alone",
+    ),
 }
 
 
@@ -285,11 +376,23 @@ def test_refused_option(loaded, options, words):
 
 
 FILES = {
-    "the containers have another key": ({KEY: "AnotherUnrealKeyOfMine"}, "the containers of appwrite, appwrite-worker-mails run with another key"),
+    "the containers have another key": (
+        {KEY: "AnotherUnrealKeyOfMine"},
+        "the containers of appwrite, appwrite-worker-mails run with another key",
+    ),
     "no key": ({KEY: ""}, f"{KEY} is empty"),
-    "files in an object store": ({"_APP_STORAGE_DEVICE": "s3"}, "files are stored on s3 (_APP_STORAGE_DEVICE), which this rotation cannot reach"),
-    "a database elsewhere": ({"_APP_DB_HOST": "db.notarealcompany.com"}, "the database host db.notarealcompany.com is no database service of this project"),
-    "a Redis elsewhere": ({"_APP_REDIS_HOST": "cache.notarealcompany.com"}, "the Redis cache.notarealcompany.com is no running container"),
+    "files in an object store": (
+        {"_APP_STORAGE_DEVICE": "s3"},
+        "files are stored on s3 (_APP_STORAGE_DEVICE), which this rotation cannot reach",
+    ),
+    "a database elsewhere": (
+        {"_APP_DB_HOST": "db.notarealcompany.com"},
+        "the database host db.notarealcompany.com is no database service of this project",
+    ),
+    "a Redis elsewhere": (
+        {"_APP_REDIS_HOST": "cache.notarealcompany.com"},
+        "the Redis cache.notarealcompany.com is no running container",
+    ),
 }
 
 
@@ -321,7 +424,11 @@ def test_refused_dead_engine(loaded):
     message = refuse("rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW}, environ=environ)
     assert message.startswith("the Docker Engine does not answer; start it")
     found = succeed("stored_info", loaded.stack.arguments, environ=environ)
-    assert (found["proved"], found["opens"], found["report"]) == (False, False, None) and "the Docker Engine does not answer; start it" in found["verdict"]
+    assert (found["proved"], found["opens"], found["report"]) == (
+        False,
+        False,
+        None,
+    ) and "the Docker Engine does not answer; start it" in found["verdict"]
 
 
 @on(REFUSED)
@@ -345,7 +452,15 @@ def test_refused_two_at_once(loaded):
 def test_refused_while_another_is_connected(loaded):
     """Everything has been stopped by then, and runs again. The rehearsal has said so before."""
     container = loaded.stack.ids()["mariadb"]
-    client = ["docker", "exec", "--interactive", container, "sh", "-c", 'MYSQL_PWD="$MYSQL_PASSWORD" exec mariadb --user="$MYSQL_USER" --unbuffered appwrite']
+    client = [
+        "docker",
+        "exec",
+        "--interactive",
+        container,
+        "sh",
+        "-c",
+        'MYSQL_PWD="$MYSQL_PASSWORD" exec mariadb --user="$MYSQL_USER" --unbuffered appwrite',
+    ]
     with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
         session.stdin.write("SELECT 'a word';\n")
         session.stdin.flush()
@@ -359,7 +474,9 @@ def test_refused_while_another_is_connected(loaded):
         session.stdin.close()
     loaded.stack.project.wait()
     assert loaded.stack.ids() == ids
-    assert any(warning.startswith("other machines can be seen only by their sessions") for warning in rehearsed["warnings"])
+    assert any(
+        warning.startswith("other machines can be seen only by their sessions") for warning in rehearsed["warnings"]
+    )
 
 
 @on(REFUSED)
@@ -367,11 +484,24 @@ def test_refused_while_another_container_has_the_key(loaded):
     """Of another project, under a name of its own, and stopped: it may start at any time."""
     image = run("docker", "inspect", "--format", "{{.Config.Image}}", loaded.stack.ids()["redis"]).strip()
     name = f"{loaded.stack.project.name}-another"
-    run("docker", "create", "--name", name, "--label", "com.docker.compose.project=another", "--env", f"A_COPY={OLD}", image)
+    run(
+        "docker",
+        "create",
+        "--name",
+        name,
+        "--label",
+        "com.docker.compose.project=another",
+        "--env",
+        f"A_COPY={OLD}",
+        image,
+    )
     try:
         words = f"the container {name} of the project another has the encryption key too (A_COPY)"
         assert refused(loaded).startswith(words)
-        assert any(warning.startswith(words) for warning in succeed("rekey", {**loaded.stack.arguments, "scope": "values"}, check=True)["warnings"])
+        assert any(
+            warning.startswith(words)
+            for warning in succeed("rekey", {**loaded.stack.arguments, "scope": "values"}, check=True)["warnings"]
+        )
     finally:
         run("docker", "rm", name)
 
@@ -401,14 +531,28 @@ def test_steps(loaded):
     assert (foreseen["changed"], foreseen["phase"]) == (True, "staged") and not directory.exists()
     for changed in (True, False):
         staged = succeed("rekey", stage, secrets=[OLD, NEW])
-        assert (staged["changed"], staged["phase"], staged["new_key"]["fingerprint"]) == (changed, "staged", fingerprint(NEW))
+        assert (staged["changed"], staged["phase"], staged["new_key"]["fingerprint"]) == (
+            changed,
+            "staged",
+            fingerprint(NEW),
+        )
         assert sorted(os.listdir(directory)) == ["state.json"]
     found = state()
-    assert (found["phase"], key("key", found), key("new_key", found), key("env_key", found)) == ("staged", OLD, NEW, OLD)
+    assert (found["phase"], key("key", found), key("new_key", found), key("env_key", found)) == (
+        "staged",
+        OLD,
+        NEW,
+        OLD,
+    )
     for options in ({"step": "stage"}, {"step": "whole"}):
-        assert refuse("rekey", {**arguments, **options, "new_key": "AnotherUnrealKeyOfMine"}).startswith("new_key: another run has staged another key (")
-    for options, words in ((({"new_key": None}), "new_key: is missing"), ({"new_key": OLD}, "new_key: is the key that is in force"),
-                           ({"scope": "tokens"}, "step: scope: tokens is one step")):
+        assert refuse("rekey", {**arguments, **options, "new_key": "AnotherUnrealKeyOfMine"}).startswith(
+            "new_key: another run has staged another key ("
+        )
+    for options, words in (
+        (({"new_key": None}), "new_key: is missing"),
+        ({"new_key": OLD}, "new_key: is the key that is in force"),
+        ({"scope": "tokens"}, "step: scope: tokens is one step"),
+    ):
         assert refuse("rekey", {**stage, **options}).startswith(words)
     assert succeed("rekey", arguments, check=True)["new_key"]["fingerprint"] == fingerprint(NEW)
     succeed("encryption_key", loaded.stack.arguments)  # nothing has happened yet, so nobody is kept from anything
@@ -434,10 +578,18 @@ def test_guard_without_a_journal(loaded):
     set_env(loaded.stack.directory, **{KEY: "x"})
     env.write_text(env.read_text().replace(f"{KEY}=x", GUARD))
     found = succeed("rekey", {**loaded.stack.arguments, "scope": "values", "step": "state"})
-    assert (found["phase"], found["key"], found["new_key"], found["env_key"], found["project"]) == ("none", None, None, None, loaded.stack.project.name)
+    assert (found["phase"], found["key"], found["new_key"], found["env_key"], found["project"]) == (
+        "none",
+        None,
+        None,
+        None,
+        loaded.stack.project.name,
+    )
     assert succeed("stored_info", {**loaded.stack.arguments, "key": OLD})["opens"] is True
     for name, options in (("rekey", {"scope": "values"}), ("stored_info", {})):
-        assert refuse(name, {**loaded.stack.arguments, **options}).startswith("env_file: a rotation of the encryption key of ")
+        assert refuse(name, {**loaded.stack.arguments, **options}).startswith(
+            "env_file: a rotation of the encryption key of "
+        )
 
 
 @on(REFUSED)
@@ -464,7 +616,9 @@ def test_refused_without_cryptography(loaded, tmp_path):
     (tmp_path / "cryptography").mkdir()
     (tmp_path / "cryptography" / "__init__.py").write_text("raise ImportError('not installed here')\n")
     message = refuse("rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW}, path=[tmp_path])
-    assert message.startswith("the Python of this host lacks the package cryptography") and message.endswith("install python3-cryptography there")
+    assert message.startswith("the Python of this host lacks the package cryptography") and message.endswith(
+        "install python3-cryptography there"
+    )
 
 
 @on(REFUSED)
@@ -474,10 +628,20 @@ def test_refused_play(loaded, tmp_path):
         loaded.assert_under(OLD)
         return play.result(task)["msg"]
 
-    assert said(loaded.rotate(confirm="another"), "Check that this host").startswith("appwrite_rotation_confirm: rotating stops this Appwrite for a while")
-    play = playbook("selfhost.appwrite.rotate", {
-        "appwrite_rotation_project_src": str(loaded.stack.directory), "appwrite_rotation_confirm": "localhost", "appwrite_security_cluster": "eu"})
-    assert said(play, "Check that this host").startswith("appwrite_security_cluster: hosts that share one database cannot be rotated one by one")
+    assert said(loaded.rotate(confirm="another"), "Check that this host").startswith(
+        "appwrite_rotation_confirm: rotating stops this Appwrite for a while"
+    )
+    play = playbook(
+        "selfhost.appwrite.rotate",
+        {
+            "appwrite_rotation_project_src": str(loaded.stack.directory),
+            "appwrite_rotation_confirm": "localhost",
+            "appwrite_security_cluster": "eu",
+        },
+    )
+    assert said(play, "Check that this host").startswith(
+        "appwrite_security_cluster: hosts that share one database cannot be rotated one by one"
+    )
     assert "was given no vault secret" in said(loaded.rotate(vault=False), "Rotate the key")
     tasks = tmp_path / "tasks.yml"
     tasks.write_text("- name: Make a snapshot\n  ansible.builtin.fail:\n    msg: the storage is gone\n")
@@ -494,7 +658,9 @@ def test_verify_elsewhere(loaded):
     redis = loaded.stack.ids()["redis"]
     other = {**loaded.stack.arguments, "container": "not-a-container"}
     assert refuse("stored_info", other).startswith("container: not-a-container is no running container")
-    assert "is none of MariaDB, PostgreSQL or MongoDB" in refuse("stored_info", {**loaded.stack.arguments, "container": redis})
+    assert "is none of MariaDB, PostgreSQL or MongoDB" in refuse(
+        "stored_info", {**loaded.stack.arguments, "container": redis}
+    )
 
 
 # --- the tail, which changes the key of the project, and so comes last ---
@@ -514,6 +680,14 @@ def test_tokens(loaded):
     play = loaded.rotate(scope="tokens")
     assert play.rc == 0, play.output
     said = play.result("Show how it ended")["msg"]
-    assert (said["phase"], said["old_key"], said["new_key"]) == ("written", fingerprint(OLD), fingerprint(new)) and loaded.keys() == [new, old]
-    for key, words in ((PUBLIC, "is the public default"), ("Unreal16BytesXXX", "has no more than the 16 bytes that AES uses"), ("", "is empty")):
+    assert (said["phase"], said["old_key"], said["new_key"]) == (
+        "written",
+        fingerprint(OLD),
+        fingerprint(new),
+    ) and loaded.keys() == [new, old]
+    for key, words in (
+        (PUBLIC, "is the public default"),
+        ("Unreal16BytesXXX", "has no more than the 16 bytes that AES uses"),
+        ("", "is empty"),
+    ):
         assert words in refused(loaded, {KEY: key}, scope="tokens", new_key=NEW)

@@ -10,17 +10,26 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from integration.support import KEY, Kind, Stack, needs_php, on, set_env, succeed, until
 from testbed import images
 from testbed._base import Failed, run
 from testbed.dataset import Dataset
 from testbed.project import Project
 from testbed.traffic import Traffic
 
-from integration.support import KEY, Kind, Stack, needs_php, on, set_env, succeed, until
-
-pytestmark = pytest.mark.skipif(os.environ.get("TESTBED_IMAGES") == "official", reason="TESTBED_IMAGES is official: there are no stand-ins")
-SERVICES = ("appwrite", "appwrite-worker-mails", "appwrite-worker-stats-usage", "appwrite-task-scheduler-functions", "redis")
-KINDS = [Kind(database=database, services=(*SERVICES, database), room="stand-ins") for database in ("mariadb", "postgresql")]
+pytestmark = pytest.mark.skipif(
+    os.environ.get("TESTBED_IMAGES") == "official", reason="TESTBED_IMAGES is official: there are no stand-ins"
+)
+SERVICES = (
+    "appwrite",
+    "appwrite-worker-mails",
+    "appwrite-worker-stats-usage",
+    "appwrite-task-scheduler-functions",
+    "redis",
+)
+KINDS = [
+    Kind(database=database, services=(*SERVICES, database), room="stand-ins") for database in ("mariadb", "postgresql")
+]
 WORKER = "appwrite-worker-mails"
 OWN, OTHER = "NotARealStandInKey1", "AnotherNotRealStandInKey1"
 
@@ -44,12 +53,22 @@ def test_who_hears_that_it_is_to_stop(project):
     assert [stop(project, service, 30) for service in ("appwrite", WORKER, "appwrite-worker-stats-usage")] == [0, 0, 0]
 
 
-@pytest.mark.parametrize(("release", "program", "status"), [
-    ("1.8.1", "worker-mails", 137), ("1.8.1", "realtime", 137), ("1.8.1", "stats-resources", 137),
-    ("1.9.6", "worker-mails", 0), ("1.9.6", "interval", 0), ("1.9.6", "stats-resources", 137)])
+@pytest.mark.parametrize(
+    ("release", "program", "status"),
+    [
+        ("1.8.1", "worker-mails", 137),
+        ("1.8.1", "realtime", 137),
+        ("1.8.1", "stats-resources", 137),
+        ("1.9.6", "worker-mails", 0),
+        ("1.9.6", "interval", 0),
+        ("1.9.6", "stats-resources", 137),
+    ],
+)
 def test_first_process_of_a_release(release, program, status):
     """Before 1.9.0 it was a shell, which passes no signal on."""
-    container = run("docker", "run", "--detach", "--network", "none", "--entrypoint", program, images.stand_in(release)).strip()
+    container = run(
+        "docker", "run", "--detach", "--network", "none", "--entrypoint", program, images.stand_in(release)
+    ).strip()
     try:
         until(lambda: f"{program} started" in run("docker", "logs", container))
         run("docker", "stop", "--time", "5" if status == 0 else "1", container)
@@ -70,7 +89,10 @@ def test_a_worker_ends_its_job(project):
     project.slow(WORKER, 0.1)
     assert run("docker", "wait", container).strip() == "0"
     assert project.redis("get", "utopia-queue.stats.v1-mails.success") == "1"
-    assert (project.redis("llen", "utopia-queue.queue.v1-mails"), project.redis("llen", "utopia-queue.processing.v1-mails")) == ("2", "0")
+    assert (
+        project.redis("llen", "utopia-queue.queue.v1-mails"),
+        project.redis("llen", "utopia-queue.processing.v1-mails"),
+    ) == ("2", "0")
     assert project.redis("keys", "utopia-queue.jobs.*") == ""
     project.heal(WORKER)
     project.up()
@@ -87,14 +109,24 @@ def test_a_job_whose_worker_is_killed_stays(project):
     project.up()
     project.enqueue("v1-mails")
     until(lambda: project.redis("get", "utopia-queue.stats.v1-mails.success") == "1")
-    assert (project.redis("llen", "utopia-queue.queue.v1-mails"), project.redis("llen", "utopia-queue.processing.v1-mails")) == ("0", "1")
+    assert (
+        project.redis("llen", "utopia-queue.queue.v1-mails"),
+        project.redis("llen", "utopia-queue.processing.v1-mails"),
+    ) == ("0", "1")
 
 
 @on(KINDS[0])
 def test_a_worker_dies_without_redis(project):
     run("docker", "stop", project.container("redis"))
     container = project.container(WORKER)
-    until(lambda: run("docker", "container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container).split() == ["exited", "1"])
+    until(
+        lambda: (
+            run(
+                "docker", "container", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container
+            ).split()
+            == ["exited", "1"]
+        )
+    )
     assert project.ps()["appwrite"] in ("healthy", "running")
 
 
@@ -106,7 +138,9 @@ def test_a_request_queues_a_job(project):
         until(lambda: traffic.requests > 20)
     jobs = [json.loads(line) for line in project.redis("lrange", f"utopia-queue.queue.{usage}", "0", "-1").splitlines()]
     assert traffic.requests - 10 <= len(jobs) <= traffic.requests + traffic.errors, "only the version is free"
-    assert {tuple(job) for job in jobs} == {("pid", "queue", "timestamp", "payload")} and {job["queue"] for job in jobs} == {usage}
+    assert {tuple(job) for job in jobs} == {("pid", "queue", "timestamp", "payload")} and {
+        job["queue"] for job in jobs
+    } == {usage}
     assert len({job["pid"] for job in jobs}) == len(jobs)
     before = project.jobs(usage)
     assert traffic.check() == [] and project.jobs(usage) == before
@@ -130,7 +164,10 @@ def test_traffic_survives_restarts(project):
 @needs_php
 def test_traffic_beside_a_data_set(stack, project):
     """A rotation looks at both, and neither is in the other's way."""
-    data, root = Dataset.make(seed=3, key=stack.env()[KEY], database=stack.kind.database, file_bytes=20_000), project.uploads()
+    data, root = (
+        Dataset.make(seed=3, key=stack.env()[KEY], database=stack.kind.database, file_bytes=20_000),
+        project.uploads(),
+    )
     data.load(project)
     data.write_files(root)
     with Traffic(project, rate=20) as traffic:
@@ -147,6 +184,7 @@ def test_traffic_beside_a_data_set(stack, project):
 @on(*KINDS)
 def test_another_key_loses_what_is_changed(stack, project):
     """Silently: what cannot be opened is empty, and is sealed so with the next change. A file is sent as it is stored."""
+
     def take(key):
         set_env(stack.directory, **{KEY: key})
         project.up("appwrite")
@@ -159,8 +197,14 @@ def test_another_key_loses_what_is_changed(stack, project):
     first = next(uid for client in traffic._clients for uid in client.documents)
     take(OTHER)
     found = traffic.check()
-    assert found and {words.partition(": ")[2] for words in found} == {"ssn is empty, notes is empty, codes is different", "another content"}
-    assert traffic.request("PATCH", f"/v1/databases/1/collections/1/documents/{first}", b'{"data": {"count": 5}}').status == 200
+    assert found and {words.partition(": ")[2] for words in found} == {
+        "ssn is empty, notes is empty, codes is different",
+        "another content",
+    }
+    assert (
+        traffic.request("PATCH", f"/v1/databases/1/collections/1/documents/{first}", b'{"data": {"count": 5}}').status
+        == 200
+    )
     take(OWN)
     assert {words.split()[1] for words in traffic.check()} == {f"{first}:"}
 
@@ -171,7 +215,14 @@ def test_connections(project):
         assert held == 2
     with project.connections(50) as held:
         assert held < 50
-        client = ["docker", "exec", project.container("postgresql"), "sh", "-c", 'exec psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "SELECT 1"']
+        client = [
+            "docker",
+            "exec",
+            project.container("postgresql"),
+            "sh",
+            "-c",
+            'exec psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "SELECT 1"',
+        ]
         with pytest.raises(Failed, match="too many clients already"):
             run(*client)
     until(lambda: project.query(postgresql="SELECT 1;").strip() == "1")

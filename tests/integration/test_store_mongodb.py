@@ -15,18 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.support import Kind, Stack, assert_no_leak, on
+from testbed._base import run
+from testbed._servers import MongoDB
+from testbed.dataset import Dataset, _Php
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mongodb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
-from testbed._base import run
-from testbed._servers import MongoDB
-from testbed.dataset import Dataset, _Php
-
-from integration.support import Kind, Stack, assert_no_leak, on
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    Change,
+    Row,
+    StoreError,
+    Table,
+)
 
 KEY = "NotARealEncryptionKey1"
 WORD = "NotARealReplacementWord1"
@@ -70,7 +75,9 @@ def table(store: mongodb.MongoDB, end: str) -> Table:
 
 def keep(server: MongoDB, value: object) -> None:
     """What another program writes."""
-    server.command("appwrite", update="_console_keys", updates=[{"q": {}, "u": {"$set": {"secret": value}}, "multi": True}])
+    server.command(
+        "appwrite", update="_console_keys", updates=[{"q": {}, "u": {"$set": {"secret": value}}, "multi": True}]
+    )
 
 
 def parts(sealed: str) -> tuple[bytes, str, str]:
@@ -84,13 +91,21 @@ def rows(store: mongodb.MongoDB, each: Table, sample: int | None = None) -> list
 
 def test_tables(store, data):
     found = {each.name: each for each in store.tables()}
-    wanted = {each.name for each in data.tables if each.uid != "abandoned" and (each.holds_files or any(each.sealed.values()))}
+    wanted = {
+        each.name for each in data.tables if each.uid != "abandoned" and (each.holds_files or any(each.sealed.values()))
+    }
     assert found.keys() == wanted
-    assert {name for name, each in found.items() if each.holds_files} == {each.name for each in data.tables if each.holds_files}
+    assert {name for name, each in found.items() if each.holds_files} == {
+        each.name for each in data.tables if each.holds_files
+    }
     user = next(each for each in data.tables if each.uid.startswith("database_"))
     assert found[user.name].columns == ("Geheim-Nr", "order", "pin__dot__code", "ssn")
     assert list(found.values()) == sorted(found.values(), key=lambda each: (each.space, each.name))
-    assert all(store.count(found[each.name]) == sum(1 for _row in data.rows(each)) for each in data.tables if each.name in found)
+    assert all(
+        store.count(found[each.name]) == sum(1 for _row in data.rows(each))
+        for each in data.tables
+        if each.name in found
+    )
 
 
 @pytest.mark.parametrize(("page", "size"), [(500, 1 << 20), (2, 300)])
@@ -107,7 +122,10 @@ def test_every_value_is_read(store, data, monkeypatch, page, size):
             assert [row.key for row in read] == [row.id for row in made]
             for row, known in zip(read, made):
                 names = {column.name.replace(".", "__dot__"): column for column in known.sealed}
-                assert row.uid == known.uid and row.values.keys() - set(mongodb.FILE_COLUMNS) - {"vanished"} == names.keys()
+                assert (
+                    row.uid == known.uid
+                    and row.values.keys() - set(mongodb.FILE_COLUMNS) - {"vanished"} == names.keys()
+                )
                 assert not wanted.holds_files or row.values["chunksTotal"] == str(known.values["chunksTotal"])
                 for name, column in names.items():
                     stored, value = row.values[name], known.values[column.name]
@@ -128,14 +146,19 @@ def test_sample(store):
 
 
 def test_ids_of_other_types(store, server):
-    server.command("appwrite", insert="_console_keys", documents=[
-        {"_id": {"$oid": f"{number:024x}"}, "_uid": f"old{number}", "secret": "x"} for number in range(3)])
+    server.command(
+        "appwrite",
+        insert="_console_keys",
+        documents=[{"_id": {"$oid": f"{number:024x}"}, "_uid": f"old{number}", "secret": "x"} for number in range(3)],
+    )
     keys = table(store, "_console_keys")
     found = [row for row in rows(store, keys) if row.uid.startswith("old")]
     assert len(found) == 3
     assert store.change(keys, [Change(row, {"secret": WORD}) for row in found]) == 3
     assert [row.values["secret"] for row in rows(store, keys) if row.uid.startswith("old")] == [WORD] * 3
-    server.command("appwrite", insert="_console_keys", documents=[{"_id": {"$numberInt": "7"}, "_uid": "odd", "secret": "x"}])
+    server.command(
+        "appwrite", insert="_console_keys", documents=[{"_id": {"$numberInt": "7"}, "_uid": "odd", "secret": "x"}]
+    )
     with pytest.raises(StoreError, match="_console_keys has documents whose ids are neither texts nor object ids"):
         rows(store, keys)
 
@@ -145,7 +168,10 @@ def test_change(store, data, _running, tmp_path):
     users = table(store, "_console_users")
     first, *others = rows(store, users)
     codes = [WORD, None, ""]
-    changes = [Change(first, {"password": WORD, "mfaRecoveryCodes": codes}), *(Change(row, {"password": WORD}) for row in others)]
+    changes = [
+        Change(first, {"password": WORD, "mfaRecoveryCodes": codes}),
+        *(Change(row, {"password": WORD}) for row in others),
+    ]
     assert store.change(users, changes) == len(changes)
     store.commit()
     read = rows(store, users)
@@ -153,27 +179,52 @@ def test_change(store, data, _running, tmp_path):
     assert [row.values["password"] for row in read] == [WORD] * len(read)
     found = data.check(_running.project, tmp_path, KEY).found
     assert {where.split()[0] for what, where in found if what != "lost" or "file" not in where} == {"_console_users"}
-    assert {where.split()[3 if "None" in where else 2] for _what, where in found if where.startswith("_console_users")} <= {"password", "mfaRecoveryCodes"}
+    assert {
+        where.split()[3 if "None" in where else 2] for _what, where in found if where.startswith("_console_users")
+    } <= {"password", "mfaRecoveryCodes"}
 
 
 def test_changed_by_others(store, server):
     keys = table(store, "_console_keys")
-    for now, raw in (("another", "old"), ("Old", "old"), ("old ", "old"), (None, "old"), (["old"], "old"), ({"$numberInt": "7"}, "7"), ("a", ["a"]),
-                     (["a", "b"], ["a"]), (["b", "a"], ["a", "b"]), (["a", None], ["a", ""]), ([], [None]), ([["a"]], ["a"])):
+    for now, raw in (
+        ("another", "old"),
+        ("Old", "old"),
+        ("old ", "old"),
+        (None, "old"),
+        (["old"], "old"),
+        ({"$numberInt": "7"}, "7"),
+        ("a", ["a"]),
+        (["a", "b"], ["a"]),
+        (["b", "a"], ["a", "b"]),
+        (["a", None], ["a", ""]),
+        ([], [None]),
+        ([["a"]], ["a"]),
+    ):
         keep(server, now)
         read = rows(store, keys)
-        assert store.change(keys, [Change(replace(row, raw={"secret": raw}), {"secret": WORD}) for row in read]) == 0, (now, raw)
+        assert store.change(keys, [Change(replace(row, raw={"secret": raw}), {"secret": WORD}) for row in read]) == 0, (
+            now,
+            raw,
+        )
         assert rows(store, keys) == read
     keep(server, "old")
     first, second = rows(store, keys)
-    assert store.change(keys, [Change(replace(first, raw={"secret": "another"}), {"secret": WORD}), Change(second, {"secret": WORD})]) == 1
+    assert (
+        store.change(
+            keys,
+            [Change(replace(first, raw={"secret": "another"}), {"secret": WORD}), Change(second, {"secret": WORD})],
+        )
+        == 1
+    )
     assert [row.values["secret"] for row in rows(store, keys)] == ["old", WORD]
 
 
 def test_neither_text_nor_list(store, server):
     for odd in ({"data": "bm90", "version": "1"}, True, [["x"]]):
         keep(server, odd)
-        assert {row.values["secret"] for row in rows(store, table(store, "_console_keys"))} == {"(neither a text nor a list of texts)"}
+        assert {row.values["secret"] for row in rows(store, table(store, "_console_keys"))} == {
+            "(neither a text nor a list of texts)"
+        }
 
 
 def test_documents_of_somebody_hostile(store, server, data, _running, tmp_path):
@@ -182,21 +233,49 @@ def test_documents_of_somebody_hostile(store, server, data, _running, tmp_path):
     (tmp_path / "uploads").mkdir()
     sealed = old.seal(b"a word")
     # FerretDB takes neither decimals, nor what is no number, nor NUL, nor odd names of fields.
-    odd: list[Any] = [{"$numberDouble": "1.7976931348623157e+308"}, {"$numberLong": "9223372036854775807"}, {"$date": {"$numberLong": "0"}}, True,
-                      None, [], [[sealed]], {"a": {"b": [sealed]}}, [sealed, {"$numberInt": "1"}], {"$regularExpression": {"pattern": "a", "options": ""}},
-                      {"$binary": {"base64": "AAAA", "subType": "00"}}, "x" * 100_000,
-                      "\u2028\t\n'\"`\\${a}\U0001d4b3", "/storage/uploads/../../etc/passwd"]
-    attributes = [{"$id": "toString", "filters": ["encrypt"]}, {"$id": "hasOwnProperty", "filters": ["encrypt"]},
-                  {"$id": "constructor", "filters": ["encrypt"]}, {"$id": "c", "filters": "nothing"}, {"$id": "n", "filters": None}]
+    odd: list[Any] = [
+        {"$numberDouble": "1.7976931348623157e+308"},
+        {"$numberLong": "9223372036854775807"},
+        {"$date": {"$numberLong": "0"}},
+        True,
+        None,
+        [],
+        [[sealed]],
+        {"a": {"b": [sealed]}},
+        [sealed, {"$numberInt": "1"}],
+        {"$regularExpression": {"pattern": "a", "options": ""}},
+        {"$binary": {"base64": "AAAA", "subType": "00"}},
+        "x" * 100_000,
+        "\u2028\t\n'\"`\\${a}\U0001d4b3",
+        "/storage/uploads/../../etc/passwd",
+    ]
+    attributes = [
+        {"$id": "toString", "filters": ["encrypt"]},
+        {"$id": "hasOwnProperty", "filters": ["encrypt"]},
+        {"$id": "constructor", "filters": ["encrypt"]},
+        {"$id": "c", "filters": "nothing"},
+        {"$id": "n", "filters": None},
+    ]
     names = [each["$id"] for each in attributes[:3]]
     space = "appwrite"
-    metadata = [{"_id": f"odd{number}", "_uid": uid, "attributes": text} for number, (uid, text) in enumerate([
-        ("a.b'\"$c\U0001d4b3", json.dumps(attributes)), ("bucket_99", json.dumps(attributes)), ({"a": {"$numberInt": "1"}}, "[]"),
-        ({"$numberInt": "5"}, json.dumps(attributes))])]
+    metadata = [
+        {"_id": f"odd{number}", "_uid": uid, "attributes": text}
+        for number, (uid, text) in enumerate(
+            [
+                ("a.b'\"$c\U0001d4b3", json.dumps(attributes)),
+                ("bucket_99", json.dumps(attributes)),
+                ({"a": {"$numberInt": "1"}}, "[]"),
+                ({"$numberInt": "5"}, json.dumps(attributes)),
+            ]
+        )
+    ]
     server.command(space, insert="_9__metadata", documents=metadata)
     file: dict[str, Any] = {"chunksTotal": {"$numberInt": "1"}, "chunksUploaded": {"$numberDouble": "1.0"}}
     named = (*names, "_uid", "_tenant", "path", "openSSLVersion", "openSSLIV", "openSSLTag")
-    rows_of = [{"_id": f"odd{number}", "openSSLCipher": value or "aes-128-gcm", **file, **{name: value for name in named}} for number, value in enumerate(odd)]
+    rows_of = [
+        {"_id": f"odd{number}", "openSSLCipher": value or "aes-128-gcm", **file, **{name: value for name in named}}
+        for number, value in enumerate(odd)
+    ]
     rows_of.append({"_id": "good", "_uid": "good", **{name: sealed for name in names}})
     places = ["_9_abc", "_9_bucket_99", "_9_5"]
     for place in places:
@@ -225,11 +304,17 @@ def test_documents_of_somebody_hostile(store, server, data, _running, tmp_path):
 
 @pytest.mark.parametrize("name", ["$where", "", "_id", "a\0b"])
 def test_field_that_none_can_be(store, server, monkeypatch, name):
-    server.command("appwrite", insert="_9__metadata", documents=[{"_id": "odd", "_uid": "odd", "attributes": json.dumps(
-        [{"$id": name, "filters": ["encrypt"]}])}])
+    server.command(
+        "appwrite",
+        insert="_9__metadata",
+        documents=[{"_id": "odd", "_uid": "odd", "attributes": json.dumps([{"$id": name, "filters": ["encrypt"]}])}],
+    )
     monkeypatch.setattr(store, "_listed", {})
     try:
-        with pytest.raises(StoreError, match="the collection odd in appwrite._9__metadata lists a sealed field whose name no field of Appwrite's can have"):
+        with pytest.raises(
+            StoreError,
+            match="the collection odd in appwrite._9__metadata lists a sealed field whose name no field of Appwrite's can have",
+        ):
             store.tables()
     finally:
         server.command("appwrite", drop="_9__metadata")
@@ -252,17 +337,36 @@ def test_sessions(store, server):
 def test_listed(store, server):
     """Whatever a stranger wrote there, of any type."""
     hostile = "NULL\t\n\x1b[2J\\N'\"\u202e\U0001d4b3" + "\U0001d4b3" * 300
-    newest = {"_createdAt": {"$date": {"$numberLong": "1770091506789"}}, "userId": "ada", "ip": None, "clientName": {"$numberInt": "7"}, "userAgent": hostile,
-              "provider": ["server"], "countryCode": {"a": "b"}}
+    newest = {
+        "_createdAt": {"$date": {"$numberLong": "1770091506789"}},
+        "userId": "ada",
+        "ip": None,
+        "clientName": {"$numberInt": "7"},
+        "userAgent": hostile,
+        "provider": ["server"],
+        "countryCode": {"a": "b"},
+    }
     first = rows(store, table(store, "_console_sessions"))[0]
     server.command("appwrite", update="_console_sessions", updates=[{"q": {"_id": first.key}, "u": {"$set": newest}}])
     found = _console.listed(store)
     assert {kind: each["count"] for kind, each in found.items()} == {
-        kind: store.count(table(store, f"_console_{name}")) for kind, name in (
-            ("accounts", "users"), ("sessions", "sessions"), ("api_keys", "keys"), ("dev_keys", "devKeys"))}
+        kind: store.count(table(store, f"_console_{name}"))
+        for kind, name in (
+            ("accounts", "users"),
+            ("sessions", "sessions"),
+            ("api_keys", "keys"),
+            ("dev_keys", "devKeys"),
+        )
+    }
     session = found["sessions"]["newest"][0]
     assert [session[name] for name in ("user", "created", "ip", "client", "user_agent", "provider")] == [
-        "ada", "2026-02-03T04:05:06Z", None, "7", hostile[:200], "server"]
+        "ada",
+        "2026-02-03T04:05:06Z",
+        None,
+        "7",
+        hostile[:200],
+        "server",
+    ]
     assert all(each["created"] == "2026-01-02T03:04:05Z" for each in found["api_keys"]["newest"])
 
 
@@ -274,23 +378,46 @@ def test_sessions_that_end(store, data, _running, tmp_path, which):
     rotation = Rotation(store, files, Cipher(KEY), Cipher(WORD))
     rotation.rotate(ending=which)
     rotation.rotate(ending=which)
-    ended = [each for each in data.tables if each.uid in ("sessions", "tokens") and (which == "all" or which == "console" and each.namespace == "_console")]
+    ended = [
+        each
+        for each in data.tables
+        if each.uid in ("sessions", "tokens")
+        and (which == "all" or which == "console" and each.namespace == "_console")
+    ]
     lost = sorted(("lost", f"{each.collection} {row.uid}") for each in ended for row in data.rows(each))
     assert bool(lost) == (which != "none")
     assert sorted(data.check(_running.project, tmp_path / "uploads", WORD).found) == lost
 
 
-@pytest.mark.parametrize("text", ["[encrypt", "[\"encrypt\"]", "[" * 5000 + "encrypt", {"encrypt": {"$numberInt": "1"}}, ["encrypt"], "{\"encrypt\": 1}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[encrypt",
+        '["encrypt"]',
+        "[" * 5000 + "encrypt",
+        {"encrypt": {"$numberInt": "1"}},
+        ["encrypt"],
+        '{"encrypt": 1}',
+    ],
+)
 def test_metadata_unreadable(store, server, monkeypatch, text):
-    server.command("appwrite", update="_console__metadata", updates=[{"q": {"_uid": "users"}, "u": {"$set": {"attributes": text}}}])
+    server.command(
+        "appwrite", update="_console__metadata", updates=[{"q": {"_uid": "users"}, "u": {"$set": {"attributes": text}}}]
+    )
     monkeypatch.setattr(store, "_listed", {})
-    with pytest.raises(StoreError, match="attributes of the collection users in appwrite._console__metadata are no JSON"):
+    with pytest.raises(
+        StoreError, match="attributes of the collection users in appwrite._console__metadata are no JSON"
+    ):
         store.tables()
 
 
 def _client(container: str, **environment: str) -> list[str]:
     command = mongodb.client(container)
-    return [*command[:3], *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")), *command[3:]]
+    return [
+        *command[:3],
+        *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")),
+        *command[3:],
+    ]
 
 
 # What follows opens sessions of its own, of which there is one at a time.
@@ -338,7 +465,9 @@ def test_another_session(container, data, monkeypatch):
     assert second.stdin and second.stdout
     second.stdin.write(b'"ready"\n')
     second.stdin.flush()
-    os.kill(first._session._process.pid, signal.SIGKILL)  # the engine's program here; the client itself is in the container
+    os.kill(
+        first._session._process.pid, signal.SIGKILL
+    )  # the engine's program here; the client itself is in the container
     assert second.stdout.readline() == b"ready\n"
     second.communicate()
 

@@ -13,30 +13,54 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import session as _session
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import sql as _sql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from integration.support import Kind, Stack, needs_php, on, until
 from testbed._base import run
 from testbed.dataset import Dataset
 
-from integration.support import Kind, Stack, needs_php, on, until
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, postgresql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import session as _session
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import sql as _sql
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    Change,
+    Row,
+    StoreError,
+    Table,
+)
 
 KINDS = [Kind(database=database, services=(database,), room="stores") for database in ("mariadb", "postgresql")]
 MODULES: Mapping[str, Any] = {"mariadb": mariadb, "postgresql": postgresql}
 CLASSES: Mapping[str, type[_sql.SqlStore]] = {"mariadb": mariadb.MariaDB, "postgresql": postgresql.PostgreSQL}
 SECRET = "NotARealStoredWord1"
-LISTED = [{"$id": "secret", "array": False, "filters": ["encrypt"]}, {"$id": "codes", "array": True, "filters": ["encrypt"]},
-          {"$id": "b.i.g", "array": False, "filters": ["json", "encrypt"]}, {"$id": "open", "array": False, "filters": []}]
-ODD = [None, "", " ", "NULL", "\\N", "a\tb\nc\r\nd\\e\\\\f\\t", "𝒳 Łódź 日本", "'\"`;--#/*\\'", "  blanks  ",
-       "\x01\x08\x0b\x0c\x1a\x1b\x7f", "\r", "\n", "\\", "delimiter //\n\\q\n:secret :'secret' @x", "x\\\t'𝒳" * 9000, SECRET]
+LISTED = [
+    {"$id": "secret", "array": False, "filters": ["encrypt"]},
+    {"$id": "codes", "array": True, "filters": ["encrypt"]},
+    {"$id": "b.i.g", "array": False, "filters": ["json", "encrypt"]},
+    {"$id": "open", "array": False, "filters": []},
+]
+ODD = [
+    None,
+    "",
+    " ",
+    "NULL",
+    "\\N",
+    "a\tb\nc\r\nd\\e\\\\f\\t",
+    "𝒳 Łódź 日本",
+    "'\"`;--#/*\\'",
+    "  blanks  ",
+    "\x01\x08\x0b\x0c\x1a\x1b\x7f",
+    "\r",
+    "\n",
+    "\\",
+    "delimiter //\n\\q\n:secret :'secret' @x",
+    "x\\\t'𝒳" * 9000,
+    SECRET,
+]
 
 
 class Server:
@@ -51,26 +75,45 @@ class Server:
     def sql(self, *statements: str) -> str:
         """What another session is answered, in C(appwrite)."""
         text = ";\n".join(statement.replace('"', self._quote) for statement in statements) + ";\n"
-        return self.stack.project.query(**{self.database: text if self.maria else 'SET search_path = "appwrite";\n' + text})
+        return self.stack.project.query(
+            **{self.database: text if self.maria else 'SET search_path = "appwrite";\n' + text}
+        )
 
     def text(self, value: str | None) -> str:
         if value is None:
             return "NULL"
-        return f"CONVERT(x'{value.encode().hex()}' USING utf8mb4)" if self.maria else f"convert_from(decode('{value.encode().hex()}', 'hex'), 'UTF8')"
+        return (
+            f"CONVERT(x'{value.encode().hex()}' USING utf8mb4)"
+            if self.maria
+            else f"convert_from(decode('{value.encode().hex()}', 'hex'), 'UTF8')"
+        )
 
     def make(self, attributes: str = json.dumps(LISTED), uid: str = "notes", name: str = "_9_notes") -> None:
-        key = "_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY" if self.maria else "_id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"
+        key = (
+            "_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"
+            if self.maria
+            else "_id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"
+        )
         array, big = ("JSON", "LONGTEXT") if self.maria else ("JSONB", "TEXT")
         end = ") CHARACTER SET utf8mb4" if self.maria else ")"
-        self.sql('DROP TABLE IF EXISTS "_9__metadata"', f'DROP TABLE IF EXISTS "{name}"',
-                 f'CREATE TABLE "_9__metadata" ({key}, _uid VARCHAR(255), "attributes" {big}{end}',
-                 f'CREATE TABLE "{name}" ({key}, _uid VARCHAR(255), "secret" VARCHAR(512), "codes" {array}, "big" {big}, "open" {big}{end}',
-                 f'INSERT INTO "_9__metadata" (_uid, "attributes") VALUES ({self.text(uid)}, {self.text(attributes)})')
+        self.sql(
+            'DROP TABLE IF EXISTS "_9__metadata"',
+            f'DROP TABLE IF EXISTS "{name}"',
+            f'CREATE TABLE "_9__metadata" ({key}, _uid VARCHAR(255), "attributes" {big}{end}',
+            f'CREATE TABLE "{name}" ({key}, _uid VARCHAR(255), "secret" VARCHAR(512), "codes" {array}, "big" {big}, "open" {big}{end}',
+            f'INSERT INTO "_9__metadata" (_uid, "attributes") VALUES ({self.text(uid)}, {self.text(attributes)})',
+        )
 
     def fill(self, rows: Sequence[Mapping[str, str | None]]) -> None:
         """Columns to texts, the same columns in each row."""
         names = ", ".join(f'"{name}"' for name in rows[0])
-        lines = (", ".join(self.text(value) + ("::jsonb" if name == "codes" and not self.maria else "") for name, value in row.items()) for row in rows)
+        lines = (
+            ", ".join(
+                self.text(value) + ("::jsonb" if name == "codes" and not self.maria else "")
+                for name, value in row.items()
+            )
+            for row in rows
+        )
         values = ", ".join(f"({number}, 'note{number}', {line})" for number, line in enumerate(lines, 1))
         self.sql(f'INSERT INTO "_9_notes" (_id, _uid, {names}) VALUES {values}')
 
@@ -135,13 +178,16 @@ def test_arrays(server, store):
     texts = [json.dumps(each).replace("/", "\\/") for each in lists] + ['{"a":1}', "[1]", '"text"', "null"]
     server.fill([{"codes": text} for text in [*texts, None]])
     found = rows_of(store)
-    assert [row.values["codes"] for row in found[:len(lists)]] == lists
-    assert all(isinstance(row.values["codes"], str) for row in found[len(lists):-1]) and found[-1].values["codes"] is None
+    assert [row.values["codes"] for row in found[: len(lists)]] == lists
+    assert (
+        all(isinstance(row.values["codes"], str) for row in found[len(lists) : -1])
+        and found[-1].values["codes"] is None
+    )
     store.begin()
-    written = [Change(row, {"codes": [*row.values["codes"], "new/𝒳"]}) for row in found[:len(lists)]]
+    written = [Change(row, {"codes": [*row.values["codes"], "new/𝒳"]}) for row in found[: len(lists)]]
     assert store.change(table_of(store), written) == len(lists)
     store.commit()
-    assert [row.values["codes"] for row in rows_of(store)[:len(lists)]] == [[*each, "new/𝒳"] for each in lists]
+    assert [row.values["codes"] for row in rows_of(store)[: len(lists)]] == [[*each, "new/𝒳"] for each in lists]
     assert "new/" in server.sql('SELECT "codes" FROM "_9_notes" WHERE _id = 1'), "slashes are bare"
 
 
@@ -150,24 +196,46 @@ def test_staged(server, store, monkeypatch):
     """Value by value where the old one is still there; a column that changed meanwhile does not keep the others of its row back."""
     monkeypatch.setattr(_sql, "_REQUEST", 300)
     filled = [value for value in ODD if value is not None]
-    server.fill([{"big": value, "secret": value[:300], "codes": json.dumps([value]), "open": value} for value in filled])
+    server.fill(
+        [{"big": value, "secret": value[:300], "codes": json.dumps([value]), "open": value} for value in filled]
+    )
     found, table = rows_of(store), table_of(store)
     for start in range(0, len(found), 4):
-        store.stage(table, [Change(row, {"big": f"new {row.values['big']}", "secret": f"{row.values['secret']}.", "codes": ["new", *row.values["codes"]]})
-                            if row.key % 3 else Change(row, {"big": f"new {row.values['big']}"}) for row in found[start:start + 4]])
-    server.sql("UPDATE \"_9_notes\" SET \"big\" = 'by others' WHERE _id IN (2, 3)", "UPDATE \"_9_notes\" SET \"secret\" = NULL WHERE _id = 4",
-               'DELETE FROM "_9_notes" WHERE _id = 5')
+        store.stage(
+            table,
+            [
+                Change(
+                    row,
+                    {
+                        "big": f"new {row.values['big']}",
+                        "secret": f"{row.values['secret']}.",
+                        "codes": ["new", *row.values["codes"]],
+                    },
+                )
+                if row.key % 3
+                else Change(row, {"big": f"new {row.values['big']}"})
+                for row in found[start : start + 4]
+            ],
+        )
+    server.sql(
+        'UPDATE "_9_notes" SET "big" = \'by others\' WHERE _id IN (2, 3)',
+        'UPDATE "_9_notes" SET "secret" = NULL WHERE _id = 4',
+        'DELETE FROM "_9_notes" WHERE _id = 5',
+    )
     assert [row.values for row in rows_of(store)][5:] == [row.values for row in found][6:], "nothing is in force"
     store.begin()
     assert sum(store.take(table)) == len(found)
     store.commit()
-    assert server.sql("SELECT COUNT(*) FROM \"_9_notes\" WHERE \"big\" LIKE 'new %'").strip() == str(len(found) - 3)
+    assert server.sql('SELECT COUNT(*) FROM "_9_notes" WHERE "big" LIKE \'new %\'').strip() == str(len(found) - 3)
     wanted = {}
     for row in found:
         big, secret, codes = (row.values[name] for name in ("big", "secret", "codes"))
         whole = row.key % 3 != 0
-        wanted[row.key] = {"big": "by others" if row.key in (2, 3) else f"new {big}", "secret": None if row.key == 4 else f"{secret}." if whole else secret,
-                           "codes": ["new", *codes] if whole else codes}
+        wanted[row.key] = {
+            "big": "by others" if row.key in (2, 3) else f"new {big}",
+            "secret": None if row.key == 4 else f"{secret}." if whole else secret,
+            "codes": ["new", *codes] if whole else codes,
+        }
     del wanted[5]
     assert {row.key: dict(row.values) for row in rows_of(store)} == wanted
 
@@ -198,12 +266,20 @@ def test_all_rows_once(server, store, monkeypatch):
 
 
 @on(*KINDS)
-@pytest.mark.parametrize(("by_others", "left"), [
-    ('DELETE FROM "_9_notes" WHERE _id = 2', ["note1"]), ("""UPDATE "_9_notes" SET "secret" = 'short' WHERE _id = 2""", ["note1", "note2"])])
+@pytest.mark.parametrize(
+    ("by_others", "left"),
+    [
+        ('DELETE FROM "_9_notes" WHERE _id = 2', ["note1"]),
+        ("""UPDATE "_9_notes" SET "secret" = 'short' WHERE _id = 2""", ["note1", "note2"]),
+    ],
+)
 def test_long_value_that_goes_meanwhile(server, store, monkeypatch, by_others, left):
     """A rehearsal reads while everything runs."""
     monkeypatch.setattr(_sql, "_LONG", 50)
-    server.sql("INSERT INTO \"_9_notes\" (_id, _uid, \"secret\") VALUES (1, 'note1', '%s'), (2, 'note2', '%s')" % ("x" * 60, "y" * 60))
+    server.sql(
+        "INSERT INTO \"_9_notes\" (_id, _uid, \"secret\") VALUES (1, 'note1', '%s'), (2, 'note2', '%s')"
+        % ("x" * 60, "y" * 60)
+    )
     batches = store.rows(table_of(store))
     found = next(batches)
     server.sql(by_others)
@@ -227,8 +303,15 @@ def test_sample(server, store):
 
 
 @on(*KINDS)
-@pytest.mark.parametrize("change_by_others", [
-    """SET "secret" = 'NOTAREALSTOREDWORD1'""", """SET "secret" = CONCAT("secret", ' ')""", """SET "secret" = NULL""", """SET _id = 99"""])
+@pytest.mark.parametrize(
+    "change_by_others",
+    [
+        """SET "secret" = 'NOTAREALSTOREDWORD1'""",
+        """SET "secret" = CONCAT("secret", ' ')""",
+        """SET "secret" = NULL""",
+        """SET _id = 99""",
+    ],
+)
 def test_changed_meanwhile(server, store, change_by_others):
     """Also where the database's own comparison would call it the same."""
     server.fill([{"secret": SECRET, "big": SECRET} for _number in range(3)])
@@ -237,7 +320,9 @@ def test_changed_meanwhile(server, store, change_by_others):
     store.begin()
     assert store.change(table_of(store), [Change(row, {"secret": "new", "big": "new"}) for row in found]) == 2
     store.commit()
-    assert sorted((row.values["secret"] or "", row.values["big"]) for row in rows_of(store))[-2:] == [("new", "new")] * 2
+    assert (
+        sorted((row.values["secret"] or "", row.values["big"]) for row in rows_of(store))[-2:] == [("new", "new")] * 2
+    )
     assert sum(row.values["big"] == SECRET for row in rows_of(store)) == 1
 
 
@@ -290,9 +375,18 @@ def test_connection_ended_by_the_server(server):
         store.begin()
         assert change(store, lambda row: {"secret": "new"}) == 1
         if server.maria:
-            server.sql(*(f"KILL {number}" for number in server.sql("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()").split()))
+            server.sql(
+                *(
+                    f"KILL {number}"
+                    for number in server.sql(
+                        "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()"
+                    ).split()
+                )
+            )
         else:
-            server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
+            server.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
         with pytest.raises(StoreError, match="the connection was lost"):
             change(store, lambda row: {"secret": "newer"})
     with closing(server.open()) as store:
@@ -345,18 +439,27 @@ def test_one_at_a_time(server, monkeypatch):
 @on(*KINDS)
 def test_sessions(server):
     """Every client but our own, whatever it is at; not a word of what it asks."""
-    client = ('MYSQL_PWD="$MYSQL_PASSWORD" exec mariadb --user="$MYSQL_USER" --unbuffered --skip-column-names appwrite' if server.maria
-              else 'exec psql --quiet --tuples-only --username="$POSTGRES_USER" "$POSTGRES_DB"')
+    client = (
+        'MYSQL_PWD="$MYSQL_PASSWORD" exec mariadb --user="$MYSQL_USER" --unbuffered --skip-column-names appwrite'
+        if server.maria
+        else 'exec psql --quiet --tuples-only --username="$POSTGRES_USER" "$POSTGRES_DB"'
+    )
     with closing(server.open()) as store:
         until(lambda: store.sessions().seen == [])
-        with subprocess.Popen(["docker", "exec", "--interactive", server.container, "sh", "-c", client], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True) as another:
+        with subprocess.Popen(
+            ["docker", "exec", "--interactive", server.container, "sh", "-c", client],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as another:
             assert another.stdin and another.stdout
             another.stdin.write(f"SELECT '{SECRET}';\n")
             another.stdin.flush()
             another.stdout.readline()
             found = store.sessions()
-            assert [(each.address, each.space) for each in found.seen] == [("localhost", "appwrite")] and found.seen[0].user
+            assert [(each.address, each.space) for each in found.seen] == [("localhost", "appwrite")] and found.seen[
+                0
+            ].user
             assert bool(found.blind) == server.maria, "its own user may not see those of others"
             another.stdin.close()
         until(lambda: store.sessions().seen == [])
@@ -386,9 +489,16 @@ def test_no_docker(database):
 
 @on(*KINDS)
 def test_metadata_that_cannot_be_read(server, store):
-    for attributes in ('[{"$id": "secret", "filters": ["encrypt"]', '[{"filters": ["encrypt"]}]', '["encrypt"]', '"encrypt"'):
+    for attributes in (
+        '[{"$id": "secret", "filters": ["encrypt"]',
+        '[{"filters": ["encrypt"]}]',
+        '["encrypt"]',
+        '"encrypt"',
+    ):
         server.make(attributes)
-        with pytest.raises(StoreError, match="the attributes of the collection notes in appwrite._9__metadata cannot be read"):
+        with pytest.raises(
+            StoreError, match="the attributes of the collection notes in appwrite._9__metadata cannot be read"
+        ):
             store.tables()
     server.make("[]", uid="bucket_7", name="_9_bucket_7")
     with pytest.raises(StoreError, match="appwrite._9_bucket_7 describes files, but has no column chunksTotal"):
@@ -398,7 +508,11 @@ def test_metadata_that_cannot_be_read(server, store):
 
 @on(*KINDS)
 def test_nothing_listed(server, store):
-    for attribute in ({"$id": "gone", "filters": ["encrypt"]}, {"$id": "secret", "filters": ["encrypted"]}, {"$id": "secret"}):
+    for attribute in (
+        {"$id": "gone", "filters": ["encrypt"]},
+        {"$id": "secret", "filters": ["encrypted"]},
+        {"$id": "secret"},
+    ):
         server.make(json.dumps([attribute]))
         assert not [table for table in store.tables() if table.name == "_9_notes"]
 
@@ -434,8 +548,13 @@ def test_values_that_no_key_opens(stack, tmp_path):
         rotation = Rotation(store, files, Cipher(key), Cipher(new))
         report = rotation.rehearse()
         assert [(each.collection, each.column, each.reason) for each in report.undecryptable] == [
-            ("_1_bucket_4", "path", "it is missing"), *[("_console_users", "password", "no key opens it")] * 2]
-        with pytest.raises(AppwriteError, match="^3 sealed values or files cannot be opened with the old key, the first one in _1_bucket_4"):
+            ("_1_bucket_4", "path", "it is missing"),
+            *[("_console_users", "password", "no key opens it")] * 2,
+        ]
+        with pytest.raises(
+            AppwriteError,
+            match="^3 sealed values or files cannot be opened with the old key, the first one in _1_bucket_4",
+        ):
             rotation.rotate()
         assert data.check(stack.project, tmp_path / "uploads", key) == before
     with closing(server.open()) as store:
@@ -457,10 +576,21 @@ def test_sessions_that_end(stack, tmp_path, which):
     with closing(Server(stack).open()) as store:
         before = _console.count_sessions(store, "all")
         Rotation(store, files, Cipher(key), Cipher(new)).rotate(ending=which)
-        assert _console.count_sessions(store, which) == 0 and (_console.count_sessions(store, "all") == before) == (which == "none")
-    ended = [table.collection for table in data.tables if table.uid in ("sessions", "tokens", "sessions_perms") and (
-        which == "all" or which == "console" and table.namespace == "_console")]
-    lost = sorted(("lost", f"{table.collection} {row.uid}") for table in data.tables if table.collection in ended for row in data.rows(table))
+        assert _console.count_sessions(store, which) == 0 and (_console.count_sessions(store, "all") == before) == (
+            which == "none"
+        )
+    ended = [
+        table.collection
+        for table in data.tables
+        if table.uid in ("sessions", "tokens", "sessions_perms")
+        and (which == "all" or which == "console" and table.namespace == "_console")
+    ]
+    lost = sorted(
+        ("lost", f"{table.collection} {row.uid}")
+        for table in data.tables
+        if table.collection in ended
+        for row in data.rows(table)
+    )
     assert bool(lost) == (which != "none")
     assert sorted(data.check(stack.project, tmp_path / "uploads", new).found) == lost
 
@@ -473,20 +603,39 @@ def test_listed(stack):
     data.load(stack.project)
     server = Server(stack)
     hostile = "NULL\t\n\x1b[2J\\N'\"\u202e𝒳{{ x }}" + "x" * 300
-    server.sql('UPDATE "_console_sessions" SET "_createdAt" = \'2026-02-03 04:05:06.789\', "userId" = \'ada\', "ip" = NULL, "clientName" = \'\','
-               f' "provider" = \'NULL\', "userAgent" = {server.text(hostile)} WHERE _id = 1',
-               'UPDATE "_console_users" SET "registration" = \'2026-01-02 03:04:05\', "accessedAt" = NULL',
-               'ALTER TABLE "_console_keys" DROP COLUMN "resourceId"')
+    server.sql(
+        'UPDATE "_console_sessions" SET "_createdAt" = \'2026-02-03 04:05:06.789\', "userId" = \'ada\', "ip" = NULL, "clientName" = \'\','
+        f' "provider" = \'NULL\', "userAgent" = {server.text(hostile)} WHERE _id = 1',
+        'UPDATE "_console_users" SET "registration" = \'2026-01-02 03:04:05\', "accessedAt" = NULL',
+        'ALTER TABLE "_console_keys" DROP COLUMN "resourceId"',
+    )
     with closing(server.open()) as store:
         found = _console.listed(store)
-    count = {collection: sum(1 for _row in data.rows(table)) for table in data.tables for collection in [table.collection]}
+    count = {
+        collection: sum(1 for _row in data.rows(table)) for table in data.tables for collection in [table.collection]
+    }
     assert {kind: each["count"] for kind, each in found.items()} == {
-        "accounts": count["_console_users"], "sessions": count["_console_sessions"], "api_keys": count["_console_keys"], "dev_keys": count["_console_devKeys"]}
+        "accounts": count["_console_users"],
+        "sessions": count["_console_sessions"],
+        "api_keys": count["_console_keys"],
+        "dev_keys": count["_console_devKeys"],
+    }
     assert found["sessions"]["newest"][0] == {
-        "user": "ada", "created": "2026-02-03T04:05:06Z", "ip": None, "country": found["sessions"]["newest"][0]["country"], "client": None,
-        "user_agent": hostile[:200], "provider": "NULL"}
-    assert {(each["registered"], each["accessed"]) for each in found["accounts"]["newest"]} == {("2026-01-02T03:04:05Z", None)}
-    assert all(each["owner"].startswith("projects/") and each["created"] == "2026-01-02T03:04:05Z" for each in found["api_keys"]["newest"])
+        "user": "ada",
+        "created": "2026-02-03T04:05:06Z",
+        "ip": None,
+        "country": found["sessions"]["newest"][0]["country"],
+        "client": None,
+        "user_agent": hostile[:200],
+        "provider": "NULL",
+    }
+    assert {(each["registered"], each["accessed"]) for each in found["accounts"]["newest"]} == {
+        ("2026-01-02T03:04:05Z", None)
+    }
+    assert all(
+        each["owner"].startswith("projects/") and each["created"] == "2026-01-02T03:04:05Z"
+        for each in found["api_keys"]["newest"]
+    )
 
 
 @on(*KINDS)

@@ -16,26 +16,37 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from integration.support import NOT_A_KEY
+from integration.tls_server import HOST, serve
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import third_parties as _third_parties
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import probe
-
-from integration.support import NOT_A_KEY
-from integration.tls_server import HOST, serve
 
 ENOUGH = 500
 LOCK = Path("/run/lynis.pid")
 # One test at a time: lynis refuses to run twice, and what they leave behind is looked for.
 ALONE = pytest.mark.xdist_group("auditors")
-CALLS = ("openat,?open,?creat,?mkdir,mkdirat,?rename,renameat,renameat2,?link,linkat,?symlink,symlinkat,?unlink,unlinkat,?rmdir,"
-         "?chmod,fchmod,fchmodat,?chown,?lchown,fchown,fchownat,truncate,?mknod,mknodat")
+CALLS = (
+    "openat,?open,?creat,?mkdir,mkdirat,?rename,renameat,renameat2,?link,linkat,?symlink,symlinkat,?unlink,unlinkat,?rmdir,"
+    "?chmod,fchmod,fchmodat,?chown,?lchown,fchown,fchownat,truncate,?mknod,mknodat"
+)
 WRITTEN = re.compile(r'(?!.* = -1 E)(?!.*"/(?:dev|proc)/)(?:(?!open)|.*O_(?:WRONLY|RDWR|CREAT))')
 OWN = re.compile(r'"(?:[^"]*/appwrite-audit-\w+(?:/\w+)?|/tmp/lynis\.\w+|/var/run/lynis\.pid)"')
 
 
 def observation(endpoint=None) -> Observation:
     nothing = Unseen("nobody looked")
-    return Observation(datetime.date(2026, 1, 1), "/opt/appwrite", "1.9.6", True, nothing, nothing, nothing, endpoint=endpoint or nothing)
+    return Observation(
+        datetime.date(2026, 1, 1),
+        "/opt/appwrite",
+        "1.9.6",
+        True,
+        nothing,
+        nothing,
+        nothing,
+        endpoint=endpoint or nothing,
+    )
 
 
 def observed(served) -> Observation:
@@ -63,6 +74,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         program = tmp_path / "bin" / name
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
+
     return put
 
 
@@ -95,20 +107,35 @@ def test_endpoints_are_told_apart(tmp_path, monkeypatch, stand_in):
     """One has all of its checks, the others only those of the protocols and the certificate, to be quick."""
     program = installed("testssl")
     with ExitStack() as stack:
-        served = {kind: stack.enter_context(serve(*kind.split())) for kind in ("good modern", "expired old", "self_signed modern")}
+        served = {
+            kind: stack.enter_context(serve(*kind.split()))
+            for kind in ("good modern", "expired old", "self_signed modern")
+        }
         trusted = tmp_path / "trusted.pem"
         trusted.write_text("".join(each.ca_file.read_text() for each in served.values()))
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-        stand_in("testssl", f"""
+        stand_in(
+            "testssl",
+            f"""
             case "$*" in *:{served["good modern"].https_port}) exec {program} "$@";; esac
             for word; do shift; case $word in -s|-f|-P|-h|-U);; *) set -- "$@" "$word";; esac; done
-            exec {program} "$@\"""")
+            exec {program} "$@\"""",
+        )
         seen = [observed(each) for each in served.values()]
         with ThreadPoolExecutor(len(served)) as pool:
             found = dict(zip(served, pool.map(lambda each: run("testssl", seen=each), seen), strict=True))
     assert {findings["testssl.ran"].status for findings in found.values()} == {"pass"}
-    good, expired, self_signed = ({name.partition(".")[2]: each for name, each in findings.items()} for findings in found.values())
-    assert not good.keys() & {"cert_chain_of_trust", "cert_expirationStatus", "cert_trust", "TLS1", "TLS1_1", "heartbleed"}
+    good, expired, self_signed = (
+        {name.partition(".")[2]: each for name, each in findings.items()} for findings in found.values()
+    )
+    assert not good.keys() & {
+        "cert_chain_of_trust",
+        "cert_expirationStatus",
+        "cert_trust",
+        "TLS1",
+        "TLS1_1",
+        "heartbleed",
+    }
     assert good["HSTS_time"].severity == "medium", "Appwrite's is shorter than what it wants"
     assert (expired["cert_expirationStatus"].status, expired["cert_expirationStatus"].severity) == ("fail", "critical")
     assert f"{served['expired old'].not_after:%Y-%m-%d}" in expired["cert_expirationStatus"].evidence
@@ -132,7 +159,10 @@ def test_no_odd_name_reaches_it(tmp_path, stand_in):
     stand_in("testssl", f"touch {tmp_path}/started")
     with serve() as served:
         for host in ("$(id)", "--help", "a b", "a\n", ""):
-            found = run("testssl", seen=observation(replace(probe(HOST, served.address, served.http_port, served.https_port), host=host)))
+            found = run(
+                "testssl",
+                seen=observation(replace(probe(HOST, served.address, served.http_port, served.https_port), host=host)),
+            )
             assert "is not the name of a host" in found["testssl.ran"].evidence
     assert not (tmp_path / "started").exists()
 
@@ -146,13 +176,21 @@ def test_lynis_audits_this_machine_and_changes_nothing(tmp_path, stand_in, lock)
     """Of its tests those that ask the package manager, which are the ones that would change something, and a few more."""
     program = installed("lynis")
     (tmp_path / "trace").mkdir()
-    stand_in("lynis", f"""
+    stand_in(
+        "lynis",
+        f"""
         exec strace -ff -qq --seccomp-bpf -e signal=none -e trace={CALLS} -o {tmp_path}/trace/of \\
-            {program} "$@" --no-plugins --tests-from-group "ports_packages banners\"""")
+            {program} "$@" --no-plugins --tests-from-group "ports_packages banners\"""",
+    )
     found = run("lynis")
     assert found["lynis.ran"].status == "pass", found
     assert "lynis.BANN-7126" in found or "lynis.PKGS-7370" in found, "a bare machine has neither a banner nor debsums"
-    written = [line for path in (tmp_path / "trace").iterdir() for line in path.read_text(errors="replace").splitlines() if WRITTEN.match(line)]
+    written = [
+        line
+        for path in (tmp_path / "trace").iterdir()
+        for line in path.read_text(errors="replace").splitlines()
+        if WRITTEN.match(line)
+    ]
     assert any(OWN.search(line) for line in written)
     assert not [line for line in written if not OWN.search(line)]
     assert not lock.exists()
@@ -196,26 +234,39 @@ def test_another_lynis_goes_on_undisturbed(lock):
 def test_when_time_is_up_no_process_is_left(tmp_path, stand_in):
     """Neither of two that run at the same time, nor what they started, whether it listens to SIGTERM or not."""
     for name in ("lynis", "testssl"):
-        stand_in(name, f"""
+        stand_in(
+            name,
+            f"""
             sh -c "trap '' TERM; echo \\$\\$ >{tmp_path}/{name}.deaf; exec sleep 1000" &
             sleep 1000 & echo $! >{tmp_path}/{name}.child
             echo $$ >{tmp_path}/{name}.itself
-            wait""")
+            wait""",
+        )
     with serve() as served:
         found = run("lynis", "testssl", seen=observed(served), timeout=6)
-    assert {name: finding.status for name, finding in found.items()} == {"lynis.ran": "unknown", "testssl.ran": "unknown"}
+    assert {name: finding.status for name, finding in found.items()} == {
+        "lynis.ran": "unknown",
+        "testssl.ran": "unknown",
+    }
     assert all("within 6 seconds, and was ended" in finding.evidence for finding in found.values())
     started = {path.name: int(path.read_text()) for path in tmp_path.glob("*.*")}
     assert len(started) == 6
     assert not [name for name, pid in started.items() if not ends(pid)]
 
 
-@pytest.mark.parametrize(("script", "words"), [
-    ("echo first; echo 'no disk' >&2; exit 3", "it gave no complete report, and said: first no disk"),
-    ("exit 0", "and said: nothing"),
-    ('echo "$*" | grep -q report || exit 1; while [ $1 != --report-file ]; do shift; done; echo lynis_version=3 >$2', "and said: nothing"),
-    ("kill -9 $$", "and said: nothing"),
-], ids=["fails", "silent", "half a report", "killed"])
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo first; echo 'no disk' >&2; exit 3", "it gave no complete report, and said: first no disk"),
+        ("exit 0", "and said: nothing"),
+        (
+            'echo "$*" | grep -q report || exit 1; while [ $1 != --report-file ]; do shift; done; echo lynis_version=3 >$2',
+            "and said: nothing",
+        ),
+        ("kill -9 $$", "and said: nothing"),
+    ],
+    ids=["fails", "silent", "half a report", "killed"],
+)
 def test_what_goes_wrong_is_unknown_and_says_why(stand_in, script, words):
     stand_in("lynis", script)
     found = run("lynis")
@@ -234,7 +285,9 @@ def test_what_they_write_is_bounded(monkeypatch, stand_in):
 def test_a_program_that_does_not_start_is_unknown(tmp_path, stand_in):
     stand_in("lynis", "")
     (tmp_path / "bin" / "lynis").write_text("#!/nonexistent/shell\n")
-    assert run("lynis")["lynis.ran"].evidence == "it could not be run: it, or a directory on the way to it, does not exist"
+    assert (
+        run("lynis")["lynis.ran"].evidence == "it could not be run: it, or a directory on the way to it, does not exist"
+    )
 
 
 def test_what_is_not_installed_or_not_asked_for_says_nothing(tmp_path, monkeypatch, stand_in):

@@ -9,13 +9,13 @@ import random
 import string
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import upgrade as _upgrade
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import encode, parse
-
 from integration.installer import BUNDLED, OVERWRITTEN, Installer
 from integration.support import KEY, read_env, succeed
 from integration.test_dotenv_vs_compose import Compose
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import upgrade as _upgrade
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import encode, parse
 
 SAFE = string.ascii_letters + string.digits + "_./:@%+,=-"
 ODD = SAFE + " #'&;!()[]{}~*?<>|^\tä🔑"
@@ -28,6 +28,7 @@ def _values(generator: random.Random, names) -> dict[str, str]:
     def value() -> str:
         alphabet = generator.choices((SAFE, ODD, BREAKING), (4, 3, 2))[0]
         return "".join(generator.choices(alphabet, k=generator.choice((0, 1, 2, 3, 20, 64))))
+
     found = {name: value() for name in names}
     return {**found, "_APP_DB_ADAPTER": generator.choice(list(BUNDLED))}
 
@@ -36,6 +37,7 @@ def _file(generator: random.Random, names, plain: bool) -> str:
     def line(name: str) -> str:
         shape = SHAPES[0] if plain else generator.choice(SHAPES)
         return shape.replace("%s", name) + "old\n"
+
     return "".join(map(line, names))
 
 
@@ -64,12 +66,16 @@ def test_kept_or_told(release, tmp_path):
         values = _values(generator, names)
         document = parse(parse(_file(generator, names, plain=number % 2 == 0)).edit(values, catalogue.kin))
         installers = [release] if catalogue._version(release) >= (1, 9) else [release, "1.9.6"]
-        readings = [reading for installer in installers for reading in _readings(document.text, names, installer, compose)]
+        readings = [
+            reading for installer in installers for reading in _readings(document.text, names, installer, compose)
+        ]
         assert all(readings) or any("\n" in value for value in values.values())
         for name in names:
             reason = _upgrade.loss(name, values[name], document.text, release)
             wanted = encode(values[name]).decode()
-            changed = [reading.get(name) for reading in readings if (reading or reason) and (reading.get(name) or "") != wanted]
+            changed = [
+                reading.get(name) for reading in readings if (reading or reason) and (reading.get(name) or "") != wanted
+            ]
             if name in OVERWRITTEN | {"_APP_DB_HOST", "_APP_DB_PORT"}:
                 continue
             assert bool(changed) == bool(reason), (name, values[name], changed[:2], reason)
@@ -77,9 +83,15 @@ def test_kept_or_told(release, tmp_path):
     assert told > 50 and kept > 50
 
 
-@pytest.mark.parametrize("name, value, release", [
-    ("_APP_EXECUTOR_HOST", "http://mine/v1", "1.8.1"), ("_APP_DB_HOST", "db.example.com", "1.9.6"), ("_APP_CONSOLE_DOMAIN", "c.example.com", "1.9.6"),
-    ("MINE", "1", "1.9.6")])
+@pytest.mark.parametrize(
+    "name, value, release",
+    [
+        ("_APP_EXECUTOR_HOST", "http://mine/v1", "1.8.1"),
+        ("_APP_DB_HOST", "db.example.com", "1.9.6"),
+        ("_APP_CONSOLE_DOMAIN", "c.example.com", "1.9.6"),
+        ("MINE", "1", "1.9.6"),
+    ],
+)
 def test_names_that_the_upgrade_sets_or_drops(name, value, release):
     text = f"{name}={value}\n"
     assert Installer(release).upgrade(text)[1].get(name) != value
@@ -94,16 +106,32 @@ def test_the_bundled_database_is_nothing_to_tell_of(host, port):
 
 def test_module_warns(directory):
     """What is written is told of once, by name; a value that stays as it was is not."""
-    options = {"project_src": str(directory), "variables": {"_APP_SMTP_PASSWORD": "not-a-real$password", "_APP_LOCALE": "de"}}
+    options = {
+        "project_src": str(directory),
+        "variables": {"_APP_SMTP_PASSWORD": "not-a-real$password", "_APP_LOCALE": "de"},
+    }
     told = [one for one in succeed("env", options)["warnings"] if "upgrade" in one]
-    assert len(told) == 1 and "_APP_SMTP_PASSWORD" in told[0] and "_APP_LOCALE" not in told[0] and "$password" not in told[0]
+    assert (
+        len(told) == 1
+        and "_APP_SMTP_PASSWORD" in told[0]
+        and "_APP_LOCALE" not in told[0]
+        and "$password" not in told[0]
+    )
     assert not [one for one in succeed("env", options)["warnings"] if "upgrade" in one]
 
 
 def test_what_is_generated_outlives_every_upgrade(directory):
     """The key, and all that the modules write of themselves."""
-    arguments = {"project_src": str(directory), "encryption_key": {}, "https": {"force": True, "certificate_email": "ops@example.com"},
-                 "console_access": {"root_only": False, "emails": ["ada@example.com", "bob@example.com"], "ips": ["10.1.2.3", "::1"]}}
+    arguments = {
+        "project_src": str(directory),
+        "encryption_key": {},
+        "https": {"force": True, "certificate_email": "ops@example.com"},
+        "console_access": {
+            "root_only": False,
+            "emails": ["ada@example.com", "bob@example.com"],
+            "ips": ["10.1.2.3", "::1"],
+        },
+    }
     result = succeed("security", arguments)
     assert not [one for one in result["warnings"] if "upgrade" in one]
     before, text = read_env(directory), (directory / ".env").read_text()

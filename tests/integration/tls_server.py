@@ -51,7 +51,9 @@ class Served:
 
 
 @contextmanager
-def serve(certificate: str = "good", protocols: str = "modern", redirect: str = "https", hsts: str | None = HSTS) -> Iterator[Served]:
+def serve(
+    certificate: str = "good", protocols: str = "modern", redirect: str = "https", hsts: str | None = HSTS
+) -> Iterator[Served]:
     """Serves until the block ends.
 
     certificate: V(good) for 90 more days, V(expired) 30 days ago, V(self_signed), or V(wrong_name), for another host.
@@ -64,7 +66,9 @@ def serve(certificate: str = "good", protocols: str = "modern", redirect: str = 
         root = Path(directory)
         not_after = _certify(root, certificate)
         context = _context(root, protocols)
-        with _listen(context, redirect == "loop", hsts) as https, _listen(None, redirect != "none", None, https.server_port) as http:
+        with _listen(context, redirect == "loop", hsts) as https, _listen(
+            None, redirect != "none", None, https.server_port
+        ) as http:
             yield Served(http.server_port, https.server_port, root / "ca.pem", not_after)
 
 
@@ -75,7 +79,9 @@ def drip(said: bytes, secure: bool = False) -> Iterator[int]:
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with suppress(OSError), context.wrap_socket(self.request, server_side=True) if context else self.request as connection:
+            with suppress(OSError), context.wrap_socket(
+                self.request, server_side=True
+            ) if context else self.request as connection:
                 for byte in chain(said, repeat(said[-1])):
                     connection.sendall(bytes([byte]))
                     if over.wait(0.02):
@@ -114,23 +120,41 @@ def _certify(root: Path, kind: str) -> datetime.datetime:
 
 
 def _certificate(
-    subject: str, key: ec.EllipticCurvePrivateKey, signer: tuple[str, ec.EllipticCurvePrivateKey],
-    start: datetime.datetime, end: datetime.datetime, names: list[str],
+    subject: str,
+    key: ec.EllipticCurvePrivateKey,
+    signer: tuple[str, ec.EllipticCurvePrivateKey],
+    start: datetime.datetime,
+    end: datetime.datetime,
+    names: list[str],
 ) -> x509.Certificate:
     authority = not names
-    usage = {name: False for name in (
-        "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only")}
+    usage = {
+        name: False
+        for name in (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        )
+    }
     builder = (
-        x509.CertificateBuilder(_name(signer[0]), _name(subject), key.public_key(), x509.random_serial_number(), start, end)
+        x509.CertificateBuilder(
+            _name(signer[0]), _name(subject), key.public_key(), x509.random_serial_number(), start, end
+        )
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=authority, crl_sign=authority, **usage), critical=True)
+        .add_extension(
+            x509.KeyUsage(digital_signature=True, key_cert_sign=authority, crl_sign=authority, **usage), critical=True
+        )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer[1].public_key()), critical=False))
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer[1].public_key()), critical=False)
+    )
     if names:
         addresses = [x509.IPAddress(ipaddress.ip_address(ADDRESS))] if HOST in names else []
-        builder = (
-            builder.add_extension(x509.SubjectAlternativeName([*map(x509.DNSName, names), *addresses]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False))
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([*map(x509.DNSName, names), *addresses]), critical=False
+        ).add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     return builder.sign(signer[1], hashes.SHA256())
 
 
@@ -153,7 +177,9 @@ def _context(root: Path, protocols: str) -> ssl.SSLContext:
 
 
 @contextmanager
-def _listen(context: ssl.SSLContext | None, redirects: bool, hsts: str | None, port: int | None = None) -> Iterator[ThreadingHTTPServer]:
+def _listen(
+    context: ssl.SSLContext | None, redirects: bool, hsts: str | None, port: int | None = None
+) -> Iterator[ThreadingHTTPServer]:
     """Serves on a free port. C(port) is where redirects lead, its own by default."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -162,7 +188,10 @@ def _listen(context: ssl.SSLContext | None, redirects: bool, hsts: str | None, p
         def do_GET(self) -> None:
             self.send_response(301 if redirects else 200)
             if redirects:
-                self.send_header("Location", f"https://{self.headers.get('Host', HOST).partition(':')[0]}:{port or server.server_port}{self.path}")
+                self.send_header(
+                    "Location",
+                    f"https://{self.headers.get('Host', HOST).partition(':')[0]}:{port or server.server_port}{self.path}",
+                )
             if hsts:
                 self.send_header("Strict-Transport-Security", hsts)
             body = b"" if redirects else VERSION
@@ -177,7 +206,9 @@ def _listen(context: ssl.SSLContext | None, redirects: bool, hsts: str | None, p
             """The tests' output is not its place."""
 
     class Server(ThreadingHTTPServer):
-        def finish_request(self, request, client_address) -> None:  # the handshake is here, in a thread of its own: it may take as long as a client likes
+        def finish_request(
+            self, request, client_address
+        ) -> None:  # the handshake is here, in a thread of its own: it may take as long as a client likes
             request.settimeout(_SILENCE)
             if context is None:
                 return super().finish_request(request, client_address)

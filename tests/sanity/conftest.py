@@ -42,7 +42,10 @@ def collection_copy():
         shutil.rmtree(copy, ignore_errors=True)
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, check=True, capture_output=True, text=True,
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         for name in filter(None, listed.split("\0")):
             if os.path.lexists(ROOT / name):
@@ -70,9 +73,14 @@ def _configure_pip(user_home: Path) -> None:
     """ansible-test hands its pip no PIP_* variable and no home but this one: write both down where pip looks."""
     settings = {
         name[4:].lower().replace("_", "-"): value.replace("\n", "\n    ")
-        for name, value in os.environ.items() if name.startswith("PIP_")
+        for name, value in os.environ.items()
+        if name.startswith("PIP_")
     }
-    users = [settings.pop("config-file", ""), user_home / ".config" / "pip" / "pip.conf", user_home / ".pip" / "pip.conf"]
+    users = [
+        settings.pop("config-file", ""),
+        user_home / ".config" / "pip" / "pip.conf",
+        user_home / ".pip" / "pip.conf",
+    ]
     legacy, current = HOME / ".pip" / "pip.conf", HOME / ".config" / "pip" / "pip.conf"
     for path in (legacy, current):
         path.parent.mkdir(parents=True, exist_ok=True)

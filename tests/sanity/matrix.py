@@ -12,11 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-
 from sanity.support import CORES, PYTHONS, ROOT, WORK, ansible_test_sanity, controllers, core
 
 UNIT_NEEDS = ("cmarkgfm", "hypothesis", "jsonschema", "pytest", "rfc3339-validator", "rfc3986-validator", "xmlschema")
-PAIRS = [(series, minor) for series in CORES for minor in controllers(series) if minor > 10]  # hypothesis has no release for 3.10
+PAIRS = [
+    (series, minor) for series in CORES for minor in controllers(series) if minor > 10
+]  # hypothesis has no release for 3.10
 
 Table = dict[tuple[str, int], dict[str, bool]]
 
@@ -29,11 +30,16 @@ def table(request: pytest.FixtureRequest) -> Iterator[Table]:
     minors = sorted(int(path.name.removeprefix("python3.")) for path in PYTHONS.iterdir())
     rows = [["ansible-core", *(f"Python 3.{minor}" for minor in minors)]]
     for series in CORES:
-        words = [", ".join(f"{kind} {'passed' if good else 'FAILED'}" for kind, good in cells[series, minor].items()) for minor in minors]
+        words = [
+            ", ".join(f"{kind} {'passed' if good else 'FAILED'}" for kind, good in cells[series, minor].items())
+            for minor in minors
+        ]
         rows.append([CORES[series][0], *words])
     widths = [max(map(len, column)) for column in zip(*rows)]
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("", *("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows), sep="\n")
+        print(
+            "", *("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows), sep="\n"
+        )
 
 
 @pytest.mark.parametrize("series", CORES)
@@ -56,11 +62,28 @@ def test_sanity(series, collection_copy, checker_environment, table, subtests):
 @pytest.mark.parametrize(("series", "minor"), PAIRS)
 def test_units(series, minor, table):
     programs = core(series, minor)
-    pins = [line for line in (ROOT / "tests/requirements.txt").read_text().splitlines() if line.partition("==")[0] in UNIT_NEEDS]
+    pins = [
+        line
+        for line in (ROOT / "tests/requirements.txt").read_text().splitlines()
+        if line.partition("==")[0] in UNIT_NEEDS
+    ]
     subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", *pins], check=True)
     process = subprocess.run(
-        [programs / "python", "-m", "pytest", "--quiet", "-o", f"cache_dir={WORK}/cores/pytest-{series}-{minor}", "tests/unit"], cwd=ROOT,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        [
+            programs / "python",
+            "-m",
+            "pytest",
+            "--quiet",
+            "-o",
+            f"cache_dir={WORK}/cores/pytest-{series}-{minor}",
+            "tests/unit",
+        ],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     table[series, minor]["units"] = not process.returncode
     if process.returncode:

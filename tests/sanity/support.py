@@ -30,7 +30,13 @@ CORES = {  # release series -> newest release, the minors of Python 3 that it ru
 def check(program: str | Path, *arguments: str | Path, **options: Any) -> str:
     """Runs a program of .venv, or the one at a path, and returns what it printed."""
     process = subprocess.run(
-        [BIN / program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
+        [BIN / program, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **options,
     )
     if process.returncode:
         print(process.stdout)
@@ -53,17 +59,26 @@ def core(series: str, minor: int) -> Path:
     return directory / "bin"
 
 
-def ansible_test_sanity(programs: Path, *arguments: str, collection: Path, environment: dict[str, str]) -> dict[str, str]:
+def ansible_test_sanity(
+    programs: Path, *arguments: str, collection: Path, environment: dict[str, str]
+) -> dict[str, str]:
     """Name of each test that was run to what it found."""
     for path in collection.glob(f"{JUNIT}/*.xml"):
         path.unlink()
     process = subprocess.run(
-        [programs / "ansible-test", "sanity", "--local", "--color", "no", "--junit", *arguments], cwd=collection,
+        [programs / "ansible-test", "sanity", "--local", "--color", "no", "--junit", *arguments],
+        cwd=collection,
         env={**environment, "PATH": f"{programs}:{environment['PATH']}"},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     found = {
-        path.stem.removeprefix("ansible-test-sanity-"): "\n".join(failure.text or "" for failure in ElementTree.parse(path).iter("failure"))
+        path.stem.removeprefix("ansible-test-sanity-"): "\n".join(
+            failure.text or "" for failure in ElementTree.parse(path).iter("failure")
+        )
         for path in sorted(collection.glob(f"{JUNIT}/*.xml"))
     }
     if process.returncode and not any(found.values()):

@@ -12,13 +12,21 @@ import shutil
 import subprocess
 
 import pytest
-
 from sanity.support import BIN, ROOT, ansible_test_sanity
 
-RECIPES = dict(re.findall(r"^\*\*A (\w+)\*\*.*?^```diff\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE | re.DOTALL))
+RECIPES = dict(
+    re.findall(
+        r"^\*\*A (\w+)\*\*.*?^```diff\n(.*?)^```",
+        (ROOT / "CONTRIBUTING.md").read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
 TESTS = {
-    "variable": ("_appwrite/test_variables.py",), "release": ("_appwrite/test_variables.py", "_audit/test_controls.py"), "control": ("_audit/test_controls.py",),
-    "setting": ("_settings/test_console_access.py",)}
+    "variable": ("_appwrite/test_variables.py",),
+    "release": ("_appwrite/test_variables.py", "_audit/test_controls.py"),
+    "control": ("_audit/test_controls.py",),
+    "setting": ("_settings/test_console_access.py",),
+}
 
 
 def changes(recipe: str):
@@ -26,7 +34,10 @@ def changes(recipe: str):
     for part in re.split(r"^--- ", recipe, flags=re.MULTILINE)[1:]:
         file, _newline, body = part.partition("\n")
         for hunk in body.split("@@\n"):
-            yield file, *("".join(f"{line[1:]}\n" for line in hunk.splitlines() if line[0] in kinds) for kinds in (" -", " +"))
+            yield (
+                file,
+                *("".join(f"{line[1:]}\n" for line in hunk.splitlines() if line[0] in kinds) for kinds in (" -", " +")),
+            )
 
 
 @pytest.mark.parametrize("name", TESTS)
@@ -41,12 +52,32 @@ def test_recipe(name, collection_copy, checker_environment, tmp_path):
         files.add(file)
     assert len(files) <= 3
     done = subprocess.run(
-        [BIN / "pytest", "--quiet", "-p", "no:xdist", *(f"tests/unit/plugins/module_utils/{test}" for test in TESTS[name])],
-        cwd=copy, env={name: value for name, value in os.environ.items() if name != "APPWRITE_COMPOSE_DIR"},  # Appwrite has none of these
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        [
+            BIN / "pytest",
+            "--quiet",
+            "-p",
+            "no:xdist",
+            *(f"tests/unit/plugins/module_utils/{test}" for test in TESTS[name]),
+        ],
+        cwd=copy,
+        env={
+            name: value for name, value in os.environ.items() if name != "APPWRITE_COMPOSE_DIR"
+        },  # Appwrite has none of these
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     if name == "setting":
         modules = [file for file in files if "/modules/" in file]
-        found = ansible_test_sanity(BIN, "--test", "validate-modules", *modules, collection=copy,
-                                    environment={**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)})
+        found = ansible_test_sanity(
+            BIN,
+            "--test",
+            "validate-modules",
+            *modules,
+            collection=copy,
+            environment={**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)},
+        )
         assert not any(found.values()), found

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 
 import cmarkgfm
 import pytest
-
 from sanity.support import ROOT, WORK, check
 
 DOCS = WORK / "docs"
@@ -66,7 +65,11 @@ def _dead_links(paths: list[Path]) -> list[str]:
             parts = urlsplit(link)
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if parts.scheme or parts.netloc:
-                good = parts.scheme == "https" and re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc) and not re.search(r"\s", link)
+                good = (
+                    parts.scheme == "https"
+                    and re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc)
+                    and not re.search(r"\s", link)
+                )
             elif parts.fragment and target.suffix in (".html", ".md"):
                 good = target.is_file() and unquote(parts.fragment) in (pages.get(target) or _read(target)).anchors
             else:
@@ -86,20 +89,36 @@ def site(collection_copy, checker_environment) -> Path:
         check("antsibull-changelog", "release", "--update-existing", cwd=COPY, env=environment)
     (DOCS / "rst").mkdir(mode=0o755)
     check(
-        "antsibull-docs", "--config-file", "docs/antsibull-docs.cfg", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error",
-        "--cleanup", "everything", "--dest-dir", DOCS / "rst", "selfhost.appwrite", cwd=COPY, env=environment,
+        "antsibull-docs",
+        "--config-file",
+        "docs/antsibull-docs.cfg",
+        "collection",
+        "--use-current",
+        "--squash-hierarchy",
+        "--fail-on-error",
+        "--cleanup",
+        "everything",
+        "--dest-dir",
+        DOCS / "rst",
+        "selfhost.appwrite",
+        cwd=COPY,
+        env=environment,
     )
     shutil.copytree(COPY / "docs" / "images", SITE / "images")
     for guide in (DOCS / "rst" / "docsite").glob("*.rst"):
         guide.write_text(guide.read_text("utf-8").replace(PICTURES, "../images/"), "utf-8")
-    check("sphinx-build", "--fail-on-warning", "--keep-going", "-c", "docs", DOCS / "rst", SITE, cwd=COPY, env=environment)
+    check(
+        "sphinx-build", "--fail-on-warning", "--keep-going", "-c", "docs", DOCS / "rst", SITE, cwd=COPY, env=environment
+    )
     return SITE
 
 
 def test_site(site):
     """A page for each module, plugin, role and guide, and every link of the site leads somewhere."""
     wanted = {f"{path.stem}_module" for path in ROOT.glob("plugins/modules/*.py")}
-    wanted |= {f"{path.stem}_lookup" for path in ROOT.glob("plugins/lookup/*.py")} | {f"{path.stem}_filter" for path in ROOT.glob("plugins/filter/*.yml")}
+    wanted |= {f"{path.stem}_lookup" for path in ROOT.glob("plugins/lookup/*.py")} | {
+        f"{path.stem}_filter" for path in ROOT.glob("plugins/filter/*.yml")
+    }
     wanted |= {f"{path.name}_role" for path in ROOT.glob("roles/*")}
     wanted |= {f"docsite/{path.stem}" for path in ROOT.glob("docs/docsite/rst/*.rst")}
     pages = sorted(site.rglob("*.html"))
@@ -109,18 +128,36 @@ def test_site(site):
 
 def test_lint(site, checker_environment):
     check(
-        "antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all", "--check-extra-docs-refs", ".",
-        cwd=COPY, env={**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(DOCS)},
+        "antsibull-docs",
+        "lint-collection-docs",
+        "--plugin-docs",
+        "--validate-collection-refs",
+        "all",
+        "--check-extra-docs-refs",
+        ".",
+        cwd=COPY,
+        env={**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(DOCS)},
     )
 
 
 def test_markdown():
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert _dead_links([ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).exists()]) == []
 
 
-@pytest.mark.parametrize("link", ["missing.md", "#missing", "there.md#missing", "http://example.com", "https://localhost/", "https://example"])
+@pytest.mark.parametrize(
+    "link",
+    ["missing.md", "#missing", "there.md#missing", "http://example.com", "https://localhost/", "https://example"],
+)
 def test_dead_links_are_found(link, tmp_path):
     (tmp_path / "there.md").write_text("# There\n")
-    (tmp_path / "page.md").write_text(f"# A page: `code`\n\n[good](#a-page-code) [good](there.md#there) [good](https://example.com/) [dead]({link})\n")
+    (tmp_path / "page.md").write_text(
+        f"# A page: `code`\n\n[good](#a-page-code) [good](there.md#there) [good](https://example.com/) [dead]({link})\n"
+    )
     assert [dead.partition(": ")[2] for dead in _dead_links([tmp_path / "page.md"])] == [link]

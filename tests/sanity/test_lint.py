@@ -10,16 +10,21 @@ import re
 import shutil
 
 import pytest
+from sanity.support import BIN, ROOT, check
 from testbed import tools
 from unit.plugins.test_rooms import PURE
-
-from sanity.support import BIN, ROOT, check
 
 
 def test_ansible_lint(collection_copy, checker_environment):
     check(
-        "ansible-lint", "--offline", "--strict", "--profile", "production", "--nocolor",
-        cwd=collection_copy, env=checker_environment,
+        "ansible-lint",
+        "--offline",
+        "--strict",
+        "--profile",
+        "production",
+        "--nocolor",
+        cwd=collection_copy,
+        env=checker_environment,
     )
 
 
@@ -29,16 +34,32 @@ def test_format():
 
 
 def test_types():
-    rooms = [f"--package=ansible_collections.selfhost.appwrite.plugins.{room if '.' in room else 'module_utils.' + room}" for room in PURE]
+    rooms = [
+        f"--package=ansible_collections.selfhost.appwrite.plugins.{room if '.' in room else 'module_utils.' + room}"
+        for room in PURE
+    ]
     check("mypy", *rooms, cwd=ROOT)
 
 
 @pytest.mark.skipif(not shutil.which("go"), reason="Go is not at hand: it builds actionlint")
 def test_workflows():
-    check(tools.actionlint(), "-shellcheck", BIN / "shellcheck", "-pyflakes", "", *sorted(ROOT.glob(".github/workflows/*.yml")), cwd=ROOT)
+    check(
+        tools.actionlint(),
+        "-shellcheck",
+        BIN / "shellcheck",
+        "-pyflakes",
+        "",
+        *sorted(ROOT.glob(".github/workflows/*.yml")),
+        cwd=ROOT,
+    )
 
 
 def test_actions_are_pinned():
     """What a workflow uses is named by its commit, which nobody can change afterwards."""
-    used = [line for path in ROOT.glob(".github/workflows/*.yml") for line in path.read_text().splitlines() if " uses: " in line]
+    used = [
+        line
+        for path in ROOT.glob(".github/workflows/*.yml")
+        for line in path.read_text().splitlines()
+        if " uses: " in line
+    ]
     assert used and all(re.search(r"@[0-9a-f]{40}  # v[0-9.]+$", line) for line in used)

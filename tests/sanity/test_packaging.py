@@ -13,11 +13,26 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from sanity.support import ROOT, check
 
-PUBLISHED = {"CHANGELOG.rst", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "LICENSES", "MANIFEST.json", "README.md",
-             "REUSE.toml", "SECURITY.md", "changelogs", "docs", "meta", "playbooks", "plugins", "roles"}
+PUBLISHED = {
+    "CHANGELOG.rst",
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "FILES.json",
+    "LICENSE",
+    "LICENSES",
+    "MANIFEST.json",
+    "README.md",
+    "REUSE.toml",
+    "SECURITY.md",
+    "changelogs",
+    "docs",
+    "meta",
+    "playbooks",
+    "plugins",
+    "roles",
+}
 
 
 def test_licences(collection_copy):
@@ -26,13 +41,27 @@ def test_licences(collection_copy):
 
 def test_changelog(collection_copy, checker_environment):
     check("antsibull-changelog", "lint", cwd=collection_copy, env=checker_environment)
-    check("antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml", cwd=collection_copy, env=checker_environment)
+    check(
+        "antsibull-changelog",
+        "lint-changelog-yaml",
+        "changelogs/changelog.yaml",
+        cwd=collection_copy,
+        env=checker_environment,
+    )
 
 
 @pytest.fixture(scope="module")
 def archive(collection_copy, checker_environment, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("archive")
-    check("ansible-galaxy", "collection", "build", "--output-path", directory, cwd=collection_copy, env=checker_environment)
+    check(
+        "ansible-galaxy",
+        "collection",
+        "build",
+        "--output-path",
+        directory,
+        cwd=collection_copy,
+        env=checker_environment,
+    )
     [path] = directory.iterdir()
     return path
 
@@ -57,9 +86,21 @@ def test_execution_environment(archive, checker_environment, tmp_path):
     assert archive.name in (tmp_path / "context/_build/requirements.yml").read_text()
     assert (tmp_path / "context/_build/collections" / archive.name).is_file()
 
-    check("ansible-galaxy", "collection", "install", "--offline", "--force", "--collections-path", tmp_path / "installed", archive,
-          cwd=tmp_path, env=checker_environment)
-    asked = yaml.safe_load(check("ansible-builder", "introspect", tmp_path / "installed", cwd=tmp_path, env=checker_environment))
+    check(
+        "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        "--force",
+        "--collections-path",
+        tmp_path / "installed",
+        archive,
+        cwd=tmp_path,
+        env=checker_environment,
+    )
+    asked = yaml.safe_load(
+        check("ansible-builder", "introspect", tmp_path / "installed", cwd=tmp_path, env=checker_environment)
+    )
     assert [line.partition(" ")[0] for line in asked["python"]] == ["cryptography"]
     assert not asked["system"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 
 import pytest
-
 from sanity.support import BIN, PYTHONS, ansible_test_sanity, controllers, core
 
 
@@ -23,7 +22,10 @@ def _report(found: dict[str, str], subtests: pytest.Subtests) -> None:
 
 def test_newest_core(collection_copy, checker_environment, subtests):
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    _report(ansible_test_sanity(BIN, "--python", python, collection=collection_copy, environment=checker_environment), subtests)
+    _report(
+        ansible_test_sanity(BIN, "--python", python, collection=collection_copy, environment=checker_environment),
+        subtests,
+    )
 
 
 def test_oldest_python(collection_copy, checker_environment, subtests):
@@ -33,7 +35,14 @@ def test_oldest_python(collection_copy, checker_environment, subtests):
     if not controllers("2.19"):
         pytest.skip("no Python that ansible-core 2.19 runs on is installed")
     found = ansible_test_sanity(
-        core("2.19", controllers("2.19")[-1]), "--python", "3.8", "--test", "compile", "--test", "import",
-        collection=collection_copy, environment=checker_environment,
+        core("2.19", controllers("2.19")[-1]),
+        "--python",
+        "3.8",
+        "--test",
+        "compile",
+        "--test",
+        "import",
+        collection=collection_copy,
+        environment=checker_environment,
     )
     _report(found, subtests)

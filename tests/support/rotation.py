@@ -13,8 +13,15 @@ from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, Sessions, Store, StoreError, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    Change,
+    Row,
+    Sessions,
+    Store,
+    StoreError,
+    Table,
+)
 
 OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher("NotARealOtherKey")
 WORD = b"NotARealStoredWord1"
@@ -74,7 +81,10 @@ class Memory(Store):
         assert not self.closed
         self._require()
         for start in range(0, len(self.now[table]), 2):
-            yield [Row(number, f"{table.name}{number}", values, dict(values)) for number, values in enumerate(self.now[table][start:start + 2], start)]
+            yield [
+                Row(number, f"{table.name}{number}", values, dict(values))
+                for number, values in enumerate(self.now[table][start : start + 2], start)
+            ]
 
     def begin(self) -> None:
         self.fail("begin")
@@ -100,7 +110,9 @@ class Memory(Store):
         self.fail("take")
         for each in self.staged.get(table, []):
             row = self.now[table][each.row.key] if each.row.key < len(self.now[table]) else {}
-            row.update({name: value for name, value in each.values.items() if row.get(name, each) == each.row.raw[name]})
+            row.update(
+                {name: value for name, value in each.values.items() if row.get(name, each) == each.row.raw[name]}
+            )
             yield 1
 
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
@@ -129,9 +141,14 @@ class Place:
         self.journal = directory / "journal"
         self._directory = os.open(directory, os.O_RDONLY)
         users: list[dict[str, Any]] = [
-            {"password": OLD.seal(WORD), "codes": [OLD.seal(WORD), None]}, {"password": None, "codes": None},
-            {"password": OLD.seal(b""), "codes": []}]
-        self.store = Memory({USERS: users, BUCKET: [self.file(f"file{number}.txt", WORD * number) for number in range(3)]}, transactional)
+            {"password": OLD.seal(WORD), "codes": [OLD.seal(WORD), None]},
+            {"password": None, "codes": None},
+            {"password": OLD.seal(b""), "codes": []},
+        ]
+        self.store = Memory(
+            {USERS: users, BUCKET: [self.file(f"file{number}.txt", WORD * number) for number in range(3)]},
+            transactional,
+        )
 
     def close(self) -> None:
         os.close(self._directory)
@@ -142,14 +159,28 @@ class Place:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(text)
         path.chmod(0o640)
-        return {"path": f"/storage/uploads/app-1/{name}", "openSSLVersion": "1", "openSSLCipher": "aes-128-gcm", "openSSLTag": tag, "openSSLIV": iv,
-                "chunksTotal": "1", "chunksUploaded": "1", **values}
+        return {
+            "path": f"/storage/uploads/app-1/{name}",
+            "openSSLVersion": "1",
+            "openSSLCipher": "aes-128-gcm",
+            "openSSLTag": tag,
+            "openSSLIV": iv,
+            "chunksTotal": "1",
+            "chunksUploaded": "1",
+            **values,
+        }
 
     def successors(self) -> Successors:
         return Successors(str(self.root), self._directory, "journal")
 
     def rotation(self, *waived: tuple[str, str, str], **options: Any) -> Rotation:
-        self.store.closed, self.store.ended, self.store.draft, self.store.listed, self.store.staged = False, False, None, [], {}
+        self.store.closed, self.store.ended, self.store.draft, self.store.listed, self.store.staged = (
+            False,
+            False,
+            None,
+            [],
+            {},
+        )
         return Rotation(self.store, self.successors(), OLD, NEW, waived, **options)
 
     def undo(self) -> str:
@@ -173,8 +204,16 @@ class Place:
 
     def assert_all_under(self, cipher: Cipher) -> None:
         users = self.store.content[USERS]
-        assert [opened(cipher, users[0]["password"]), opened(cipher, users[0]["codes"][0]), opened(cipher, users[2]["password"])] == [WORD, WORD, b""]
-        assert users[0]["codes"][1:] == [None] and users[1] == {"password": None, "codes": None} and users[2]["codes"] == []
+        assert [
+            opened(cipher, users[0]["password"]),
+            opened(cipher, users[0]["codes"][0]),
+            opened(cipher, users[2]["password"]),
+        ] == [WORD, WORD, b""]
+        assert (
+            users[0]["codes"][1:] == [None]
+            and users[1] == {"password": None, "codes": None}
+            and users[2]["codes"] == []
+        )
         rows = self.store.content[BUCKET]
         for number, row in enumerate(rows):
             path = self.root / row["path"].removeprefix("/storage/uploads/")

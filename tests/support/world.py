@@ -18,19 +18,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
+from support.rotation import NEW, OLD, SESSIONS, WORD, Place
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, NAME, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import API, TASK, WORKER
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import _checked
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, NAME, in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LOCKING, NONE, STAGED
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import Disk, Holder, Options, Procedure, Unreachable, Waivers
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
+    Disk,
+    Holder,
+    Options,
+    Procedure,
+    Unreachable,
+    Waivers,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import API, TASK, WORKER
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Successors
-
-from support.rotation import NEW, OLD, SESSIONS, WORD, Place
 
 KEYS = OLD_KEY, NEW_KEY = "NotARealOldKey12", "NotARealNewKey12"
 ENV = "# ours\n_APP_ENV=production\n%s=%s\n_APP_DOMAIN=appwrite.example.com\n"
@@ -40,9 +47,13 @@ SERVICES = {"mariadb": False, TASKS: True, FRONT: True, WORKERS: True}
 
 
 READS = {
-    "store": ("tables", "forget_tables", "count", "size", "rows", "newest"), "files": ("look", "doubt", "pairs", "noted"),
-    "host": ("now", "monotonic", "read", "document", "writable", "open"), "project": ("container_keys", "up", "holders", "expected", "started"),
-    "connected": ("examination", "rotation", "disks", "stranded"), "others": ("holders", "sessions", "unseen", "require_none")}
+    "store": ("tables", "forget_tables", "count", "size", "rows", "newest"),
+    "files": ("look", "doubt", "pairs", "noted"),
+    "host": ("now", "monotonic", "read", "document", "writable", "open"),
+    "project": ("container_keys", "up", "holders", "expected", "started"),
+    "connected": ("examination", "rotation", "disks", "stranded"),
+    "others": ("holders", "sessions", "unseen", "require_none"),
+}
 """What is only looked at: to be killed then is to be killed after the last change."""
 
 
@@ -105,6 +116,7 @@ class Announced:
                 return self._each(result)
             self._moments(f"after {self._name}.{attribute}")
             return result
+
         return call
 
     def _each(self, steps: Iterator[int]) -> Iterator[int]:
@@ -212,8 +224,10 @@ class World:
                 if table.holds_files:
                     path = row["path"].replace("/storage/uploads", self._root, 1)
                     assert os.path.exists(path), f"{path} is lost"
-                    found |= self._opens((path, row["openSSLIV"], row["openSSLTag"]), lambda cipher, *words: cipher.decrypt(
-                        Path(words[0]).read_bytes(), words[1], words[2]))
+                    found |= self._opens(
+                        (path, row["openSSLIV"], row["openSSLTag"]),
+                        lambda cipher, *words: cipher.decrypt(Path(words[0]).read_bytes(), words[1], words[2]),
+                    )
                 else:
                     values = [value for each in row.values() for value in (each if isinstance(each, list) else [each])]
                     for value in filter(None, values):
@@ -230,14 +244,17 @@ class World:
         """Whatever has a key, or would get it from C(.env), finds nothing that another one has sealed, whether it runs or is only there."""
         keys = {box.key for box in self.boxes.values() if box.key} | ({self.env_key} if not self.is_guarded else set())
         under = self.under()
-        assert all(under <= {key} for key in keys), f"{moment}: there are the keys {sorted(map(str, keys))} and data under {sorted(under)}"
+        assert all(under <= {key} for key in keys), (
+            f"{moment}: there are the keys {sorted(map(str, keys))} and data under {sorted(under)}"
+        )
 
     def assert_whole(self, key: str, dumps: Collection[str]) -> None:
         """Everything runs with this key, which opens everything, and nothing is left over but these dumps."""
         self.place.assert_all_under(OLD if key == OLD_KEY else NEW)
         assert self.env == (ENV % (NAME, key)).encode()
         assert {box.service: (box.key, box.is_on) for box in self.boxes.values()} == {
-            service: (key if is_holder else None, True) for service, is_holder in SERVICES.items()}
+            service: (key if is_holder else None, True) for service, is_holder in SERVICES.items()
+        }
         assert self.phase == NONE and not self.notes
         assert {name: True for name in dumps} == self.dumps
         assert all(GUARD.encode() not in backup for backup in self.backups)

@@ -16,7 +16,11 @@ from .project import DATABASES, Project, leftovers
 
 def _up(arguments: argparse.Namespace) -> None:
     project = Project.create(
-        arguments.directory, arguments.release, arguments.database, compose_file=arguments.compose_file, name=arguments.name
+        arguments.directory,
+        arguments.release,
+        arguments.database,
+        compose_file=arguments.compose_file,
+        name=arguments.name,
     )
     project.up()
     project.wait()
@@ -52,7 +56,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="testbed", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
-    up = commands.add_parser("up", help="create a project in a new directory below DIRECTORY, start it, print its directory")
+    up = commands.add_parser(
+        "up", help="create a project in a new directory below DIRECTORY, start it, print its directory"
+    )
     up.add_argument("--release", default="1.9.6")
     up.add_argument("--database", choices=DATABASES, default="mariadb")
     up.add_argument("--directory", type=Path, required=True)
@@ -64,7 +70,9 @@ def main() -> int:
     down.add_argument("--directory", type=Path, required=True, help="the project's own directory, as up printed it")
     down.set_defaults(run=_down)
 
-    clean = commands.add_parser("clean", help="take down every project of this checkout and remove the testbed's images")
+    clean = commands.add_parser(
+        "clean", help="take down every project of this checkout and remove the testbed's images"
+    )
     clean.set_defaults(run=_clean)
 
     made = commands.add_parser("images", help="build the images that can be built here")

@@ -74,7 +74,9 @@ def catalogue() -> Any:
 def service_names(release: str) -> tuple[str, ...]:
     """The compose services of that release that list any variable, sorted."""
     variables = catalogue()
-    return tuple(sorted({service for name in variables.names(release) for service in variables.services(name, release)}))
+    return tuple(
+        sorted({service for name in variables.names(release) for service in variables.services(name, release)})
+    )
 
 
 def at_least(release: str, other: str) -> bool:

@@ -30,14 +30,16 @@ class Server(ABC):
 
     def __init__(self, project: Project, client: str, *arguments: str) -> None:
         service = next(name for name, kind in SERVERS.items() if isinstance(self, kind))
-        labels = (f"label=com.docker.compose.{name}={value}" for name, value in (("project", project.name), ("service", service)))
+        labels = (
+            f"label=com.docker.compose.{name}={value}"
+            for name, value in (("project", project.name), ("service", service))
+        )
         container = run("docker", "ps", "--quiet", *(word for label in labels for word in ("--filter", label))).strip()
         self._command = ["docker", "exec", "--interactive", container, "sh", "-c", client, *arguments]
 
     @classmethod
     @abstractmethod
-    def of(cls, project: Project) -> Server:
-        ...
+    def of(cls, project: Project) -> Server: ...
 
     @staticmethod
     def sequence(number: int) -> Any:
@@ -70,16 +72,14 @@ class Server(ABC):
         """Rows as document() spells them. They are there after end()."""
 
     @abstractmethod
-    def end(self) -> None:
-        ...
+    def end(self) -> None: ...
 
     @abstractmethod
     def keep(self, tables: Sequence[Table]) -> None:
         """Makes a copy to restore from, where no other program looks for anything."""
 
     @abstractmethod
-    def restore(self, tables: Sequence[Table]) -> None:
-        ...
+    def restore(self, tables: Sequence[Table]) -> None: ...
 
     @abstractmethod
     def names(self) -> set[str]:
@@ -126,8 +126,7 @@ class _Sql(Server):
         """Statements."""
 
     @abstractmethod
-    def _select(self, table: Table) -> str:
-        ...
+    def _select(self, table: Table) -> str: ...
 
     @abstractmethod
     def _cell(self, text: str) -> str | None:
@@ -139,8 +138,15 @@ class _Sql(Server):
         if table.bare:
             return {"_id": str(row.id), "_type": "read", "_permission": 'user("a/𝒳")', "_document": row.uid}
         tenant = {"_tenant": None if row.tenant is None else str(row.tenant)} if table.shared else {}
-        return {"_id": str(row.id), "_uid": row.uid, "_createdAt": _CREATED, "_updatedAt": None, "_permissions": '["read(\\"any\\")"]',
-                **tenant, **{self.column(name): self._text(value) for name, value in values.items()}}
+        return {
+            "_id": str(row.id),
+            "_uid": row.uid,
+            "_createdAt": _CREATED,
+            "_updatedAt": None,
+            "_permissions": '["read(\\"any\\")"]',
+            **tenant,
+            **{self.column(name): self._text(value) for name, value in values.items()},
+        }
 
     def _text(self, value: Any) -> str | None:
         if isinstance(value, bool):
@@ -172,10 +178,18 @@ class _Sql(Server):
             return self.types["array"]
         if column.type != "string":
             return self.types[column.type]
-        return f"VARCHAR({column.size})" if column.size <= 16383 else self.types["text" if column.size <= 65535 else "large"]
+        return (
+            f"VARCHAR({column.size})"
+            if column.size <= 16383
+            else self.types["text" if column.size <= 65535 else "large"]
+        )
 
     def _names(self, table: Table) -> list[str]:
-        own = [] if table.bare else ["_uid", "_createdAt", "_updatedAt", "_permissions", *(["_tenant"] if table.shared else [])]
+        own = (
+            []
+            if table.bare
+            else ["_uid", "_createdAt", "_updatedAt", "_permissions", *(["_tenant"] if table.shared else [])]
+        )
         return ["_id", *own, *self._columns(table)]
 
     def _quoted(self, names: Iterable[str]) -> str:
@@ -186,13 +200,24 @@ class _Sql(Server):
         self.add(tables)
 
     def add(self, tables: Sequence[Table]) -> None:
-        self._ask(*(f"DROP TABLE IF EXISTS {self._quoted([table.name])}" for table in tables),
-                  *(statement for table in tables for statement in self._create(table)))
+        self._ask(
+            *(f"DROP TABLE IF EXISTS {self._quoted([table.name])}" for table in tables),
+            *(statement for table in tables for statement in self._create(table)),
+        )
 
     def restore(self, tables: Sequence[Table]) -> None:
-        self._ask("BEGIN", *(statement for table in tables for statement in (
-            f"DELETE FROM {self._quoted([table.name])}",
-            f"INSERT INTO {self._quoted([table.name])} SELECT * FROM {_PRISTINE}.t{table.number}")), "COMMIT")
+        self._ask(
+            "BEGIN",
+            *(
+                statement
+                for table in tables
+                for statement in (
+                    f"DELETE FROM {self._quoted([table.name])}",
+                    f"INSERT INTO {self._quoted([table.name])} SELECT * FROM {_PRISTINE}.t{table.number}",
+                )
+            ),
+            "COMMIT",
+        )
 
     # - the client -
 
@@ -201,7 +226,9 @@ class _Sql(Server):
 
     def _feed(self, statement: str) -> None:
         if self._loading is None:
-            self._loading = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            self._loading = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
         assert self._loading.stdin
         self._loading.stdin.write(statement.encode())
 
@@ -228,15 +255,25 @@ class _Sql(Server):
 
 
 class _MariaDB(_Sql):
-    types = {"array": "JSON", "text": "TEXT", "large": "MEDIUMTEXT", "integer": "BIGINT", "boolean": "TINYINT(1)", "datetime": "DATETIME(3)"}
+    types = {
+        "array": "JSON",
+        "text": "TEXT",
+        "large": "MEDIUMTEXT",
+        "integer": "BIGINT",
+        "boolean": "TINYINT(1)",
+        "datetime": "DATETIME(3)",
+    }
     booleans = ("0", "1")
     quote = "`"
     marker = "SELECT 'end';"
 
     @classmethod
     def of(cls, project: Project) -> _MariaDB:
-        return cls(project, 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root --batch --raw --unbuffered --skip-column-names'
-                            ' --default-character-set=utf8mb4 "$MYSQL_DATABASE"')
+        return cls(
+            project,
+            'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root --batch --raw --unbuffered --skip-column-names'
+            ' --default-character-set=utf8mb4 "$MYSQL_DATABASE"',
+        )
 
     @staticmethod
     def array(value: Sequence[Any]) -> str:
@@ -247,8 +284,13 @@ class _MariaDB(_Sql):
         super().add(tables)
 
     def _create(self, table: Table) -> Iterator[str]:
-        every = "" if table.bare else (
-            "_uid VARCHAR(255) NOT NULL, _createdAt DATETIME(3), _updatedAt DATETIME(3), _permissions MEDIUMTEXT, ")
+        every = (
+            ""
+            if table.bare
+            else (
+                "_uid VARCHAR(255) NOT NULL, _createdAt DATETIME(3), _updatedAt DATETIME(3), _permissions MEDIUMTEXT, "
+            )
+        )
         if table.shared:
             every += "_tenant INT(11) UNSIGNED, UNIQUE KEY _uid (_uid, _tenant), KEY _tenant_id (_tenant, _id), "
         elif not table.bare:
@@ -259,7 +301,9 @@ class _MariaDB(_Sql):
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         names = self._names(table)
         for start in range(0, len(rows), 500):
-            values = ",".join(f"({','.join(self._literal(row[name]) for name in names)})" for row in rows[start:start + 500])
+            values = ",".join(
+                f"({','.join(self._literal(row[name]) for name in names)})" for row in rows[start : start + 500]
+            )
             self._feed(f"INSERT INTO `{table.name}` ({self._quoted(names)}) VALUES {values};\n")
 
     @staticmethod
@@ -267,10 +311,18 @@ class _MariaDB(_Sql):
         return "NULL" if text is None else "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
     def keep(self, tables: Sequence[Table]) -> None:
-        self._ask(f"DROP DATABASE IF EXISTS {_PRISTINE}", f"CREATE DATABASE {_PRISTINE} CHARACTER SET utf8mb4", *(
-            statement for table in tables for statement in (
-                f"CREATE TABLE {_PRISTINE}.t{table.number} LIKE `{table.name}`",
-                f"INSERT INTO {_PRISTINE}.t{table.number} SELECT * FROM `{table.name}`")))
+        self._ask(
+            f"DROP DATABASE IF EXISTS {_PRISTINE}",
+            f"CREATE DATABASE {_PRISTINE} CHARACTER SET utf8mb4",
+            *(
+                statement
+                for table in tables
+                for statement in (
+                    f"CREATE TABLE {_PRISTINE}.t{table.number} LIKE `{table.name}`",
+                    f"INSERT INTO {_PRISTINE}.t{table.number} SELECT * FROM `{table.name}`",
+                )
+            ),
+        )
 
     def names(self) -> set[str]:
         return set(self._ask("SHOW TABLES").splitlines())
@@ -284,7 +336,14 @@ class _MariaDB(_Sql):
 
 
 class _PostgreSQL(_Sql):
-    types = {"array": "JSONB", "text": "TEXT", "large": "TEXT", "integer": "BIGINT", "boolean": "BOOLEAN", "datetime": "TIMESTAMP(3)"}
+    types = {
+        "array": "JSONB",
+        "text": "TEXT",
+        "large": "TEXT",
+        "integer": "BIGINT",
+        "boolean": "BOOLEAN",
+        "datetime": "TIMESTAMP(3)",
+    }
     booleans = ("f", "t")
     marker = "\\echo end"
     shared_namespace = "shared_tables_of_all_tenants_in_one_place"
@@ -293,8 +352,11 @@ class _PostgreSQL(_Sql):
 
     @classmethod
     def of(cls, project: Project) -> _PostgreSQL:
-        return cls(project, 'PGOPTIONS="-c search_path=$POSTGRES_DB,public -c client_min_messages=error" exec psql --quiet --no-align'
-                            ' --tuples-only --no-psqlrc -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d "$POSTGRES_DB"')
+        return cls(
+            project,
+            'PGOPTIONS="-c search_path=$POSTGRES_DB,public -c client_min_messages=error" exec psql --quiet --no-align'
+            ' --tuples-only --no-psqlrc -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d "$POSTGRES_DB"',
+        )
 
     @staticmethod
     def table_name(namespace: str, uid: str) -> str:
@@ -307,13 +369,20 @@ class _PostgreSQL(_Sql):
         return json.dumps(value, ensure_ascii=False)
 
     def add(self, tables: Sequence[Table]) -> None:
-        self._ask("CREATE COLLATION IF NOT EXISTS public.utf8_ci_ai (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
+        self._ask(
+            "CREATE COLLATION IF NOT EXISTS public.utf8_ci_ai (provider = icu, locale = 'und-u-ks-level1', deterministic = false)"
+        )
         super().add(tables)
 
     def _create(self, table: Table) -> Iterator[str]:
         tenant = ", _tenant" if table.shared else ""
-        every = "" if table.bare else (
-            f'_uid VARCHAR(255) NOT NULL{tenant and tenant + " INTEGER"}, "_createdAt" TIMESTAMP(3), "_updatedAt" TIMESTAMP(3), _permissions TEXT, ')
+        every = (
+            ""
+            if table.bare
+            else (
+                f'_uid VARCHAR(255) NOT NULL{tenant and tenant + " INTEGER"}, "_createdAt" TIMESTAMP(3), "_updatedAt" TIMESTAMP(3), _permissions TEXT, '
+            )
+        )
         own = ", ".join(f'"{name}" {kind}' for name, kind in self._columns(table).items())
         yield f'CREATE TABLE "{table.name}" (_id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, {every}{own})'
         if not table.bare:
@@ -328,8 +397,11 @@ class _PostgreSQL(_Sql):
         return "\\N" if text is None else re.sub(r"[\\\t\n\r]", lambda found: self._escapes[found[0]], text)
 
     def keep(self, tables: Sequence[Table]) -> None:
-        self._ask(f"DROP SCHEMA IF EXISTS {_PRISTINE} CASCADE", f"CREATE SCHEMA {_PRISTINE}", *(
-            f'CREATE TABLE {_PRISTINE}.t{table.number} AS SELECT * FROM "{table.name}"' for table in tables))
+        self._ask(
+            f"DROP SCHEMA IF EXISTS {_PRISTINE} CASCADE",
+            f"CREATE SCHEMA {_PRISTINE}",
+            *(f'CREATE TABLE {_PRISTINE}.t{table.number} AS SELECT * FROM "{table.name}"' for table in tables),
+        )
 
     def names(self) -> set[str]:
         return set(self._ask("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").splitlines())
@@ -449,7 +521,7 @@ class MongoDB(Server):
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         for start in range(0, len(rows), 1000):
-            self.command(self._database, insert=table.name, documents=rows[start:start + 1000])
+            self.command(self._database, insert=table.name, documents=rows[start : start + 1000])
 
     def end(self) -> None:
         pass
@@ -457,13 +529,17 @@ class MongoDB(Server):
     def keep(self, tables: Sequence[Table]) -> None:
         self.command(_PRISTINE, dropDatabase=1)
         for table in tables:
-            self.command(_PRISTINE, insert="rows", documents=[{"collection": table.name, "row": row} for row in self.read(table)])
+            self.command(
+                _PRISTINE, insert="rows", documents=[{"collection": table.name, "row": row} for row in self.read(table)]
+            )
 
     def restore(self, tables: Sequence[Table]) -> None:
         self._ask(what="restore", database=self._database, **{"from": _PRISTINE})
 
     def names(self) -> set[str]:
-        answer = self.command(self._database, listCollections=1, nameOnly=True, cursor={"batchSize": {"$numberInt": "10000"}})
+        answer = self.command(
+            self._database, listCollections=1, nameOnly=True, cursor={"batchSize": {"$numberInt": "10000"}}
+        )
         return {each["name"] for each in answer["cursor"]["firstBatch"]}
 
     def read(self, table: Table) -> Iterator[dict[str, Any]]:
@@ -475,9 +551,18 @@ class MongoDB(Server):
         types = {column.name: column.type for column in table.columns}
         # Appwrite leaves a null out when it makes a document, and writes it when it changes one.
         changed = row.id[-1] in "02468ace"
-        return {"_id": row.id, "_uid": row.uid, "_createdAt": self._spelled(_CREATED, "datetime"), "_permissions": ['read("any")'],
-                **({"_tenant": row.tenant} if table.shared else {}),
-                **{self.column(name): self._spelled(value, types[name]) for name, value in values.items() if changed or value is not None}}
+        return {
+            "_id": row.id,
+            "_uid": row.uid,
+            "_createdAt": self._spelled(_CREATED, "datetime"),
+            "_permissions": ['read("any")'],
+            **({"_tenant": row.tenant} if table.shared else {}),
+            **{
+                self.column(name): self._spelled(value, types[name])
+                for name, value in values.items()
+                if changed or value is not None
+            },
+        }
 
     @staticmethod
     def _spelled(value: Any, kind: str) -> Any:

@@ -71,7 +71,9 @@ class _Php:
     """One PHP process that seals and opens."""
 
     def __init__(self, key: str, seed: object) -> None:
-        self._process = subprocess.Popen(["php", "-n", str(_PHP)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=clean_environ())
+        self._process = subprocess.Popen(
+            ["php", "-n", str(_PHP)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=clean_environ()
+        )
         self._ask({"key": key, "other": OTHER_KEY, "seed": str(seed)})
 
     def seal(self, values: Sequence[Any]) -> list[Any]:
@@ -121,22 +123,39 @@ class Differences:
 
 
 class Dataset:
-    def __init__(self, seed: int, key: str, values: int, database: str, strangers: int, file_bytes: int, files: int) -> None:
+    def __init__(
+        self, seed: int, key: str, values: int, database: str, strangers: int, file_bytes: int, files: int
+    ) -> None:
         self.seed, self.key, self.database, self.strangers = seed, key, database, strangers
         self._server_type = SERVERS[database]
         self.tables = self._tables()
         self.directory = Path(tempfile.mkdtemp(prefix="appwrite-dataset-"))
         weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
         with _Php(key, f"{seed}/decoys") as php:
-            looks = ["NotARealDecoyWord1", {"other": "NotARealDecoyWord2"}, {"json": {"password": "NotARealDecoyWord3"}}]
-            self._decoys = [*php.seal(looks), '{"data":"bm90","method":"aes-128-gcm","iv":"not","tag":"real","version":"1"}']
+            looks = [
+                "NotARealDecoyWord1",
+                {"other": "NotARealDecoyWord2"},
+                {"json": {"password": "NotARealDecoyWord3"}},
+            ]
+            self._decoys = [
+                *php.seal(looks),
+                '{"data":"bm90","method":"aes-128-gcm","iv":"not","tag":"real","version":"1"}',
+            ]
             self.files = self._make_files(php, file_bytes, files)
         self._more: Counter[int] = Counter()
         self._spread(values - sum(1 for _cell in self.cells()))
 
     @classmethod
     def make(
-        cls, seed: int, key: str, values: int = 0, *, database: str = "mariadb", strangers: int = 0, file_bytes: int = 1_000_000, files: int = 0
+        cls,
+        seed: int,
+        key: str,
+        values: int = 0,
+        *,
+        database: str = "mariadb",
+        strangers: int = 0,
+        file_bytes: int = 1_000_000,
+        files: int = 0,
     ) -> Dataset:
         """A data set with so many sealed values, or about 200 where fewer are asked for.
 
@@ -152,13 +171,17 @@ class Dataset:
         numbers = itertools.count(1)
         found: list[Table] = []
 
-        def add(namespace: str, uid: str, columns: tuple[Column, ...], tenants: Iterable[Any] = (None,), **parts: Any) -> Table:
+        def add(
+            namespace: str, uid: str, columns: tuple[Column, ...], tenants: Iterable[Any] = (None,), **parts: Any
+        ) -> Table:
             sealed = {tenant: tuple(column for column in columns if column.sealed) for tenant in tenants}
             parts = {"sealed": sealed, "number": next(numbers), **parts}
             found.append(Table(namespace, uid, name(namespace, uid), columns, **parts))
             return found[-1]
 
-        def add_all(namespace: str, collections: Mapping[str, tuple[Column, ...]], tenants: Iterable[Any] = (None,)) -> None:
+        def add_all(
+            namespace: str, collections: Mapping[str, tuple[Column, ...]], tenants: Iterable[Any] = (None,)
+        ) -> None:
             add(namespace, "_metadata", METADATA, tenants)
             for uid, columns in collections.items():
                 add(namespace, uid, columns, tenants)
@@ -205,8 +228,10 @@ class Dataset:
             made_by_users = other.columns in (USER, FILES)
             for tenant in other.sealed if other.shared and made_by_users else (None,):
                 listed = other.sealed.get(tenant)
-                columns = (column if not column.sealed or listed is None or column in listed else column._replace(filters=())
-                           for column in other.columns)
+                columns = (
+                    column if not column.sealed or listed is None or column in listed else column._replace(filters=())
+                    for column in other.columns
+                )
                 yield row(other.uid, tenant, (*columns, *other.listed))
         if not table.shared:
             yield row("database_99_collection_99", None, USER)
@@ -265,7 +290,11 @@ class Dataset:
 
     def _spread(self, more: int) -> None:
         """Further rows, over the tables that are large in a real installation."""
-        large = [table for table in self.tables if table.columns in (COMMON["sessions"], COMMON["users"], USER) and table.sealed.get(None)]
+        large = [
+            table
+            for table in self.tables
+            if table.columns in (COMMON["sessions"], COMMON["users"], USER) and table.sealed.get(None)
+        ]
         for left, table in zip(range(len(large), 0, -1), large):
             each = sum(2 if column.array else 1 for column in table.sealed[None])
             self._more[table.number] = max(0, more) // left // each
@@ -280,7 +309,11 @@ class Dataset:
                     value = row.values[column.name]
                     cell = Cell(table.collection, row.tenant, row.uid, column.name)
                     if column.array:
-                        yield from ((cell._replace(index=index), inner) for index, inner in enumerate(value or ()) if inner is not None)
+                        yield from (
+                            (cell._replace(index=index), inner)
+                            for index, inner in enumerate(value or ())
+                            if inner is not None
+                        )
                     elif value is not None:
                         yield cell, value
 
@@ -293,25 +326,42 @@ class Dataset:
     def _make_files(self, php: _Php, file_bytes: int, more: int) -> dict[int, list[File]]:
         """Table number to the files of that bucket."""
         text = "Straße/𝒳 and so on, and on. ".encode()
-        noise = b"".join(hashlib.sha256(f"{self.seed}:{number}".encode()).digest() for number in range(file_bytes // 32))
-        kinds: list[tuple[str, bytes, bool, bool, int]] = [  # name, content, sealed, compressed, chunks that are missing
-            ("small.txt", text, True, False, 0), ("page.html", text * 200, True, True, 0), ("large.bin", noise, True, False, 0),
-            ("empty.bin", b"", True, False, 0), ("README", text, True, False, 0), ("Bild 𝒳.p'n g", noise[:5000], True, True, 0),
-            ("open.txt", text, False, False, 0), ("video.mp4", noise[:7000], False, False, 0), ("half.mp4", noise[:300], False, False, 1),
-            *[("more.bin", noise, True, False, 0)] * more]
+        noise = b"".join(
+            hashlib.sha256(f"{self.seed}:{number}".encode()).digest() for number in range(file_bytes // 32)
+        )
+        kinds: list[
+            tuple[str, bytes, bool, bool, int]
+        ] = [  # name, content, sealed, compressed, chunks that are missing
+            ("small.txt", text, True, False, 0),
+            ("page.html", text * 200, True, True, 0),
+            ("large.bin", noise, True, False, 0),
+            ("empty.bin", b"", True, False, 0),
+            ("README", text, True, False, 0),
+            ("Bild 𝒳.p'n g", noise[:5000], True, True, 0),
+            ("open.txt", text, False, False, 0),
+            ("video.mp4", noise[:7000], False, False, 0),
+            ("half.mp4", noise[:300], False, False, 1),
+            *[("more.bin", noise, True, False, 0)] * more,
+        ]
         found: dict[int, list[File]] = {}
         for table in self.tables:
             if not table.holds_files:
                 continue
             chosen = kinds if not found else [kinds[number] for number in (0, 1, 6, 8)]
-            files = [self._file(table, tenant, number, *kind) for number, kind in enumerate(chosen) for tenant in table.sealed]
+            files = [
+                self._file(table, tenant, number, *kind)
+                for number, kind in enumerate(chosen)
+                for tenant in table.sealed
+            ]
             plain = self.directory / "plain"
             for file in files:
                 place = self._place(file.path)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if file.sealed:
                     plain.write_bytes(file.plain)
-                    file.values.update(php.seal_files([{"path": str(place), "plain": str(plain), "gzip": file.gzip}])[0])
+                    file.values.update(
+                        php.seal_files([{"path": str(place), "plain": str(plain), "gzip": file.gzip}])[0]
+                    )
                     plain.unlink()
                 elif file.values["chunksUploaded"] == file.values["chunksTotal"]:
                     place.write_bytes(file.plain)
@@ -321,15 +371,27 @@ class Dataset:
             found[table.number] = files
         return found
 
-    def _file(self, table: Table, tenant: Any, number: int, name: str, plain: bytes, sealed: bool, gzip: bool, missing: int) -> File:
+    def _file(
+        self, table: Table, tenant: Any, number: int, name: str, plain: bytes, sealed: bool, gzip: bool, missing: int
+    ) -> File:
         uid = hashlib.sha256(f"{self.seed}:{table.collection}:{tenant}:{number}".encode()).hexdigest()[:20]
         deep = "".join(f"/{letter}" for letter in uid[:4]) if number % 2 else ""  # as older releases laid files out
         path = f"{STORAGE}/app-{tenant or table.namespace.strip('_')}/{table.uid}{deep}/{uid}.{name.rpartition('.')[2] if '.' in name else ''}"
         values = {
-            "bucketId": table.uid, "name": name, "path": path, "signature": hashlib.md5(plain).hexdigest(), "mimeType": "text/plain",
-            "sizeOriginal": len(plain), "algorithm": "gzip" if gzip else "none",
-            "openSSLVersion": "1" if sealed else None, "openSSLCipher": "aes-128-gcm" if sealed else ("" if number % 2 else None),
-            "openSSLTag": None, "openSSLIV": None, "chunksTotal": 2 + missing, "chunksUploaded": 2}
+            "bucketId": table.uid,
+            "name": name,
+            "path": path,
+            "signature": hashlib.md5(plain).hexdigest(),
+            "mimeType": "text/plain",
+            "sizeOriginal": len(plain),
+            "algorithm": "gzip" if gzip else "none",
+            "openSSLVersion": "1" if sealed else None,
+            "openSSLCipher": "aes-128-gcm" if sealed else ("" if number % 2 else None),
+            "openSSLTag": None,
+            "openSSLIV": None,
+            "chunksTotal": 2 + missing,
+            "chunksUploaded": 2,
+        }
         return File(path, plain, sealed, gzip, values)
 
     def _file_rows(self, table: Table) -> Iterator[Row]:
@@ -364,7 +426,9 @@ class Dataset:
         root, pristine = Path(root), self.directory / "uploads"
         wanted = {path.relative_to(pristine): path for path in pristine.rglob("*") if path.is_file()}
         for path in root.rglob("*"):
-            if not _is_traffic(path.relative_to(root)) and (path.is_symlink() or path.is_file() and path.relative_to(root) not in wanted):
+            if not _is_traffic(path.relative_to(root)) and (
+                path.is_symlink() or path.is_file() and path.relative_to(root) not in wanted
+            ):
                 path.unlink()
         for name, path in wanted.items():
             if not (root / name).is_file() or (root / name).read_bytes() != path.read_bytes():
@@ -376,8 +440,13 @@ class Dataset:
 
     def _stored(self, php: _Php, server: Server, table: Table, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Rows as the database has them."""
-        asked = [{"list": row.values[column.name]} if column.array and row.values[column.name] is not None else row.values[column.name]
-                 for row in rows for column in row.sealed]
+        asked = [
+            {"list": row.values[column.name]}
+            if column.array and row.values[column.name] is not None
+            else row.values[column.name]
+            for row in rows
+            for column in row.sealed
+        ]
         answers = iter(php.seal(asked) if asked else ())
         return [self._wire(server, table, row, {column.name: next(answers) for column in row.sealed}) for row in rows]
 
@@ -427,7 +496,9 @@ class Dataset:
             if wanted.get(name, _ABSENT) != stored.get(name, _ABSENT):
                 opener.result.add("changed", table.collection, row.uid, name)
 
-    def _compare_file(self, opener: _Opener, table: Table, row: Row, stored: Mapping[str, Any], root: Path) -> set[Path]:
+    def _compare_file(
+        self, opener: _Opener, table: Table, row: Row, stored: Mapping[str, Any], root: Path
+    ) -> set[Path]:
         """Returns the files that belong to the row."""
         file = next(file for file in self.files[table.number] if file.values is row.values)
         place, pristine = self._place(str(stored["path"]), root), self._place(file.path)
@@ -437,9 +508,16 @@ class Dataset:
             elif place.parent != self._place(file.path, root).parent or place.suffix != Path(file.path).suffix:
                 opener.result.add("changed", table.collection, row.uid, "path")
             else:
-                opener.file(f"{table.collection} {row.uid}", {
-                    "path": str(place), "iv": stored["openSSLIV"], "tag": stored["openSSLTag"], "gzip": file.gzip,
-                    "hash": hashlib.sha256(file.plain).hexdigest()})
+                opener.file(
+                    f"{table.collection} {row.uid}",
+                    {
+                        "path": str(place),
+                        "iv": stored["openSSLIV"],
+                        "tag": stored["openSSLTag"],
+                        "gzip": file.gzip,
+                        "hash": hashlib.sha256(file.plain).hexdigest(),
+                    },
+                )
             return {place}
         belonging = [pristine] if pristine.is_file() else list((pristine.parent / f"tmp_{pristine.name}").iterdir())
         for path in belonging:
@@ -495,22 +573,48 @@ class _Opener:
 
 _ABSENT = object()
 _TEXTS = (
-    "NotARealWord1", None, "", "𝒳 🔐 日本語 Łódź\u2028.", "room", '{"data":"bm90","method":"aes-128-gcm","iv":"AA","version":"1"}',
-    "tab\tline\r\nquote'\"back\\slash\\N %s ${x} \x00\x7f", "0", "blank  ", "null", "long")
+    "NotARealWord1",
+    None,
+    "",
+    "𝒳 🔐 日本語 Łódź\u2028.",
+    "room",
+    '{"data":"bm90","method":"aes-128-gcm","iv":"AA","version":"1"}',
+    "tab\tline\r\nquote'\"back\\slash\\N %s ${x} \x00\x7f",
+    "0",
+    "blank  ",
+    "null",
+    "long",
+)
 _OBJECTS = (
-    {"host": "smtp.example.com/𝒳", "username": 'a"b\\c', "password": "NotARealMailWord1", "port": 587, "secure": None}, None, [],
-    {"inner": {"list": [1, 2.5, True, {"path": "/a/b//c"}]}}, {"empty": "", "long": "NotARealLongWord1/" * 40})
+    {"host": "smtp.example.com/𝒳", "username": 'a"b\\c', "password": "NotARealMailWord1", "port": 587, "secure": None},
+    None,
+    [],
+    {"inner": {"list": [1, 2.5, True, {"path": "/a/b//c"}]}},
+    {"empty": "", "long": "NotARealLongWord1/" * 40},
+)
 _LEGACY = (
-    {"githubAppid": "not/real", "githubSecret": {"nested": "NotARealLegacyWord1/𝒳"}, "githubEnabled": True, "mockSecret": {"nested": ""},
-     "googleSecret": "NotARealWord2"},
-    {"appleAppid": "", "appleSecret": {"nested": '{"p8":"NotARealLegacyWord2/","keyID":"A"}'}})
+    {
+        "githubAppid": "not/real",
+        "githubSecret": {"nested": "NotARealLegacyWord1/𝒳"},
+        "githubEnabled": True,
+        "mockSecret": {"nested": ""},
+        "googleSecret": "NotARealWord2",
+    },
+    {"appleAppid": "", "appleSecret": {"nested": '{"p8":"NotARealLegacyWord2/","keyID":"A"}'}},
+)
 _USUAL = tuple(f"NotARealUsualWord{number}/" + "abcdefgh" * (number % 8) for number in range(50))
 
 
 def _corner(column: Column, turn: int) -> Any:
     """A value as they are seldom, to be sealed."""
     if column.array:
-        return (None, [], [_text(column, turn), None, _text(column, turn + 3)], [None], ["", _text(column, 3), _text(column, turn)])[turn % 5]
+        return (
+            None,
+            [],
+            [_text(column, turn), None, _text(column, turn + 3)],
+            [None],
+            ["", _text(column, 3), _text(column, turn)],
+        )[turn % 5]
     if column.name == "oAuthProviders":
         return {"json": _LEGACY[turn % len(_LEGACY)]}
     if "json" in column.filters:
@@ -527,7 +631,7 @@ def _text(column: Column, turn: int) -> Any:
         # With as many slashes as such a value has on average it ends one character before the limit.
         size = min(column.size, 512)
         fours = next(number for number in range(size, 0, -1) if _OVERHEAD + number * 4 + number // 16 < size)
-        return {"room": size, "text": ("NotARealRoomyWord1" * 40)[:fours * 3]}
+        return {"room": size, "text": ("NotARealRoomyWord1" * 40)[: fours * 3]}
     if text is not None and column.size < 512 and len(text.encode()) > 60:
         return "NotARealWord3"
     return text

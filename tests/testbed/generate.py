@@ -230,14 +230,21 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
 
 def appwrite_services(release: str) -> tuple[str, ...]:
     """The services that run the appwrite image in that release."""
-    return tuple(name for name in service_names(release) if name.startswith("appwrite") and name != "appwrite-assistant")
+    return tuple(
+        name for name in service_names(release) if name.startswith("appwrite") and name != "appwrite-assistant"
+    )
 
 
 def _checked(test: str | Sequence[str]) -> dict[str, Any]:
     """A health check whose first answer comes soon, and which then is asked for seldom."""
     kind, *command = ("CMD-SHELL", test) if isinstance(test, str) else test
     shell = ["sh", "-c"] if kind == "CMD-SHELL" else []
-    return {"test": ["CMD", "testbed-check", *shell, *command], "interval": "500ms", "timeout": "30s", "start_period": "120s"}
+    return {
+        "test": ["CMD", "testbed-check", *shell, *command],
+        "interval": "500ms",
+        "timeout": "30s",
+        "start_period": "120s",
+    }
 
 
 def _flow(value: Any) -> str:

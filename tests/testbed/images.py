@@ -30,7 +30,19 @@ _LABEL = "selfhost.appwrite.testbed"
 
 _PROGRAMS = Path(__file__).parent / "programs"
 # What the packages of a server depend on and its server does without: most of its size.
-_LEFT_OUT = ("perl", "libperl", "libllvm", "libz3", "locales", "libc-l10n", "adduser", "debconf", "dpkg", "passwd", "usrmerge")
+_LEFT_OUT = (
+    "perl",
+    "libperl",
+    "libllvm",
+    "libz3",
+    "locales",
+    "libc-l10n",
+    "adduser",
+    "debconf",
+    "dpkg",
+    "passwd",
+    "usrmerge",
+)
 
 _SMALL_MARIADB = """\
 [mysqld]
@@ -125,7 +137,9 @@ def mongodb() -> str:
     """FerretDB, which speaks MongoDB's protocol, and MongoDB's own client. Needs go, npm and node on this machine."""
     for tool, program in (("Go", "go"), ("npm", "npm"), ("npm", "node")):
         if not shutil.which(program):
-            raise Unavailable(f"{tool} is not at hand: the MongoDB project's FerretDB and mongosh are made with go, npm and node")
+            raise Unavailable(
+                f"{tool} is not at hand: the MongoDB project's FerretDB and mongosh are made with go, npm and node"
+            )
 
     def fill(root: Path) -> None:
         _write(root / "etc/mongosh.conf", "mongosh:\n  enableTelemetry: false\n")
@@ -214,7 +228,11 @@ def _image(
     seed: bool = False,
 ) -> str:
     """The image of that name, built unless the engine has it already."""
-    files = [_PROGRAMS / "testbed-check", _PROGRAMS / "testbed-switch", *sorted(file for each in programs for file in (_PROGRAMS / each).iterdir())]
+    files = [
+        _PROGRAMS / "testbed-check",
+        _PROGRAMS / "testbed-switch",
+        *sorted(file for each in programs for file in (_PROGRAMS / each).iterdir()),
+    ]
     made_of = [packages, content, settings, *((file.name, file.read_bytes()) for file in [*files, Path(__file__)])]
     image = f"{REPOSITORY}/{thing}:{_hash(made_of)}"
     if _exists(image):
@@ -234,7 +252,12 @@ def _exists(image: str) -> bool:
 
 
 def _build(
-    image: str, files: list[Path], fill: Callable[[Path], None], packages: list[str], settings: tuple[str, ...], seed: bool
+    image: str,
+    files: list[Path],
+    fill: Callable[[Path], None],
+    packages: list[str],
+    settings: tuple[str, ...],
+    seed: bool,
 ) -> None:
     root = WORK / "roots" / image.split("/")[1].replace(":", "-")
     shutil.rmtree(root, ignore_errors=True)

@@ -86,7 +86,15 @@ class Project:
                 project._write("docker-compose.override.yml", generate.override(config, project.name, ports, prefix))
         if database == "mongodb":
             for file, text in generate.MONGO_FILES.items():
-                own = ("docker", "run", "--rm", "--entrypoint", "cat", f"appwrite/appwrite:{release}", f"/usr/src/code/{file}")
+                own = (
+                    "docker",
+                    "run",
+                    "--rm",
+                    "--entrypoint",
+                    "cat",
+                    f"appwrite/appwrite:{release}",
+                    f"/usr/src/code/{file}",
+                )
                 project._write(file, text if made else run(*own))
         services = project.config()["services"]
         for service in services:
@@ -196,7 +204,15 @@ class Project:
 
     def enqueue(self, queue: str, number: int = 1) -> None:
         """Puts so many jobs into a queue, such as v1-mails, as utopia-php/queue does."""
-        jobs = ({"pid": secrets.token_hex(8), "queue": queue, "timestamp": int(time.time()), "payload": {"project": {"$id": "1"}}} for _job in range(number))
+        jobs = (
+            {
+                "pid": secrets.token_hex(8),
+                "queue": queue,
+                "timestamp": int(time.time()),
+                "payload": {"project": {"$id": "1"}},
+            }
+            for _job in range(number)
+        )
         self.redis("lpush", f"utopia-queue.queue.{queue}", *map(json.dumps, jobs))
 
     def jobs(self, queue: str) -> int:
@@ -209,7 +225,15 @@ class Project:
 
         They end with the container at the latest.
         """
-        command = ["docker", "exec", "--interactive", self.container("appwrite"), "php", "app/connections.php", str(number)]
+        command = [
+            "docker",
+            "exec",
+            "--interactive",
+            self.container("appwrite"),
+            "php",
+            "app/connections.php",
+            str(number),
+        ]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holding:
             assert holding.stdin and holding.stdout
             try:
@@ -233,7 +257,14 @@ class Project:
     def container(self, service: str) -> str:
         """The id of a service's running container. Raises Failed where there is none."""
         label = f"label={_SERVICE_LABEL}={service}"
-        own = ("--filter", f"label={_PROJECT_LABEL}={self.name}", "--filter", label, "--filter", "label=com.docker.compose.oneoff=False")
+        own = (
+            "--filter",
+            f"label={_PROJECT_LABEL}={self.name}",
+            "--filter",
+            label,
+            "--filter",
+            "label=com.docker.compose.oneoff=False",
+        )
         found = run("docker", "container", "ls", "--quiet", *own).split()
         if not found:
             raise Failed(f"{service} of {self.name} does not run")
@@ -241,7 +272,9 @@ class Project:
 
     def uploads(self) -> Path:
         """The volume that the containers have as /storage/uploads."""
-        return Path(run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.name}_appwrite-uploads").strip())
+        return Path(
+            run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.name}_appwrite-uploads").strip()
+        )
 
     def container_env(self, service: str) -> dict[str, str]:
         """The environment that the service's container was made with."""

@@ -31,7 +31,9 @@ def sarif() -> dict[str, Any]:
             build = _module(target.parent)
             source = Path(json.loads(_go(build, "mod", "download", "-json", SARIF))["Dir"])
             text = (source / "pkg" / "report" / "v210" / "sarif" / "schema.go").read_text().split("`")[1]
-            found = hashlib.sha256(json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+            found = hashlib.sha256(
+                json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")).encode()
+            ).hexdigest()
             if found != SARIF_SHA256:
                 raise Failed(f"{SARIF} holds another schema than OASIS publishes: {found}")
             target.write_text(text)
@@ -46,8 +48,20 @@ def junit() -> Path:
     with locked("schemas"):
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            run(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", "pytest",
-                "--dest", target.parent, PYTEST.replace("-", "=="))
+            run(
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--no-binary",
+                "pytest",
+                "--dest",
+                target.parent,
+                PYTEST.replace("-", "=="),
+            )
             [package] = target.parent.glob("*.tar.gz")
             with tarfile.open(package) as archive:
                 content = archive.extractfile(f"{PYTEST}/testing/example_scripts/junit-10.xsd")

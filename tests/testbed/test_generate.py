@@ -61,7 +61,9 @@ def test_compose_in_the_form_of_its_release(release, image, port, checks):
     assert services["traefik"]["ports"][0] == port
     assert sum("healthcheck" in service for service in services.values()) == checks
     assert not any("container_name" in service for service in services.values())
-    assert {name for name, service in services.items() if "stop_grace_period" in service} == set(generate.appwrite_services(release))
+    assert {name for name, service in services.items() if "stop_grace_period" in service} == set(
+        generate.appwrite_services(release)
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,15 @@ def test_compose_in_the_form_of_its_release(release, image, port, checks):
     [
         ("1.6.2", ["_APP_OPENSSL_KEY_V1=your-secret-key", "_APP_DB_HOST=mariadb", "_APP_CONSOLE_WHITELIST_EMAILS="]),
         ("1.9.0", ['_APP_OPENSSL_KEY_V1="your-secret-key"', '_APP_DB_ADAPTER="mariadb"']),
-        ("1.9.6", ['_APP_DB_ROOT_PASS="rootsecretpassword"', '_APP_HTTP_PORT="20080"', '_APP_VERSION="1.9.6"', "_APP_REDIS_PASS="]),
+        (
+            "1.9.6",
+            [
+                '_APP_DB_ROOT_PASS="rootsecretpassword"',
+                '_APP_HTTP_PORT="20080"',
+                '_APP_VERSION="1.9.6"',
+                "_APP_REDIS_PASS=",
+            ],
+        ),
     ],
 )
 def test_dotenv_in_the_form_of_its_release(release, lines):

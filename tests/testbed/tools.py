@@ -74,8 +74,15 @@ def community() -> Path:
             run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", fetched, COMMUNITY)
             [wheel] = fetched.glob("*.whl")
             with zipfile.ZipFile(wheel) as packed:
-                packed.extractall(fetched, [name for name in packed.namelist() if name.startswith("ansible_collections/community/docker/")
-                                            or name.startswith("ansible_collections/community/library_inventory_filtering_v1/")])
+                packed.extractall(
+                    fetched,
+                    [
+                        name
+                        for name in packed.namelist()
+                        if name.startswith("ansible_collections/community/docker/")
+                        or name.startswith("ansible_collections/community/library_inventory_filtering_v1/")
+                    ],
+                )
             wheel.unlink()
             fetched.rename(target)
     return target

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clients of a project's API that write, read and upload all the time, whatever happens to it, and know what it has acknowledged.
 
-    with Traffic(project) as traffic:
-        ...
-    assert not traffic.check()
-    print(traffic)
+with Traffic(project) as traffic:
+    ...
+assert not traffic.check()
+print(traffic)
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ class Traffic:
                 connection.connect()
                 connection.sock.settimeout(_PATIENCE)
                 lost = _UNANSWERED
-                connection.request(method, target, body, {"X-Appwrite-Project": TRAFFIC.strip("_"), "X-Appwrite-Mode": mode})
+                connection.request(
+                    method, target, body, {"X-Appwrite-Project": TRAFFIC.strip("_"), "X-Appwrite-Mode": mode}
+                )
                 with connection.getresponse() as response:
                     return _Answer(response.status, response.read())
         except (OSError, http.client.HTTPException, Failed):
@@ -151,15 +153,27 @@ class Traffic:
         if database == "mongodb":
             return
         server = SERVERS[database].of(self._project)
-        kinds: dict[str, tuple[Column, ...]] = {"_metadata": METADATA, "database_1_collection_1": TRAFFIC_ROWS, "bucket_1": FILES}
-        tables = [Table(TRAFFIC, uid, server.table_name(TRAFFIC, uid), columns, {None: ()}, 1000 + number)
-                  for number, (uid, columns) in enumerate(kinds.items())]
+        kinds: dict[str, tuple[Column, ...]] = {
+            "_metadata": METADATA,
+            "database_1_collection_1": TRAFFIC_ROWS,
+            "bucket_1": FILES,
+        }
+        tables = [
+            Table(TRAFFIC, uid, server.table_name(TRAFFIC, uid), columns, {None: ()}, 1000 + number)
+            for number, (uid, columns) in enumerate(kinds.items())
+        ]
         server.add(tables)
         rows = []
         for number, table in enumerate(tables[1:], 1):
             attributes = json.dumps([column.attribute() for column in table.columns])
             row = Row(server.row_id(number), table.uid, None, (), {})
-            rows.append(server.document(tables[0], row, {"name": table.uid, "attributes": attributes, "indexes": "[]", "documentSecurity": True}))
+            rows.append(
+                server.document(
+                    tables[0],
+                    row,
+                    {"name": table.uid, "attributes": attributes, "indexes": "[]", "documentSecurity": True},
+                )
+            )
         server.insert(tables[0], rows)
         server.end()
 
@@ -250,7 +264,13 @@ class _Client(threading.Thread):
 
     def _values(self) -> dict[str, Any]:
         word = f"NotARealWord {self._random.random()} 𝒳/"
-        return {"title": word, "ssn": word, "notes": word * self._random.randrange(1, 50), "codes": [word, ""], "count": self._random.randrange(1000)}
+        return {
+            "title": word,
+            "ssn": word,
+            "notes": word * self._random.randrange(1, 50),
+            "codes": [word, ""],
+            "count": self._random.randrange(1000),
+        }
 
     def _judge_document(self, uid: str, answer: _Answer) -> str:
         if answer.status != 200:
@@ -261,7 +281,10 @@ class _Client(threading.Thread):
             return ""
         wanted = self.documents[uid][-1]
         return f"document {uid}: " + ", ".join(
-            f"{name} is {'different' if found.get(name) else 'empty'}" for name, value in wanted.items() if found.get(name) != value)
+            f"{name} is {'different' if found.get(name) else 'empty'}"
+            for name, value in wanted.items()
+            if found.get(name) != value
+        )
 
     def _judge_file(self, uid: str, answer: _Answer) -> str:
         if answer.status != 200:

@@ -18,19 +18,22 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import PASS_VARS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import compose as _compose
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import compose as _compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Installation, Opening
 
 try:
     from ansible.module_utils.testing import patch_module_args
 except ImportError:  # ansible-core 2.18 and before
+
     @contextlib.contextmanager
     def patch_module_args(arguments: dict[str, Any]) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as environment:
             environment.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
             yield
+
 
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
 """Newer releases of ansible-core leave the invocation out otherwise."""
@@ -99,7 +102,9 @@ def installation() -> Callable[..., Installation]:
             return Opening(sum(found.values()), {key: found.get(key, 0) for key in candidates})
 
         evidence = Evidence(data, "the evidence is %s" % data, never_started, elsewhere=elsewhere)
-        return Installation(release, values or {}, lambda: answer("data", evidence), lambda: answer("keys", keys or {}), tried, **more)
+        return Installation(
+            release, values or {}, lambda: answer("data", evidence), lambda: answer("keys", keys or {}), tried, **more
+        )
 
     return make
 
@@ -148,7 +153,9 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 
 @pytest.fixture
-def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path) -> Callable[..., dict[str, Any]]:
+def run_module(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path
+) -> Callable[..., dict[str, Any]]:
     """Runs a module of the collection as Ansible does, but in this process, and returns what it printed."""
     monkeypatch.setattr(_key, "_ROUNDS", 1)
 

@@ -22,9 +22,18 @@ CIPHER_BYTES = 16
 """AES-128 takes the first 16 bytes of the key and no more (Appwrite 1.4.14 to 1.9.6)."""
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _ALPHABETS = (
-    string.digits, string.digits + "abcdef", string.digits + "ABCDEF", string.ascii_lowercase, string.ascii_uppercase,
-    string.digits + string.ascii_lowercase, string.digits + string.ascii_uppercase, _ALPHANUMERIC, _ALPHANUMERIC + "-_", _ALPHANUMERIC + "+/=",
-    _ALPHANUMERIC + string.punctuation + " ")
+    string.digits,
+    string.digits + "abcdef",
+    string.digits + "ABCDEF",
+    string.ascii_lowercase,
+    string.ascii_uppercase,
+    string.digits + string.ascii_lowercase,
+    string.digits + string.ascii_uppercase,
+    _ALPHANUMERIC,
+    _ALPHANUMERIC + "-_",
+    _ALPHANUMERIC + "+/=",
+    _ALPHANUMERIC + string.punctuation + " ",
+)
 """From which keys are usually drawn, smallest first."""
 _WEAK = 64
 """Bits below which a key is warned of, and its fingerprint is not shown."""
@@ -33,7 +42,8 @@ _SALT = b"selfhost.appwrite fingerprint, version 1"
 
 GUARD = (
     '%s="${ROTATION_UNFINISHED:?a rotation of the encryption key is unfinished, and until it ends nothing may start: '
-    'run ansible-playbook selfhost.appwrite.rotate again}"' % NAME)
+    'run ansible-playbook selfhost.appwrite.rotate again}"' % NAME
+)
 """What stands in C(.env) for the key while data may be sealed with either of two. Every command of compose fails with its message."""
 MARK = "TheGuardOfARotationStandsHere"
 """A key in the place of the guard, where the rest of the file is to be read all the same, or where the guard is to be put."""
@@ -139,7 +149,9 @@ def check(key: str, option: str) -> None:
         raise AppwriteError("%s: is a public placeholder; leave it out to have one generated" % option)
     if len(used_bytes(key)) < CIPHER_BYTES:
         raise AppwriteError(
-            "%s: is shorter than 16 bytes, the length of an AES-128 key; pass a longer one or leave it out to have one generated" % option)
+            "%s: is shorter than 16 bytes, the length of an AES-128 key; pass a longer one or leave it out to have one generated"
+            % option
+        )
     try:
         quote(key)
     except AppwriteError as error:

@@ -37,7 +37,9 @@ def part_of(program: Sequence[str], environment: Mapping[str, str]) -> Part:
         usual = "database_db_main" if worker.startswith("databases") else "v1-" + worker.lower()
         return Part(WORKER, _IDLE, 4, environment.get("_APP_QUEUE_NAME") or usual)
     if any(word in _TASKS or word.startswith("schedule-") for word in words):
-        return Part(TASK, 5, 5)  # all but interval ignore SIGTERM, and what they have not made yet they make out of the same rows the next time
+        return Part(
+            TASK, 5, 5
+        )  # all but interval ignore SIGTERM, and what they have not made yet they make out of the same rows the next time
     if "realtime" in words or "realtime.php" in words:
         return Part(API, 5, 5)  # its clients connect again; up to 1.8.1 its shell does not hand SIGTERM on
     return Part(API, 30, 1) if "http.php" in words else Part(UNKNOWN, PATIENT, 10)
@@ -46,6 +48,6 @@ def part_of(program: Sequence[str], environment: Mapping[str, str]) -> Part:
 def _workers(words: Sequence[str]) -> Iterator[str]:
     for word, after in zip(words, [*words[1:], ""]):
         if word.startswith("worker-"):
-            yield word[len("worker-"):]
+            yield word[len("worker-") :]
         elif word == "worker.php":
             yield after

@@ -21,7 +21,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 ROUNDS = 3
 _PHP_SPACE = " \t\n\r\0\x0b"
 _UNQUOTES_SINCE = (1, 9)
-_RESET = ("_APP_EXECUTOR_HOST", "_APP_BROWSER_HOST", "_APP_FUNCTIONS_MAINTENANCE_INTERVAL", "_APP_COMPUTE_MAINTENANCE_INTERVAL")
+_RESET = (
+    "_APP_EXECUTOR_HOST",
+    "_APP_BROWSER_HOST",
+    "_APP_FUNCTIONS_MAINTENANCE_INTERVAL",
+    "_APP_COMPUTE_MAINTENANCE_INTERVAL",
+)
 """C('overwrite' => true) in C(variables.php)."""
 _FORCED = {"_APP_DB_HOST": tuple(catalogue.DATABASE_PORTS), "_APP_DB_PORT": tuple(catalogue.DATABASE_PORTS.values())}
 """Set from the adapter since 1.9.0 (appwrite/appwrite#11902)."""
@@ -37,7 +42,7 @@ def loss(name: str, value: str, text: str, release: str) -> str | None:
     if value and value not in _FORCED.get(name, (value,)):
         return "from 1.9.0 on it sets this to the bundled database's"
     if not _survives(name, value, text, usual, True):
-        return "from 1.9.0 on it keeps values of one line without \\, \", $ and backticks, and no `export`"
+        return 'from 1.9.0 on it keeps values of one line without \\, ", $ and backticks, and no `export`'
     if catalogue.is_older(release, _UNQUOTES_SINCE) and not _survives(name, value, text, usual, False):
         return "up to 1.8.1 it makes the quotes, which this value needs in .env, a part of it"
     return None
@@ -51,8 +56,10 @@ def warnings(values: Mapping[str, str], text: str, release: str) -> Iterator[str
         if reason:
             lost.setdefault(reason, []).append(name)
     if lost:
-        yield "Appwrite's own upgrade would not keep everything that was written, so run this again after each: %s" % "; ".join(
-            "%s (%s)" % (", ".join(names), reason) for reason, names in lost.items())
+        yield (
+            "Appwrite's own upgrade would not keep everything that was written, so run this again after each: %s"
+            % "; ".join("%s (%s)" % (", ".join(names), reason) for reason, names in lost.items())
+        )
 
 
 def _survives(name: str, value: str, text: str, usual: str, unquotes: bool) -> bool:

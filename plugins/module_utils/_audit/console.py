@@ -10,9 +10,29 @@ from typing import Callable, Dict, List, Mapping, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
-    Control, Observation, Outcome, Unobserved, Unseen, failed, known_containers, known_services, not_applicable, passed, seen, seen_all,
-    services, some)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import EMAILS, IPS, ROOT, is_root_only, lists, other_ways
+    Control,
+    Observation,
+    Outcome,
+    Unobserved,
+    Unseen,
+    failed,
+    known_containers,
+    known_services,
+    not_applicable,
+    passed,
+    seen,
+    seen_all,
+    services,
+    some,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import (
+    EMAILS,
+    IPS,
+    ROOT,
+    is_root_only,
+    lists,
+    other_ways,
+)
 
 ALERTS, COUNTRIES = "_APP_CONSOLE_SESSION_ALERTS", "_APP_CONSOLE_COUNTRIES_DENYLIST"
 
@@ -26,7 +46,10 @@ def _views(observation: Observation) -> List[Tuple[str, Mapping[str, str]]]:
         raise Unobserved("the project has no service appwrite")
     listed = {name: str(value or "") for name, value in (service.get("environment") or {}).items()}
     return [("service appwrite", listed)] + [
-        ("container of appwrite", container.environment) for container in known_containers(observation) if container.service == "appwrite"]
+        ("container of appwrite", container.environment)
+        for container in known_containers(observation)
+        if container.service == "appwrite"
+    ]
 
 
 def _judge(observation: Observation, faults: Callable[[Mapping[str, str]], List[str]], good: str) -> Outcome:
@@ -35,7 +58,9 @@ def _judge(observation: Observation, faults: Callable[[Mapping[str, str]], List[
         for fault in faults(values):
             found.setdefault(fault, []).append(place)
     if found:
-        return failed("; ".join("%s (%s)" % (fault, some(sorted(set(where)))) for fault, where in sorted(found.items())))
+        return failed(
+            "; ".join("%s (%s)" % (fault, some(sorted(set(where)))) for fault, where in sorted(found.items()))
+        )
     seen_all(observation)
     return passed(good)
 
@@ -57,10 +82,17 @@ def _other_ways(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
         if is_root_only(values) or not lists(values):
             return []
-        return ["%s limit sign-up by password only, and %s leaves %s open to others" % (" and ".join(lists(values)), name, way)
-                for name, way in other_ways(values).items()]
+        return [
+            "%s limit sign-up by password only, and %s leaves %s open to others"
+            % (" and ".join(lists(values)), name, way)
+            for name, way in other_ways(values).items()
+        ]
 
-    found = _judge(observation, faults, "the limit of one account holds for every way, or no other way than the password is configured")
+    found = _judge(
+        observation,
+        faults,
+        "the limit of one account holds for every way, or no other way than the password is configured",
+    )
     if found.status != "fail" and _any(observation, lambda values: not is_root_only(values) and not lists(values)):
         return not_applicable("sign-up is open to anyone by any way")
     return found
@@ -68,8 +100,13 @@ def _other_ways(observation: Observation) -> Outcome:
 
 def _lists_can_match(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
-        return ["%r in %s can never match: it %s" % (entry, name, reason) for name in lists(values) for entry in values[name].split(",")
-                for reason in [_never(name, entry, observation.release)] if reason]
+        return [
+            "%r in %s can never match: it %s" % (entry, name, reason)
+            for name in lists(values)
+            for entry in values[name].split(",")
+            for reason in [_never(name, entry, observation.release)]
+            if reason
+        ]
 
     if not _any(observation, lists):
         return not_applicable("nobody is listed")
@@ -102,7 +139,11 @@ def _session_alerts(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> List[str]:
         if values.get(ALERTS) != "enabled":
             return ["%s is not enabled" % ALERTS]
-        return ["%s has no mail server to send with: _APP_SMTP_HOST is empty" % ALERTS] if not catalogue.given(values, "_APP_SMTP_HOST") else []
+        return (
+            ["%s has no mail server to send with: _APP_SMTP_HOST is empty" % ALERTS]
+            if not catalogue.given(values, "_APP_SMTP_HOST")
+            else []
+        )
 
     return _judge(observation, faults, "a new console session is announced by e-mail")
 
@@ -128,8 +169,10 @@ def _no_dead_variables(observation: Observation) -> Outcome:
         if catalogue.why_unread(name, release) and (name not in received or catalogue.services(name, release)):
             dead.append(name)
     if dead:
-        return failed(" ".join(catalogue.why_unread(name, release) for name in dead).rstrip("."),
-                      "appwrite_security_variables: {%s}" % ", ".join("%s: null" % name for name in dead))
+        return failed(
+            " ".join(catalogue.why_unread(name, release) for name in dead).rstrip("."),
+            "appwrite_security_variables: {%s}" % ", ".join("%s: null" % name for name in dead),
+        )
     return passed("Appwrite %s reads every variable that .env sets to another value than the installer does" % release)
 
 
@@ -137,40 +180,70 @@ _SOURCE = "Appwrite 1.4.14 to 1.9.6: app/config/console.php (before 1.6: app/ini
 
 CONTROLS = (
     Control(
-        "console.signup_limited", "Not everyone may sign up to the console", "high",
+        "console.signup_limited",
+        "Not everyone may sign up to the console",
+        "high",
         "Whoever can sign up makes projects of his own: he runs functions on the host, fills its disk, and sends mail in its name. Who is invited to a "
         "team passes every limit (run: 1.9.6).",
-        "appwrite_security_console_root_only: true", "%s; appwrite/appwrite#9283, #10262, #6107" % _SOURCE, _signup_limited),
+        "appwrite_security_console_root_only: true",
+        "%s; appwrite/appwrite#9283, #10262, #6107" % _SOURCE,
+        _signup_limited,
+    ),
     Control(
-        "console.other_ways_limited", "No other way to sign up goes round the lists", "high",
+        "console.other_ways_limited",
+        "No other way to sign up goes round the lists",
+        "high",
         "The lists of addresses are only checked where somebody signs up with a password. Magic URLs, one-time passwords and OAuth only "
         "check the limit of one account: on 1.9.6 an outsider who was on no list made an account, a team and a project by each of the first two.",
         "appwrite_security_console_root_only: true (once everyone who is listed has signed up: they stay, and team invitations still work)",
-        _SOURCE, _other_ways),
+        _SOURCE,
+        _other_ways,
+    ),
     Control(
-        "console.lists_can_match", "Every entry of the sign-up lists can match", "medium",
+        "console.lists_can_match",
+        "Every entry of the sign-up lists can match",
+        "medium",
         "Entries are compared as text and not trimmed: a space, an address in mixed case, a wildcard, a network or an IPv6 address "
         "in another form keeps out whom it should let in. A client's address is the leftmost of X-Forwarded-For.",
         "appwrite_security_console_emails: [ada@example.com] (each address alone: the role writes it as Appwrite compares it; likewise "
         "appwrite_security_console_ips, which takes no networks)",
-        _SOURCE, _lists_can_match),
+        _SOURCE,
+        _lists_can_match,
+    ),
     Control(
-        "console.all_listed_admitted", "Everyone who is listed can sign up", "low",
+        "console.all_listed_admitted",
+        "Everyone who is listed can sign up",
+        "low",
         "The conditions are AND-ed: while only one account may exist, a list of several people admits one of them.",
-        "appwrite_security_console_root_only: false (until all of them have signed up, then true again)", _SOURCE, _all_listed_admitted),
+        "appwrite_security_console_root_only: false (until all of them have signed up, then true again)",
+        _SOURCE,
+        _all_listed_admitted,
+    ),
     Control(
-        "console.session_alerts", "A new console session is announced by e-mail", "low",
+        "console.session_alerts",
+        "A new console session is announced by e-mail",
+        "low",
         "Whoever signs in with a stolen password is noticed by the one whose password it is.",
         "appwrite_security_variables: {%s: enabled, _APP_SMTP_HOST: smtp.example.com}" % ALERTS,
         "Appwrite 1.9.6: app/config/console.php, src/Appwrite/Bus/Listeners/Mails.php, src/Appwrite/Platform/Workers/Mails.php",
-        _session_alerts),
+        _session_alerts,
+    ),
     Control(
-        "console.countries_denylist", "Every entry of the denied countries can match", "medium",
+        "console.countries_denylist",
+        "Every entry of the denied countries can match",
+        "medium",
         "Entries are compared as text and not trimmed: a space or a small letter lets in whom it should keep out.",
-        "appwrite_security_variables: {%s: \"XX,YY\"}" % COUNTRIES, "Appwrite 1.9.6: app/controllers/shared/api/auth.php", _countries),
+        'appwrite_security_variables: {%s: "XX,YY"}' % COUNTRIES,
+        "Appwrite 1.9.6: app/controllers/shared/api/auth.php",
+        _countries,
+    ),
     Control(
-        "console.no_dead_variables", "No variable is set in vain", "low",
+        "console.no_dead_variables",
+        "No variable is set in vain",
+        "low",
         "Releases rename variables, and what the code no longer reads still looks as if it protected something.",
-        "appwrite_security_variables: {_APP_CONSOLE_HOSTNAMES: null}", "Appwrite 1.4.14 to 1.9.6: app/config/variables.php and the "
-        "installer's compose file", _no_dead_variables),
+        "appwrite_security_variables: {_APP_CONSOLE_HOSTNAMES: null}",
+        "Appwrite 1.4.14 to 1.9.6: app/config/variables.php and the installer's compose file",
+        _no_dead_variables,
+    ),
 )

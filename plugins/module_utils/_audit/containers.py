@@ -10,11 +10,24 @@ import re
 from typing import Any, Dict, List, Mapping, Set, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image, replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import releases as _releases
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
-    Control, Observation, Outcome, Unobserved, Unseen, failed, known_containers, known_services, not_applicable, passed, seen, seen_all,
-    services, some)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image, replicas
+    Control,
+    Observation,
+    Outcome,
+    Unobserved,
+    Unseen,
+    failed,
+    known_containers,
+    known_services,
+    not_applicable,
+    passed,
+    seen,
+    seen_all,
+    services,
+    some,
+)
 
 _PROXY = "traefik"
 _WITH_SOCKET = (_PROXY, "openruntimes-executor")
@@ -26,8 +39,13 @@ _STRONG = ("ALL", "CAP_SYS_ADMIN", "SYS_ADMIN")
 
 def _one_shots(observation: Observation) -> Set[str]:
     """Services that are meant to end: another one waits for that."""
-    return {name for options in known_services(observation).values() if isinstance(options.get("depends_on"), dict)
-            for name, how in options["depends_on"].items() if (how or {}).get("condition") == "service_completed_successfully"}
+    return {
+        name
+        for options in known_services(observation).values()
+        if isinstance(options.get("depends_on"), dict)
+        for name, how in options["depends_on"].items()
+        if (how or {}).get("condition") == "service_completed_successfully"
+    }
 
 
 # --- what they open ---
@@ -36,26 +54,48 @@ def _one_shots(observation: Observation) -> Set[str]:
 def _ports_limited(observation: Observation) -> Outcome:
     published = {
         (name, port.get("host_ip") or "0.0.0.0", str(port.get("published") or "a random port"), int(port["target"]))
-        for name, options in known_services(observation).items() for port in options.get("ports") or ()}
-    published |= {(container.service, address, str(port), target)
-                  for container in known_containers(observation) for address, port, target in container.ports}
-    beyond = sorted(entry for entry in published if not (int(entry[2]) if entry[2].isdigit() else 0) in _WEB
-                    and not (entry[0] == _PROXY and entry[3] in _WEB))
+        for name, options in known_services(observation).items()
+        for port in options.get("ports") or ()
+    }
+    published |= {
+        (container.service, address, str(port), target)
+        for container in known_containers(observation)
+        for address, port, target in container.ports
+    }
+    beyond = sorted(
+        entry
+        for entry in published
+        if not (int(entry[2]) if entry[2].isdigit() else 0) in _WEB and not (entry[0] == _PROXY and entry[3] in _WEB)
+    )
     local = [entry for entry in beyond if entry[1].startswith("127.") or entry[1] in ("::1", "localhost")]
     bad = [entry for entry in beyond if entry not in local]
     if bad:
-        return failed("; ".join("%s publishes %s on %s" % (name, port, address) for name, address, port, _target in bad))
+        return failed(
+            "; ".join("%s publishes %s on %s" % (name, port, address) for name, address, port, _target in bad)
+        )
     seen_all(observation)
-    return passed("nothing is published beyond HTTP and HTTPS" + "".join(
-        "; %s publishes %s on %s, for this host alone" % (name, port, address) for name, address, port, _target in local))
+    return passed(
+        "nothing is published beyond HTTP and HTTPS"
+        + "".join(
+            "; %s publishes %s on %s, for this host alone" % (name, port, address)
+            for name, address, port, _target in local
+        )
+    )
 
 
 def _socket_mounts(observation: Observation) -> Dict[str, bool]:
     """Service to whether it may write, for those that have the Docker socket, or a directory above it."""
     found: Dict[str, bool] = {}
-    mounts = [(name, str(mount.get("source") or ""), not mount.get("read_only"))
-              for name, options in known_services(observation).items() for mount in options.get("volumes") or ()]
-    mounts += [(container.service, source, writable) for container in known_containers(observation) for source, _target, writable in container.mounts]
+    mounts = [
+        (name, str(mount.get("source") or ""), not mount.get("read_only"))
+        for name, options in known_services(observation).items()
+        for mount in options.get("volumes") or ()
+    ]
+    mounts += [
+        (container.service, source, writable)
+        for container in known_containers(observation)
+        for source, _target, writable in container.mounts
+    ]
     for name, source, writable in mounts:
         path = source.rstrip("/") or source[:1]
         if path.endswith("/docker.sock") or path in _ABOVE_SOCKET:
@@ -71,7 +111,9 @@ def _socket_limited(observation: Observation) -> Outcome:
     seen_all(observation)
     if not found:
         return passed("no service has the Docker socket")
-    return passed("none but %s, which Appwrite's own files give it to, has the Docker socket" % " and ".join(sorted(found)))
+    return passed(
+        "none but %s, which Appwrite's own files give it to, has the Docker socket" % " and ".join(sorted(found))
+    )
 
 
 def _proxy_socket_read_only(observation: Observation) -> Outcome:
@@ -79,17 +121,30 @@ def _proxy_socket_read_only(observation: Observation) -> Outcome:
     if writable:
         return failed("%s has the Docker socket writable" % _PROXY)
     seen_all(observation)
-    return not_applicable("%s has no Docker socket" % _PROXY) if writable is None else passed("%s has the Docker socket read-only" % _PROXY)
+    return (
+        not_applicable("%s has no Docker socket" % _PROXY)
+        if writable is None
+        else passed("%s has the Docker socket read-only" % _PROXY)
+    )
 
 
 def _isolated(observation: Observation) -> Outcome:
     bad = []
     for name, options in sorted(services(observation).items()):
         strong = sorted(set(options.get("cap_add") or ()) & set(_STRONG))
-        bad += ["%s %s" % (name, what) for what, is_so in (
-            ("is privileged", options.get("privileged")), ("shares the host's network", options.get("network_mode") == "host"),
-            ("sees the host's processes", options.get("pid") == "host"), ("has the capability " + ", ".join(strong), strong)) if is_so]
-    return failed("; ".join(bad)) if bad else passed("no service is privileged or shares the host's network or processes")
+        bad += [
+            "%s %s" % (name, what)
+            for what, is_so in (
+                ("is privileged", options.get("privileged")),
+                ("shares the host's network", options.get("network_mode") == "host"),
+                ("sees the host's processes", options.get("pid") == "host"),
+                ("has the capability " + ", ".join(strong), strong),
+            )
+            if is_so
+        ]
+    return (
+        failed("; ".join(bad)) if bad else passed("no service is privileged or shares the host's network or processes")
+    )
 
 
 # --- images and releases ---
@@ -110,7 +165,11 @@ def _images_pinned(observation: Observation) -> Outcome:
 def _releases_here(observation: Observation) -> List[str]:
     """The release that the files name, and those that containers were made of."""
     found = {observation.release} if observation.release_is_known else set()
-    found |= {release for release in (image(container.image).release for container in known_containers(observation)) if release}
+    found |= {
+        release
+        for release in (image(container.image).release for container in known_containers(observation))
+        if release
+    }
     if not found:
         raise Unobserved("no image tag names the release; set appwrite_version")
     return sorted(found)
@@ -129,8 +188,13 @@ def _release_not_vulnerable(observation: Observation) -> Outcome:
     releases = _releases_here(observation)
     found = _releases.vulnerabilities(releases)
     if found:
-        return failed("%s: %s" % (" and ".join(releases), "; ".join(
-            "%s (%s, fixed in %s): %s" % (row.id, row.severity, row.fixed, row.text) for row in found)))
+        return failed(
+            "%s: %s"
+            % (
+                " and ".join(releases),
+                "; ".join("%s (%s, fixed in %s): %s" % (row.id, row.severity, row.fixed, row.text) for row in found),
+            )
+        )
     seen(observation.containers)
     return passed("nothing is known of %s, as of %s" % (" and ".join(releases), _releases.LOOKED_UP))
 
@@ -139,7 +203,10 @@ def _release_not_vulnerable(observation: Observation) -> Outcome:
 
 
 def _come_back(observation: Observation) -> Outcome:
-    policies = {(name, str(options.get("restart") or _deployed(options))) for name, options in known_services(observation).items()}
+    policies = {
+        (name, str(options.get("restart") or _deployed(options)))
+        for name, options in known_services(observation).items()
+    }
     policies |= {(container.service, container.restart) for container in known_containers(observation)}
     bad = sorted({name for name, policy in policies if policy not in _COMES_BACK} - _one_shots(observation))
     if bad:
@@ -164,7 +231,11 @@ def _running(observation: Observation) -> Outcome:
             bad.append("%s is unhealthy" % container.service)
     if not isinstance(observation.containers, Unseen):
         there = {container.service for container in present} | ended
-        bad += ["%s has no container" % name for name, options in known_services(observation).items() if name not in there and replicas(options)]
+        bad += [
+            "%s has no container" % name
+            for name, options in known_services(observation).items()
+            if name not in there and replicas(options)
+        ]
     if bad:
         return failed(some(bad))
     seen_all(observation)
@@ -172,12 +243,21 @@ def _running(observation: Observation) -> Outcome:
 
 
 def _current(observation: Observation) -> Outcome:
-    names: Dict[str, Set[str]] = {container.service: set() for container in seen(observation.containers) if not container.current}
+    names: Dict[str, Set[str]] = {
+        container.service: set() for container in seen(observation.containers) if not container.current
+    }
     for entry in () if names and isinstance(observation.drift, Unseen) else _drift(observation, "stale"):
         names.setdefault(entry["service"], set()).add(entry["name"])
     if names:
-        return failed("made from older files: %s" % some(
-            ["%s (%s)" % (service, some(sorted(changed))) if changed else service for service, changed in names.items()]))
+        return failed(
+            "made from older files: %s"
+            % some(
+                [
+                    "%s (%s)" % (service, some(sorted(changed))) if changed else service
+                    for service, changed in names.items()
+                ]
+            )
+        )
     return passed("every container was made from the present files")
 
 
@@ -189,8 +269,12 @@ def _drift(observation: Observation, kind: str) -> List[Mapping[str, str]]:
 
 def _env_received(observation: Observation) -> Outcome:
     values, release = seen(observation.env).values, observation.release
-    lost = [entry["name"] for entry in _drift(observation, "not_passed") if catalogue.is_read(entry["name"], release)
-            and values.get(entry["name"], "") not in (*catalogue.UNSET, catalogue.default(entry["name"], release))]
+    lost = [
+        entry["name"]
+        for entry in _drift(observation, "not_passed")
+        if catalogue.is_read(entry["name"], release)
+        and values.get(entry["name"], "") not in (*catalogue.UNSET, catalogue.default(entry["name"], release))
+    ]
     if lost:
         return failed("the compose file hands to no service: %s" % ", ".join(sorted(lost)))
     seen_all(observation)
@@ -203,7 +287,11 @@ def _env_not_overridden(observation: Observation) -> Outcome:
         if entry["name"] not in observation.shell:
             found.setdefault(entry["name"], []).append(entry["service"])
     if found:
-        return failed("; ".join("%s has another value in %s than in .env" % (name, some(where)) for name, where in sorted(found.items())))
+        return failed(
+            "; ".join(
+                "%s has another value in %s than in .env" % (name, some(where)) for name, where in sorted(found.items())
+            )
+        )
     seen_all(observation)
     return passed("no literal of the compose files beats a value of .env")
 
@@ -211,88 +299,148 @@ def _env_not_overridden(observation: Observation) -> Outcome:
 def _shell_clean(observation: Observation) -> Outcome:
     seen(observation.env)
     if observation.shell:
-        return failed("set in the audit's own environment, and otherwise than in .env: %s" % ", ".join(sorted(observation.shell)))
+        return failed(
+            "set in the audit's own environment, and otherwise than in .env: %s" % ", ".join(sorted(observation.shell))
+        )
     return passed("no variable of the audit's own environment beats .env")
 
 
 _OVERRIDE = "docker-compose.override.yml"
 _UPGRADE = (
     "make a backup; then, one minor release at a time, in the directory above the project's: docker run -it --rm "
-    "--volume /var/run/docker.sock:/var/run/docker.sock --volume \"$(pwd)\"/appwrite:/usr/src/code/appwrite:rw --entrypoint=upgrade "
-    "appwrite/appwrite:<release>; then, since an upgrade rewrites both files: ansible-playbook selfhost.appwrite.secure")
+    '--volume /var/run/docker.sock:/var/run/docker.sock --volume "$(pwd)"/appwrite:/usr/src/code/appwrite:rw --entrypoint=upgrade '
+    "appwrite/appwrite:<release>; then, since an upgrade rewrites both files: ansible-playbook selfhost.appwrite.secure"
+)
 _APPLY = "ansible-playbook selfhost.appwrite.secure, or in the project's directory: docker compose up -d"
 
 CONTROLS: Tuple[Control, ...] = (
     Control(
-        "containers.ports_limited", "Nothing but HTTP and HTTPS is published", "high",
+        "containers.ports_limited",
+        "Nothing but HTTP and HTTPS is published",
+        "high",
         "A published port goes round the firewalls of most hosts, since Docker writes its own rules first. Redis has no password, and the database "
         "a public one, unless somebody saw to it.",
         "remove ports from the service, or bind it to this host by 127.0.0.1:<port>:<port>; then: docker compose up -d",
-        "Appwrite 1.9.6, docker-compose.yml; Docker Engine, packet filtering and firewalls", _ports_limited),
+        "Appwrite 1.9.6, docker-compose.yml; Docker Engine, packet filtering and firewalls",
+        _ports_limited,
+    ),
     Control(
-        "containers.socket_limited", "Only the proxy and the executor have the Docker socket", "high",
+        "containers.socket_limited",
+        "Only the proxy and the executor have the Docker socket",
+        "high",
         "Whoever has the socket is root on the host. The executor cannot do without, and Traefik reads labels by it; nothing else of Appwrite "
         "needs it.",
-        "remove the mount of /var/run/docker.sock from the service; then: docker compose up -d", "Appwrite 1.4.14 to 1.9.6, docker-compose.yml",
-        _socket_limited),
+        "remove the mount of /var/run/docker.sock from the service; then: docker compose up -d",
+        "Appwrite 1.4.14 to 1.9.6, docker-compose.yml",
+        _socket_limited,
+    ),
     Control(
-        "containers.proxy_socket_read_only", "The proxy has the Docker socket read-only", "low",
+        "containers.proxy_socket_read_only",
+        "The proxy has the Docker socket read-only",
+        "low",
         "Traefik faces the internet. Read-only keeps the socket from being replaced and no more: the engine still does what it is asked. A filter "
         "that passes only reading requests is better.",
-        "put services: {traefik: {volumes: [\"/var/run/docker.sock:/var/run/docker.sock:ro\"]}} into %s; then: docker compose up -d" % _OVERRIDE,
-        "Appwrite 1.4.14 to 1.9.6, docker-compose.yml; Traefik, Docker provider, security note", _proxy_socket_read_only),
+        'put services: {traefik: {volumes: ["/var/run/docker.sock:/var/run/docker.sock:ro"]}} into %s; then: docker compose up -d'
+        % _OVERRIDE,
+        "Appwrite 1.4.14 to 1.9.6, docker-compose.yml; Traefik, Docker provider, security note",
+        _proxy_socket_read_only,
+    ),
     Control(
-        "containers.isolated", "No container is privileged or shares the host's namespaces", "high",
+        "containers.isolated",
+        "No container is privileged or shares the host's namespaces",
+        "high",
         "A break-in into such a container is one into the host. Appwrite needs none of it.",
         "remove privileged, network_mode, pid or cap_add from the service; then: docker compose up -d",
-        "Appwrite 1.4.14 to 1.9.6, docker-compose.yml; CIS Docker Benchmark, section 5", _isolated),
+        "Appwrite 1.4.14 to 1.9.6, docker-compose.yml; CIS Docker Benchmark, section 5",
+        _isolated,
+    ),
     Control(
-        "containers.images_pinned", "Every image has a tag of a release", "medium",
+        "containers.images_pinned",
+        "Every image has a tag of a release",
+        "medium",
         "What is behind latest, main or a bare major number changes from one pull to the next: a recreate then upgrades by itself, without the "
         "migration that belongs to it.",
         "name the release in the image's tag; for Appwrite's own image, since 1.9.5: appwrite_security_variables: {_APP_VERSION: %s}"
         % catalogue.NEWEST,
-        "Appwrite 1.9.6, docker-compose.yml, whose default is latest", _images_pinned),
+        "Appwrite 1.9.6, docker-compose.yml, whose default is latest",
+        _images_pinned,
+    ),
     Control(
-        "containers.release_current", "The release is the newest that this collection knows", "medium",
+        "containers.release_current",
+        "The release is the newest that this collection knows",
+        "medium",
         "Appwrite publishes security updates for its latest release alone.",
-        _UPGRADE, "Appwrite, SECURITY.md", _release_current),
+        _UPGRADE,
+        "Appwrite, SECURITY.md",
+        _release_current,
+    ),
     Control(
-        "containers.release_not_vulnerable", "The release has no known vulnerability", "high",
+        "containers.release_not_vulnerable",
+        "The release has no known vulnerability",
+        "high",
         "What is published is tried on every address. Appwrite has no list of its own; this one is made of CVE records, the GitHub Advisory "
         "Database and merged fixes, and bears the date on which these were last read.",
-        _UPGRADE, "CVE records and the GitHub Advisory Database, as of %s" % _releases.LOOKED_UP, _release_not_vulnerable),
+        _UPGRADE,
+        "CVE records and the GitHub Advisory Database, as of %s" % _releases.LOOKED_UP,
+        _release_not_vulnerable,
+    ),
     Control(
-        "containers.come_back", "Every service comes back after a restart of the engine", "medium",
+        "containers.come_back",
+        "Every service comes back after a restart of the engine",
+        "medium",
         "After a reboot, a crash or an update of the engine the others stay down (appwrite/appwrite#13002): since 1.9.5 the official file leaves "
         "the policy out for most services, and on-failure does not count here.",
         "give each service restart: unless-stopped in %s; then: docker compose up -d" % _OVERRIDE,
-        "Appwrite 1.9.6, docker-compose.yml; Docker Engine, start containers automatically", _come_back),
+        "Appwrite 1.9.6, docker-compose.yml; Docker Engine, start containers automatically",
+        _come_back,
+    ),
     Control(
-        "containers.running", "Every service runs and is healthy", "medium",
+        "containers.running",
+        "Every service runs and is healthy",
+        "medium",
         "A worker that stands still is not missed at once: no audit log, no mail, no deletion, no certificate.",
-        "docker compose ps --all, then docker compose logs <service>, then docker compose up -d", "Docker Engine, container states and health",
-        _running),
+        "docker compose ps --all, then docker compose logs <service>, then docker compose up -d",
+        "Docker Engine, container states and health",
+        _running,
+    ),
     Control(
-        "containers.current", "Every container was made from the present files", "medium",
+        "containers.current",
+        "Every container was made from the present files",
+        "medium",
         "A change takes effect with the recreate and not before; docker compose restart is none (appwrite/appwrite#2322, #5042). Until then the "
         "files say one thing and the installation does another.",
-        _APPLY, "docker compose config --hash, and the label of each container", _current),
+        _APPLY,
+        "docker compose config --hash, and the label of each container",
+        _current,
+    ),
     Control(
-        "containers.env_received", "Every value of .env that the release reads reaches a service", "medium",
+        "containers.env_received",
+        "Every value of .env that the release reads reaches a service",
+        "medium",
         "Compose hands over only what it lists by name. Where the file is older than the release, or was cut down, a setting stays in .env and "
         "does nothing.",
-        "list the variable under environment of the services that read it, in %s; then: docker compose up -d" % _OVERRIDE,
-        "Appwrite 1.9.6, docker-compose.yml", _env_received),
+        "list the variable under environment of the services that read it, in %s; then: docker compose up -d"
+        % _OVERRIDE,
+        "Appwrite 1.9.6, docker-compose.yml",
+        _env_received,
+    ),
     Control(
-        "containers.env_not_overridden", "No literal beats a value of .env", "medium",
+        "containers.env_not_overridden",
+        "No literal beats a value of .env",
+        "medium",
         "A value that is written into a compose file wins over .env, so that changing it there has no effect.",
-        "write the bare name in place of the literal; then: docker compose up -d", "Docker Compose, precedence of environment variables",
-        _env_not_overridden),
+        "write the bare name in place of the literal; then: docker compose up -d",
+        "Docker Compose, precedence of environment variables",
+        _env_not_overridden,
+    ),
     Control(
-        "containers.shell_clean", "No variable of the shell beats .env", "medium",
+        "containers.shell_clean",
+        "No variable of the shell beats .env",
+        "medium",
         "Compose takes a variable from the shell before it takes it from .env. Appwrite's installer starts the project that way, and the "
         "next person, in another shell, gets other values.",
         "docker compose up -d, in a shell from which these variables were taken by unset, and in the profile that sets them",
-        "Docker Compose, precedence of environment variables", _shell_clean),
+        "Docker Compose, precedence of environment variables",
+        _shell_clean,
+    ),
 )

@@ -15,13 +15,31 @@ from difflib import get_close_matches
 from typing import Any, Iterable, List, Mapping, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import (
-    console, containers, encryption, host, https, platform, secrets)
+    console,
+    containers,
+    encryption,
+    host,
+    https,
+    platform,
+    secrets,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
-    GROUPS, SEVERITIES, THIRD_PARTIES, Control, Finding, Observation, Outcome, Unobserved, Waiver, day)
+    GROUPS,
+    SEVERITIES,
+    THIRD_PARTIES,
+    Control,
+    Finding,
+    Observation,
+    Outcome,
+    Unobserved,
+    Waiver,
+    day,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 CONTROLS: Tuple[Control, ...] = tuple(
-    control for group in (encryption, secrets, https, console, platform, containers, host) for control in group.CONTROLS)
+    control for group in (encryption, secrets, https, console, platform, containers, host) for control in group.CONTROLS
+)
 
 _WEIGHT = {"critical": 10, "high": 5, "medium": 2, "low": 1}
 _CAP = {"critical": 40, "high": 70}
@@ -46,8 +64,10 @@ def waiver_of(entry: Mapping[str, Any], where: str) -> Waiver:
     name, justification = entry.get("control"), entry.get("justification")
     if not isinstance(name, str) or not is_control(name):
         near = get_close_matches(str(name), _IDS, 1)
-        raise AppwriteError("%scontrol: there is no control %r; %s" % (
-            where, name, "is %s meant?" % near[0] if near else "take the id from a finding"))
+        raise AppwriteError(
+            "%scontrol: there is no control %r; %s"
+            % (where, name, "is %s meant?" % near[0] if near else "take the id from a finding")
+        )
     if not isinstance(justification, str) or not justification.strip():
         raise AppwriteError("%sjustification: is missing; say why this finding is lived with" % where)
     return Waiver(name, justification.strip(), day(entry.get("expires"), where + "expires"))
@@ -60,10 +80,14 @@ def score(findings: Iterable[Finding]) -> int:
     and a blind spot do not make an installation safer. While a critical control fails or is unknown the whole is worth 40 points at most,
     while a high one does or is, 70. Findings of other programs do not count: which of them run differs from host to host.
     """
-    counted = [finding for finding in findings if finding.group not in THIRD_PARTIES and finding.status != "not_applicable"]
+    counted = [
+        finding for finding in findings if finding.group not in THIRD_PARTIES and finding.status != "not_applicable"
+    ]
     total = sum(_WEIGHT[finding.severity] for finding in counted)
     reached = sum(_WEIGHT[finding.severity] for finding in counted if finding.status == "pass")
-    most = min([100] + [_CAP.get(finding.severity, 100) for finding in counted if finding.status in ("fail", "unknown")])
+    most = min(
+        [100] + [_CAP.get(finding.severity, 100) for finding in counted if finding.status in ("fail", "unknown")]
+    )
     return most * reached // total if total else 0
 
 
@@ -79,8 +103,16 @@ def _apply(control: Control, observation: Observation) -> Finding:
     except Unobserved as missing:
         outcome = Outcome("unknown", str(missing))
     return Finding(
-        control.id, control.title, control.severity, control.group, outcome.status, outcome.evidence, control.rationale,
-        outcome.remedy or control.remedy, control.reference)
+        control.id,
+        control.title,
+        control.severity,
+        control.group,
+        outcome.status,
+        outcome.evidence,
+        control.rationale,
+        outcome.remedy or control.remedy,
+        control.reference,
+    )
 
 
 def _waived(finding: Finding, waivers: Sequence[Waiver], observation: Observation) -> Finding:
@@ -91,5 +123,7 @@ def _waived(finding: Finding, waivers: Sequence[Waiver], observation: Observatio
         return finding
     waiver = matching[-1]
     if waiver.expires < observation.today:
-        return replace(finding, evidence="%s (a waiver of this expired on %s)" % (finding.evidence, waiver.expires), waiver=waiver)
+        return replace(
+            finding, evidence="%s (a waiver of this expired on %s)" % (finding.evidence, waiver.expires), waiver=waiver
+        )
     return replace(finding, status="waived", waiver=waiver)

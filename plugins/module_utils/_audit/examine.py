@@ -9,31 +9,39 @@ from __future__ import annotations
 import datetime
 from typing import Any, Mapping
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, shown_fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import third_parties as _third_parties
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import audit, score, waiver_of, worst
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import THIRD_PARTIES, Observation, Unseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, shown_fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.observe import observe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
 
 AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
-    "endpoint": {"type": "dict", "default": {}, "options": {
-        "host": {"type": "str"},
-        "http_port": {"type": "int", "default": 80},
-        "https_port": {"type": "int", "default": 443},
-    }},
-    "escrow": {"type": "dict", "options": {
-        "fingerprint": {"type": "str"},
-        "proved": {"type": "str"},
-        "unseen": {"type": "str"},
-    }},
-    "waivers": {"type": "list", "elements": "dict", "default": [], "options": {
-        "control": {"type": "str", "required": True},
-        "justification": {"type": "str", "required": True},
-        "expires": {"type": "str", "required": True},
-    }},
+    "endpoint": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "host": {"type": "str"},
+            "http_port": {"type": "int", "default": 80},
+            "https_port": {"type": "int", "default": 443},
+        },
+    },
+    "escrow": {
+        "type": "dict",
+        "options": {"fingerprint": {"type": "str"}, "proved": {"type": "str"}, "unseen": {"type": "str"}},
+    },
+    "waivers": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "control": {"type": "str", "required": True},
+            "justification": {"type": "str", "required": True},
+            "expires": {"type": "str", "required": True},
+        },
+    },
     "third_parties": {"type": "list", "elements": "str", "choices": list(THIRD_PARTIES), "default": []},
     "third_party_timeout": {"type": "int", "default": 300},
 }
@@ -43,10 +51,15 @@ def examine(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What C(audit_info) returns. Raises AppwriteError where an option makes no sense."""
     today = datetime.datetime.now(datetime.timezone.utc).date()
     if parameters["third_party_timeout"] <= 0:
-        raise AppwriteError("third_party_timeout: %d is no time to run in; give a number of seconds above 0" % parameters["third_party_timeout"])
+        raise AppwriteError(
+            "third_party_timeout: %d is no time to run in; give a number of seconds above 0"
+            % parameters["third_party_timeout"]
+        )
     for name in ("http_port", "https_port"):
         if not 0 < parameters["endpoint"][name] < 65536:
-            raise AppwriteError("endpoint.%s: %d is no port; give one from 1 to 65535" % (name, parameters["endpoint"][name]))
+            raise AppwriteError(
+                "endpoint.%s: %d is no port; give one from 1 to 65535" % (name, parameters["endpoint"][name])
+            )
     waivers = [waiver_of(entry, "waivers[%d]." % number) for number, entry in enumerate(parameters["waivers"])]
     observation = observe(parameters, today)
     others = _third_parties.run(parameters["third_parties"], observation, parameters["third_party_timeout"])
@@ -74,6 +87,13 @@ def _certificate_expires(observation: Observation) -> str | None:
 
 def _escrow_proved(observation: Observation) -> str | None:
     escrow = observation.escrow
-    if isinstance(escrow, Unseen) or isinstance(observation.env, Unseen) or escrow.proved is None or escrow.fingerprint is None:
+    if (
+        isinstance(escrow, Unseen)
+        or isinstance(observation.env, Unseen)
+        or escrow.proved is None
+        or escrow.fingerprint is None
+    ):
         return None
-    return escrow.proved.isoformat() if escrow.fingerprint == shown_fingerprint(in_force(observation.env.values)) else None
+    return (
+        escrow.proved.isoformat() if escrow.fingerprint == shown_fingerprint(in_force(observation.env.values)) else None
+    )

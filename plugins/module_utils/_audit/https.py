@@ -13,8 +13,24 @@ from typing import Callable, Iterable, List, Mapping, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
-    Certificate, Control, Endpoint, Observation, Outcome, Unobserved, failed, judge, not_applicable, passed, seen)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.https import API, CERTIFICATE_EMAILS, ROUTERS, why_not_public
+    Certificate,
+    Control,
+    Endpoint,
+    Observation,
+    Outcome,
+    Unobserved,
+    failed,
+    judge,
+    not_applicable,
+    passed,
+    seen,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.https import (
+    API,
+    CERTIFICATE_EMAILS,
+    ROUTERS,
+    why_not_public,
+)
 
 _HSTS_SECONDS = 10886400
 """Appwrite's own C(max-age), 126 days."""
@@ -35,7 +51,12 @@ def _are_real(names: str) -> bool:
 
 def _is_email(address: str) -> bool:
     person, _at, domain = address.rpartition("@")
-    return bool(person) and not re.search(r"[\s@]", person) and _is_real(domain) and not ("." + domain.lower()).endswith(".appwrite.io")
+    return (
+        bool(person)
+        and not re.search(r"[\s@]", person)
+        and _is_real(domain)
+        and not ("." + domain.lower()).endswith(".appwrite.io")
+    )
 
 
 def _are_v4(addresses: str) -> bool:
@@ -90,8 +111,10 @@ def _api_forced(observation: Observation) -> Outcome:
 def _router_forced(observation: Observation) -> Outcome:
     router = _live(ROUTERS, observation.release)
     if not router:
-        return not_applicable("Appwrite %s cannot force HTTPS for the domains of functions; %s is the first that can" % (
-            observation.release, _ROUTER_SINCE))
+        return not_applicable(
+            "Appwrite %s cannot force HTTPS for the domains of functions; %s is the first that can"
+            % (observation.release, _ROUTER_SINCE)
+        )
     return judge(observation, router, _is_enabled)
 
 
@@ -99,9 +122,16 @@ def _variables_of_release(observation: Observation) -> Outcome:
     values, release = seen(observation.env).values, observation.release
     wrong = [
         "%s is set, but Appwrite %s reads %s here, which is not" % (name, release, live)
-        for names in (ROUTERS, CERTIFICATE_EMAILS) for live in [_live(names, release)]
-        for name in names if live not in ("", name) and _is_set(name, values, release) and not _is_set(live, values, release)]
-    return failed("; ".join(wrong)) if wrong else passed("no variable of HTTPS is set in place of the one that Appwrite %s reads" % release)
+        for names in (ROUTERS, CERTIFICATE_EMAILS)
+        for live in [_live(names, release)]
+        for name in names
+        if live not in ("", name) and _is_set(name, values, release) and not _is_set(live, values, release)
+    ]
+    return (
+        failed("; ".join(wrong))
+        if wrong
+        else passed("no variable of HTTPS is set in place of the one that Appwrite %s reads" % release)
+    )
 
 
 def _is_set(name: str, values: Mapping[str, str], release: str) -> bool:
@@ -121,9 +151,15 @@ def _compute_domains_real(observation: Observation) -> Outcome:
 
 
 def _dns_targets_real(observation: Observation) -> Outcome:
-    return _every(observation, [
-        ("_APP_DOMAIN_TARGET", _is_real), ("_APP_DOMAIN_TARGET_CNAME", _is_real), ("_APP_DOMAIN_TARGET_A", _are_v4),
-        ("_APP_DOMAIN_TARGET_AAAA", _is_v6)])
+    return _every(
+        observation,
+        [
+            ("_APP_DOMAIN_TARGET", _is_real),
+            ("_APP_DOMAIN_TARGET_CNAME", _is_real),
+            ("_APP_DOMAIN_TARGET_A", _are_v4),
+            ("_APP_DOMAIN_TARGET_AAAA", _is_v6),
+        ],
+    )
 
 
 def _http_redirects(observation: Observation) -> Outcome:
@@ -155,8 +191,10 @@ def _presented(observation: Observation) -> Tuple[Endpoint, Certificate]:
 def _certificate_trusted(observation: Observation) -> Outcome:
     endpoint, certificate = _presented(observation)
     if certificate.chain_error:
-        return failed("%s presents a certificate by %s that this host does not trust: %s" % (
-            endpoint.address, certificate.issuer or "nobody", certificate.chain_error))
+        return failed(
+            "%s presents a certificate by %s that this host does not trust: %s"
+            % (endpoint.address, certificate.issuer or "nobody", certificate.chain_error)
+        )
     return passed("%s presents a certificate by %s, which this host trusts" % (endpoint.address, certificate.issuer))
 
 
@@ -183,13 +221,21 @@ def _certificate_lasts(observation: Observation) -> Outcome:
 def _old_tls_refused(observation: Observation) -> Outcome:
     endpoint = seen(observation.endpoint)
     spoken = _spoken(endpoint, ("TLSv1", "TLSv1.1"))
-    return failed("%s speaks %s" % (endpoint.address, spoken)) if spoken else passed("%s refuses TLSv1 and TLSv1.1" % endpoint.address)
+    return (
+        failed("%s speaks %s" % (endpoint.address, spoken))
+        if spoken
+        else passed("%s refuses TLSv1 and TLSv1.1" % endpoint.address)
+    )
 
 
 def _modern_tls_spoken(observation: Observation) -> Outcome:
     endpoint = seen(observation.endpoint)
     spoken = _spoken(endpoint, ("TLSv1.2", "TLSv1.3"))
-    return passed("%s speaks %s" % (endpoint.address, spoken)) if spoken else failed("%s speaks neither TLSv1.2 nor TLSv1.3" % endpoint.address)
+    return (
+        passed("%s speaks %s" % (endpoint.address, spoken))
+        if spoken
+        else failed("%s speaks neither TLSv1.2 nor TLSv1.3" % endpoint.address)
+    )
 
 
 def _spoken(endpoint: Endpoint, names: Iterable[str]) -> str:
@@ -210,96 +256,166 @@ def _hsts_sent(observation: Observation) -> Outcome:
     found = _MAX_AGE.search(header)
     seconds = int(found.group(1)) if found else 0
     if seconds < _HSTS_SECONDS:
-        return failed("https://%s sends Strict-Transport-Security for %d seconds, less than Appwrite's own %d" % (
-            endpoint.host, seconds, _HSTS_SECONDS))
+        return failed(
+            "https://%s sends Strict-Transport-Security for %d seconds, less than Appwrite's own %d"
+            % (endpoint.host, seconds, _HSTS_SECONDS)
+        )
     return passed("https://%s sends Strict-Transport-Security for %d seconds" % (endpoint.host, seconds))
 
 
 _TRUST_PROXY = (
     "let Traefik trust the proxy that ends TLS: add --entrypoints.appwrite_web.forwardedHeaders.trustedIPs=<its address> to the command of "
-    "traefik in docker-compose.override.yml, with all that is there already; then: docker compose up -d")
+    "traefik in docker-compose.override.yml, with all that is there already; then: docker compose up -d"
+)
 _ISSUE = "docker compose exec appwrite ssl"
 
 CONTROLS: Tuple[Control, ...] = (
     Control(
-        "https.api_forced", "HTTPS is forced for the API", "high",
+        "https.api_forced",
+        "HTTPS is forced for the API",
+        "high",
         "Over plain HTTP whoever is on the way reads passwords, sessions and data. Only the exact word enabled forces; any other is off. Then 1.9.6 "
         "redirects GET, without port and query, and refuses POST and HEAD with 500. Not covered are the hosts localhost and that of "
         "_APP_MIGRATION_HOST, and behind its Traefik the console's pages (/console/) and realtime (ws://).",
-        "appwrite_security_force_https: true", "Appwrite 1.4.14 to 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6", _api_forced),
+        "appwrite_security_force_https: true",
+        "Appwrite 1.4.14 to 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6",
+        _api_forced,
+    ),
     Control(
-        "https.router_forced", "HTTPS is forced for the domains of functions and sites", "high",
+        "https.router_forced",
+        "HTTPS is forced for the domains of functions and sites",
+        "high",
         "The domains of functions and sites have a switch of their own; what their users send is as readable over plain HTTP. Domains with a "
         "redirect rule are never forced: they lead straight to its target.",
-        "appwrite_security_force_https: true", "Appwrite 1.6.2 and 1.9.6, app/controllers/general.php; run: 1.9.6", _router_forced),
+        "appwrite_security_force_https: true",
+        "Appwrite 1.6.2 and 1.9.6, app/controllers/general.php; run: 1.9.6",
+        _router_forced,
+    ),
     Control(
-        "https.variables_of_release", "HTTPS is set by the variables that the release reads", "medium",
+        "https.variables_of_release",
+        "HTTPS is set by the variables that the release reads",
+        "medium",
         "Releases renamed these variables and upgrades keep the old ones, so that a setting is there to see and has no effect.",
         "ansible-playbook selfhost.appwrite.secure, which writes the variables of the release",
-        "Appwrite 1.5.8 and 1.7.0, app/config/variables.php", _variables_of_release),
+        "Appwrite 1.5.8 and 1.7.0, app/config/variables.php",
+        _variables_of_release,
+    ),
     Control(
-        "https.certificate_email", "The certificate authority has an address to write to", "medium",
+        "https.certificate_email",
+        "The certificate authority has an address to write to",
+        "medium",
         "Without an address no certificate is issued (appwrite/appwrite#9021). A placeholder belongs to somebody else, who then gets the warnings.",
         "appwrite_security_certificate_email: <an address that somebody reads>",
-        "Appwrite 1.5.8 to 1.9.6, src/Appwrite/Platform/Workers/Certificates.php", _certificate_email),
+        "Appwrite 1.5.8 to 1.9.6, src/Appwrite/Platform/Workers/Certificates.php",
+        _certificate_email,
+    ),
     Control(
-        "https.domain_real", "The domain of the console is a public name", "high",
+        "https.domain_real",
+        "The domain of the console is a public name",
+        "high",
         "No authority issues a certificate for localhost, an address or a reserved name, links in mails lead nowhere, and localhost is "
         "exempt from the redirect.",
         'appwrite_security_variables: {_APP_DOMAIN: "<the public host name>"}',
-        "Appwrite 1.9.6, src/Appwrite/Platform/Tasks/Doctor.php; RFC 2606, RFC 6761", _domain_real),
+        "Appwrite 1.9.6, src/Appwrite/Platform/Tasks/Doctor.php; RFC 2606, RFC 6761",
+        _domain_real,
+    ),
     Control(
-        "https.compute_domains_real", "The domains of functions and sites are public names", "low",
+        "https.compute_domains_real",
+        "The domains of functions and sites are public names",
+        "low",
         "Functions and sites get names under these domains; under localhost nobody reaches them, and no certificate can be issued.",
         'appwrite_security_variables: {_APP_DOMAIN_FUNCTIONS: "<a domain>", _APP_DOMAIN_SITES: "<another domain>"}',
-        "Appwrite 1.9.6, app/config/variables.php", _compute_domains_real),
+        "Appwrite 1.9.6, app/config/variables.php",
+        _compute_domains_real,
+    ),
     Control(
-        "https.dns_targets_real", "Custom domains are checked against the real address", "low",
+        "https.dns_targets_real",
+        "Custom domains are checked against the real address",
+        "low",
         "A custom domain is accepted where its DNS record names one of these targets. Loopback and placeholders match no record of anybody, or a "
         "record that leads elsewhere.",
         'appwrite_security_variables: {_APP_DOMAIN_TARGET_CNAME: "<the public host name>", _APP_DOMAIN_TARGET_A: "<its IPv4 address>", '
         '_APP_DOMAIN_TARGET_AAAA: "<its IPv6 address, or empty>"}, before 1.7.0 _APP_DOMAIN_TARGET alone',
         "Appwrite 1.7.4, src/Appwrite/Platform/Modules/Proxy/Http/Rules/API/Create.php; 1.9.6, src/Appwrite/Platform/Modules/Proxy/Action.php",
-        _dns_targets_real),
+        _dns_targets_real,
+    ),
     Control(
-        "https.http_redirects", "HTTP leads to HTTPS of the same name", "high",
+        "https.http_redirects",
+        "HTTP leads to HTTPS of the same name",
+        "high",
         "What is configured counts for nothing where another program answers port 80, or a container still runs on older settings. Asked is GET /: "
         "1.9.6 behind its Traefik answers /console/ and ws://…/v1/realtime over HTTP all the same.",
-        "appwrite_security_force_https: true", "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6", _http_redirects),
+        "appwrite_security_force_https: true",
+        "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6",
+        _http_redirects,
+    ),
     Control(
-        "https.no_redirect_loop", "HTTPS answers without a circle of redirects", "high",
+        "https.no_redirect_loop",
+        "HTTPS answers without a circle of redirects",
+        "high",
         "Traefik overwrites the X-Forwarded-Proto of a proxy that it does not trust. Where that proxy ends TLS, Appwrite takes every request for "
         "HTTP and redirects it for ever.",
-        _TRUST_PROXY, "coollabsio/coolify#4279", _no_redirect_loop),
+        _TRUST_PROXY,
+        "coollabsio/coolify#4279",
+        _no_redirect_loop,
+    ),
     Control(
-        "https.certificate_trusted", "The certificate is one that clients trust", "high",
+        "https.certificate_trusted",
+        "The certificate is one that clients trust",
+        "high",
         "A certificate that nobody trusts teaches people to click warnings away, and a man in the middle looks just the same.",
-        _ISSUE, "Appwrite 1.9.6, src/Appwrite/Certificates/LetsEncrypt.php; RFC 5280", _certificate_trusted),
+        _ISSUE,
+        "Appwrite 1.9.6, src/Appwrite/Certificates/LetsEncrypt.php; RFC 5280",
+        _certificate_trusted,
+    ),
     Control(
-        "https.certificate_name", "The certificate is for the domain of the console", "high",
+        "https.certificate_name",
+        "The certificate is for the domain of the console",
+        "high",
         "Clients refuse a certificate for another name. Traefik presents one that it made itself where it has none for the name that is asked for.",
-        _ISSUE, "RFC 6125", _certificate_name),
+        _ISSUE,
+        "RFC 6125",
+        _certificate_name,
+    ),
     Control(
-        "https.certificate_lasts", "The certificate is valid for more than 14 days", "high",
+        "https.certificate_lasts",
+        "The certificate is valid for more than 14 days",
+        "high",
         "Appwrite renews 30 days before the end. Where less than half of that is left renewal has failed, and the day comes on which every client "
         "is locked out.",
-        _ISSUE, "Appwrite 1.9.6, src/Appwrite/Certificates/LetsEncrypt.php", _certificate_lasts),
+        _ISSUE,
+        "Appwrite 1.9.6, src/Appwrite/Certificates/LetsEncrypt.php",
+        _certificate_lasts,
+    ),
     Control(
-        "https.old_tls_refused", "TLS 1.0 and 1.1 are refused", "medium",
+        "https.old_tls_refused",
+        "TLS 1.0 and 1.1 are refused",
+        "medium",
         "Both are deprecated, since they rest on MD5 and SHA-1. Traefik refuses them unless it is told otherwise, so another proxy ends TLS or "
         "somebody told it.",
         "save tls: {options: {default: {minVersion: VersionTLS12}}} as tls.yml and hand it to Traefik: "
         "docker compose cp tls.yml appwrite:/storage/config/tls.yml; a proxy in front of it has a setting of its own",
-        "RFC 8996", _old_tls_refused),
+        "RFC 8996",
+        _old_tls_refused,
+    ),
     Control(
-        "https.modern_tls_spoken", "TLS 1.2 or 1.3 is spoken", "high",
+        "https.modern_tls_spoken",
+        "TLS 1.2 or 1.3 is spoken",
+        "high",
         "Every client of today wants one of them and would not connect, or would fall back to what is broken.",
         "remove the limit that somebody set in Traefik's folder: docker compose exec appwrite ls /storage/config; a proxy in front of it has a "
         "setting of its own",
-        "RFC 9325", _modern_tls_spoken),
+        "RFC 9325",
+        _modern_tls_spoken,
+    ),
     Control(
-        "https.hsts_sent", "Browsers are told to stay with HTTPS", "medium",
+        "https.hsts_sent",
+        "Browsers are told to stay with HTTPS",
+        "medium",
         "Without Strict-Transport-Security the first request of each visit may go over HTTP, where it can be answered by somebody else. Appwrite "
         "sends it with answers of the API where it knows that the request came over HTTPS; on the domains of functions and sites none was seen.",
-        _TRUST_PROXY, "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6; RFC 6797", _hsts_sent),
+        _TRUST_PROXY,
+        "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6; RFC 6797",
+        _hsts_sent,
+    ),
 )

@@ -33,9 +33,17 @@ def read(report: str) -> List[Finding]:
 
 def _finding(version: str, test: str, said: List[Tuple[str, str, str, str]]) -> Finding:
     severity, title = said[0][:2]
-    evidence = [message if details in _NOTHING else "%s (%s)" % (message, details) for _severity, message, details, _solution in said]
-    solutions = dict.fromkeys(_without_kind(solution) for _severity, _message, _details, solution in said if solution not in _NOTHING)
-    remedy = "; ".join(solutions) or "%s, and then for what it looked at: lynis show details %s" % (PROGRAM.by_hand, test)
+    evidence = [
+        message if details in _NOTHING else "%s (%s)" % (message, details)
+        for _severity, message, details, _solution in said
+    ]
+    solutions = dict.fromkeys(
+        _without_kind(solution) for _severity, _message, _details, solution in said if solution not in _NOTHING
+    )
+    remedy = "; ".join(solutions) or "%s, and then for what it looked at: lynis show details %s" % (
+        PROGRAM.by_hand,
+        test,
+    )
     return PROGRAM.finding(version, test, "fail", severity, title, evidence, remedy)
 
 

@@ -21,12 +21,17 @@ METRICS = {
     "appwrite_audit_last_run_timestamp_seconds": "When the audit last ran, in seconds since 1970.",
     "appwrite_audit_info": "The audited release of Appwrite and its compose project, always 1.",
     "appwrite_audit_score": "0 to 100: the share of the applicable controls that pass, by weight.",
-    "appwrite_audit_control_status":
-        "What was found: 0 the control passes, 1 it is waived, 2 it could not be observed, 3 it fails. No sample where it does not apply.",
-    "appwrite_audit_certificate_expiry_timestamp_seconds":
-        "When the certificate of the HTTPS endpoint ends, in seconds since 1970. No sample where it was not seen.",
-    "appwrite_audit_escrow_proof_expiry_timestamp_seconds":
-        "Until when it counts as proved that the escrow holds the encryption key in force, in seconds since 1970. No sample where it does not hold it.",
+    "appwrite_audit_control_status": (
+        "What was found: 0 the control passes, 1 it is waived, 2 it could not be observed, 3 it fails. "
+        "No sample where it does not apply."
+    ),
+    "appwrite_audit_certificate_expiry_timestamp_seconds": (
+        "When the certificate of the HTTPS endpoint ends, in seconds since 1970. No sample where it was not seen."
+    ),
+    "appwrite_audit_escrow_proof_expiry_timestamp_seconds": (
+        "Until when it counts as proved that the escrow holds the encryption key in force, in seconds since 1970. "
+        "No sample where it does not hold it."
+    ),
 }
 
 _Sample = Tuple[str, Mapping[str, str], int]
@@ -35,11 +40,17 @@ _Sample = Tuple[str, Mapping[str, str], int]
 def text(directory: str, now: int, result: Optional[Mapping[str, Any]]) -> str:
     """C(result) is what C(_audit.examine) returns, C(None) where it could not be made."""
     samples: List[_Sample] = [
-        ("appwrite_audit_success", {}, int(result is not None)), ("appwrite_audit_last_run_timestamp_seconds", {}, now)]
+        ("appwrite_audit_success", {}, int(result is not None)),
+        ("appwrite_audit_last_run_timestamp_seconds", {}, now),
+    ]
     samples += [] if result is None else _samples(result)
     lines: List[str] = []
     for name, explanation in METRICS.items():
-        found = [_line(name, {"directory": directory, **labels}, value) for sampled, labels, value in samples if sampled == name]
+        found = [
+            _line(name, {"directory": directory, **labels}, value)
+            for sampled, labels, value in samples
+            if sampled == name
+        ]
         if found:
             lines += ["# HELP %s %s" % (name, explanation), "# TYPE %s gauge" % name] + found
     return "".join(line + "\n" for line in lines)
@@ -50,14 +61,26 @@ def _samples(result: Mapping[str, Any]) -> Iterator[_Sample]:
     yield "appwrite_audit_score", {}, result["score"]
     for finding in result["findings"]:
         if finding["status"] in VALUES:
-            labels = {"control": finding["id"], "group": finding["group"], "severity": finding["severity"], "title": finding["title"]}
+            labels = {
+                "control": finding["id"],
+                "group": finding["group"],
+                "severity": finding["severity"],
+                "title": finding["title"],
+            }
             yield "appwrite_audit_control_status", labels, VALUES[finding["status"]]
     if result["certificate_expires"]:
-        yield "appwrite_audit_certificate_expiry_timestamp_seconds", {}, _seconds(result["certificate_expires"], "%Y-%m-%dT%H:%M:%SZ")
+        yield (
+            "appwrite_audit_certificate_expiry_timestamp_seconds",
+            {},
+            _seconds(result["certificate_expires"], "%Y-%m-%dT%H:%M:%SZ"),
+        )
     if result["escrow_proved"]:
         # It holds to the end of its last day.
-        yield ("appwrite_audit_escrow_proof_expiry_timestamp_seconds", {},
-               _seconds(result["escrow_proved"], "%Y-%m-%d", PROOF_HOLDS + datetime.timedelta(days=1)))
+        yield (
+            "appwrite_audit_escrow_proof_expiry_timestamp_seconds",
+            {},
+            _seconds(result["escrow_proved"], "%Y-%m-%d", PROOF_HOLDS + datetime.timedelta(days=1)),
+        )
 
 
 def _seconds(moment: str, form: str, later: datetime.timedelta = datetime.timedelta()) -> int:
@@ -65,7 +88,11 @@ def _seconds(moment: str, form: str, later: datetime.timedelta = datetime.timede
 
 
 def _line(name: str, labels: Mapping[str, str], value: int) -> str:
-    return "%s{%s} %d" % (name, ",".join('%s="%s"' % (label, _escaped(content)) for label, content in labels.items()), value)
+    return "%s{%s} %d" % (
+        name,
+        ",".join('%s="%s"' % (label, _escaped(content)) for label, content in labels.items()),
+        value,
+    )
 
 
 def _escaped(content: str) -> str:

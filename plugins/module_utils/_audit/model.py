@@ -278,8 +278,10 @@ class Finding:
     waiver: Optional[Waiver] = None
 
     def public(self) -> Dict[str, Any]:
-        found: Dict[str, Any] = {name: getattr(self, name) for name in (
-            "id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference")}
+        found: Dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference")
+        }
         if self.waiver is not None:
             found["waiver"] = {"justification": self.waiver.justification, "expires": self.waiver.expires.isoformat()}
         return found
@@ -318,10 +320,14 @@ def places(observation: Observation, name: str) -> List[Tuple[str, str]]:
     receivers = {service: str(environment[name] or "") for service, environment in listed if name in environment}
     return [("service " + service, value) for service, value in receivers.items()] + [
         ("container of " + container.service, container.environment.get(name, ""))
-        for container in known_containers(observation) if name in container.environment or container.service in receivers]
+        for container in known_containers(observation)
+        if name in container.environment or container.service in receivers
+    ]
 
 
-def judge(observation: Observation, name: str, good: Callable[[str], bool], shown: Callable[[str], str] = lambda value: value) -> Outcome:
+def judge(
+    observation: Observation, name: str, good: Callable[[str], bool], shown: Callable[[str], str] = lambda value: value
+) -> Outcome:
     """Fails where one place has a bad value, passes where all are good. Without a look at the containers nothing passes."""
     found = places(observation, name)
     if not found:
@@ -331,9 +337,16 @@ def judge(observation: Observation, name: str, good: Callable[[str], bool], show
         if not good(value):
             bad.setdefault(value, []).append(place)
     if bad:
-        return failed("; ".join("%s is %s in %s" % (name, shown(value) or "empty", some(where)) for value, where in sorted(bad.items())))
+        return failed(
+            "; ".join(
+                "%s is %s in %s" % (name, shown(value) or "empty", some(where)) for value, where in sorted(bad.items())
+            )
+        )
     seen_all(observation)
-    return passed("%s is %s wherever it is received" % (name, ", ".join(sorted({shown(value) or "empty" for _place, value in found}))))
+    return passed(
+        "%s is %s wherever it is received"
+        % (name, ", ".join(sorted({shown(value) or "empty" for _place, value in found})))
+    )
 
 
 def day(value: Any, option: str) -> datetime.date:
@@ -357,4 +370,6 @@ def typed(path: str) -> str:
     if path.isprintable():
         return shlex.quote(path)
     return "$'%s'" % "".join(
-        chr(byte) if 0x20 <= byte < 0x7f and byte not in b"\\'" else "\\x%02x" % byte for byte in path.encode("utf-8", "surrogateescape"))
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\\'" else "\\x%02x" % byte
+        for byte in path.encode("utf-8", "surrogateescape")
+    )

@@ -17,17 +17,35 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
-    Endpoint, EnvironmentFile, Escrow, File, Inside, Observation, Owned, ProjectFiles, Running, Seen, Stored, Unseen, WorkTree, day)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+    Endpoint,
+    EnvironmentFile,
+    Escrow,
+    File,
+    Inside,
+    Observation,
+    Owned,
+    ProjectFiles,
+    Running,
+    Seen,
+    Stored,
+    Unseen,
+    WorkTree,
+    day,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import probe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, env_file_of, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import probe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
+    document_of,
+    env_file_of,
+    instance_of,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import NothingSealed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import look
 
@@ -60,8 +78,21 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
         drift = _try(lambda: _drift(instance, _known(document), _known(found)))
         containers = _try(lambda: tuple(_running(container, _known(hashes.result())) for container in _known(found)))
         return Observation(
-            today, instance.directory, instance.release, instance.release_is_known, env.result(), config, containers,
-            _shell(instance), drift, inside.result(), endpoint.result(), escrow, stored.result(), _try(lambda: _project(instance)))
+            today,
+            instance.directory,
+            instance.release,
+            instance.release_is_known,
+            env.result(),
+            config,
+            containers,
+            _shell(instance),
+            drift,
+            inside.result(),
+            endpoint.result(),
+            escrow,
+            stored.result(),
+            _try(lambda: _project(instance)),
+        )
 
 
 def _try(look: Callable[[], _T]) -> Seen[_T]:
@@ -110,11 +141,16 @@ def _config(instance: Instance, document: Seen[Document]) -> Mapping[str, Any]:
 def _env(instance: Instance, document: Document) -> EnvironmentFile:
     path = os.path.realpath(instance.env_path)
     secrets = {
-        name: value.encode("utf-8", "surrogateescape") for name, value in document.values.items()
-        if len(value) >= _SHORTEST_SECRET and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)}
+        name: value.encode("utf-8", "surrogateescape")
+        for name, value in document.values.items()
+        if len(value) >= _SHORTEST_SECRET and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)
+    }
     return EnvironmentFile(
-        File(instance.env_path, stat.S_IMODE(os.stat(path).st_mode), tuple(sorted(secrets))), document.values,
-        tuple(_copies(instance.directory, path, secrets)), _work_tree(path))
+        File(instance.env_path, stat.S_IMODE(os.stat(path).st_mode), tuple(sorted(secrets))),
+        document.values,
+        tuple(_copies(instance.directory, path, secrets)),
+        _work_tree(path),
+    )
 
 
 def _project(instance: Instance) -> ProjectFiles:
@@ -141,7 +177,9 @@ def _copies(directory: str, original: str, secrets: Mapping[str, bytes]) -> Iter
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_COPY or os.path.realpath(path) == original:
                 continue
-            with open(_files.open_plain(path), "rb") as stream:  # somebody may put a link or a pipe in its place at this moment
+            with open(
+                _files.open_plain(path), "rb"
+            ) as stream:  # somebody may put a link or a pipe in its place at this moment
                 data = stream.read(_LARGEST_COPY)
         except OSError:
             continue
@@ -166,22 +204,34 @@ def _work_tree(path: str) -> Seen[WorkTree | None]:
         root = os.path.dirname(root)
     if _git(root, "rev-parse", "--git-dir") != 0:
         return WorkTree(root, None, None)
-    return WorkTree(root, _git(root, "ls-files", "--error-unmatch", "--", path) == 0, _git(root, "check-ignore", "--quiet", "--", path) == 0)
+    return WorkTree(
+        root,
+        _git(root, "ls-files", "--error-unmatch", "--", path) == 0,
+        _git(root, "check-ignore", "--quiet", "--", path) == 0,
+    )
 
 
 def _git(root: str, *command: str) -> int | None:
     """git's exit status; C(None) where it is not here, or says nothing in time. It does not trust a work tree of another user, and is not told to."""
     try:
         return subprocess.run(  # pylint: disable=ansible-bad-function  # the audit also runs without Ansible
-            ["git", "-c", "core.fsmonitor=false"] + list(command), cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, timeout=_GIT_TIMEOUT, check=False).returncode
+            ["git", "-c", "core.fsmonitor=false"] + list(command),
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_GIT_TIMEOUT,
+            check=False,
+        ).returncode
     except (OSError, subprocess.TimeoutExpired):
         return None
 
 
 def _shell(instance: Instance) -> dict[str, str]:
     """What the environment of this process would put in place of the file's values."""
-    return {name: value for name, value in os.environ.items() if name in instance.values and instance.values[name] != value}
+    return {
+        name: value for name, value in os.environ.items() if name in instance.values and instance.values[name] != value
+    }
 
 
 def _containers(instance: Instance, config: Seen[Mapping[str, Any]]) -> list[Container]:
@@ -196,19 +246,30 @@ def _drift(instance: Instance, document: Document, containers: list[Container]) 
 
 def _running(container: Container, hashes: Mapping[str, str]) -> Running:
     return Running(
-        container.service, container.status, container.health, container.image_name, container.restart, container.ports,
-        container.mounts, container.environment, container.config_hash == hashes.get(container.service))
+        container.service,
+        container.status,
+        container.health,
+        container.image_name,
+        container.restart,
+        container.ports,
+        container.mounts,
+        container.environment,
+        container.config_hash == hashes.get(container.service),
+    )
 
 
 def _inside(instance: Instance, found: list[Container]) -> Inside:
     asked = [container for container in found if container.service == "appwrite" and container.status == "running"]
     if not asked:
         raise AppwriteError("the container appwrite does not run; start it (docker compose up -d appwrite)")
-    return _answered(instance.compose.execute(asked[0].id, ["sh", "-s"], _questions(asked[0].environment, instance.release)))
+    return _answered(
+        instance.compose.execute(asked[0].id, ["sh", "-s"], _questions(asked[0].environment, instance.release))
+    )
 
 
 def _questions(environment: Mapping[str, str], release: str) -> str:
     """A script for the container, whose image (Alpine) has C(nc), C(df) and a shell."""
+
     def value(name: str, otherwise: str) -> str:
         return catalogue.given(environment, name) or catalogue.default(name, release) or otherwise
 
@@ -219,17 +280,26 @@ def _questions(environment: Mapping[str, str], release: str) -> str:
     if catalogue.given(environment, "_APP_SMTP_HOST"):
         targets["smtp"] = (environment["_APP_SMTP_HOST"], value("_APP_SMTP_PORT", "25"))
     if environment.get("_APP_STORAGE_ANTIVIRUS") == "enabled":
-        targets["antivirus"] = (value("_APP_STORAGE_ANTIVIRUS_HOST", "clamav"), value("_APP_STORAGE_ANTIVIRUS_PORT", "3310"))
+        targets["antivirus"] = (
+            value("_APP_STORAGE_ANTIVIRUS_HOST", "clamav"),
+            value("_APP_STORAGE_ANTIVIRUS_PORT", "3310"),
+        )
     lines = ["command -v nc >/dev/null || exit 0"]
     for name, (host, port) in targets.items():
-        lines.append("(if nc -z -w 2 %s %s </dev/null >/dev/null 2>&1; then echo 'reach %s yes'; else echo 'reach %s no'; fi) &" % (
-            shlex.quote(host), shlex.quote(port), name, name))
-    lines.append("(printf 'PING\\r\\nQUIT\\r\\n' | nc -w 2 %s %s 2>/dev/null | tr -d '\\r' | sed -n '1s/^/ping /p') &" % tuple(
-        shlex.quote(part) for part in targets["cache"]))
+        lines.append(
+            "(if nc -z -w 2 %s %s </dev/null >/dev/null 2>&1; then echo 'reach %s yes'; else echo 'reach %s no'; fi) &"
+            % (shlex.quote(host), shlex.quote(port), name, name)
+        )
+    lines.append(
+        "(printf 'PING\\r\\nQUIT\\r\\n' | nc -w 2 %s %s 2>/dev/null | tr -d '\\r' | sed -n '1s/^/ping /p') &"
+        % tuple(shlex.quote(part) for part in targets["cache"])
+    )
     for name in _VOLUMES:
         lines.append(
             "d=/storage/%s; [ -r $d ] && r=yes || r=no; [ -w $d ] && w=yes || w=no; "
-            "echo volume %s $r $w $(df -P $d 2>/dev/null | awk 'NR == 2 { sub(\"%%\", \"\", $5); print $5 }')" % (name, name))
+            'echo volume %s $r $w $(df -P $d 2>/dev/null | awk \'NR == 2 { sub("%%", "", $5); print $5 }\')'
+            % (name, name)
+        )
     return "\n".join(lines + ["wait", ""])
 
 
@@ -241,7 +311,11 @@ def _answered(answer: str) -> Inside:
         if parts[0] == "reach":
             reachable[parts[1]] = parts[2] == "yes"
         elif parts[0] == "volume":
-            volumes[parts[1]] = (parts[2] == "yes", parts[3] == "yes", int(parts[4]) if parts[4:] and parts[4].isdigit() else None)
+            volumes[parts[1]] = (
+                parts[2] == "yes",
+                parts[3] == "yes",
+                int(parts[4]) if parts[4:] and parts[4].isdigit() else None,
+            )
         elif parts[0] == "ping":
             is_open = True if parts[1] == "+PONG" else False if parts[1].startswith("-") else None
     if reachable["database"] is None:
@@ -254,7 +328,11 @@ def _stored(instance: Instance, document: Document, _config: Mapping[str, Any]) 
         report = look(instance, in_force(document.values), _SAMPLE).report
     except NothingSealed:
         return Stored(0, 0)
-    return Stored(report.count(OLD), report.undecryptable_count, "/".join(report.undecryptable[0][:3]) if report.undecryptable else "")
+    return Stored(
+        report.count(OLD),
+        report.undecryptable_count,
+        "/".join(report.undecryptable[0][:3]) if report.undecryptable else "",
+    )
 
 
 def _endpoint(instance: Instance, options: Mapping[str, Any]) -> Endpoint:

@@ -33,21 +33,46 @@ class Program:
     def did_not_run(self, reason: str) -> Finding:
         return self._itself("unknown", reason, self.name)
 
-    def finding(self, version: str, test: str, status: str, severity: str, title: str, evidence: Iterable[str], remedy: str, also: str = "") -> Finding:
+    def finding(
+        self,
+        version: str,
+        test: str,
+        status: str,
+        severity: str,
+        title: str,
+        evidence: Iterable[str],
+        remedy: str,
+        also: str = "",
+    ) -> Finding:
         """C(evidence) of one test may be several texts, of which none is said twice; C(also) is a further reference."""
         return Finding(
-            "%s.%s" % (self.group, plain(test)), plain(title), severity, self.group, status, plain("; ".join(dict.fromkeys(evidence))),
-            "%s %s, which judges %s and knows nothing of Appwrite, found this." % (self.name, plain(version), self.subject),
-            plain(remedy), plain("%s %s, %s" % (self.name, version, test) + (", " + also if also else "")))
+            "%s.%s" % (self.group, plain(test)),
+            plain(title),
+            severity,
+            self.group,
+            status,
+            plain("; ".join(dict.fromkeys(evidence))),
+            "%s %s, which judges %s and knows nothing of Appwrite, found this."
+            % (self.name, plain(version), self.subject),
+            plain(remedy),
+            plain("%s %s, %s" % (self.name, version, test) + (", " + also if also else "")),
+        )
 
     def _itself(self, status: str, evidence: str, reference: str) -> Finding:
         return Finding(
-            self.group + ".ran", "%s, where it is installed, runs to its end" % self.name, "low", self.group, status, plain(evidence),
+            self.group + ".ran",
+            "%s, where it is installed, runs to its end" % self.name,
+            "low",
+            self.group,
+            status,
+            plain(evidence),
             "An auditor that did not come to its end found nothing, which does not mean that there is nothing to find.",
-            "run it by hand and see what it says: %s" % self.by_hand, plain(reference))
+            "run it by hand and see what it says: %s" % self.by_hand,
+            plain(reference),
+        )
 
 
 def plain(text: str) -> str:
     """On one line, without control characters, of bounded length."""
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return text if len(text) <= _LONGEST else text[:_LONGEST - 1] + "…"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

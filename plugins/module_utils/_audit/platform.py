@@ -11,7 +11,20 @@ from typing import Set, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
-    Control, Observation, Outcome, Unobserved, Unseen, failed, judge, not_applicable, passed, places, seen, seen_all, services)
+    Control,
+    Observation,
+    Outcome,
+    Unobserved,
+    Unseen,
+    failed,
+    judge,
+    not_applicable,
+    passed,
+    places,
+    seen,
+    seen_all,
+    services,
+)
 
 _PROVIDERS = ("sentry", "raygun")
 """Names that Appwrite's two lists spell alike since it takes the provider from the DSN; appSignal and logOwl end up in neither branch."""
@@ -47,7 +60,10 @@ def _router_protected(observation: Observation) -> Outcome:
 def _schema_closed(observation: Observation) -> Outcome:
     name = "_APP_GRAPHQL_INTROSPECTION"
     if not catalogue.is_read(name, observation.release):
-        return not_applicable("Appwrite %s has no %s: it shows the schema only where abuse protection is disabled" % (observation.release, name))
+        return not_applicable(
+            "Appwrite %s has no %s: it shows the schema only where abuse protection is disabled"
+            % (observation.release, name)
+        )
     return judge(observation, name, lambda value: value == "disabled")
 
 
@@ -66,15 +82,22 @@ def _scanner_there(observation: Observation) -> Outcome:
     answers = None if isinstance(inside, Unseen) else inside.reachable.get("antivirus")
     hosts = _given(observation, "_APP_STORAGE_ANTIVIRUS_HOST") or {_SCANNER}
     if answers is not None:
-        return (passed if answers else failed)("the scanner %s %s" % (", ".join(sorted(hosts)), "answers" if answers else "does not answer"))
-    names = {name for service, options in services(observation).items()
-             for name in (service, options.get("container_name"), options.get("hostname"))}
+        return (passed if answers else failed)(
+            "the scanner %s %s" % (", ".join(sorted(hosts)), "answers" if answers else "does not answer")
+        )
+    names = {
+        name
+        for service, options in services(observation).items()
+        for name in (service, options.get("container_name"), options.get("hostname"))
+    }
     missing = sorted(host for host in hosts - names if "." not in host)
     if missing:
         return failed("uploads are to be scanned by %s, which is no service of the project" % ", ".join(missing))
     if hosts - names:
         seen(inside)
-        raise Unobserved("the container appwrite was made without scanning, so it was not asked whether the scanner answers")
+        raise Unobserved(
+            "the container appwrite was made without scanning, so it was not asked whether the scanner answers"
+        )
     seen_all(observation)
     return passed("uploads are to be scanned by %s, a service of the project" % ", ".join(sorted(hosts)))
 
@@ -82,11 +105,28 @@ def _scanner_there(observation: Observation) -> Outcome:
 def _errors_logged(observation: Observation) -> Outcome:
     if catalogue.is_older(observation.release, _DSN_SINCE):
         outcome = judge(observation, "_APP_LOGGING_PROVIDER", lambda value: value in _OLD_PROVIDERS)
-        return outcome if outcome.status == "fail" else judge(
-            observation, "_APP_LOGGING_CONFIG", lambda value: value not in catalogue.UNSET, lambda value: "set" if value else "")
+        return (
+            outcome
+            if outcome.status == "fail"
+            else judge(
+                observation,
+                "_APP_LOGGING_CONFIG",
+                lambda value: value not in catalogue.UNSET,
+                lambda value: "set" if value else "",
+            )
+        )
     return judge(
-        observation, "_APP_LOGGING_CONFIG", lambda value: _provider(value) in _PROVIDERS,
-        lambda value: "a DSN of %s" % _provider(value) if _provider(value) in _OLD_PROVIDERS else "no DSN of a known provider" if value else "")
+        observation,
+        "_APP_LOGGING_CONFIG",
+        lambda value: _provider(value) in _PROVIDERS,
+        lambda value: (
+            "a DSN of %s" % _provider(value)
+            if _provider(value) in _OLD_PROVIDERS
+            else "no DSN of a known provider"
+            if value
+            else ""
+        ),
+    )
 
 
 def _provider(dsn: str) -> str:
@@ -103,53 +143,90 @@ def _kept(observation: Observation, name: str, seconds: int) -> Outcome:
 
 CONTROLS: Tuple[Control, ...] = (
     Control(
-        "platform.environment_production", "Appwrite runs in production mode", "high",
+        "platform.environment_production",
+        "Appwrite runs in production mode",
+        "high",
         "Development mode shows stack traces, opens mock sign-in routes, lets a header choose the host and drops the guard that keeps webhooks "
         "off internal addresses. Unset is read as either.",
         "appwrite_security_variables: {_APP_ENV: production}",
         "Appwrite 1.9.6, app/init/registers.php, app/controllers/mock.php and src/Appwrite/Platform/Workers/Webhooks.php",
-        _environment_production),
+        _environment_production,
+    ),
     Control(
-        "platform.abuse_limited", "Abuse protection is on", "high",
+        "platform.abuse_limited",
+        "Abuse protection is on",
+        "high",
         "Without rate limits passwords, codes and invitations can be guessed as fast as the network carries. The API and realtime read any word "
         "but enabled and disabled differently.",
-        "appwrite_security_variables: {_APP_OPTIONS_ABUSE: enabled}", "Appwrite 1.9.6, app/controllers/shared/api.php and app/realtime.php",
-        _abuse_limited),
+        "appwrite_security_variables: {_APP_OPTIONS_ABUSE: enabled}",
+        "Appwrite 1.9.6, app/controllers/shared/api.php and app/realtime.php",
+        _abuse_limited,
+    ),
     Control(
-        "platform.router_protected", "Unknown host names are turned away", "medium",
+        "platform.router_protected",
+        "Unknown host names are turned away",
+        "medium",
         "Otherwise whoever points a name at this host gets the API and the console under it, which is what phishing needs. Up to 1.8.1 unset "
         "means off, in 1.9.5 and 1.9.6 it means on.",
         "appwrite_security_variables: {_APP_OPTIONS_ROUTER_PROTECTION: enabled}",
-        "Appwrite 1.8.1 and 1.9.6, app/controllers/general.php; appwrite/appwrite#12798", _router_protected),
+        "Appwrite 1.8.1 and 1.9.6, app/controllers/general.php; appwrite/appwrite#12798",
+        _router_protected,
+    ),
     Control(
-        "platform.schema_closed", "The GraphQL schema is not shown to everybody", "low",
+        "platform.schema_closed",
+        "The GraphQL schema is not shown to everybody",
+        "low",
         "Introspection hands a map of the whole API to whoever asks. Only the exact word disabled closes it.",
-        "appwrite_security_variables: {_APP_GRAPHQL_INTROSPECTION: disabled}", "Appwrite 1.9.0, app/controllers/api/graphql.php", _schema_closed),
+        "appwrite_security_variables: {_APP_GRAPHQL_INTROSPECTION: disabled}",
+        "Appwrite 1.9.0, app/controllers/api/graphql.php",
+        _schema_closed,
+    ),
     Control(
-        "platform.mail_encrypted", "Mail goes to the mail server encrypted", "high",
+        "platform.mail_encrypted",
+        "Mail goes to the mail server encrypted",
+        "high",
         "Mail carries links that sign people in and reset passwords, and the mail server's own password goes before it. Anything but tls or ssl "
         "means plain text; Appwrite does not try encryption by itself.",
-        "appwrite_security_variables: {_APP_SMTP_SECURE: tls}", "Appwrite 1.9.6, app/init/registers.php", _mail_encrypted),
+        "appwrite_security_variables: {_APP_SMTP_SECURE: tls}",
+        "Appwrite 1.9.6, app/init/registers.php",
+        _mail_encrypted,
+    ),
     Control(
-        "platform.scanner_there", "Where uploads are to be scanned there is a scanner", "medium",
+        "platform.scanner_there",
+        "Where uploads are to be scanned there is a scanner",
+        "medium",
         "An upload fails where scanning is on and no scanner answers. Up to 1.8.1 the official file has the service clamav commented out, since "
         "1.9.0 it has none.",
         "appwrite_security_variables: {_APP_STORAGE_ANTIVIRUS: disabled}, or the host of a scanner in _APP_STORAGE_ANTIVIRUS_HOST",
-        "Appwrite 1.8.1, app/views/install/compose.phtml; 1.9.6, docker-compose.yml", _scanner_there),
+        "Appwrite 1.8.1, app/views/install/compose.phtml; 1.9.6, docker-compose.yml",
+        _scanner_there,
+    ),
     Control(
-        "platform.errors_logged", "Errors are sent to a logging provider", "low",
+        "platform.errors_logged",
+        "Errors are sent to a logging provider",
+        "low",
         "The log of a container is gone with it. Since 1.6 the value is a DSN, and only sentry and raygun are spelled alike in the list that is "
         "asked whether it knows the provider and in the one that makes it.",
         'appwrite_security_variables: {_APP_LOGGING_CONFIG: "<the DSN of a Sentry project>"}, up to 1.5 with _APP_LOGGING_PROVIDER: sentry as well',
-        "Appwrite 1.6.2 and 1.9.6, app/init/registers.php; utopia-php/logger 0.6.2, src/Logger/Logger.php", _errors_logged),
+        "Appwrite 1.6.2 and 1.9.6, app/init/registers.php; utopia-php/logger 0.6.2, src/Logger/Logger.php",
+        _errors_logged,
+    ),
     Control(
-        "platform.audit_kept", "Audit logs of projects are kept for 14 days or longer", "medium",
+        "platform.audit_kept",
+        "Audit logs of projects are kept for 14 days or longer",
+        "medium",
         "What is deleted cannot be looked at after an incident. 14 days are Appwrite's own default; many rules of the trade ask for a year.",
-        "appwrite_security_variables: {_APP_MAINTENANCE_RETENTION_AUDIT: '31536000'}", "Appwrite 1.9.6, app/init/worker/message.php",
-        partial(_kept, name="_APP_MAINTENANCE_RETENTION_AUDIT", seconds=1209600)),
+        "appwrite_security_variables: {_APP_MAINTENANCE_RETENTION_AUDIT: '31536000'}",
+        "Appwrite 1.9.6, app/init/worker/message.php",
+        partial(_kept, name="_APP_MAINTENANCE_RETENTION_AUDIT", seconds=1209600),
+    ),
     Control(
-        "platform.console_audit_kept", "Audit logs of the console are kept for six months or longer", "medium",
+        "platform.console_audit_kept",
+        "Audit logs of the console are kept for six months or longer",
+        "medium",
         "They tell who changed which project. Six months are Appwrite's own default; many rules of the trade ask for a year.",
-        "appwrite_security_variables: {_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE: '31536000'}", "Appwrite 1.9.6, app/init/worker/message.php",
-        partial(_kept, name="_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE", seconds=15778800)),
+        "appwrite_security_variables: {_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE: '31536000'}",
+        "Appwrite 1.9.6, app/init/worker/message.php",
+        partial(_kept, name="_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE", seconds=15778800),
+    ),
 )

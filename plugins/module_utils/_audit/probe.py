@@ -23,7 +23,13 @@ from datetime import datetime, timezone
 from typing import Any, Iterator, List, Mapping, Optional, Tuple
 from urllib.parse import urljoin, urlsplit
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Certificate, Endpoint, Seen, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    Answer,
+    Certificate,
+    Endpoint,
+    Seen,
+    Unseen,
+)
 
 _TIMEOUT = 2.5
 """Seconds for one step: a connection, a handshake, the next piece of an answer."""
@@ -60,8 +66,14 @@ def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
         spoken = {name: future.result() for name, future in versions.items()}
         presented, answer = certificate.result(), secure.result()
         return Endpoint(
-            host, "%s:%d" % (address, https_port), plain.result(), answer, _loops(host, answer), presented,
-            presented if isinstance(presented, Unseen) else spoken)
+            host,
+            "%s:%d" % (address, https_port),
+            plain.result(),
+            answer,
+            _loops(host, answer),
+            presented,
+            presented if isinstance(presented, Unseen) else spoken,
+        )
 
 
 def resolved(address: str, port: int, timeout: float) -> List[Any]:
@@ -97,7 +109,11 @@ def _get(host: str, address: str, port: int, path: str, secure: bool) -> Seen[An
     try:
         with _connected(host, address, port, end) if secure else _reached(address, port, end) as connection:
             connection.sendall(
-                ("GET %s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n" % (path, host)).encode("ascii"))
+                (
+                    "GET %s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+                    % (path, host)
+                ).encode("ascii")
+            )
             answer = http.client.HTTPResponse(_Said(_head(connection, end)))
             answer.begin()
             return Answer(answer.status, answer.getheader("Location"), answer.getheader("Strict-Transport-Security"))
@@ -275,11 +291,11 @@ def _elements(data: bytes) -> Iterator[Tuple[int, bytes]]:
         position += 2
         if length & 0x80:
             size = length & 0x7F
-            length = int.from_bytes(data[position:position + size], "big")
+            length = int.from_bytes(data[position : position + size], "big")
             position += size
         if position + length > len(data):
             raise ValueError("truncated")
-        yield tag, data[position:position + length]
+        yield tag, data[position : position + length]
         position += length
 
 
@@ -304,7 +320,10 @@ def _name(data: bytes) -> str:
     """The common name, or the organization where there is none."""
     found: Mapping[str, str] = {
         _identifier(parts[0][1]): parts[1][1].decode("utf-8", "replace")
-        for _set, inner in _elements(data) for _sequence, pair in _elements(inner) for parts in [list(_elements(pair))]}
+        for _set, inner in _elements(data)
+        for _sequence, pair in _elements(inner)
+        for parts in [list(_elements(pair))]
+    }
     return found.get(_COMMON_NAME) or found.get(_ORGANIZATION) or ""
 
 
@@ -313,6 +332,7 @@ def _names(extensions: bytes) -> List[str]:
         parts: List[Any] = list(_elements(extension))
         if _identifier(parts[0][1]) == _ALTERNATIVE_NAMES:
             general = list(_elements(next(_elements(parts[-1][1]))[1]))
-            return ([value.decode("ascii", "replace") for tag, value in general if tag == 0x82]
-                    + [str(ipaddress.ip_address(value)) for tag, value in general if tag == 0x87])
+            return [value.decode("ascii", "replace") for tag, value in general if tag == 0x82] + [
+                str(ipaddress.ip_address(value)) for tag, value in general if tag == 0x87
+            ]
     return []

@@ -18,8 +18,8 @@ from typing import Any, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import metrics
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, STATUSES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.examine import AUDIT_OPTIONS, examine
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, STATUSES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
 
 CONFIG_OPTIONS: dict[str, dict[str, Any]] = {
@@ -32,9 +32,15 @@ CONFIG_OPTIONS: dict[str, dict[str, Any]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the metrics and returns 0, or prints the findings and returns 1 where any fails. 2 where the audit could not be made."""
     parser = argparse.ArgumentParser(
-        prog="appwrite-audit", description="Audits the security of a self-hosted Appwrite and writes metrics for Prometheus. Changes nothing else.")
+        prog="appwrite-audit",
+        description="Audits the security of a self-hosted Appwrite and writes metrics for Prometheus. Changes nothing else.",
+    )
     parser.add_argument("--config", required=True, metavar="FILE", help="what to audit, and the file for the metrics")
-    parser.add_argument("--print", action="store_true", help="print the findings, the failing ones first, instead of writing the metrics")
+    parser.add_argument(
+        "--print",
+        action="store_true",
+        help="print the findings, the failing ones first, instead of writing the metrics",
+    )
     chosen = parser.parse_args(arguments)
     try:
         config = _read(chosen.config)
@@ -55,7 +61,9 @@ def _read(path: str) -> Mapping[str, Any]:
         with words("--config: %s" % path, "read"), open(path, encoding="utf-8") as stream:
             given = json.load(stream)
     except ValueError:
-        raise AppwriteError("--config: %s is not JSON; run the role appwrite_audit again, which writes it" % path) from None
+        raise AppwriteError(
+            "--config: %s is not JSON; run the role appwrite_audit again, which writes it" % path
+        ) from None
     return _filled(CONFIG_OPTIONS, given, "--config: ")
 
 
@@ -72,7 +80,11 @@ def _filled(options: Mapping[str, Mapping[str, Any]], given: Any, where: str) ->
             raise AppwriteError("%s%s: is missing" % (where, name))
         if value is not None and "options" in option:
             inner = "%s%s: " % (where, name)
-            value = [_filled(option["options"], item, inner) for item in value] if option["type"] == "list" else _filled(option["options"], value, inner)
+            value = (
+                [_filled(option["options"], item, inner) for item in value]
+                if option["type"] == "list"
+                else _filled(option["options"], value, inner)
+            )
         found[name] = value
     return found
 
@@ -83,7 +95,9 @@ def _keep(config: Mapping[str, Any]) -> None:
     try:
         result = examine(config["audit"])
     finally:
-        _write(config["textfile"], metrics.text(os.path.abspath(config["audit"]["project_src"]), int(time.time()), result))
+        _write(
+            config["textfile"], metrics.text(os.path.abspath(config["audit"]["project_src"]), int(time.time()), result)
+        )
 
 
 def _write(path: str, text: str) -> None:
@@ -94,7 +108,9 @@ def _write(path: str, text: str) -> None:
 
 def _listing(directory: str, result: Mapping[str, Any]) -> str:
     lines = ["%s: Appwrite %s, score %d of 100" % (directory, result["release"], result["score"])]
-    for finding in sorted(result["findings"], key=lambda one: (STATUSES.index(one["status"]), SEVERITIES.index(one["severity"]))):
+    for finding in sorted(
+        result["findings"], key=lambda one: (STATUSES.index(one["status"]), SEVERITIES.index(one["severity"]))
+    ):
         lines.append("%-14s  %-8s  %s: %s" % (finding["status"], finding["severity"], finding["id"], finding["title"]))
         if finding["status"] not in ("pass", "not_applicable"):
             lines.append("    Found: %s" % finding["evidence"])

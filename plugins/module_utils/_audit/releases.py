@@ -32,40 +32,72 @@ class Vulnerability:
 
 VULNERABILITIES: Tuple[Vulnerability, ...] = (
     Vulnerability(
-        "CVE-2026-89036", "0.0.0", "2.0.0", "high",
+        "CVE-2026-89036",
+        "0.0.0",
+        "2.0.0",
+        "high",
         "whoever may write functions or sites can run commands in the builds worker, by tabs in the root directory of a repository",
-        "CVE record of VulnCheck, 2026-09-17; commit a82dc6e386; the code at 1.4.14 to 1.9.6"),
+        "CVE record of VulnCheck, 2026-09-17; commit a82dc6e386; the code at 1.4.14 to 1.9.6",
+    ),
     Vulnerability(
-        "appwrite/appwrite#12411", "1.8.0", "1.9.5", "medium",
+        "appwrite/appwrite#12411",
+        "1.8.0",
+        "1.9.5",
+        "medium",
         "the favicon endpoint follows redirects to internal addresses",
-        "appwrite/appwrite#12411; the code at 1.7.5, 1.8.0 and 1.9.5"),
+        "appwrite/appwrite#12411; the code at 1.7.5, 1.8.0 and 1.9.5",
+    ),
     Vulnerability(
-        "CVE-2024-1063", "0.0.0", "1.5.7", "medium",
+        "CVE-2024-1063",
+        "0.0.0",
+        "1.5.7",
+        "medium",
         "the favicon endpoint follows redirects to internal addresses, since the fix of CVE-2023-27159 was incomplete",
-        "CVE record of Tenable, 2024-01-30 (up to 1.4.13, then the newest); the code at 1.4.14 to 1.5.7"),
+        "CVE record of Tenable, 2024-01-30 (up to 1.4.13, then the newest); the code at 1.4.14 to 1.5.7",
+    ),
     Vulnerability(
-        "CVE-2023-27159", "0.0.0", "1.3.0", "high",
+        "CVE-2023-27159",
+        "0.0.0",
+        "1.3.0",
+        "high",
         "the favicon endpoint fetches internal addresses",
-        "CVE record, 2023-03-31; GHSA-hxgx-584x-vwm8; github/advisory-database#4514 for the fix"),
+        "CVE record, 2023-03-31; GHSA-hxgx-584x-vwm8; github/advisory-database#4514 for the fix",
+    ),
     Vulnerability(
-        "CVE-2022-2925", "0.0.0", "1.0.0", "medium",
+        "CVE-2022-2925",
+        "0.0.0",
+        "1.0.0",
+        "medium",
         "names of users, functions, buckets and collections run as scripts in the console",
-        "GHSA-5ffj-mph5-c5hv, 2022-09-10"),
+        "GHSA-5ffj-mph5-c5hv, 2022-09-10",
+    ),
     Vulnerability(
-        "CVE-2022-25377", "0.5.0", "0.12.2", "high",
+        "CVE-2022-25377",
+        "0.5.0",
+        "0.12.2",
+        "high",
         "anybody can read files of the container by the path of the ACME challenge",
-        "CVE record, 2024-02-22; GHSA-wfm3-gq9h-mrjm"),
+        "CVE record, 2024-02-22; GHSA-wfm3-gq9h-mrjm",
+    ),
     Vulnerability(
-        "CVE-2021-23682", "0.12.0", "0.12.2", "high",
+        "CVE-2021-23682",
+        "0.12.0",
+        "0.12.2",
+        "high",
         "a link can change the prototypes of the console's scripts",
-        "CVE record of Snyk, 2022-02-16; 0.11.1 has the fix as well"),
+        "CVE record of Snyk, 2022-02-16; 0.11.1 has the fix as well",
+    ),
 )
 
 
 def vulnerabilities(releases: Iterable[str]) -> List[Vulnerability]:
     """Those of any of these releases."""
     versions = [_version(release) for release in releases]
-    return [row for row in VULNERABILITIES if any(_version(row.since) <= version < _version(row.fixed) for version in versions)]
+    return [
+        row
+        for row in VULNERABILITIES
+        if any(_version(row.since) <= version < _version(row.fixed) for version in versions)
+    ]
 
 
 def _version(release: str) -> Tuple[int, ...]:

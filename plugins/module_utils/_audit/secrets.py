@@ -11,10 +11,23 @@ from functools import partial
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
-    Control, Observation, Outcome, Unobserved, Unseen, failed, judge, known_services, not_applicable, passed, places, seen, seen_all,
-    services)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    Control,
+    Observation,
+    Outcome,
+    Unobserved,
+    Unseen,
+    failed,
+    judge,
+    known_services,
+    not_applicable,
+    passed,
+    places,
+    seen,
+    seen_all,
+    services,
+)
 
 DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"
 _ALIASES = {
@@ -24,8 +37,10 @@ _ALIASES = {
 }
 """What the compose files call it for the service at the other end."""
 _CLIENTS = {
-    "mariadb": "mariadb -u root -p", "mongodb": "mongosh -u root -p",
-    "postgresql": "sh -c 'psql -U \"$POSTGRES_USER\" \"$POSTGRES_DB\"'"}
+    "mariadb": "mariadb -u root -p",
+    "mongodb": "mongosh -u root -p",
+    "postgresql": 'sh -c \'psql -U "$POSTGRES_USER" "$POSTGRES_DB"\'',
+}
 _OWN = "no public default"
 _CONFIGURED = re.compile(r"requirepass|aclfile|\.conf|--user\b")
 """How the command of a Redis may give it a password."""
@@ -44,12 +59,21 @@ def _own(name: str, observation: Observation) -> Outcome:
     if not bad:
         return found[0]
     made_with = name != EXECUTOR
-    return failed("; ".join(bad), "%s, before the database is first started; later %s" % (_REPLACE, _by_hand(observation)) if made_with else None)
+    return failed(
+        "; ".join(bad),
+        "%s, before the database is first started; later %s" % (_REPLACE, _by_hand(observation)) if made_with else None,
+    )
 
 
 def _judge(observation: Observation, name: str, alias: str) -> Outcome:
     def shown(value: str) -> str:
-        return "the public default" if catalogue.is_public_default(name, value) else "empty" if value in catalogue.UNSET else _OWN
+        return (
+            "the public default"
+            if catalogue.is_public_default(name, value)
+            else "empty"
+            if value in catalogue.UNSET
+            else _OWN
+        )
 
     return judge(observation, alias, lambda value: shown(value) == _OWN, shown)
 
@@ -57,7 +81,9 @@ def _judge(observation: Observation, name: str, alias: str) -> Outcome:
 def _by_hand(observation: Observation) -> str:
     """A database keeps the password that it was made with, whatever C(.env) says later."""
     present = known_services(observation)
-    client = next(("docker compose exec %s %s" % (name, client) for name, client in _CLIENTS.items() if name in present), None)
+    client = next(
+        ("docker compose exec %s %s" % (name, client) for name, client in _CLIENTS.items() if name in present), None
+    )
     if client is None:
         return "docker compose up -d (after it was changed in the database and in .env)"
     return "%s (change it there, then in .env, then docker compose up -d)" % client
@@ -75,9 +101,11 @@ def _redis_asks(observation: Observation) -> Outcome:
     evidence += ", although %s is set" % REDIS if told else ""
     if catalogue.is_older(observation.release, _QUEUE_LOGS_IN):
         return failed(
-            "%s; the queue of Appwrite %s could not log in with one (appwrite/appwrite#13554)" % (evidence, observation.release),
+            "%s; the queue of Appwrite %s could not log in with one (appwrite/appwrite#13554)"
+            % (evidence, observation.release),
             "docker compose port redis 6379 (must name no address: up to Appwrite 2.0.0 a password stops mails, webhooks and functions, "
-            "and 1.9.6 answers POST with 500, so keep Redis on networks of this project alone, and waive this)")
+            "and 1.9.6 answers POST with 500, so keep Redis on networks of this project alone, and waive this)",
+        )
     return failed(evidence)
 
 
@@ -86,19 +114,33 @@ def _is_bare(redis: Any) -> bool:
     if not isinstance(redis, Mapping):
         return False
     official = image(str(redis.get("image") or "")).name == "redis"
-    return official and not redis.get("environment") and not _CONFIGURED.search("%s %s" % (redis.get("entrypoint"), redis.get("command")))
+    return (
+        official
+        and not redis.get("environment")
+        and not _CONFIGURED.search("%s %s" % (redis.get("entrypoint"), redis.get("command")))
+    )
 
 
 def _dsn_safe(observation: Observation) -> Outcome:
     bad, sticky = [], False
     for name in catalogue.names(observation.release):
         variable = catalogue.get(name)
-        if variable is None or variable.kind not in ("password", "dsn") or not catalogue.is_read(name, observation.release):
+        if (
+            variable is None
+            or variable.kind not in ("password", "dsn")
+            or not catalogue.is_read(name, observation.release)
+        ):
             continue
         values = {value for _place, value in places(observation, name)}
         if not isinstance(observation.env, Unseen):
             values.add(observation.env.values.get(name, ""))
-        problems = sorted({problem for problem in (catalogue.problem(name, value, observation.release) for value in values) if problem})
+        problems = sorted(
+            {
+                problem
+                for problem in (catalogue.problem(name, value, observation.release) for value in values)
+                if problem
+            }
+        )
         bad += ["%s: %s" % (name, problem) for problem in problems]
         sticky = sticky or bool(problems and variable.sticky)
     if bad:
@@ -109,31 +151,58 @@ def _dsn_safe(observation: Observation) -> Outcome:
 
 
 _REPLACE = "appwrite_security_replace_default_secrets: true"
-_PUBLIC = "The installer's default is in its source, the same for everyone: whoever reaches the database's port has all data."
+_PUBLIC = (
+    "The installer's default is in its source, the same for everyone: whoever reaches the database's port has all data."
+)
 
 CONTROLS = (
     Control(
-        "secrets.database_password", "The database password is not a public default", "high", _PUBLIC, _REPLACE,
-        "Appwrite 1.4.14 to 1.9.6: app/config/variables.php", partial(_own, DATABASE)),
+        "secrets.database_password",
+        "The database password is not a public default",
+        "high",
+        _PUBLIC,
+        _REPLACE,
+        "Appwrite 1.4.14 to 1.9.6: app/config/variables.php",
+        partial(_own, DATABASE),
+    ),
     Control(
-        "secrets.database_root_password", "The database's root password is not a public default", "high", _PUBLIC, _REPLACE,
-        "Appwrite 1.4.14 to 1.9.6: app/config/variables.php", partial(_own, ROOT)),
+        "secrets.database_root_password",
+        "The database's root password is not a public default",
+        "high",
+        _PUBLIC,
+        _REPLACE,
+        "Appwrite 1.4.14 to 1.9.6: app/config/variables.php",
+        partial(_own, ROOT),
+    ),
     Control(
-        "secrets.executor_secret", "The executor's secret is not a public default", "high",
+        "secrets.executor_secret",
+        "The executor's secret is not a public default",
+        "high",
         "It is all that the executor asks for, and the executor holds the Docker socket: with the installer's default, whoever reaches it "
         "from a function or another container is root on the host.",
-        _REPLACE, "Appwrite 1.4.14 to 1.9.6: app/config/variables.php; openruntimes/executor: OPR_EXECUTOR_SECRET", partial(_own, EXECUTOR)),
+        _REPLACE,
+        "Appwrite 1.4.14 to 1.9.6: app/config/variables.php; openruntimes/executor: OPR_EXECUTOR_SECRET",
+        partial(_own, EXECUTOR),
+    ),
     Control(
-        "secrets.redis_password", "Redis asks for a password", "medium",
+        "secrets.redis_password",
+        "Redis asks for a password",
+        "medium",
         "It holds the queue and the cache: whoever reaches its port can read sessions, and hand the workers jobs of his own. The bundled "
         "one has no password, and setting %s alone does not give it one." % REDIS,
-        "appwrite_security_variables: {%s: \"letters and digits alone\"} (with the same word behind --requirepass in the command of the "
+        'appwrite_security_variables: {%s: "letters and digits alone"} (with the same word behind --requirepass in the command of the '
         "service redis)" % REDIS,
-        "appwrite/appwrite#3309, #13554; Appwrite 1.9.6: app/init/registers.php", _redis_asks),
+        "appwrite/appwrite#3309, #13554; Appwrite 1.9.6: app/init/registers.php",
+        _redis_asks,
+    ),
     Control(
-        "secrets.dsn_safe", "Passwords hold nothing that breaks a DSN", "medium",
+        "secrets.dsn_safe",
+        "Passwords hold nothing that breaks a DSN",
+        "medium",
         "They pass unencoded through a DSN, in which # + , / = ? and %XX mean something else: Appwrite then logs in with another word, or "
         "not at all, and the usual way out is a password that everybody knows.",
-        "appwrite_security_variables: {%s: \"letters and digits alone\"}" % REDIS,
-        "Appwrite 1.9.6: app/init/registers.php; appwrite/appwrite#7068", _dsn_safe),
+        'appwrite_security_variables: {%s: "letters and digits alone"}' % REDIS,
+        "Appwrite 1.9.6: app/init/registers.php; appwrite/appwrite#7068",
+        _dsn_safe,
+    ),
 )

@@ -13,7 +13,9 @@ from typing import Any, Dict, List, Mapping
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Finding, Unobserved
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.others import Program
 
-PROGRAM = Program("testssl", "testssl.sh", "a TLS endpoint from outside", ("testssl", "testssl.sh"), "testssl https://…")
+PROGRAM = Program(
+    "testssl", "testssl.sh", "a TLS endpoint from outside", ("testssl", "testssl.sh"), "testssl https://…"
+)
 _SEVERITY = {"CRITICAL": "critical", "HIGH": "high", "MEDIUM": "medium", "LOW": "low", "WARN": "low"}
 _UNTOLD = ("sessionresumption_", "cipher-")
 """It fails to try to resume a session now and then, and has nothing against either answer; single ciphers are told by their category."""
@@ -41,16 +43,25 @@ def _findings(version: str, endpoint: Mapping[str, Any]) -> List[Finding]:
         if entry["severity"] in _SEVERITY and not entry["id"].startswith(_UNTOLD):
             # Of several certificates each has its entry, with the certificate's number behind the test's name.
             tests.setdefault(entry["id"].partition(" ")[0], []).append({**entry, "finding": _lasting(entry, ends)})
-    remedy = "change it where TLS ends (Appwrite's Traefik, or a proxy before it); this shows it: testssl https://%s:%s" % (
-        endpoint["targetHost"], endpoint["port"])
+    remedy = (
+        "change it where TLS ends (Appwrite's Traefik, or a proxy before it); this shows it: testssl https://%s:%s"
+        % (endpoint["targetHost"], endpoint["port"])
+    )
     return [_finding(version, test, said, remedy) for test, said in sorted(tests.items())]
 
 
 def _finding(version: str, test: str, said: List[Mapping[str, str]], remedy: str) -> Finding:
     worst = min((entry["severity"] for entry in said), key=list(_SEVERITY).index)
     return PROGRAM.finding(
-        version, test, "unknown" if worst == "WARN" else "fail", _SEVERITY[worst], "%s: %s" % (test, said[0]["finding"]),
-        [entry["finding"] for entry in said], remedy, said[0].get("cve", ""))
+        version,
+        test,
+        "unknown" if worst == "WARN" else "fail",
+        _SEVERITY[worst],
+        "%s: %s" % (test, said[0]["finding"]),
+        [entry["finding"] for entry in said],
+        remedy,
+        said[0].get("cve", ""),
+    )
 
 
 def _certificate(name: str) -> str:

@@ -19,10 +19,15 @@ from contextlib import suppress
 from typing import Dict, List, Optional, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import lynis, testssl
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Finding, Observation, Unobserved, seen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import search_path
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import reason
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    Finding,
+    Observation,
+    Unobserved,
+    seen,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import resolved
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import reason
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import search_path
 
 _PROGRAMS = {each.PROGRAM.group: each for each in (lynis, testssl)}
 _PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -74,7 +79,14 @@ def run(names: Sequence[str], observation: Observation, timeout: float) -> List[
 
 
 def _find(name: str, path: str) -> Optional[str]:
-    return next((program for program in (shutil.which(command, path=path) for command in _PROGRAMS[name].PROGRAM.commands) if program), None)
+    return next(
+        (
+            program
+            for program in (shutil.which(command, path=path) for command in _PROGRAMS[name].PROGRAM.commands)
+            if program
+        ),
+        None,
+    )
 
 
 def _run(name: str, program: str, path: str, observation: Observation, timeout: float) -> List[Finding]:
@@ -88,7 +100,9 @@ def _run(name: str, program: str, path: str, observation: Observation, timeout: 
             try:
                 return auditor.read(_text(report))
             except Unobserved as incomplete:
-                raise Unobserved(str(incomplete) or "it gave no complete report, and said: %s" % _last_lines(output)) from None
+                raise Unobserved(
+                    str(incomplete) or "it gave no complete report, and said: %s" % _last_lines(output)
+                ) from None
     except Unobserved as unseen:
         return [auditor.PROGRAM.did_not_run(str(unseen))]
     except OSError as error:
@@ -101,7 +115,18 @@ def _lynis(scratch: str, report: str) -> List[str]:
         with open(name, "w", encoding="ascii") as stream:
             stream.write(content)
     # --cronjob: where another lynis runs it ends, and does not take away the other's lock.
-    return ["audit", "system", "--cronjob", "--quick", "--no-colors", "--no-log", "--report-file", report, "--profile", profile]
+    return [
+        "audit",
+        "system",
+        "--cronjob",
+        "--quick",
+        "--no-colors",
+        "--no-log",
+        "--report-file",
+        report,
+        "--profile",
+        profile,
+    ]
 
 
 def _testssl(report: str, observation: Observation) -> List[str]:
@@ -113,17 +138,49 @@ def _testssl(report: str, observation: Observation) -> List[str]:
     place, _colon, port = endpoint.address.rpartition(":")
     address = str(resolved(place, int(port), _RESOLVE)[0][4][0])
     trusted = next(filter(os.path.isfile, filter(None, (ssl.get_default_verify_paths().cafile,) + _TRUST_STORES)), None)
-    return list(_CHECKS) + (["--add-ca", trusted] if trusted else []) + (["-6"] if ":" in address else []) + [
-        "--ip", address, "--nodns", "none", "--quiet", "--color", "0", "--warnings", "off", "--openssl-timeout", "10",
-        "--jsonfile-pretty", report, "https://%s:%s" % (endpoint.host, port)]
+    return (
+        list(_CHECKS)
+        + (["--add-ca", trusted] if trusted else [])
+        + (["-6"] if ":" in address else [])
+        + [
+            "--ip",
+            address,
+            "--nodns",
+            "none",
+            "--quiet",
+            "--color",
+            "0",
+            "--warnings",
+            "off",
+            "--openssl-timeout",
+            "10",
+            "--jsonfile-pretty",
+            report,
+            "https://%s:%s" % (endpoint.host, port),
+        ]
+    )
 
 
 def _completes(command: List[str], scratch: str, path: str, output: str, timeout: float) -> bool:
     environment: Dict[str, str] = {
-        "PATH": path, "HOME": scratch, "TMPDIR": scratch, "LANG": "C", "LC_ALL": "C", "TERM": "dumb", "APT_CONFIG": os.path.join(scratch, "apt.conf")}
+        "PATH": path,
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "LANG": "C",
+        "LC_ALL": "C",
+        "TERM": "dumb",
+        "APT_CONFIG": os.path.join(scratch, "apt.conf"),
+    }
     with open(output, "wb") as stream:
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows no time limit
-            command, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+            command,
+            cwd=scratch,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         with suppress(OSError, ValueError):
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_LARGEST, _LARGEST))

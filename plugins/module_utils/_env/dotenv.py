@@ -19,7 +19,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 
 # What Go, in which compose is written, calls a space; Python's str.strip() also removes U+001C to U+001F.
 _LINE_SPACE = "\t\v\f\r \x85\xa0"
-_SPACE = _LINE_SPACE + "\n\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200b)))
+_SPACE = _LINE_SPACE + "\n\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _BOM = "\ufeff"
 
 _SPACES = re.compile("[%s]*" % _SPACE)
@@ -33,8 +33,17 @@ _QUOTED = {
 _ESCAPE = re.compile(r'\\(?:0([0-9]{0,3})|([abcfnrtv$"\\]))')
 # \c stays as it is; \$ becomes $$, which the expansion turns into $.
 _ESCAPED = {
-    "a": "\a", "b": "\b", "c": "\\c", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
-    "$": "$$", '"': '"', "\\": "\\",
+    "a": "\a",
+    "b": "\b",
+    "c": "\\c",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "$": "$$",
+    '"': '"',
+    "\\": "\\",
 }
 # Matching without regard to case, Go counts the long s and the Kelvin sign as letters of the alphabet.
 _REFERENCE = re.compile("\\$(?:(\\$)|([{]?)([A-Za-z_\u017f\u212a][A-Za-z0-9_\u017f\u212a]*)|[{])")
@@ -261,15 +270,17 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
             pos = name_end
             continue
         value_start = _skip(_LINE_SPACES, text, name_end + 1)
-        style, quoted = _QUOTED.get(text[value_start:value_start + 1], ("bare", None))
+        style, quoted = _QUOTED.get(text[value_start : value_start + 1], ("bare", None))
         if quoted:
             match = quoted.match(text, value_start)
             if not match:
-                raise DotenvError(line, "a quoted value does not end; close its quote, or double the backslash before it")
+                raise DotenvError(
+                    line, "a quoted value does not end; close its quote, or double the backslash before it"
+                )
             end = value_end = pos = match.end()
         else:
             pos = _line_end(text, value_start)
-            end = pos - 1 if text[pos - 1:pos + 1] == "\r\n" else pos
+            end = pos - 1 if text[pos - 1 : pos + 1] == "\r\n" else pos
             value_end = value_start + len(text[value_start:pos].split(" #", 1)[0].rstrip(_SPACE))
             if value_start == value_end:
                 value_start = value_end = min(value_start, end)
@@ -290,7 +301,7 @@ def _evaluate(
             used.add(name)
             return environ.get(name, values.get(name))
 
-        raw = text[one.value_start:one.value_end]
+        raw = text[one.value_start : one.value_end]
         try:
             if one.style == "inherited":
                 value = environ.get(one.name)
@@ -322,7 +333,7 @@ def _expand(value: str, lookup: t.Callable[[str], str | None], unset: set[str], 
     result = []
     pos = 0
     for match in iter(lambda: _REFERENCE.search(value, pos), None):
-        result.append(value[pos:match.start()])
+        result.append(value[pos : match.start()])
         dollar, brace, name = match.groups()
         pos = match.end()
         operator = _OPERATOR.match(value, pos) if brace else None
@@ -336,7 +347,7 @@ def _expand(value: str, lookup: t.Callable[[str], str | None], unset: set[str], 
             pos += len(brace)
         elif operator and value.find("}", pos, _line_end(value, pos)) >= 0:
             close = _closing_brace(value, match.start())
-            word = _expand(value[operator.end():close], lookup, unset, nesting + 1)
+            word = _expand(value[operator.end() : close], lookup, unset, nesting + 1)
             result.append(_choose(operator.group(), lookup(name), word))
             pos = close + 1
         else:
@@ -383,17 +394,17 @@ def _put(text: str, name: str, value: str, kin: t.Sequence[str], environ: t.Mapp
     if not own:
         pos = _place(text, name, kin, statements, comments)
         before = text.rfind("\n", 0, pos)
-        newline = "\r\n" if text[:_line_end(text, 0) if before < 0 else before].endswith("\r") else "\n"
+        newline = "\r\n" if text[: _line_end(text, 0) if before < 0 else before].endswith("\r") else "\n"
         glue = "" if pos == _text_start(text) or text[pos - 1] == "\n" else newline
         return "%s%s%s=%s%s%s" % (text[:pos], glue, name, quote(value), newline, text[pos:])
     target = (given or own)[-1]
-    behind = text[target.value_end:_line_end(text, target.value_end)]
+    behind = text[target.value_end : _line_end(text, target.value_end)]
     bare = not behind.strip(_SPACE) or (value and not behind.split(" #", 1)[0].strip(_SPACE))
     return "%s%s%s%s" % (
-        text[:target.value_start],
+        text[: target.value_start],
         "=" if target.style == "inherited" else "",
         quote(value) if bare else _double_quote(value),
-        text[target.value_end:],
+        text[target.value_end :],
     )
 
 
@@ -414,7 +425,7 @@ def _place(
                 if one.start < end < one.end:
                     end = _line_end(text, one.end)
             return min(end + 1, len(text))
-    for after in kin[index + 1:]:
+    for after in kin[index + 1 :]:
         starts = [one.start for one in statements if one.name == after]
         if starts:
             start = text.rfind("\n", 0, starts[0]) + 1
@@ -432,12 +443,12 @@ def _remove(text: str, name: str) -> str:
             continue
         line_start = max(text.rfind("\n", 0, one.start) + 1, _text_start(text))
         line_end = _line_end(text, one.end)
-        behind = text[one.end:line_end].lstrip(_LINE_SPACE)
-        alone = not text[line_start:one.start].strip(_SPACE)
+        behind = text[one.end : line_end].lstrip(_LINE_SPACE)
+        alone = not text[line_start : one.start].strip(_SPACE)
         if alone and behind[:1] in ("", "#"):
-            text = text[:line_start] + text[line_end + 1:]
+            text = text[:line_start] + text[line_end + 1 :]
         elif behind[:1] in ("", "#"):
-            text = text[:one.start].rstrip(_LINE_SPACE) + text[one.end:]
+            text = text[: one.start].rstrip(_LINE_SPACE) + text[one.end :]
         else:
-            text = text[:one.start] + text[line_end - len(behind):]
+            text = text[: one.start] + text[line_end - len(behind) :]
     return text

@@ -36,7 +36,7 @@ _LARGEST = 1 << 24
 
 def is_backup(path: str, of: str) -> bool:
     """Whether the name of one file is what a backup of the other one gets."""
-    return path.startswith(of) and _BACKUP.fullmatch(path[len(of):]) is not None
+    return path.startswith(of) and _BACKUP.fullmatch(path[len(of) :]) is not None
 
 
 class EnvFile:
@@ -110,9 +110,14 @@ class EnvFile:
             except OSError as error:
                 if error.errno == errno.ENOENT and not switched and os.path.isdir(self.directory):
                     raise self._changed_meanwhile() from None
-                raise self._error((
-                    "%s was replaced, but it is not certain that this would outlive a power failure: %s" if switched
-                    else "%s cannot be replaced: %s. It is as it was") % (self.path, reason(error))) from None
+                raise self._error(
+                    (
+                        "%s was replaced, but it is not certain that this would outlive a power failure: %s"
+                        if switched
+                        else "%s cannot be replaced: %s. It is as it was"
+                    )
+                    % (self.path, reason(error))
+                ) from None
             finally:
                 if self._backup and not switched:
                     _files.discard(handle, self._backup)
@@ -129,7 +134,8 @@ class EnvFile:
         if self.status.st_nlink > 1:
             raise self._error(
                 "%s has %d hard links; replacing it would part them. Remove the other names or use a symbolic link"
-                % (self.path, self.status.st_nlink))
+                % (self.path, self.status.st_nlink)
+            )
         with self.in_directory() as handle:
             if _mount_of(handle, self._name) != _mount_of(handle, "."):
                 raise self._error("%s cannot be replaced: %s" % (self.path, reason(OSError(errno.EBUSY, ""))))
@@ -201,7 +207,9 @@ class EnvFile:
         finally:
             os.close(opened)
         if len(data) > _LARGEST:
-            raise self._error("%s is larger than %d MiB, which no such file is; name the file itself" % (path, _LARGEST >> 20))
+            raise self._error(
+                "%s is larger than %d MiB, which no such file is; name the file itself" % (path, _LARGEST >> 20)
+            )
         return data, status, attributes
 
     def _check_owner(self, path: str, status: os.stat_result) -> None:
@@ -212,15 +220,17 @@ class EnvFile:
         if theirs and status.st_uid not in _files.trusted() | {directory.st_uid}:
             raise self._error(
                 "%s belongs to the user %d, but its directory to the user %d, who may have put it there; make both belong to the same user (chown)"
-                % (path, status.st_uid, directory.st_uid))
+                % (path, status.st_uid, directory.st_uid)
+            )
         if status.st_nlink > 1 and (theirs or directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
             raise self._error(
                 "%s has %d hard links in a directory that others may write, so it may be somebody else's file; remove the other names"
-                % (path, status.st_nlink))
+                % (path, status.st_nlink)
+            )
 
     def _backups(self, handle: int) -> list[tuple[str, int, str]]:
         """The oldest first, by what their names say."""
-        found = [(_BACKUP.fullmatch(entry[len(self._name):]), entry) for entry in _listed(handle, self._name)]
+        found = [(_BACKUP.fullmatch(entry[len(self._name) :]), entry) for entry in _listed(handle, self._name)]
         return sorted((match.group(1), int(match.group(2) or 0), entry) for match, entry in found if match)
 
     def _back_up(self, handle: int, scratch: int) -> None:
@@ -238,10 +248,14 @@ class EnvFile:
         self._backup = name
         _files.sync(handle)
 
-    def _write(self, scratch: int, name: str, data: bytes, finish: Callable[[int], None] = lambda _handle: None) -> None:
+    def _write(
+        self, scratch: int, name: str, data: bytes, finish: Callable[[int], None] = lambda _handle: None
+    ) -> None:
         """A new file for its owner alone, on disk when this returns."""
         with _files.made(scratch, name) as opened:
-            if os.fstat(opened).st_uid != os.fstat(scratch).st_uid:  # another directory was put in the place of the one that was made
+            if (
+                os.fstat(opened).st_uid != os.fstat(scratch).st_uid
+            ):  # another directory was put in the place of the one that was made
                 raise self._changed_meanwhile()
             _files.write(opened, data)
             finish(opened)
@@ -254,7 +268,9 @@ class EnvFile:
         for name, value in attributes.items():
             os.setxattr(candidate, name, value)
         if _ACL not in attributes and _ACL in _attributes(candidate):
-            os.removexattr(candidate, _ACL)  # the directory's default ACL, which the chmod that follows would put into force
+            os.removexattr(
+                candidate, _ACL
+            )  # the directory's default ACL, which the chmod that follows would put into force
         wanted = self.mode if mode is None else mode
         if wanted is not None:
             os.fchmod(candidate, wanted)
@@ -263,7 +279,9 @@ class EnvFile:
         """Puts the candidate in the file's place. What was there is looked at afterwards, when nobody can change it any more."""
         self._require_place(handle)
         try:
-            switched = _files.renameat2(_CANDIDATE, self._name, scratch, handle, _files.EXCHANGE if self.exists else _files.NOREPLACE)
+            switched = _files.renameat2(
+                _CANDIDATE, self._name, scratch, handle, _files.EXCHANGE if self.exists else _files.NOREPLACE
+            )
         except (FileExistsError, FileNotFoundError):
             raise self._changed_meanwhile() from None
         if switched and self.exists and not self._is_unchanged(scratch, _CANDIDATE):
@@ -285,7 +303,8 @@ class EnvFile:
 
     def _changed_meanwhile(self) -> AppwriteError:
         return self._error(
-            "somebody else changed %s while this run was working; nothing was written. Run it again" % self.path)
+            "somebody else changed %s while this run was working; nothing was written. Run it again" % self.path
+        )
 
     def _error(self, words: str) -> AppwriteError:
         return AppwriteError("%s: %s" % (self._option, words))

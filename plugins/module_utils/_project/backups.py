@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 
 BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 
@@ -25,10 +25,16 @@ def backup_keep(parameters: Mapping[str, Any]) -> int:
 
 def prune_backups(env_file: EnvFile, document: Document, keep: int) -> None:
     """A backup that holds another encryption key than the file may be the only copy of it, and stays whatever its age."""
+
     def holds_another_key(data: bytes) -> bool:
         try:
             key = in_force(parse(decode(data)).values)
         except AppwriteError:
             return True
-        return bool(key) and key != document.values.get(catalogue.KEY) and not catalogue.is_public_default(catalogue.KEY, key)
+        return (
+            bool(key)
+            and key != document.values.get(catalogue.KEY)
+            and not catalogue.is_public_default(catalogue.KEY, key)
+        )
+
     env_file.prune(keep, holds_another_key)

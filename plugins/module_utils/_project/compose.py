@@ -24,7 +24,12 @@ from urllib.parse import quote, quote_plus
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-OVERRIDE_NAMES = ("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")
+OVERRIDE_NAMES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 HASH_LABEL = "com.docker.compose.config-hash"
@@ -42,7 +47,12 @@ _PIECE = 8
 """So many characters of a secret are one, too."""
 _PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin", "/opt/bin")
 """Where docker may be although the task's short PATH does not name it: to overlook it would be to overlook the data."""
-_NO_PLUGIN = ("is not a docker command", "unknown command: docker compose", "unknown flag: --ansi", "unknown shorthand flag")
+_NO_PLUGIN = (
+    "is not a docker command",
+    "unknown command: docker compose",
+    "unknown flag: --ansi",
+    "unknown shorthand flag",
+)
 _NO_ENGINE = ("cannot connect to the docker daemon", "error during connect", "failed to connect to the docker api")
 _TRACES = ("/var/run/docker.sock", "/var/lib/docker/volumes")
 
@@ -114,7 +124,9 @@ class Mask:
         starts = self._known()
         shown, end = [], 0
         for start, character in enumerate(text):
-            found = [len(piece) for piece in starts.get(text[start:start + _MASKED], ()) if text.startswith(piece, start)]
+            found = [
+                len(piece) for piece in starts.get(text[start : start + _MASKED], ()) if text.startswith(piece, start)
+            ]
             if start >= end:
                 shown.append("********" if found else character)
             end = max([end] + [start + length for length in found])
@@ -134,7 +146,7 @@ class Mask:
 def _pieces(text: str) -> set[str]:
     found: set[str] = set()
     for start in range(max(1, len(text) - _PIECE + 1)):
-        found |= _spellings(text[start:start + _PIECE])
+        found |= _spellings(text[start : start + _PIECE])
     return found
 
 
@@ -142,13 +154,24 @@ def _spellings(text: str) -> set[str]:
     """A text as compose, the engine and what runs in containers may print it."""
     data = text.encode("utf-8", "surrogateescape")
     written = text.replace("\\", "\\\\").replace('"', '\\"')
-    found = {text, text.replace("$", "$$"), written.replace("$", "\\$"), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1],
-             json.dumps(written.replace("$", "\\$"))[1:-1], text.replace("\\", "\\\\").replace("'", "\\'"),
-             quote(data), quote(data, safe=""), quote_plus(data)}
+    found = {
+        text,
+        text.replace("$", "$$"),
+        written.replace("$", "\\$"),
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        json.dumps(written.replace("$", "\\$"))[1:-1],
+        text.replace("\\", "\\\\").replace("'", "\\'"),
+        quote(data),
+        quote(data, safe=""),
+        quote_plus(data),
+    }
     if len(text) >= _PIECE:
         for before in range(3):
             first, last = -(-8 * before // 6), 8 * (before + len(data)) // 6
-            found |= {encode(bytes(before) + data).decode("ascii")[first:last] for encode in (b64encode, urlsafe_b64encode)}
+            found |= {
+                encode(bytes(before) + data).decode("ascii")[first:last] for encode in (b64encode, urlsafe_b64encode)
+            }
     return found
 
 
@@ -176,8 +199,8 @@ class Compose:
         self._options += ["--project-name", project_name] if project_name else []
         self._options += [part for name in profiles for part in ("--profile", name)]
         self.environment = {
-            name: value for name, value in os.environ.items()
-            if not (clean_environment and _LEFTOVER.match(name))}
+            name: value for name, value in os.environ.items() if not (clean_environment and _LEFTOVER.match(name))
+        }
         self.environment["PWD"] = directory
         self.environment["PATH"] = search_path(self.environment, _PLACES)
 
@@ -195,7 +218,9 @@ class Compose:
 
     def version(self) -> tuple[int, ...]:
         """Of compose itself. A development build, which names no number, counts as the newest."""
-        return tuple(int(number) for number in re.findall(r"\d+", self._compose(["version", "--short"]).stdout)[:3]) or (sys.maxsize,)
+        return tuple(
+            int(number) for number in re.findall(r"\d+", self._compose(["version", "--short"]).stdout)[:3]
+        ) or (sys.maxsize,)
 
     def config(self, candidate: bytes | None = None) -> dict[str, Any]:
         """The project as compose resolves it, with C(candidate) in place of its C(.env) where given. Needs no engine.
@@ -206,7 +231,9 @@ class Compose:
         try:
             return _unescaped(json.loads(answer.stdout))
         except ValueError:
-            raise ComposeError("failed", "docker compose config printed no JSON; is this docker compose 2.18 or newer?") from None
+            raise ComposeError(
+                "failed", "docker compose config printed no JSON; is this docker compose 2.18 or newer?"
+            ) from None
 
     def hashes(self) -> dict[str, str]:
         """Service to configuration hash, which a container created from it carries in a label."""
@@ -220,21 +247,36 @@ class Compose:
         """
         options = [] if pull == "policy" else ["--pull", pull]
         options += ["--no-deps", alone] if alone else []
-        return self.mask(self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + options, timeout=timeout).stderr)
+        return self.mask(
+            self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + options, timeout=timeout).stderr
+        )
 
     def containers(self, project: str, oneoff: bool = False) -> list[Container]:
         """All containers of the project, stopped ones included, those of C(docker compose run) only with C(oneoff)."""
-        ids = self.docker(["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=%s=%s" % (PROJECT_LABEL, project)]).stdout.split()
+        ids = self.docker(
+            ["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=%s=%s" % (PROJECT_LABEL, project)]
+        ).stdout.split()
         if not ids:
             return []
-        found = [_container(item) for item in json.loads(self.docker(["inspect", "--type", "container"] + ids, tolerate=True).stdout or "[]")
-                 if oneoff or item["Config"].get("Labels", {}).get(ONEOFF_LABEL) != "True"]
+        found = [
+            _container(item)
+            for item in json.loads(self.docker(["inspect", "--type", "container"] + ids, tolerate=True).stdout or "[]")
+            if oneoff or item["Config"].get("Labels", {}).get(ONEOFF_LABEL) != "True"
+        ]
         return sorted(found, key=lambda container: (container.service, container.id))
 
     def neighbours(self) -> dict[str, set[str]]:
         """Project directory to the names of the compose projects that have containers from there, on this engine."""
-        answer = self.docker(["ps", "--all", "--filter", "label=" + DIRECTORY_LABEL, "--format",
-                              '{{.Label "%s"}}\t{{.Label "%s"}}' % (DIRECTORY_LABEL, PROJECT_LABEL)])
+        answer = self.docker(
+            [
+                "ps",
+                "--all",
+                "--filter",
+                "label=" + DIRECTORY_LABEL,
+                "--format",
+                '{{.Label "%s"}}\t{{.Label "%s"}}' % (DIRECTORY_LABEL, PROJECT_LABEL),
+            ]
+        )
         found: dict[str, set[str]] = {}
         for line in answer.stdout.splitlines():
             directory, _tab, name = line.partition("\t")
@@ -252,8 +294,13 @@ class Compose:
         ids = self.docker(["image", "inspect", "--format", "{{.Id}}"] + wanted, tolerate=True).stdout.split()
         if len(ids) == len(wanted):
             return dict(zip(wanted, ids))
-        return {name: identity for name in wanted for identity in
-                self.docker(["image", "inspect", "--format", "{{.Id}}", name], tolerate=True).stdout.split()[:1]}
+        return {
+            name: identity
+            for name in wanted
+            for identity in self.docker(
+                ["image", "inspect", "--format", "{{.Id}}", name], tolerate=True
+            ).stdout.split()[:1]
+        }
 
     def logs(self, container: str, lines: int) -> list[str]:
         answer = self.docker(["logs", "--tail", str(lines), container], tolerate=True)
@@ -263,8 +310,14 @@ class Compose:
         """Standard output of a command in a container. C(script) goes in by standard input, so that it is no argument."""
         return self.docker(["exec", "-i", container] + list(command), script=script).stdout
 
-    def docker(self, arguments: Sequence[str], script: str | None = None, timeout: float = _QUESTION_TIMEOUT,
-               tolerate: bool = False, more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def docker(
+        self,
+        arguments: Sequence[str],
+        script: str | None = None,
+        timeout: float = _QUESTION_TIMEOUT,
+        tolerate: bool = False,
+        more: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
         """more: environment of this call alone."""
         return self._run(["docker"] + list(arguments), arguments[0], (script or "").encode(), timeout, tolerate, more)
 
@@ -275,17 +328,34 @@ class Compose:
         command = ["docker", "compose", "--ansi", "never"] + (["--env-file", named] if named else []) + self._options
         return self._run(command + list(arguments), "compose " + arguments[0], candidate or b"", timeout, False)
 
-    def _run(self, command: list[str], verb: str, stdin: bytes, timeout: float, tolerate: bool,
-             more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self,
+        command: list[str],
+        verb: str,
+        stdin: bytes,
+        timeout: float,
+        tolerate: bool,
+        more: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
         try:
             with _in_memory(stdin) as stream:
                 process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows neither a time limit nor a file as standard input
-                    command, cwd=self.directory, env={**self.environment, **(more or {})}, stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                    start_new_session=True, encoding="utf-8", errors="surrogateescape")
+                    command,
+                    cwd=self.directory,
+                    env={**self.environment, **(more or {})},
+                    stdin=stream,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                    encoding="utf-8",
+                    errors="surrogateescape",
+                )
         except FileNotFoundError:
             if not os.path.isdir(self.directory):
                 raise ComposeError("failed", "project_src: %s is gone" % self.directory) from None
-            raise ComposeError("missing", "docker is not installed on this host; install Docker Engine with the compose plugin") from None
+            raise ComposeError(
+                "missing", "docker is not installed on this host; install Docker Engine with the compose plugin"
+            ) from None
         except PermissionError:
             raise ComposeError("denied", "docker may not be run by this user; use become") from None
         try:
@@ -300,12 +370,22 @@ class Compose:
 
     def _error(self, verb: str, stderr: str) -> ComposeError:
         lower = stderr.lower()
-        if "permission denied while trying to connect" in lower or "dial unix" in lower and "permission denied" in lower:
-            return ComposeError("denied", "this user may not talk to the Docker Engine; use become, or add the user to the group docker")
+        if (
+            "permission denied while trying to connect" in lower
+            or "dial unix" in lower
+            and "permission denied" in lower
+        ):
+            return ComposeError(
+                "denied", "this user may not talk to the Docker Engine; use become, or add the user to the group docker"
+            )
         if any(sign in lower for sign in _NO_ENGINE):
-            return ComposeError("unreachable", "the Docker Engine does not answer; start it (systemctl start docker) and run again")
+            return ComposeError(
+                "unreachable", "the Docker Engine does not answer; start it (systemctl start docker) and run again"
+            )
         if verb.startswith("compose") and any(sign in lower for sign in _NO_PLUGIN):
-            return ComposeError("missing", "docker compose is not installed on this host; install the compose plugin, 2.18 or newer")
+            return ComposeError(
+                "missing", "docker compose is not installed on this host; install the compose plugin, 2.18 or newer"
+            )
         kind = "rejected" if verb == "compose config" else "failed"
         said = "; ".join(self.mask(_without_values(_without_decoration(stderr))).splitlines()[-5:])
         what = "rejects the project" if kind == "rejected" else "failed"
@@ -314,7 +394,11 @@ class Compose:
 
 def _in_memory(data: bytes) -> IO[bytes]:
     """A file without a name: unlike a pipe, compose may open it more than once. A Python built for glibc before 2.27 makes it on the memory's file system."""
-    stream = os.fdopen(os.memfd_create("stdin"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile(dir="/dev/shm")
+    stream = (
+        os.fdopen(os.memfd_create("stdin"), "w+b")
+        if hasattr(os, "memfd_create")
+        else tempfile.TemporaryFile(dir="/dev/shm")
+    )
     stream.write(data)
     stream.flush()
     stream.seek(0)
@@ -354,37 +438,60 @@ def _leads(service: Mapping[str, Any], version: tuple[int, ...]) -> set[str]:
 def service_environment(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Service to the environment that a container created now would get. A name that is nowhere set is left out."""
     return {
-        name: {variable: str(value) for variable, value in (service.get("environment") or {}).items() if value is not None}
-        for name, service in (config.get("services") or {}).items()}
+        name: {
+            variable: str(value) for variable, value in (service.get("environment") or {}).items() if value is not None
+        }
+        for name, service in (config.get("services") or {}).items()
+    }
 
 
 def _container(item: Mapping[str, Any]) -> Container:
     labels = item["Config"].get("Labels") or {}
     state = item["State"]
     return Container(
-        id=item["Id"], service=labels.get(SERVICE_LABEL, ""), status=state["Status"], health=(state.get("Health") or {}).get("Status"),
-        started_at=state.get("StartedAt", ""), restarts=item.get("RestartCount", 0), exit_code=state.get("ExitCode", 0),
-        config_hash=labels.get(HASH_LABEL, ""), image=item["Image"],
+        id=item["Id"],
+        service=labels.get(SERVICE_LABEL, ""),
+        status=state["Status"],
+        health=(state.get("Health") or {}).get("Status"),
+        started_at=state.get("StartedAt", ""),
+        restarts=item.get("RestartCount", 0),
+        exit_code=state.get("ExitCode", 0),
+        config_hash=labels.get(HASH_LABEL, ""),
+        image=item["Image"],
         environment=dict(entry.split("=", 1) for entry in item["Config"].get("Env") or [] if "=" in entry),
         image_name=item["Config"].get("Image", ""),
-        restart=((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no", ports=_ports(item),
-        mounts=tuple(sorted((mount.get("Name") or mount.get("Source", ""), mount["Destination"], bool(mount.get("RW")))
-                            for mount in item.get("Mounts") or [])),
-        program=tuple(item["Config"].get("Entrypoint") or ()) + tuple(item["Config"].get("Cmd") or ()), addresses=addresses(item))
+        restart=((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
+        ports=_ports(item),
+        mounts=tuple(
+            sorted(
+                (mount.get("Name") or mount.get("Source", ""), mount["Destination"], bool(mount.get("RW")))
+                for mount in item.get("Mounts") or []
+            )
+        ),
+        program=tuple(item["Config"].get("Entrypoint") or ()) + tuple(item["Config"].get("Cmd") or ()),
+        addresses=addresses(item),
+    )
 
 
 def addresses(item: Mapping[str, Any]) -> tuple[str, ...]:
     """Of a container, as C(docker inspect) describes it."""
     networks = ((item.get("NetworkSettings") or {}).get("Networks") or {}).values()
-    return tuple(sorted({network.get(name) or "" for network in networks for name in ("IPAddress", "GlobalIPv6Address")} - {""}))
+    return tuple(
+        sorted({network.get(name) or "" for network in networks for name in ("IPAddress", "GlobalIPv6Address")} - {""})
+    )
 
 
 def _ports(item: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
     """What the container publishes, or would while it runs."""
     bound = (item.get("HostConfig") or {}).get("PortBindings") or {}
-    return tuple(sorted(
-        (entry.get("HostIp") or "0.0.0.0", int(entry["HostPort"]), int(inner.split("/")[0]))
-        for inner, entries in bound.items() for entry in entries or [] if str(entry.get("HostPort", "")).isdigit()))
+    return tuple(
+        sorted(
+            (entry.get("HostIp") or "0.0.0.0", int(entry["HostPort"]), int(inner.split("/")[0]))
+            for inner, entries in bound.items()
+            for entry in entries or []
+            if str(entry.get("HostPort", "")).isdigit()
+        )
+    )
 
 
 def _unescaped(value: Any) -> Any:
@@ -413,4 +520,7 @@ def _without_values(text: str) -> str:
     """compose quotes the text of its files after words such as C(near); it may be a secret."""
     text = re.sub(r"(invalid interpolation format for .*\nYou may need to escape .*\n)[\s\S]*", r"\1(hidden)", text)
     return re.sub(
-        r"""(\bnear |value:? |variable name |template: |unknown anchor )("(?:[^"\\]|\\.)*"|'[^']*'|["'].*|(?!near )\S+)""", r"\1(hidden)", text)
+        r"""(\bnear |value:? |variable name |template: |unknown anchor )("(?:[^"\\]|\\.)*"|'[^']*'|["'].*|(?!near )\S+)""",
+        r"\1(hidden)",
+        text,
+    )

@@ -22,13 +22,22 @@ PATIENCE = 60.0
 _FIRST, _LONGEST = 0.1, 5.0
 """seconds between two attempts"""
 _SIGNS: Tuple[Tuple[str, str, str], ...] = (
-    ("MariaDB", r"(?i)\berror:? 1040\b|max_user_connections",
-     "raise max_connections (--max-connections=300 in the command of its service, or at once as its root: SET GLOBAL max_connections = 300), or "
-     "max_user_connections"),
-    ("PostgreSQL", r"sorry, too many clients already|remaining connection slots are reserved|too many connections for (?:role|database)",
-     "raise max_connections (-c max_connections=300 in the command of its service), or the CONNECTION LIMIT of its user or database"),
-    ("MongoDB", r"TooManyConnections|connection \S+ to \S+ closed|read ECONNRESET",
-     "see in its log whether it closes connections for another reason, raise net.maxIncomingConnections (--maxConns in the command of its service)"),
+    (
+        "MariaDB",
+        r"(?i)\berror:? 1040\b|max_user_connections",
+        "raise max_connections (--max-connections=300 in the command of its service, or at once as its root: SET GLOBAL max_connections = 300), or "
+        "max_user_connections",
+    ),
+    (
+        "PostgreSQL",
+        r"sorry, too many clients already|remaining connection slots are reserved|too many connections for (?:role|database)",
+        "raise max_connections (-c max_connections=300 in the command of its service), or the CONNECTION LIMIT of its user or database",
+    ),
+    (
+        "MongoDB",
+        r"TooManyConnections|connection \S+ to \S+ closed|read ECONNRESET",
+        "see in its log whether it closes connections for another reason, raise net.maxIncomingConnections (--maxConns in the command of its service)",
+    ),
 )
 """MariaDB 10.11 (errors 1040, 1203 and 1226), PostgreSQL 15 to 18 (SQLSTATE 53300, which psql leaves out here). MongoDB says nothing and closes."""
 
@@ -52,7 +61,9 @@ def patiently(connect: Callable[[], T], tell: Tell = SILENT) -> T:
             if waited >= PATIENCE:
                 raise AppwriteError(
                     "%s: all of its connections are in use, and none was free within %d seconds. Stop a worker of Appwrite until this has ended "
-                    "(docker compose stop appwrite-worker-audits, afterwards start), or %s, and run again" % (found[0][0], PATIENCE, found[0][1])) from None
+                    "(docker compose stop appwrite-worker-audits, afterwards start), or %s, and run again"
+                    % (found[0][0], PATIENCE, found[0][1])
+                ) from None
         tell("connecting", int(waited), int(PATIENCE), "a free connection of %s" % found[0][0])
         time.sleep(min(pause, PATIENCE - waited))
         pause = min(2 * pause, _LONGEST)

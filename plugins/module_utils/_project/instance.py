@@ -12,12 +12,18 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import images as _project
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
-    FILE_NAMES, OVERRIDE_NAMES, Compose, ComposeError, Container, service_environment)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
+    FILE_NAMES,
+    OVERRIDE_NAMES,
+    Compose,
+    ComposeError,
+    Container,
+    service_environment,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Published
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
@@ -28,7 +34,8 @@ _SHELL = ["sh", "-s"]
 _SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_name = '_console_users'"
 # The passwords stay in the container's environment: an argument would be seen in the host's process list. Each question is a connection of its own, and
 # the shell ends at one that fails only where its answer is assigned: no answer must not be taken for an empty one.
-_ASK_MARIADB = r"""
+_ASK_MARIADB = (
+    r"""
 set -eu
 export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
 ask() { "$(command -v mariadb || command -v mysql)" --user="${MYSQL_USER:-${MARIADB_USER:-}}" --batch --skip-column-names --execute="$1" </dev/null; }
@@ -39,8 +46,11 @@ for schema in $schemas; do
     if [ -n "$row" ]; then found=users; fi
 done
 echo "console accounts: $found"
-""" % _SQL_TABLES
-_ASK_POSTGRESQL = r"""
+"""
+    % _SQL_TABLES
+)
+_ASK_POSTGRESQL = (
+    r"""
 set -eu
 export PGPASSWORD="${POSTGRES_PASSWORD:-}"
 user="${POSTGRES_USER:-postgres}"
@@ -52,7 +62,9 @@ for schema in $schemas; do
     if [ -n "$row" ]; then found=users; fi
 done
 echo "console accounts: $found"
-""" % _SQL_TABLES
+"""
+    % _SQL_TABLES
+)
 _ASK_MONGODB = r"""
 const name = process.env.MONGO_INITDB_ROOT_USERNAME, word = process.env.MONGO_INITDB_ROOT_PASSWORD;
 const who = name ? encodeURIComponent(name) + ":" + encodeURIComponent(word) + "@" : "";
@@ -77,10 +89,21 @@ class Database:
 
 
 DATABASES = (
-    Database("mariadb", ("mariadb", "mysql"), lambda compose, container: compose.execute(container, _SHELL, _ASK_MARIADB)),
-    Database("postgresql", ("postgres", "postgresql"), lambda compose, container: compose.execute(container, _SHELL, _ASK_POSTGRESQL)),
-    Database("mongodb", ("mongo", "mongodb"),
-             lambda compose, container: compose.execute(container, ["mongosh", "--quiet", "--norc", "--nodb", "--eval", _ASK_MONGODB])),
+    Database(
+        "mariadb", ("mariadb", "mysql"), lambda compose, container: compose.execute(container, _SHELL, _ASK_MARIADB)
+    ),
+    Database(
+        "postgresql",
+        ("postgres", "postgresql"),
+        lambda compose, container: compose.execute(container, _SHELL, _ASK_POSTGRESQL),
+    ),
+    Database(
+        "mongodb",
+        ("mongo", "mongodb"),
+        lambda compose, container: compose.execute(
+            container, ["mongosh", "--quiet", "--norc", "--nodb", "--eval", _ASK_MONGODB]
+        ),
+    ),
 )
 
 
@@ -113,13 +136,18 @@ class Instance:
         self._files = list(files)
         self._check_directory()
         self.compose = Compose(
-            self.directory, self.env_path if env_file else None, files, project_name, profiles, clean_environment)
+            self.directory, self.env_path if env_file else None, files, project_name, profiles, clean_environment
+        )
         if appwrite_version is not None and not _RELEASE.fullmatch(appwrite_version):
-            raise AppwriteError("appwrite_version: %r is not a release; give three numbers such as %s" % (appwrite_version, catalogue.NEWEST))
+            raise AppwriteError(
+                "appwrite_version: %r is not a release; give three numbers such as %s"
+                % (appwrite_version, catalogue.NEWEST)
+            )
         if project_name is not None and not _PROJECT.fullmatch(project_name):
             raise AppwriteError(
                 "project_name: %r is no name of a compose project; use lower-case letters, digits, - and _, a letter or digit first"
-                % project_name)
+                % project_name
+            )
         self._config: dict[str, Any] | None = None
         self._containers: list[Container] | None = None
         self._texts: list[str] | None = None
@@ -130,7 +158,10 @@ class Instance:
     def _check_directory(self) -> None:
         if not os.path.isdir(self.directory):
             what = "is not a directory" if os.path.exists(self.directory) else "does not exist"
-            raise AppwriteError("project_src: %s %s; name the directory that holds Appwrite's docker-compose.yml" % (self.directory, what))
+            raise AppwriteError(
+                "project_src: %s %s; name the directory that holds Appwrite's docker-compose.yml"
+                % (self.directory, what)
+            )
         with words("project_src: %s" % self.directory, "read"):
             os.listdir(self.directory)
 
@@ -139,7 +170,11 @@ class Instance:
         option, named = "files", self._files
         if not named:
             option = "COMPOSE_FILE in .env"
-            named = [part for part in values.get("COMPOSE_FILE", "").split(values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep) if part]
+            named = [
+                part
+                for part in values.get("COMPOSE_FILE", "").split(values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep)
+                if part
+            ]
         if named:
             paths = [os.path.join(self.directory, name) for name in named]
             for path in paths:
@@ -153,7 +188,8 @@ class Instance:
                 return [path] + [other for other in overrides if os.path.isfile(other)][:1]
         raise AppwriteError(
             "project_src: %s is not a compose project (it holds none of %s); name the directory that holds Appwrite's docker-compose.yml"
-            % (self.directory, ", ".join(FILE_NAMES)))
+            % (self.directory, ", ".join(FILE_NAMES))
+        )
 
     def load(self, document: Document, instead: bytes | None = None) -> None:
         """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known."""
@@ -221,7 +257,9 @@ class Instance:
                 return release
         self.release_is_known = False
         self.warnings.append(
-            "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version" % catalogue.NEWEST)
+            "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version"
+            % catalogue.NEWEST
+        )
         return catalogue.NEWEST
 
     @property
@@ -233,8 +271,15 @@ class Instance:
         if self._containers is None:
             self._containers = self.compose.containers(self.project) if self.checked else []
             for container in self._containers:
-                self.compose.mask.add(catalogue.secrets_of(
-                    {name: value for name, value in container.environment.items() if catalogue.get(name) is not None}))
+                self.compose.mask.add(
+                    catalogue.secrets_of(
+                        {
+                            name: value
+                            for name, value in container.environment.items()
+                            if catalogue.get(name) is not None
+                        }
+                    )
+                )
         return self._containers
 
     def forget_containers(self) -> None:
@@ -266,7 +311,11 @@ class Instance:
                     found.append({"service": container.service, "name": name, "kind": "stale"})
         for name, value in document.values.items():
             receivers = [service for service, environment in services.items() if name in environment]
-            found += [{"service": service, "name": name, "kind": "overridden"} for service in receivers if services[service][name] != value]
+            found += [
+                {"service": service, "name": name, "kind": "overridden"}
+                for service in receivers
+                if services[service][name] != value
+            ]
             if not receivers and catalogue.get(name) is not None and not self.passed(name):
                 found.append({"service": "", "name": name, "kind": "not_passed"})
         return sorted(found, key=lambda entry: (entry["kind"], entry["service"], entry["name"]))
@@ -274,13 +323,19 @@ class Instance:
     def require_compose(self) -> None:
         """Call it after C(load)."""
         if not self.checked:
-            raise AppwriteError("docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer")
+            raise AppwriteError(
+                "docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer"
+            )
 
     def published(self) -> Published | None:
         proxy = self.config.get("services", {}).get("traefik")
         if proxy is None:
             return None
-        ports = {int(port["target"]): int(port["published"]) for port in proxy.get("ports") or [] if str(port.get("published", "")).isdigit()}
+        ports = {
+            int(port["target"]): int(port["published"])
+            for port in proxy.get("ports") or []
+            if str(port.get("published", "")).isdigit()
+        }
         return Published(ports, tuple(str(word) for word in proxy.get("command") or []))
 
     def holds_data(self) -> Evidence:
@@ -294,16 +349,22 @@ class Instance:
             trace = self.compose.trace()
             if trace:
                 return Evidence(
-                    "unknown", "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace,
-                    remedy="Install the compose plugin, 2.18 or newer, beside the engine, and run again")
+                    "unknown",
+                    "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace,
+                    remedy="Install the compose plugin, 2.18 or newer, beside the engine, and run again",
+                )
             return Evidence("no", "docker is not installed on this host", never_started=True)
         host = self._database_host()
         service, database = self._database(host)
         if service is None or database is None:
             return Evidence(
-                "unknown", "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up" % host,
+                "unknown",
+                "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up"
+                % host,
                 remedy="Databases elsewhere are out of this collection's reach: write the line of the right key into .env by hand, and it is kept; "
-                "start by hand what runs with it (docker compose up -d)", elsewhere=True)
+                "start by hand what runs with it (docker compose up -d)",
+                elsewhere=True,
+            )
         try:
             return self._ask(service, database)
         except ComposeError as error:
@@ -311,15 +372,26 @@ class Instance:
 
     def _database_host(self) -> str:
         only = self.databases[0] if len(self.databases) == 1 else None
-        return catalogue.given(self.values, "_APP_DB_HOST") or only or catalogue.default("_APP_DB_HOST", self.release) or "mariadb"
+        return (
+            catalogue.given(self.values, "_APP_DB_HOST")
+            or only
+            or catalogue.default("_APP_DB_HOST", self.release)
+            or "mariadb"
+        )
 
     def database(self) -> tuple[str, str]:
         """Which of Appwrite's databases the project has, and the id of its running container. Raises AppwriteError where there is none."""
         host = self._database_host()
         service, database = self._database(host)
         if service is None or database is None:
-            raise AppwriteError("the database host %s is no database service of this project, so its data cannot be reached" % host)
-        running = [container for container in self.containers() if container.service == service and container.status == "running"]
+            raise AppwriteError(
+                "the database host %s is no database service of this project, so its data cannot be reached" % host
+            )
+        running = [
+            container
+            for container in self.containers()
+            if container.service == service and container.status == "running"
+        ]
         if not running:
             raise AppwriteError("the database %s does not run; start it (docker compose up -d %s)" % (service, service))
         return database.service, running[0].id
@@ -337,15 +409,25 @@ class Instance:
         elsewhere = self.compose.neighbours().get(os.path.realpath(self.directory), set()) - {self.project}
         if elsewhere:
             return Evidence(
-                "unknown", "containers of another project name (%s) were started from this directory, while this run looks at %s; "
-                "set project_name" % (", ".join(sorted(elsewhere)), self.project), remedy="Set project_name and run again")
+                "unknown",
+                "containers of another project name (%s) were started from this directory, while this run looks at %s; "
+                "set project_name" % (", ".join(sorted(elsewhere)), self.project),
+                remedy="Set project_name and run again",
+            )
         if not self._has_storage(service):
             return Evidence("no", "the database of project %s has no volume yet" % self.project, never_started=True)
-        running = [container for container in self.containers() if container.service == service and container.status == "running"]
+        running = [
+            container
+            for container in self.containers()
+            if container.service == service and container.status == "running"
+        ]
         if not running:
             return Evidence(
-                "unknown", "the database has a volume but the service %s is not running, so it cannot be asked whether anyone signed up; "
-                "start it (docker compose up -d %s)" % (service, service), stopped=service)
+                "unknown",
+                "the database has a volume but the service %s is not running, so it cannot be asked whether anyone signed up; "
+                "start it (docker compose up -d %s)" % (service, service),
+                stopped=service,
+            )
         try:
             answer = patiently(lambda: database.ask(self.compose, running[0].id))
         except AppwriteError as error:
@@ -354,7 +436,11 @@ class Instance:
             return Evidence("yes", "a console account exists in the database of project %s" % self.project)
         if "console accounts: empty" in answer:
             return Evidence("no", "nobody has signed up to the console of project %s yet" % self.project)
-        return Evidence("unknown", "the database of service %s gave no clear answer whether anyone signed up" % service, starting=service)
+        return Evidence(
+            "unknown",
+            "the database of service %s gave no clear answer whether anyone signed up" % service,
+            starting=service,
+        )
 
     def _has_storage(self, service: str) -> bool:
         volumes = self.config.get("volumes") or {}
@@ -383,7 +469,9 @@ def _text(path: str) -> str:
 
 
 def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:
-    return Evidence("unknown", "it cannot be found out whether the installation holds data: %s" % error, starting=starting)
+    return Evidence(
+        "unknown", "it cannot be found out whether the installation holds data: %s" % error, starting=starting
+    )
 
 
 def _has_entries(directory: str) -> bool:

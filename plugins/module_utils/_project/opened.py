@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, MARK
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, MARK
 
 PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
     "project_src": {"type": "path", "required": True},
@@ -47,11 +47,14 @@ def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file")
         if GUARD.encode() in env_file.data:
             raise AppwriteError(
                 "%s: a rotation of the encryption key of %s is unfinished; run ansible-playbook selfhost.appwrite.rotate again"
-                % (option, env_file.path)) from None
+                % (option, env_file.path)
+            ) from None
         raise AppwriteError("%s: compose rejects %s: %s" % (option, env_file.path, error)) from None
 
 
-def opened(instance: Instance, env_file: EnvFile, missing: str | None = None, compose: bool = True, past_guard: bool = False) -> Document:
+def opened(
+    instance: Instance, env_file: EnvFile, missing: str | None = None, compose: bool = True, past_guard: bool = False
+) -> Document:
     """What the file says, which has been read, and the project as compose makes it of that file. The file is parsed and compose asked once.
 
     missing: what is added to the refusal where there is no file; None where there need be none.

@@ -16,12 +16,13 @@ import re
 import secrets
 from typing import Any, Dict, List, Match, Optional, Sequence, Tuple, Union
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 try:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     _MISSING = False
 except Exception:  # pylint: disable=broad-exception-caught  # one that is broken is no better than none
     _MISSING = True
@@ -38,8 +39,10 @@ METHOD, VERSION = "aes-128-gcm", "1"
 _IV, _TAG = 12, 16
 """in bytes"""
 _SEALED = '{"data":"%s","method":"' + METHOD + '","iv":"%s","tag":"%s","version":"' + VERSION + '"}'
-_USUAL = re.compile(r'\{"data":"([A-Za-z0-9+/=\\]*)","method":"%s","iv":"([0-9a-f]{%d})","tag":"([0-9a-f]{%d})","version":"%s"\}' % (
-    METHOD, 2 * _IV, 2 * _TAG, VERSION))
+_USUAL = re.compile(
+    r'\{"data":"([A-Za-z0-9+/=\\]*)","method":"%s","iv":"([0-9a-f]{%d})","tag":"([0-9a-f]{%d})","version":"%s"\}'
+    % (METHOD, 2 * _IV, 2 * _TAG, VERSION)
+)
 """as PHP and C(Cipher.seal) write it; a general reader of JSON takes several times as long"""
 _BEGINNING = re.compile(r'\s*\{\s*"data"\s*:')
 _INNERMOST = re.compile(rb"\{[^{}]*\}")
@@ -56,7 +59,8 @@ class Cipher:
     def __init__(self, key: str) -> None:
         if _MISSING:
             raise AppwriteError(
-                "the Python of this host lacks the package cryptography, which opens and seals values; install python3-cryptography there")
+                "the Python of this host lacks the package cryptography, which opens and seals values; install python3-cryptography there"
+            )
         self._key = cipher_key(key)
         self._gcm = AESGCM(self._key)
 
@@ -89,7 +93,9 @@ class Exchange:
 
     def __init__(self, old: Cipher, new: Cipher) -> None:
         if old.opens_the_same(new):
-            raise AppwriteError("both keys begin with the same 16 bytes, which alone encrypt: what is sealed with one is sealed with the other already")
+            raise AppwriteError(
+                "both keys begin with the same 16 bytes, which alone encrypt: what is sealed with one is sealed with the other already"
+            )
         self.old, self.new = old, new
         self._order = ((OLD, old), (NEW, new))
 

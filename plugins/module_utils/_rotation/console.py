@@ -40,8 +40,14 @@ def end_sessions(store: Store, which: str) -> None:
 
 
 def _ending(store: Store, which: str) -> List[Table]:
-    return [table for table in store.tables() if which == ALL and table.collection.endswith(_ENDING)
-            or which == CONSOLE and table.collection in ["_console%s" % name for name in _ENDING]]
+    return [
+        table
+        for table in store.tables()
+        if which == ALL
+        and table.collection.endswith(_ENDING)
+        or which == CONSOLE
+        and table.collection in ["_console%s" % name for name in _ENDING]
+    ]
 
 
 def listed(store: Store) -> Dict[str, Any]:
@@ -50,31 +56,59 @@ def listed(store: Store) -> Dict[str, Any]:
     for kind, (collection, fields, told) in _KINDS.items():
         tables = [table for table in store.tables() if table.collection == "_console_" + collection]
         documents = [document for table in tables for document in store.newest(table, fields, _LISTED)][:_LISTED]
-        found[kind] = {"count": sum(map(store.count, tables)),
-                       "newest": [told({name: legible(text) for name, text in document.items()}) for document in documents]}
+        found[kind] = {
+            "count": sum(map(store.count, tables)),
+            "newest": [told({name: legible(text) for name, text in document.items()}) for document in documents],
+        }
     return found
 
 
 def _account(document: Mapping[str, str]) -> Dict[str, Any]:
-    return {"id": document["_uid"], "email": document["email"] or None, "registered": _moment(document["registration"]),
-            "accessed": _moment(document["accessedAt"])}
+    return {
+        "id": document["_uid"],
+        "email": document["email"] or None,
+        "registered": _moment(document["registration"]),
+        "accessed": _moment(document["accessedAt"]),
+    }
 
 
 def _session(document: Mapping[str, str]) -> Dict[str, Any]:
-    texts = {name: document[field] or None for name, field in (
-        ("user", "userId"), ("ip", "ip"), ("country", "countryCode"), ("client", "clientName"), ("user_agent", "userAgent"), ("provider", "provider"))}
+    texts = {
+        name: document[field] or None
+        for name, field in (
+            ("user", "userId"),
+            ("ip", "ip"),
+            ("country", "countryCode"),
+            ("client", "clientName"),
+            ("user_agent", "userAgent"),
+            ("provider", "provider"),
+        )
+    }
     return {"created": _moment(document["_createdAt"]), **texts}
 
 
 def _key(document: Mapping[str, str]) -> Dict[str, Any]:
     """Before 1.9 each was a project's."""
-    owner = "%s/%s" % (document["resourceType"], document["resourceId"]) if document["resourceId"] else "projects/%s" % document["projectId"]
-    return {"id": document["_uid"], "name": document["name"] or None, "owner": owner, "created": _moment(document["_createdAt"])}
+    owner = (
+        "%s/%s" % (document["resourceType"], document["resourceId"])
+        if document["resourceId"]
+        else "projects/%s" % document["projectId"]
+    )
+    return {
+        "id": document["_uid"],
+        "name": document["name"] or None,
+        "owner": owner,
+        "created": _moment(document["_createdAt"]),
+    }
 
 
 def _dev_key(document: Mapping[str, str]) -> Dict[str, Any]:
-    return {"id": document["_uid"], "name": document["name"] or None, "owner": "projects/%s" % document["projectId"],
-            "created": _moment(document["_createdAt"])}
+    return {
+        "id": document["_uid"],
+        "name": document["name"] or None,
+        "owner": "projects/%s" % document["projectId"],
+        "created": _moment(document["_createdAt"]),
+    }
 
 
 def _moment(text: str) -> Optional[str]:
@@ -84,7 +118,11 @@ def _moment(text: str) -> Optional[str]:
 
 _KINDS: Dict[str, Tuple[str, Tuple[str, ...], Callable[[Mapping[str, str]], Dict[str, Any]]]] = {
     "accounts": ("users", ("_uid", "email", "registration", "accessedAt"), _account),
-    "sessions": ("sessions", ("userId", "_createdAt", "ip", "countryCode", "clientName", "userAgent", "provider"), _session),
+    "sessions": (
+        "sessions",
+        ("userId", "_createdAt", "ip", "countryCode", "clientName", "userAgent", "provider"),
+        _session,
+    ),
     "api_keys": ("keys", ("_uid", "name", "resourceType", "resourceId", "projectId", "_createdAt"), _key),
     "dev_keys": ("devKeys", ("_uid", "name", "projectId", "_createdAt"), _dev_key),
 }

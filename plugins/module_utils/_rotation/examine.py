@@ -10,11 +10,17 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import NEITHER, NEW, OLD, Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Store, Table, legible
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
+    NEITHER,
+    NEW,
+    OLD,
+    Cipher,
+    Exchange,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Look
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Store, Table, legible
 
 MIXED, EMPTY = "mixed", "empty"
 _ROW = 100
@@ -86,7 +92,9 @@ class Report:
             "state": self.state,
             "collections": [
                 {"collection": name, "values": dict(tally.values), "files": dict(tally.files), "bytes": tally.bytes}
-                for name, tally in sorted(self.collections.items()) if tally.values or tally.files],
+                for name, tally in sorted(self.collections.items())
+                if tally.values or tally.files
+            ],
             "undecryptable": [each._asdict() for each in self.undecryptable],
             "undecryptable_count": self.undecryptable_count,
             "unwaived_count": self.unwaived_count,
@@ -109,7 +117,9 @@ class Examination:
         self._files = files
         self._exchange = Exchange(old, new)
         self._waivers = waived
-        self._waived = frozenset("/".join(each) for each in waived)  # as they were given, since an id may have a slash, too
+        self._waived = frozenset(
+            "/".join(each) for each in waived
+        )  # as they were given, since an id may have a slash, too
         self._progress = progress
         self._foresees = False
         self._rows = 0
@@ -127,32 +137,46 @@ class Examination:
         """C(old), C(new), C(mixed) or C(empty), by all values and files. Raises AppwriteError where there are sealed ones, and no key opens any."""
         report = self._examine("read")
         if report.state == EMPTY and report.unwaived_count:
-            raise AppwriteError("neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count)
+            raise AppwriteError(
+                "neither key opens any of the %d sealed values and files: both are wrong" % report.undecryptable_count
+            )
         return report.state
 
-    def _walk(self, phase: str, sample: Optional[int] = None, some: Optional[Callable[[Table], bool]] = None) -> Iterator[Tuple[Table, List[Row]]]:
+    def _walk(
+        self, phase: str, sample: Optional[int] = None, some: Optional[Callable[[Table], bool]] = None
+    ) -> Iterator[Tuple[Table, List[Row]]]:
         """All rows, or those of some tables; those of files few at a time since each may take long."""
         tables = self._store.tables()
         if not any(table.collection.startswith("_console_") for table in tables):
-            raise NothingSealed("the database holds no sealed columns of Appwrite's console, which every installation has: it is another one, "
-                                "or the user of its container's environment does not see everything")
+            raise NothingSealed(
+                "the database holds no sealed columns of Appwrite's console, which every installation has: it is another one, "
+                "or the user of its container's environment does not see everything"
+            )
         if some is not None:
             tables = list(filter(some, tables))
         elif sample is None and not self._rows:
             self._rows = sum(map(self._store.count, tables))
-        total = sum(map(self._store.count, tables)) if some is not None else self._rows if sample is None else sample * len(tables)
+        total = (
+            sum(map(self._store.count, tables))
+            if some is not None
+            else self._rows
+            if sample is None
+            else sample * len(tables)
+        )
         done = 0
         self._progress(phase, done, total)
         for table in tables:
             for batch in self._store.rows(table, sample):
                 step = _FILES if table.holds_files else len(batch)
                 for start in range(0, len(batch), step):
-                    rows = batch[start:start + step]
+                    rows = batch[start : start + step]
                     yield table, rows
                     done += len(rows)
                     self._progress(phase, done, max(done, total))
 
-    def _examine(self, phase: str, sample: Optional[int] = None, some: Optional[Callable[[Table], bool]] = None) -> Report:
+    def _examine(
+        self, phase: str, sample: Optional[int] = None, some: Optional[Callable[[Table], bool]] = None
+    ) -> Report:
         report = Report()
         for table, rows in self._walk(phase, sample, some):
             tally = report.collections.setdefault(table.collection, Tally())
@@ -163,7 +187,9 @@ class Examination:
     def _judge(self, table: Table, row: Row, tally: Tally, report: Report) -> None:
         for column in table.columns:
             if column in row.values:
-                self._count(table, row, column, self._exchange.verdicts(row.values[column], nests(table, column)), tally, report)
+                self._count(
+                    table, row, column, self._exchange.verdicts(row.values[column], nests(table, column)), tally, report
+                )
         if table.holds_files:
             began = time.monotonic()
             look = self._files.look(row, self._exchange)
@@ -178,7 +204,9 @@ class Examination:
             tally.values[verdict] += 1
         if OLD in verdicts:
             value = row.values[column]
-            report.sealed += _ROW + (len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ()))
+            report.sealed += _ROW + (
+                len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ())
+            )
         if NEITHER in verdicts:
             self._tell(report, Undecryptable(table.collection, row.uid, column, "no key opens it"))
 

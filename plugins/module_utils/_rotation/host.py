@@ -16,22 +16,32 @@ import time
 from typing import IO, Any, Callable, Collection, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import PAIRS, Journal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, opened_with
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import Disk, Holder, Unreachable, Waivers
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, opened_with
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import PAIRS, Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
+    Disk,
+    Holder,
+    Unreachable,
+    Waivers,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.standstill import Others, Redis, Stillness, start
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.standstill import (
+    Others,
+    Redis,
+    Stillness,
+    start,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import store_of, uploads_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
 
 _STARTED = 0.3
 """seconds that each container takes to be made and started (29 of 1.9.6 in 9 s)"""
@@ -82,7 +92,15 @@ class Host:
         if not self._instance.checked:
             self._instance.load(self.document(), self._env_file.data)
         self._instance.forget_containers()
-        start(self._instance, [container for container in self._instance.containers() if container.id in ids and container.status != "running"], self._tell)
+        start(
+            self._instance,
+            [
+                container
+                for container in self._instance.containers()
+                if container.id in ids and container.status != "running"
+            ],
+            self._tell,
+        )
 
     def open(self, data: bytes, keys: tuple[str, str]) -> Project:
         opened_with(self._instance, data)
@@ -106,18 +124,30 @@ class Project:
         return self._instance.container_keys()
 
     def up(self) -> set[str]:
-        return {container.service for container in self._instance.containers()
-                if container.status == "running" or container.status == "exited" and not container.exit_code}
+        return {
+            container.service
+            for container in self._instance.containers()
+            if container.status == "running" or container.status == "exited" and not container.exit_code
+        }
 
     def holders(self) -> list[Holder]:
-        return [Holder(holder.id, holder.is_on, self._stillness.has_new(holder)) for holder in self._stillness.holders()]
+        return [
+            Holder(holder.id, holder.is_on, self._stillness.has_new(holder)) for holder in self._stillness.holders()
+        ]
 
     def remove(self) -> None:
         self._stillness.remove()
 
     def start_needed(self) -> None:
-        start(self._instance, [container for container in self._instance.containers()
-                               if container.status != "running" and self._stillness.is_needed(container)], self._tell)
+        start(
+            self._instance,
+            [
+                container
+                for container in self._instance.containers()
+                if container.status != "running" and self._stillness.is_needed(container)
+            ],
+            self._tell,
+        )
 
     def expected(self) -> tuple[float, float, float]:
         return (*self._stillness.expected(), _STARTED * len(self._instance.containers()))
@@ -131,8 +161,16 @@ class Project:
         while True:
             try:
                 return Connection(
-                    self._instance, self._journal, self._keys[0], ciphers, self._tell, self._stillness, uploads, Redis(self._instance),
-                    store_of(self._instance, progress=self._tell, writes=self._writes))
+                    self._instance,
+                    self._journal,
+                    self._keys[0],
+                    ciphers,
+                    self._tell,
+                    self._stillness,
+                    uploads,
+                    Redis(self._instance),
+                    store_of(self._instance, progress=self._tell, writes=self._writes),
+                )
             except AppwriteError as error:
                 if time.monotonic() >= deadline:
                     raise Unreachable(str(error)) from None
@@ -144,8 +182,18 @@ class Project:
 class Connection:
     """A C(procedure.Connected)."""
 
-    def __init__(self, instance: Instance, journal: Journal, old: str, ciphers: tuple[Cipher, Cipher], tell: Tell, stillness: Stillness, uploads: str,
-                 redis: Redis, store: Store) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        journal: Journal,
+        old: str,
+        ciphers: tuple[Cipher, Cipher],
+        tell: Tell,
+        stillness: Stillness,
+        uploads: str,
+        redis: Redis,
+        store: Store,
+    ) -> None:
         self._instance = instance
         self._journal = journal
         self._ciphers = ciphers
@@ -162,7 +210,9 @@ class Connection:
         return Examination(self.store, Files(self._uploads), *self._ciphers, waivers, self._tell)
 
     def rotation(self, waivers: Waivers) -> Rotation:
-        return Rotation(self.store, Successors(self._uploads, self._journal.handle, PAIRS), *self._ciphers, waivers, self._tell)
+        return Rotation(
+            self.store, Successors(self._uploads, self._journal.handle, PAIRS), *self._ciphers, waivers, self._tell
+        )
 
     def disks(self) -> tuple[Disk, Disk | None]:
         data = _data_of(self._instance)
@@ -186,9 +236,17 @@ def _disk(path: str) -> Disk:
 def _data_of(instance: Instance) -> str | None:
     """Where the database's files are on this host, if that can be told."""
     identity = instance.database()[1]
-    sources = [source for container in instance.containers() if container.id == identity for source, target, _writable in container.mounts if target in _DATA]
+    sources = [
+        source
+        for container in instance.containers()
+        if container.id == identity
+        for source, target, _writable in container.mounts
+        if target in _DATA
+    ]
     if sources and not os.path.isabs(sources[0]):
-        sources = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", sources[0]], tolerate=True).stdout.split("\n")
+        sources = instance.compose.docker(
+            ["volume", "inspect", "--format", "{{.Mountpoint}}", sources[0]], tolerate=True
+        ).stdout.split("\n")
     return sources[0] if sources and os.path.isdir(sources[0]) else None
 
 
@@ -211,20 +269,28 @@ def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Te
         patiently(attempt, tell)
     except AppwriteError as error:
         raise AppwriteError(
-            "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false" % error) from None
+            "the dump of the database failed: %s. Nothing was changed. If you make a backup of your own, set dump to false"
+            % error
+        ) from None
 
 
 def _begun(instance: Instance, container: str, script: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command keeps it all
-        ["docker", "exec", container, "sh", "-c", script], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
-        env=instance.compose.environment, bufsize=0)
+        ["docker", "exec", container, "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        env=instance.compose.environment,
+        bufsize=0,
+    )
 
 
 def _dumped(instance: Instance, container: str, script: str, directory: int, name: str, last: bytes, tell: Tell) -> str:
     """What went wrong, if anything."""
     tail, size, deadline = b"", 0, time.monotonic() + _DUMPING
-    with _files.made(directory, name) as handle, open(handle, "wb", closefd=False) as raw, tempfile.TemporaryFile() as log, \
-            _begun(instance, container, script, log) as process:
+    with _files.made(directory, name) as handle, open(
+        handle, "wb", closefd=False
+    ) as raw, tempfile.TemporaryFile() as log, _begun(instance, container, script, log) as process:
         stream: Any = process.stdout
         try:
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1) as packed:

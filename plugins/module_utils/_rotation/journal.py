@@ -23,7 +23,13 @@ from typing import Any, Callable, Dict, Iterator, Optional
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LOCKING, NONE, PREPARED, STAGED, WRITTEN
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
+    LOCKING,
+    NONE,
+    PREPARED,
+    STAGED,
+    WRITTEN,
+)
 
 PAIRS = "files"
 """the file's name, in the same directory, that remembers files and their successors"""
@@ -36,9 +42,13 @@ _ENDING = 0.2
 """Seconds that are left to a rotation that is ending."""
 _LONGEST = 16 << 20
 _TEXTS: Dict[str, Callable[[str], Any]] = {
-    "old": bool, "new": bool, "env": lambda text: base64.b64decode(text, validate=True),
-    "dump_file": re.compile(r"appwrite-before-rotation-\d{8}T\d{6}Z\.gz").fullmatch, "backup_file": re.compile(r"[^/\0]+\.bak").fullmatch,
-    "end_sessions": re.compile(r"console|all|none").fullmatch}
+    "old": bool,
+    "new": bool,
+    "env": lambda text: base64.b64decode(text, validate=True),
+    "dump_file": re.compile(r"appwrite-before-rotation-\d{8}T\d{6}Z\.gz").fullmatch,
+    "backup_file": re.compile(r"[^/\0]+\.bak").fullmatch,
+    "end_sessions": re.compile(r"console|all|none").fullmatch,
+}
 """What is known of a name's text: a false answer, or a ValueError, is damage."""
 _NEEDED = {STAGED: ("new",), PREPARED: ("old", "new", "env")}
 
@@ -176,7 +186,9 @@ def _inside(beside: int, path: str) -> Optional[int]:
         except PermissionError:
             raise AppwriteError(
                 "%s: this user may not look into it, and a rotation that root or another user has begun may be unfinished there. Run as root (become) or as "
-                "that user; if nothing is in it, which cannot be told from here, sudo rmdir %s removes it" % (path, shlex.quote(path))) from None
+                "that user; if nothing is in it, which cannot be told from here, sudo rmdir %s removes it"
+                % (path, shlex.quote(path))
+            ) from None
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise _foreign(path, "is no directory") from None
@@ -207,7 +219,8 @@ def _read(directory: int, path: str) -> Dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise AppwriteError(
             "%s: is damaged, so it is not known which key stored data is under; put it back from a backup of this host, and run "
-            "ansible-playbook selfhost.appwrite.rotate. Until then nothing is written or started" % path) from None
+            "ansible-playbook selfhost.appwrite.rotate. Until then nothing is written or started" % path
+        ) from None
 
 
 def _checked(content: Any) -> Dict[str, Any]:
@@ -219,10 +232,14 @@ def _checked(content: Any) -> Dict[str, Any]:
     for name, known in _TEXTS.items():
         if content.get(name) is not None and not (isinstance(content[name], str) and known(content[name])):
             raise ValueError
-    if phase not in (STAGED, PREPARED, *LOCKING) or not all(isinstance(content.get(name, 0), (int, float)) for name in (*_MOMENTS, "ended_sessions")):
+    if phase not in (STAGED, PREPARED, *LOCKING) or not all(
+        isinstance(content.get(name, 0), (int, float)) for name in (*_MOMENTS, "ended_sessions")
+    ):
         raise ValueError
     for name in ("ran", "stops_working"):
-        if not isinstance(content.get(name, []), list) or not all(isinstance(each, str) for each in content.get(name, [])):
+        if not isinstance(content.get(name, []), list) or not all(
+            isinstance(each, str) for each in content.get(name, [])
+        ):
             raise ValueError
     return dict(content)
 
@@ -238,7 +255,8 @@ def _check(status: os.stat_result, path: str) -> None:
 def _foreign(path: str, what: str) -> AppwriteError:
     return AppwriteError(
         "%s: %s, which no rotation that this user or root has begun would leave, so nothing in it is believed. If another user has begun one, run as that "
-        "user; if nobody has, remove it" % (path, what))
+        "user; if nobody has, remove it" % (path, what)
+    )
 
 
 def _ended() -> AppwriteError:

@@ -19,20 +19,44 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import NEW, OLD
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, encode, parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import EMPTY, MIXED, Examination, Report
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, MARK, check, in_force, is_public, same_cipher, shown_fingerprint, told
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
-    ABORTED, FINISHED, GUARDED, LENGTH, LOCKING, PREPARED, REHEARSED, SEALED, STAGED, WRITTEN)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
+    GUARD,
+    MARK,
+    check,
+    in_force,
+    is_public,
+    same_cipher,
+    shown_fingerprint,
+    told,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import API, TASK, WORKER
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, encode, parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import NEW, OLD
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import (
+    EMPTY,
+    MIXED,
+    Examination,
+    Report,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
+    ABORTED,
+    FINISHED,
+    GUARDED,
+    LENGTH,
+    LOCKING,
+    PREPARED,
+    REHEARSED,
+    SEALED,
+    STAGED,
+    WRITTEN,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import generate
 
 _PASSES = {True: 2, False: 3}
 """How many times as long as the rehearsal the sealing takes, by whether values can be staged before: it reads everything and writes it, and without a stage
@@ -275,7 +299,9 @@ class Procedure:
         if options.abort:
             if not content:
                 raise AppwriteError("abort: no rotation is under way; nothing was changed")
-            result = self._result(ABORTED, content.get("old") or in_force(document.values), content.get("new") or options.new_key or "")
+            result = self._result(
+                ABORTED, content.get("old") or in_force(document.values), content.get("new") or options.new_key or ""
+            )
             if not options.check_mode:
                 result["warnings"] += self._back()
             return result
@@ -307,9 +333,18 @@ class Procedure:
             _check_report(report)
             _refuse(self._obstacles(connected, report))
             self._drop_dump()
-            self._journal.replace({
-                "phase": PREPARED, "old": old, "new": new, "env": base64.b64encode(data).decode("ascii"), "ran": [],
-                "begun": started, "stops_working": _stops_working(report), "end_sessions": run.ending})
+            self._journal.replace(
+                {
+                    "phase": PREPARED,
+                    "old": old,
+                    "new": new,
+                    "env": base64.b64encode(data).decode("ascii"),
+                    "ran": [],
+                    "begun": started,
+                    "stops_working": _stops_working(report),
+                    "end_sessions": run.ending,
+                }
+            )
             self._prepare(run, connected, rotation, report)
             return self._forward(run, connected, rotation)
 
@@ -321,23 +356,40 @@ class Procedure:
         size = connected.store.size()
         dump_size = size if self._options.dump else 0
         changed = max(size, _changed(report))
-        warnings = self._obstacles(connected, report) + [connected.others.sessions(running=True)] + connected.others.unseen()
+        warnings = (
+            self._obstacles(connected, report) + [connected.others.sessions(running=True)] + connected.others.unseen()
+        )
         if not self._host.writable():
             warnings.append("%s cannot be written; run the task as its owner or with become" % self._host.directory)
         first, second, starting = run.project.expected()
         api = second + _PASSES[connected.store.transactional] * (seconds - report.seconds) + starting
-        expected = {"api": api, "background": first + api, "whole": first + api + 2 * seconds + report.seconds + dump_size / _DUMPED}
+        expected = {
+            "api": api,
+            "background": first + api,
+            "whole": first + api + 2 * seconds + report.seconds + dump_size / _DUMPED,
+        }
         return self._result(
-            REHEARSED, run.old, run.new, report, stops_working=_stops_working(report),
-            expected_downtime={name: round(each) for name, each in expected.items()}, warnings=[warning for warning in warnings if warning],
-            disk_needed={"files": report.bytes, "database": changed, "dump": dump_size}, **_strangers(connected.store, run))
+            REHEARSED,
+            run.old,
+            run.new,
+            report,
+            stops_working=_stops_working(report),
+            expected_downtime={name: round(each) for name, each in expected.items()},
+            warnings=[warning for warning in warnings if warning],
+            disk_needed={"files": report.bytes, "database": changed, "dump": dump_size},
+            **_strangers(connected.store, run),
+        )
 
     def _obstacles(self, connected: Connected, report: Report) -> List[str]:
         """What a rotation would fail at."""
-        found = [connected.others.holders(), connected.stranded(self._options.leave_queues)] + _lacking(report, *connected.disks())
+        found = [connected.others.holders(), connected.stranded(self._options.leave_queues)] + _lacking(
+            report, *connected.disks()
+        )
         if report.unwritable:
-            found.append("no file can be made in %d directories of the uploads, the first ones %s" % (
-                len(report.unwritable), "; ".join(report.unwritable[:_NAMED])))
+            found.append(
+                "no file can be made in %d directories of the uploads, the first ones %s"
+                % (len(report.unwritable), "; ".join(report.unwritable[:_NAMED]))
+            )
         return [each for each in found if each]
 
     def _prepare(self, run: _Run, connected: Connected, rotation: Rotation, report: Report) -> None:
@@ -351,7 +403,9 @@ class Procedure:
                 _refuse(_lacking(report, *connected.disks()))
             rotation.prepare()
             journal.save(ran=sorted(holder.id for holder in run.project.holders() if holder.is_on), stopped=host.now())
-            host.warnings += connected.make_still(options.drain_timeout, options.leave_queues, lambda: journal.save(closed=host.now()))
+            host.warnings += connected.make_still(
+                options.drain_timeout, options.leave_queues, lambda: journal.save(closed=host.now())
+            )
             try:
                 connected.others.require_none()
             except AppwriteError as error:
@@ -386,15 +440,22 @@ class Procedure:
         check_given(options.key, old, self._host.path)
         if options.new_key not in (None, new):
             raise AppwriteError(
-                "new_key: an unfinished rotation goes to another key (%s); pass that one, or none, until it has ended" % told(new))
+                "new_key: an unfinished rotation goes to another key (%s); pass that one, or none, until it has ended"
+                % told(new)
+            )
         ending = _console.whose(journal.content.get("end_sessions") or options.end_sessions, old)
         if options.end_sessions not in (None, ending):
-            raise AppwriteError("end_sessions: the unfinished rotation was begun with %s; pass that, or nothing, until it has ended" % ending)
+            raise AppwriteError(
+                "end_sessions: the unfinished rotation was begun with %s; pass that, or nothing, until it has ended"
+                % ending
+            )
         run = _Run(old, new, ending, project)
         if options.check_mode:
             return self._looked_at(run)
         if journal.phase in (SEALED, WRITTEN) and not self._is_as_left(run):
-            journal.save(phase=GUARDED)  # somebody has put another file back, or started something: it may have written with the old key
+            journal.save(
+                phase=GUARDED
+            )  # somebody has put another file back, or started something: it may have written with the old key
         if journal.phase == WRITTEN and not _runs(run) and not options.abort:
             return self._result(WRITTEN, old, new, changed=False)
         if journal.phase == PREPARED and options.abort:
@@ -410,9 +471,13 @@ class Procedure:
         try:
             connected = self._connect(run.project, 0)
         except AppwriteError as error:
-            return self._result(self._journal.phase, run.old, run.new, warnings=["nothing could be looked at: %s" % error])
+            return self._result(
+                self._journal.phase, run.old, run.new, warnings=["nothing could be looked at: %s" % error]
+            )
         with closing(connected):
-            return self._result(self._journal.phase, run.old, run.new, connected.examination(_waivers(self._options.waivers)).rehearse())
+            return self._result(
+                self._journal.phase, run.old, run.new, connected.examination(_waivers(self._options.waivers)).rehearse()
+            )
 
     def _is_as_left(self, run: _Run) -> bool:
         """Whether C(.env) has the new key, and nothing was made with another. A file with an error in it is for its owner to mend."""
@@ -427,7 +492,9 @@ class Procedure:
             if self._journal.phase not in (GUARDED, SEALED):
                 raise
             raise AppwriteError(
-                "%s. As long as the rotation is unfinished, prefix that command with ROTATION_UNFINISHED=1 and name the service" % error) from None
+                "%s. As long as the rotation is unfinished, prefix that command with ROTATION_UNFINISHED=1 and name the service"
+                % error
+            ) from None
 
     def _forward(self, run: _Run, connected: Connected, rotation: Rotation) -> Dict[str, Any]:
         journal = self._journal
@@ -460,21 +527,31 @@ class Procedure:
             journal.save(phase=GUARDED)
             raise AppwriteError(
                 "the key that the containers run with does not open everything that is stored: something wrote with the old key meanwhile. Run again at "
-                "once, which stops everything and seals the rest")
+                "once, which stops everything and seals the rest"
+            )
         left = rotation.sweep(before=journal.content.get("sealed"))
         if left:
-            raise AppwriteError("everything is under the new key and runs, but %d files under the old one cannot be removed: %s. Fix that and run again" % (
-                len(left), "; ".join(left[:_NAMED])))
-        result = self._result(FINISHED, run.old, run.new, report, strangers, downtime=self._downtime(run.project.started()))
+            raise AppwriteError(
+                "everything is under the new key and runs, but %d files under the old one cannot be removed: %s. Fix that and run again"
+                % (len(left), "; ".join(left[:_NAMED]))
+            )
+        result = self._result(
+            FINISHED, run.old, run.new, report, strangers, downtime=self._downtime(run.project.started())
+        )
         journal.end()
         return result
 
     def _downtime(self, started: Mapping[str, float]) -> Dict[str, int]:
         """Seconds, where nobody has put the clock back meanwhile. What Appwrite itself takes to start comes on top."""
         content = self._journal.content
-        ends = {"api": (started.get(API), "closed"), "background": (max(started.get(TASK, 0), started.get(WORKER, 0)) or None, "stopped"),
-                "whole": (self._host.now(), "begun")}
-        return {name: max(0, round(end - content[begin])) for name, (end, begin) in ends.items() if end and begin in content}
+        ends = {
+            "api": (started.get(API), "closed"),
+            "background": (max(started.get(TASK, 0), started.get(WORKER, 0)) or None, "stopped"),
+            "whole": (self._host.now(), "begun"),
+        }
+        return {
+            name: max(0, round(end - content[begin])) for name, (end, begin) in ends.items() if end and begin in content
+        }
 
     def _abort(self, run: _Run, connected: Connected, rotation: Rotation) -> Dict[str, Any]:
         if self._journal.phase != GUARDED:
@@ -510,7 +587,10 @@ class Procedure:
             with closing(self._host.open(self._journal.env, (content["old"], content["new"])).connect(0)) as connected:
                 return self._left_over(connected.rotation(_waivers(self._options.waivers)))
         except AppwriteError as error:
-            return ["files that nothing uses may be left over, since %s. They are noted in %s, and the next rotation removes them" % (error, self._host.noted)]
+            return [
+                "files that nothing uses may be left over, since %s. They are noted in %s, and the next rotation removes them"
+                % (error, self._host.noted)
+            ]
 
     def _left_over(self, rotation: Rotation) -> List[str]:
         """What a sweep leaves is no reason to stay halfway: it is noted, and the next rotation removes it."""
@@ -521,8 +601,14 @@ class Procedure:
         return self._words_of(left)
 
     def _words_of(self, left: Sequence[str]) -> List[str]:
-        return ["%d files that nothing uses any more are left over: %s. They are noted in %s, and the next rotation removes them" % (
-            len(left), "; ".join(left[:_NAMED]), self._host.noted)] if left else []
+        return (
+            [
+                "%d files that nothing uses any more are left over: %s. They are noted in %s, and the next rotation removes them"
+                % (len(left), "; ".join(left[:_NAMED]), self._host.noted)
+            ]
+            if left
+            else []
+        )
 
     def _drop_dump(self) -> None:
         if self._journal.content.get("dump_file"):
@@ -536,9 +622,15 @@ class Procedure:
     def _guarded(self, data: bytes) -> bytes:
         """A file with the guard in the place of its key."""
         text = self._parsed(data).edit({catalogue.KEY: MARK}, catalogue.kin)
-        guarded = "".join(GUARD + "\n" if line.startswith(catalogue.KEY) and MARK in line else line for line in text.splitlines(keepends=True))
+        guarded = "".join(
+            GUARD + "\n" if line.startswith(catalogue.KEY) and MARK in line else line
+            for line in text.splitlines(keepends=True)
+        )
         if GUARD not in guarded:
-            raise AppwriteError("the line of %s in %s cannot be replaced; write it as %s=value" % (catalogue.KEY, self._host.path, catalogue.KEY))
+            raise AppwriteError(
+                "the line of %s in %s cannot be replaced; write it as %s=value"
+                % (catalogue.KEY, self._host.path, catalogue.KEY)
+            )
         return encode(guarded)
 
     def _put(self, data: bytes) -> None:
@@ -546,12 +638,16 @@ class Procedure:
         journal, stood = self._journal, self._host.read()
         if stood == data:
             return
-        is_kept = stood == self._guarded(journal.env) or stood == journal.env and bool(journal.content.get("backup_file"))
+        is_kept = (
+            stood == self._guarded(journal.env) or stood == journal.env and bool(journal.content.get("backup_file"))
+        )
         made = self._host.replace(data, backup=not is_kept)
         if made and stood == journal.env:
             journal.save(backup_file=posixpath.basename(made))
         elif made:
-            self._host.warnings.append("%s was not as the rotation had left it; what stood there is kept in %s" % (self._host.path, made))
+            self._host.warnings.append(
+                "%s was not as the rotation had left it; what stood there is kept in %s" % (self._host.path, made)
+            )
 
     def _holds(self, key: str) -> bool:
         """Whether C(.env) has this key already. Somebody may have edited the file since."""
@@ -562,17 +658,33 @@ class Procedure:
 
     # --- the result ---
 
-    def _result(self, phase: str, old: str, new: str, report: Optional[Report] = None, strangers: Optional[Mapping[str, Any]] = None,
-                **more: Any) -> Dict[str, Any]:
+    def _result(
+        self,
+        phase: str,
+        old: str,
+        new: str,
+        report: Optional[Report] = None,
+        strangers: Optional[Mapping[str, Any]] = None,
+        **more: Any,
+    ) -> Dict[str, Any]:
         content, password = self._journal.content, self._options.seal
         stays = dict(content, dump_file=None) if phase == ABORTED else content
         return {
-            "changed": True, "phase": phase, "report": report.public() if report else None, "stops_working": content.get("stops_working") or [],
-            "key": described(old, password), "new_key": described(new, password),
-            "dump_file": self._beside(stays.get("dump_file")), "backup_file": self._beside(content.get("backup_file")), "downtime": None,
-            "remains": self._remains(stays, phase in (FINISHED, ABORTED)), **(strangers or {}),
-            "ended_sessions": content.get("ended_sessions", 0) if self._journal.phase in (SEALED, WRITTEN) else 0, **more,
-            "warnings": self._host.warnings + more.get("warnings", [])}
+            "changed": True,
+            "phase": phase,
+            "report": report.public() if report else None,
+            "stops_working": content.get("stops_working") or [],
+            "key": described(old, password),
+            "new_key": described(new, password),
+            "dump_file": self._beside(stays.get("dump_file")),
+            "backup_file": self._beside(content.get("backup_file")),
+            "downtime": None,
+            "remains": self._remains(stays, phase in (FINISHED, ABORTED)),
+            **(strangers or {}),
+            "ended_sessions": content.get("ended_sessions", 0) if self._journal.phase in (SEALED, WRITTEN) else 0,
+            **more,
+            "warnings": self._host.warnings + more.get("warnings", []),
+        }
 
     def _beside(self, name: Optional[str]) -> Optional[str]:
         return posixpath.join(self._host.directory, name) if name else None
@@ -581,13 +693,19 @@ class Procedure:
         """What a run leaves in the project's directory, why, and until when."""
         found = []
         if content.get("dump_file"):
-            found.append("%s, the database as it was, with values that the old key opens: remove it when there is a backup that was made after the rotation"
-                         % self._beside(content["dump_file"]))
+            found.append(
+                "%s, the database as it was, with values that the old key opens: remove it when there is a backup that was made after the rotation"
+                % self._beside(content["dump_file"])
+            )
         if content.get("backup_file"):
-            found.append("%s, the file with the old key: remove it when nothing from before the rotation is kept any more, no backup and no dump"
-                         % self._beside(content["backup_file"]))
+            found.append(
+                "%s, the file with the old key: remove it when nothing from before the rotation is kept any more, no backup and no dump"
+                % self._beside(content["backup_file"])
+            )
         if content and not ended:
-            found.append("%s, what the rotation remembers: it goes by itself when the rotation has ended" % self._journal.path)
+            found.append(
+                "%s, what the rotation remembers: it goes by itself when the rotation has ended" % self._journal.path
+            )
         return found
 
 
@@ -605,23 +723,30 @@ def check_staged(content: Mapping[str, Any], new: Optional[str]) -> None:
     if new is not None and staged is not None and new != staged:
         raise AppwriteError(
             "new_key: another run has staged another key (%s); run again, which takes that one up, or with abort, which ends it as long as that is possible"
-            % told(staged))
+            % told(staged)
+        )
 
 
 def check_keys(given: Optional[str], old: str, new: Optional[str], path: str) -> str:
     """Returns the new key. Raises AppwriteError where this one, or none, cannot follow the old one. given: the option C(key). path: of C(.env)."""
     if not old:
-        raise AppwriteError("%s is empty: what was stored was sealed with no key at all, which this rotation does not handle" % catalogue.KEY)
+        raise AppwriteError(
+            "%s is empty: what was stored was sealed with no key at all, which this rotation does not handle"
+            % catalogue.KEY
+        )
     check_given(given, old, path)
     if new is None:
-        raise AppwriteError("new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first")
+        raise AppwriteError(
+            "new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first"
+        )
     check(new, "new_key")
     if new == old:
         raise AppwriteError("new_key: is the key that is in force already")
     if same_cipher(new, old):
         raise AppwriteError(
             "new_key: has the same first 16 bytes as the key in force, and AES uses no more, so nothing would be sealed anew. "
-            "To invalidate issued tokens alone is scope: tokens")
+            "To invalidate issued tokens alone is scope: tokens"
+        )
     return new
 
 
@@ -637,7 +762,8 @@ def check_containers(keys: Mapping[str, Sequence[str]], path: str, allowed: Sequ
         if key not in allowed:
             raise AppwriteError(
                 "the containers of %s run with another key (%s) than %s (%s). Apply the file first, or put their key back"
-                % (", ".join(services), told(key), path, told(allowed[0])))
+                % (", ".join(services), told(key), path, told(allowed[0]))
+            )
 
 
 def _refuse(obstacles: Sequence[str]) -> None:
@@ -651,11 +777,13 @@ def _check_report(report: Report) -> None:
     if not report.count(OLD):
         raise AppwriteError(
             "key: the key in .env opens none of the %d sealed values and files, so it is not the one that they were sealed with. Nothing was changed"
-            % report.undecryptable_count)
+            % report.undecryptable_count
+        )
     raise AppwriteError(
         "waivers: %d sealed values or files cannot be opened with the key, the first of them %s. If it is the right key they are lost already: list each "
         "in waivers to go on without them. Nothing was changed"
-        % (report.unwaived_count, ", ".join("/".join(each[:3]) for each in report.undecryptable[:5])))
+        % (report.unwaived_count, ", ".join("/".join(each[:3]) for each in report.undecryptable[:5]))
+    )
 
 
 def _lacking(report: Report, uploads: Disk, database: Optional[Disk]) -> List[str]:
@@ -665,8 +793,10 @@ def _lacking(report: Report, uploads: Disk, database: Optional[Disk]) -> List[st
     for disk, _bytes in needed:
         whole = sum(size for other, size in needed if other.device == disk.device)
         if disk.free < whole:
-            found.append("%s has %d MB free, but what is sealed anew needs %d MB beside what is there; free some space" % (
-                disk.path, disk.free >> 20, whole >> 20))
+            found.append(
+                "%s has %d MB free, but what is sealed anew needs %d MB beside what is there; free some space"
+                % (disk.path, disk.free >> 20, whole >> 20)
+            )
     return found
 
 
@@ -677,7 +807,8 @@ def _changed(report: Report) -> int:
 
 def _no_way_back() -> AppwriteError:
     return AppwriteError(
-        "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation")
+        "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation"
+    )
 
 
 def _waivers(given: Sequence[str]) -> Waivers:
@@ -702,19 +833,30 @@ def described(key: str, password: Optional[str] = None) -> Dict[str, Any]:
 def _runs(run: _Run) -> bool:
     """Whether every container with a key runs, and has the new one."""
     keys = run.project.container_keys()
-    return set(keys) == {run.new} and {service for services in keys.values() for service in services} <= set(run.project.up())
+    return set(keys) == {run.new} and {service for services in keys.values() for service in services} <= set(
+        run.project.up()
+    )
 
 
 def _strangers(store: Store, run: _Run) -> Dict[str, Any]:
     """What of the result is for one whose key somebody else had, as it is before the rotation."""
     if run.ending == _console.NONE and not is_public(run.old):
         return {}
-    return {"console": _console.listed(store), "end_sessions": run.ending, "ended_sessions": _console.count_sessions(store, run.ending)}
+    return {
+        "console": _console.listed(store),
+        "end_sessions": run.ending,
+        "ended_sessions": _console.count_sessions(store, run.ending),
+    }
 
 
 def _stops_working(report: Report) -> List[str]:
     """What is signed with the whole key (appwrite 1.9.6): those who hold it get a new one by asking again."""
-    tokens = sum(sum(tally.values.values()) for name, tally in report.collections.items() if name.endswith("_resourceTokens"))
-    return ["JWTs of users and ephemeral API keys (they live an hour at most, and are not counted anywhere)",
-            "executions and builds that ran when it was stopped",
-            "%d file tokens: URLs that were handed out; reading a token again gives a valid one" % tokens, "images in push messages that were sent"]
+    tokens = sum(
+        sum(tally.values.values()) for name, tally in report.collections.items() if name.endswith("_resourceTokens")
+    )
+    return [
+        "JWTs of users and ephemeral API keys (they live an hour at most, and are not counted anywhere)",
+        "executions and builds that ran when it was stopped",
+        "%d file tokens: URLs that were handed out; reading a token again gives a valid one" % tokens,
+        "images in push messages that were sent",
+    ]

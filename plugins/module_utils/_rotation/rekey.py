@@ -10,19 +10,38 @@ from dataclasses import fields
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import BACKUP_KEEP
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal, remembered
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, in_force
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS, document_of, instance_of, opened
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import GUARDED, LOCKING, NONE, PREPARED, STAGED
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import Options, Procedure, check_keys, check_staged, described, no_file
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import Host
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import check_password
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import BACKUP_KEEP
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
+    PROJECT_OPTIONS,
+    document_of,
+    instance_of,
+    opened,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import Host
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
+    GUARDED,
+    LOCKING,
+    NONE,
+    PREPARED,
+    STAGED,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
+    Options,
+    Procedure,
+    check_keys,
+    check_staged,
+    described,
+    no_file,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import check_sample
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.tokens import rotate_tail
 
@@ -77,8 +96,10 @@ def _said(module: AnsibleModule, instance: Instance, env_file: EnvFile, journal:
         phase = GUARDED
     env_key = "" if is_guarded else in_force(document.values)
     old = journal["old"] if phase in LOCKING else env_key
-    shown = {name: described(key, module.params["seal"]) if key else None
-             for name, key in (("key", old), ("new_key", journal.get("new")), ("env_key", env_key))}
+    shown = {
+        name: described(key, module.params["seal"]) if key else None
+        for name, key in (("key", old), ("new_key", journal.get("new")), ("env_key", env_key))
+    }
     return {"changed": False, "phase": phase, "project": instance.project, **shown, "warnings": instance.warnings}
 
 
@@ -105,7 +126,9 @@ def rotate(module: AnsibleModule, instance: Instance, tell: Tell) -> dict[str, A
     """Seals every value under the new key, from wherever an earlier run left it, or goes back."""
     env_file, writes = EnvFile(instance.env_path), not module.check_mode
     journal = Journal(env_file)
-    options = Options(check_mode=module.check_mode, **{
-        field.name: module.params[field.name] for field in fields(Options) if field.name in module.params})
+    options = Options(
+        check_mode=module.check_mode,
+        **{field.name: module.params[field.name] for field in fields(Options) if field.name in module.params},
+    )
     with journal.locked(writes), env_file.opened(for_writing=writes):
         return Procedure(options, Host(instance, env_file, journal, tell, writes), journal).run()

@@ -13,13 +13,26 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Collection, Dict, Iterator, List, Optional, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Value
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.console import NONE, end_sessions
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import MIXED, Examination, Report, Tally, nests
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
+    NEITHER,
+    NEW,
+    OLD,
+    PLAIN,
+    Cipher,
+    Value,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.console import NONE, end_sessions
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import (
+    MIXED,
+    Examination,
+    Report,
+    Tally,
+    nests,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, Store, Table
 
 
 class Rotation(Examination):
@@ -52,7 +65,11 @@ class Rotation(Examination):
             for row in rows:
                 if table.holds_files and self._successors.remembers:
                     self._successors.prepare(row, self._exchange)
-                values = {column: value for column, value, _verdicts in self._resealed(table, row) if value != row.values[column]}
+                values = {
+                    column: value
+                    for column, value, _verdicts in self._resealed(table, row)
+                    if value != row.values[column]
+                }
                 if values:
                     changes.append(Change(row, values))
             self._store.stage(table, changes)
@@ -91,14 +108,19 @@ class Rotation(Examination):
         self._noted = None
         left = self.sweep() if sweep else []
         if left:
-            raise AppwriteError("everything is under the new key, but not all files under the old one are removed: %s. Run again" % left[0])
+            raise AppwriteError(
+                "everything is under the new key, but not all files under the old one are removed: %s. Run again"
+                % left[0]
+            )
         return report
 
     def undo(self) -> str:
         """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one. C(sweep()) is left to be done."""
         state = self.state()
         if state in (NEW, MIXED):
-            Rotation(self._store, self._successors, self._exchange.new, self._exchange.old, self._waivers, self._progress).rotate(sweep=False)
+            Rotation(
+                self._store, self._successors, self._exchange.new, self._exchange.old, self._waivers, self._progress
+            ).rotate(sweep=False)
             return OLD
         return state
 
@@ -112,8 +134,15 @@ class Rotation(Examination):
         waits = False
         for pairs in self._successors.pairs():
             noted = {path for pair in pairs for path in pair}
-            used = {path for table in self._store.tables() if table.holds_files for rows in self._store.rows(table) for row in rows
-                    for path in [row.values["path"]] if isinstance(path, str) and path in noted}
+            used = {
+                path
+                for table in self._store.tables()
+                if table.holds_files
+                for rows in self._store.rows(table)
+                for row in rows
+                for path in [row.values["path"]]
+                if isinstance(path, str) and path in noted
+            }
             succeeded = set(used)
             for old, new in reversed(pairs):
                 if new in succeeded:  # or its own successor is in use, where an earlier sweep could not remove it
@@ -147,7 +176,9 @@ class Rotation(Examination):
         first = next((each for each in report.undecryptable if "/".join(each[:3]) not in self._waived), None)
         raise AppwriteError(
             "%d sealed values or files cannot be opened with the old key%s. If it is the right one they are lost already: waive each to leave them "
-            "as they are. Nothing was written" % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else ""))
+            "as they are. Nothing was written"
+            % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else "")
+        )
 
     def _take(self) -> None:
         done = 0
@@ -179,8 +210,9 @@ class Rotation(Examination):
                 changes.append(Change(row, values))
         if changes and self._store.change(table, changes) != len(changes):
             raise AppwriteError(
-                "somebody else has changed %s meanwhile: a service of Appwrite still runs. %s" % (
-                    table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again"))
+                "somebody else has changed %s meanwhile: a service of Appwrite still runs. %s"
+                % (table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again")
+            )
 
     def _verify(self, before: Report) -> None:
         """Reads back what was written since it was read: what one key opened the new one opens now, and nothing else has become of anything.
@@ -192,9 +224,15 @@ class Rotation(Examination):
         for name, tally in after.collections.items():
             was = before.collections[name]
             for now, then in ((tally.values, was.values), (tally.files, was.files)):
-                if now[OLD] or now[NEW] != then[OLD] + then[NEW] or (now[NEITHER], now[PLAIN]) != (then[NEITHER], then[PLAIN]):
-                    raise AppwriteError("not everything in %s can be opened with the new key after it was sealed with it%s" % (
-                        name, ", so nothing was changed" if self._store.transactional else ""))
+                if (
+                    now[OLD]
+                    or now[NEW] != then[OLD] + then[NEW]
+                    or (now[NEITHER], now[PLAIN]) != (then[NEITHER], then[PLAIN])
+                ):
+                    raise AppwriteError(
+                        "not everything in %s can be opened with the new key after it was sealed with it%s"
+                        % (name, ", so nothing was changed" if self._store.transactional else "")
+                    )
 
     def _discard(self, noted: int) -> None:
         """Removes the successors that were noted from there on, when it is certain that no row uses one."""

@@ -14,12 +14,24 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import PROJECT_LABEL, Container, addresses
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, is_public
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import (
+    API,
+    PATIENT,
+    TASK,
+    UNKNOWN,
+    WORKER,
+    Part,
+    part_of,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell, some_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import API, PATIENT, TASK, UNKNOWN, WORKER, Part, part_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
+    PROJECT_LABEL,
+    Container,
+    addresses,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Store
 
 START = 300
@@ -38,13 +50,18 @@ _PATIENCE = 15
 """Seconds that sessions are given to end: those of a client that was stopped, and of a health check."""
 _TOLD = 5
 """sessions that are named"""
-UNSEEN = ("other machines can be seen only by their sessions at the database: make sure that none runs an Appwrite on this database until the rotation "
-          "has ended")
+UNSEEN = (
+    "other machines can be seen only by their sessions at the database: make sure that none runs an Appwrite on this database until the rotation "
+    "has ended"
+)
 
 
 def _held_as(environment: Mapping[str, str], key: str) -> str | None:
     """The name under which it has this key. The public default is the executor's secret as well."""
-    return next((name for name, value in environment.items() if value == key and (not is_public(key) or "OPENSSL_KEY" in name)), None)
+    return next(
+        (name for name, value in environment.items() if value == key and (not is_public(key) or "OPENSSL_KEY" in name)),
+        None,
+    )
 
 
 class Redis:
@@ -53,24 +70,37 @@ class Redis:
     def __init__(self, instance: Instance) -> None:
         values = instance.services.get("appwrite", {})
         host = _redis_of(instance)
-        found = [container for container in instance.containers() if container.service == host and container.status == "running"]
+        found = [
+            container
+            for container in instance.containers()
+            if container.service == host and container.status == "running"
+        ]
         if not found:
-            raise AppwriteError("the Redis %s is no running container of this project, so its cache cannot be emptied; start it" % host)
+            raise AppwriteError(
+                "the Redis %s is no running container of this project, so its cache cannot be emptied; start it" % host
+            )
         self._compose = instance.compose
         self._id = found[0].id
         self._password: dict[str, str] = {}
-        if self._run(["ping"], "").startswith("NOAUTH"):  # that Appwrite was given a password does not mean that Redis wants one
+        if self._run(["ping"], "").startswith(
+            "NOAUTH"
+        ):  # that Appwrite was given a password does not mean that Redis wants one
             self._password = {"REDISCLI_AUTH": values.get("_APP_REDIS_PASS", "")}
 
     def waiting(self) -> dict[str, int]:
         """Queue to the number of jobs that wait in it."""
         names = self._scan(_QUEUE + "*")
         lengths = self._ask(["LLEN %s" % _quoted(name) for name in names])
-        return {name[len(_QUEUE):]: int(length) for name, length in zip(names, lengths) if length.isdigit() and int(length)}
+        return {
+            name[len(_QUEUE) :]: int(length) for name, length in zip(names, lengths) if length.isdigit() and int(length)
+        }
 
     def in_hand(self) -> dict[str, set[str]]:
         """Queue to the names of jobs that a worker has taken and not ended."""
-        found = {name[len(_IN_HAND):]: set(filter(None, self._ask(["LRANGE %s 0 -1" % _quoted(name)]))) for name in self._scan(_IN_HAND + "*")}
+        found = {
+            name[len(_IN_HAND) :]: set(filter(None, self._ask(["LRANGE %s 0 -1" % _quoted(name)])))
+            for name in self._scan(_IN_HAND + "*")
+        }
         return {queue: jobs for queue, jobs in found.items() if jobs}
 
     def resting(self) -> Counter[str]:
@@ -81,7 +111,7 @@ class Redis:
         """The cache holds rows decrypted, the paths of files among them."""
         names = self._scan("default-cache*")
         for start in range(0, len(names), 500):
-            self._ask(["UNLINK " + " ".join(map(_quoted, names[start:start + 500]))])
+            self._ask(["UNLINK " + " ".join(map(_quoted, names[start : start + 500]))])
         return len(names)
 
     def _scan(self, pattern: str) -> list[str]:
@@ -98,7 +128,9 @@ class Redis:
 
     def _run(self, arguments: Sequence[str], script: str) -> str:
         options = ["--env=" + name for name in self._password]
-        return self._compose.docker(["exec", "-i"] + options + [self._id, "redis-cli"] + list(arguments), script=script, more=self._password).stdout
+        return self._compose.docker(
+            ["exec", "-i"] + options + [self._id, "redis-cli"] + list(arguments), script=script, more=self._password
+        ).stdout
 
 
 def _redis_of(instance: Instance) -> str:
@@ -128,7 +160,13 @@ class Stillness:
         closing()
         self._stop([(container, part.grace) for container, part in parts if part.kind == API])
         self._drain(redis, drain_timeout, leave, parts, False)
-        self._stop([(container, PATIENT if part.queue in leave else part.grace) for container, part in parts if part.kind in (WORKER, UNKNOWN)])
+        self._stop(
+            [
+                (container, PATIENT if part.queue in leave else part.grace)
+                for container, part in parts
+                if part.kind in (WORKER, UNKNOWN)
+            ]
+        )
         return self._left(redis)
 
     def stranded(self, redis: Redis, leave: Sequence[str]) -> str:
@@ -138,14 +176,24 @@ class Stillness:
             return ""
         taken = {part.queue for _container, part in parts if part.kind == WORKER}
         found = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in taken and queue not in leave}
-        return "leave_queues: no running worker takes the jobs waiting in %s. Start it, or name each in leave_queues: they stay where they are" % (
-            _listed(found)) if found else ""
+        return (
+            "leave_queues: no running worker takes the jobs waiting in %s. Start it, or name each in leave_queues: they stay where they are"
+            % (_listed(found))
+            if found
+            else ""
+        )
 
     def expected(self) -> tuple[int, int]:
         """Seconds until the API is closed, and from then on until everything stands still, where there is no backlog."""
         keep = catalogue.is_older(self._instance.release, (1, 9, 0))  # the shells of workers keep SIGTERM to themselves
-        usual = [(part.kind, part.grace if keep and part.kind == WORKER else part.usual) for _container, part in self._parts()]
-        first, second, third = (max([seconds for kind, seconds in usual if kind in kinds] or [0]) for kinds in ((TASK,), (API,), (WORKER, UNKNOWN)))
+        usual = [
+            (part.kind, part.grace if keep and part.kind == WORKER else part.usual)
+            for _container, part in self._parts()
+        ]
+        first, second, third = (
+            max([seconds for kind, seconds in usual if kind in kinds] or [0])
+            for kinds in ((TASK,), (API,), (WORKER, UNKNOWN))
+        )
         return first, second + third
 
     def started(self) -> dict[str, float]:
@@ -187,15 +235,22 @@ class Stillness:
 
     def _parts(self) -> list[tuple[Container, Part]]:
         """Of the containers that run and have a key."""
-        return [(container, part_of(container.program, container.environment)) for container in self.holders()
-                if container.is_on]
+        return [
+            (container, part_of(container.program, container.environment))
+            for container in self.holders()
+            if container.is_on
+        ]
 
     def _stop(self, graces: Sequence[tuple[Container, int]]) -> None:
         if not graces:
             return
         with ThreadPoolExecutor(len(graces)) as pool:
-            asked = {pool.submit(self._instance.compose.docker, ["stop", "--time", str(grace), container.id], timeout=grace + 60.0): container.service
-                     for container, grace in graces}
+            asked = {
+                pool.submit(
+                    self._instance.compose.docker, ["stop", "--time", str(grace), container.id], timeout=grace + 60.0
+                ): container.service
+                for container, grace in graces
+            }
             left = list(asked.values())
             self._tell("stopping", 0, len(asked), some_of(left))
             for each in as_completed(asked):
@@ -203,7 +258,9 @@ class Stillness:
                 left.remove(asked[each])
                 self._tell("stopping", len(asked) - len(left), len(asked), some_of(left))
 
-    def _drain(self, redis: Redis, timeout: int, leave: Sequence[str], parts: Sequence[tuple[Container, Part]], serving: bool) -> None:
+    def _drain(
+        self, redis: Redis, timeout: int, leave: Sequence[str], parts: Sequence[tuple[Container, Part]], serving: bool
+    ) -> None:
         """Until no job waits and none is in hand.
 
         While the API is serving there always is one: then until few wait, and none is in hand that was at the beginning, or that takes long.
@@ -215,7 +272,12 @@ class Stillness:
             now = time.monotonic()
             waiting = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in leave}
             in_hand, resting = redis.in_hand(), redis.resting()
-            busy = {(queue, job) for queue, jobs in in_hand.items() if queue not in leave and not _rest(queue, parts, resting) for job in jobs}
+            busy = {
+                (queue, job)
+                for queue, jobs in in_hand.items()
+                if queue not in leave and not _rest(queue, parts, resting)
+                for job in jobs
+            }
             seen = dict.fromkeys(busy, now - _LONG) if seen is None else {each: seen.get(each, now) for each in busy}
             if serving:
                 busy = {each for each in busy if now - seen[each] >= _LONG}
@@ -226,8 +288,16 @@ class Stillness:
             if now - begin > limit:
                 raise AppwriteError(
                     "drain_timeout: after %d seconds%s jobs still wait or run in %s, and nothing was changed. Look at the workers' logs, %s, or name a queue "
-                    "in leave_queues, which is not waited for then" % (
-                        limit, *(("", found, "give more time") if serving else (" with the API closed", found, "run again when less is to be done"))))
+                    "in leave_queues, which is not waited for then"
+                    % (
+                        limit,
+                        *(
+                            ("", found, "give more time")
+                            if serving
+                            else (" with the API closed", found, "run again when less is to be done")
+                        ),
+                    )
+                )
             most = max(most, left)
             self._tell("draining", most - left, most, found)
             time.sleep(_POLL)
@@ -237,10 +307,14 @@ class Stillness:
         waiting, in_hand = redis.waiting(), redis.in_hand()
         found = []
         if waiting:
-            found.append("jobs wait in %s until a worker takes them; they hold nothing that is sealed" % _listed(waiting))
+            found.append(
+                "jobs wait in %s until a worker takes them; they hold nothing that is sealed" % _listed(waiting)
+            )
         if in_hand:
-            found.append("jobs that a worker had in hand when it was killed, now or long ago, are left over in %s, and Appwrite takes none of them up again"
-                         % _listed({queue: len(jobs) for queue, jobs in in_hand.items()}))
+            found.append(
+                "jobs that a worker had in hand when it was killed, now or long ago, are left over in %s, and Appwrite takes none of them up again"
+                % _listed({queue: len(jobs) for queue, jobs in in_hand.items()})
+            )
         return found
 
 
@@ -248,8 +322,10 @@ def _rest(queue: str, parts: Sequence[tuple[Container, Part]], resting: Mapping[
     """Whether all that take jobs from a queue wait for one, so that whatever is noted as being in hand is left over."""
     takers = [container for container, part in parts if part.queue == queue]
     processes = [container.environment.get("_APP_WORKERS_NUM") or "1" for container in takers]
-    return all(number.isdigit() and sum(resting.get(address, 0) for address in container.addresses) >= int(number)
-               for container, number in zip(takers, processes))
+    return all(
+        number.isdigit() and sum(resting.get(address, 0) for address in container.addresses) >= int(number)
+        for container, number in zip(takers, processes)
+    )
 
 
 def _listed(queues: Mapping[str, int]) -> str:
@@ -272,14 +348,20 @@ class Others:
             name = None if self._is_own(item) else _held_as(_environment(item), self._key)
             if name and not (is_public(self._key) and within.isdisjoint(_networks(item))):
                 project = (item["Config"].get("Labels") or {}).get(PROJECT_LABEL)
-                return ("the container %s%s has the encryption key too (%s), so that it may write what the new key does not open: stop and remove it, "
-                        "or give it a key of its own if it has a database of its own"
-                        % (item["Name"].lstrip("/"), " of the project %s" % project if project else "", name))
+                return (
+                    "the container %s%s has the encryption key too (%s), so that it may write what the new key does not open: stop and remove it, "
+                    "or give it a key of its own if it has a database of its own"
+                    % (item["Name"].lstrip("/"), " of the project %s" % project if project else "", name)
+                )
         return ""
 
     def sessions(self, running: bool = False) -> str:
         """Sessions of the database that are not ours. running: those of containers that go before the rotation seals anything are no strangers."""
-        own = {place for item in self._inspected() if self._is_own(item) and self._goes(item) for place in _places(item)} if running else set()
+        own = (
+            {place for item in self._inspected() if self._is_own(item) and self._goes(item) for place in _places(item)}
+            if running
+            else set()
+        )
         deadline = time.monotonic() + _PATIENCE
         while True:
             seen = [each for each in self._store.sessions().seen if _host(each) not in own]
@@ -288,9 +370,14 @@ class Others:
             time.sleep(0.5)
         if not seen:
             return ""
-        told = ", ".join("%s from %s%s" % (each.user or "(unknown)", each.address, " at %s" % each.space if each.space else "") for each in seen[:_TOLD])
-        return "other sessions are open at the database (%d): %s. End whatever they belong to, or restart the database if nothing does any more" % (
-            len(seen), told)
+        told = ", ".join(
+            "%s from %s%s" % (each.user or "(unknown)", each.address, " at %s" % each.space if each.space else "")
+            for each in seen[:_TOLD]
+        )
+        return (
+            "other sessions are open at the database (%d): %s. End whatever they belong to, or restart the database if nothing does any more"
+            % (len(seen), told)
+        )
 
     def unseen(self) -> list[str]:
         """What cannot be found out."""
@@ -312,7 +399,11 @@ class Others:
         """Every container of the engine, stopped ones too."""
         compose = self._instance.compose
         ids = compose.docker(["ps", "--all", "--quiet", "--no-trunc"]).stdout.split()
-        found: list[Any] = json.loads(compose.docker(["inspect", "--type", "container"] + ids, tolerate=True).stdout or "[]") if ids else []
+        found: list[Any] = (
+            json.loads(compose.docker(["inspect", "--type", "container"] + ids, tolerate=True).stdout or "[]")
+            if ids
+            else []
+        )
         return found
 
 

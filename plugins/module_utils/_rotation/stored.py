@@ -14,23 +14,28 @@ from itertools import islice
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import METHOD, PLAIN, Cipher, Parts, at_hand, parts_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance, kind_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
+    METHOD,
+    PLAIN,
+    Cipher,
+    Parts,
+    at_hand,
+    parts_of,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Opening, generate
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mongodb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, mongodb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Look
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Store, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mongodb import MongoDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.postgresql import PostgreSQL
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Opening, generate
 
 _ROWS = 5
 """of each table that a sample is taken from"""
@@ -38,11 +43,14 @@ _TABLES = 50
 """besides the console's"""
 _BYTES = 8 << 20
 """of sealed values, after which a sample is large enough"""
-_PHP = """
+_PHP = (
+    """
 $asked = json_decode(stream_get_contents(STDIN), true);
 $opens = fn($key, $value) => openssl_decrypt($value[0], '%s', base64_decode($key), 0, hex2bin($value[1]), hex2bin($value[2])) !== false;
 echo json_encode(array_map(fn($key) => array_map(fn($value) => @$opens($key, $value), $asked['values']), $asked['keys']));
-""" % METHOD
+"""
+    % METHOD
+)
 
 
 class Looked(NamedTuple):
@@ -65,7 +73,9 @@ def check_sample(sample: int) -> None:
         raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % sample)
 
 
-def look(instance: Instance, key: str, sample: Optional[int], container: Optional[str] = None, progress: Tell = SILENT) -> Looked:
+def look(
+    instance: Instance, key: str, sample: Optional[int], container: Optional[str] = None, progress: Tell = SILENT
+) -> Looked:
     """Opens about C(sample) rows of each table with a key, or all; what it opens counts as C(old). Writes nothing.
 
     container: the name of one with a copy of the database, to look at instead; there are no files then.
@@ -79,7 +89,10 @@ def look(instance: Instance, key: str, sample: Optional[int], container: Optiona
             warnings.append("files are left out: %s" % error)
     store = store_of(instance, container, progress)
     try:
-        return Looked(Examination(store, files or _NoFiles(), Cipher(key), Cipher(generate(32)), (), progress).rehearse(sample), warnings)
+        return Looked(
+            Examination(store, files or _NoFiles(), Cipher(key), Cipher(generate(32)), (), progress).rehearse(sample),
+            warnings,
+        )
     finally:
         store.close()
 
@@ -97,7 +110,11 @@ def opening(instance: Instance, keys: Sequence[str]) -> Opening:
         finally:
             store.close()
     values = [parts for parts in instance.sample if parts]
-    tried = (_open_here if at_hand() else _open_in_image)(instance, keys, values) if keys and values else [[] for _key in keys]
+    tried = (
+        (_open_here if at_hand() else _open_in_image)(instance, keys, values)
+        if keys and values
+        else [[] for _key in keys]
+    )
     return Opening(len(instance.sample), dict(zip(keys, map(sum, tried))))
 
 
@@ -117,7 +134,7 @@ def _some(tables: Sequence[Table]) -> List[Table]:
     """Those of the console, which every installation has, and as many others as a run can wait for."""
     console = [table for table in tables if table.collection.startswith("_console_")]
     others = [table for table in tables if table not in console]
-    return console + others[::max(1, -(-len(others) // _TABLES))]
+    return console + others[:: max(1, -(-len(others) // _TABLES))]
 
 
 def _sealed(store: Store, tables: Sequence[Table], sample: Optional[int]) -> Iterator[Optional[Parts]]:
@@ -139,12 +156,20 @@ def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Par
     if not image:
         raise _cannot_open("the project has no service appwrite, whose image could do it")
     if not instance.compose.image_ids([image]):
-        raise _cannot_open("the image %s, which could do it, is not here" % image, ", or pull the image (docker compose pull appwrite)")
-    asked = {"keys": [base64.b64encode(cipher_key(key)).decode("ascii") for key in keys],
-             "values": [[data.decode("ascii"), iv, tag] for data, iv, tag in values]}
+        raise _cannot_open(
+            "the image %s, which could do it, is not here" % image, ", or pull the image (docker compose pull appwrite)"
+        )
+    asked = {
+        "keys": [base64.b64encode(cipher_key(key)).decode("ascii") for key in keys],
+        "values": [[data.decode("ascii"), iv, tag] for data, iv, tag in values],
+    }
     name = "selfhost-appwrite-%s-%s" % (instance.project, secrets.token_hex(8))
     confined = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--log-driver", "none"]
-    command = ["run", "--rm", "--interactive", "--name", name] + confined + ["--entrypoint", "php", image, "-n", "-d", "memory_limit=-1", "-r", _PHP]
+    command = (
+        ["run", "--rm", "--interactive", "--name", name]
+        + confined
+        + ["--entrypoint", "php", image, "-n", "-d", "memory_limit=-1", "-r", _PHP]
+    )
     try:
         answer = instance.compose.docker(command, json.dumps(asked)).stdout
     except ComposeError as error:
@@ -162,7 +187,8 @@ def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Par
 def _cannot_open(why: str, other_way: str = "") -> AppwriteError:
     return AppwriteError(
         "no key can be tried on what is stored: the Python of this host lacks the package cryptography, and %s. Install python3-cryptography there%s"
-        % (why, other_way))
+        % (why, other_way)
+    )
 
 
 def store_of(instance: Instance, container: str | None = None, progress: Tell = SILENT, writes: bool = False) -> Store:
@@ -176,14 +202,21 @@ def store_of(instance: Instance, container: str | None = None, progress: Tell = 
     if container is None:
         kind, found = instance.database()
     else:
-        answer = instance.compose.docker(["inspect", "--type", "container", "--format", "{{.State.Status}} {{.Config.Image}}", container], tolerate=True)
+        answer = instance.compose.docker(
+            ["inspect", "--type", "container", "--format", "{{.State.Status}} {{.Config.Image}}", container],
+            tolerate=True,
+        )
         status, _blank, image = answer.stdout.strip().partition(" ")
         if status != "running":
             raise AppwriteError("container: %s is no running container" % container)
         kind, found = kind_of(image), container
         if kind is None:
             raise AppwriteError("container: the image of %s is none of MariaDB, PostgreSQL or MongoDB" % container)
-    known = {"mariadb": (MariaDB, mariadb.client), "postgresql": (PostgreSQL, postgresql.client), "mongodb": (MongoDB, mongodb.client)}
+    known = {
+        "mariadb": (MariaDB, mariadb.client),
+        "postgresql": (PostgreSQL, postgresql.client),
+        "mongodb": (MongoDB, mongodb.client),
+    }
     store, client = known[kind]
     return patiently(lambda: store(client(found), instance.compose.environment, writes), progress)
 
@@ -191,17 +224,29 @@ def store_of(instance: Instance, container: str | None = None, progress: Tell = 
 def uploads_of(instance: Instance) -> str:
     """The directory of this host that the containers have as C(/storage/uploads)."""
     listed = instance.listed("appwrite")
-    device = (catalogue.given(listed, "_APP_STORAGE_DEVICE") or catalogue.given(listed, "_APP_CONNECTIONS_STORAGE") or "local").partition(":")[0].lower()
+    device = (
+        (
+            catalogue.given(listed, "_APP_STORAGE_DEVICE")
+            or catalogue.given(listed, "_APP_CONNECTIONS_STORAGE")
+            or "local"
+        )
+        .partition(":")[0]
+        .lower()
+    )
     if device != "local":
         raise AppwriteError(
-            "files are stored on %s (_APP_STORAGE_DEVICE), which this rotation cannot reach; it knows the local volume alone. Nothing was changed" % device)
+            "files are stored on %s (_APP_STORAGE_DEVICE), which this rotation cannot reach; it knows the local volume alone. Nothing was changed"
+            % device
+        )
     for mount in instance.config["services"].get("appwrite", {}).get("volumes") or []:
         if mount.get("target") == "/storage/uploads" and mount.get("type") == "bind":
             return str(mount["source"])
         if mount.get("target") == "/storage/uploads" and mount.get("source"):
             name = ((instance.config.get("volumes") or {}).get(mount["source"]) or {}).get("name", mount["source"])
             try:
-                path = instance.compose.docker(["volume", "inspect", "--format", "{{.Mountpoint}}", name]).stdout.strip()
+                path = instance.compose.docker(
+                    ["volume", "inspect", "--format", "{{.Mountpoint}}", name]
+                ).stdout.strip()
             except ComposeError as error:
                 if error.kind != "failed":
                     raise
@@ -209,5 +254,7 @@ def uploads_of(instance: Instance) -> str:
             if path and os.path.isdir(path):
                 return path
             raise AppwriteError(
-                "the volume %s is not to be found on this host (%s); run this where the engine runs, as root" % (name, path or "no such volume"))
+                "the volume %s is not to be found on this host (%s); run this where the engine runs, as root"
+                % (name, path or "no such volume")
+            )
     raise AppwriteError("the service appwrite has no volume at /storage/uploads, so its files cannot be found")

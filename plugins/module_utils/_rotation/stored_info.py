@@ -9,12 +9,24 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD, at_hand
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
+    GUARD,
+    in_force,
+    is_public,
+    shown_fingerprint,
+    told,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, in_force, is_public, shown_fingerprint, told
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS, env_file_of, instance_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
+    PROJECT_OPTIONS,
+    env_file_of,
+    instance_of,
+    opened,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD, at_hand
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import check_sample, look, opening
 
 STORED_INFO_OPTIONS: dict[str, dict[str, Any]] = {
@@ -50,14 +62,22 @@ def stored_info(module: AnsibleModule) -> dict[str, Any]:
     if not key:
         raise AppwriteError("key: is missing, and %s has none" % env_file.path)
     instance.compose.mask.add([key])
-    data = _data(key, instance, module.params["container"], module.params["sample"] or None, tell) if module.params["data"] else _Found(
-        True, "what is stored was not opened, as was asked for")
+    data = (
+        _data(key, instance, module.params["container"], module.params["sample"] or None, tell)
+        if module.params["data"]
+        else _Found(True, "what is stored was not opened, as was asked for")
+    )
     findings = [_file(key, current, is_guarded), _containers(key, instance), data]
     return {
-        "changed": False, "proved": all(found.proved for found in findings), "tried": data.tried, "opens": data.opens, "report": data.report,
+        "changed": False,
+        "proved": all(found.proved for found in findings),
+        "tried": data.tried,
+        "opens": data.opens,
+        "report": data.report,
         "warnings": instance.warnings,
         "verdict": "(%s): %s" % (told(key), "; ".join(found.words for found in findings)),
-        "key": {"fingerprint": shown_fingerprint(key), "public": is_public(key)}}
+        "key": {"fingerprint": shown_fingerprint(key), "public": is_public(key)},
+    }
 
 
 def _file(key: str, current: str, is_guarded: bool) -> _Found:
@@ -65,8 +85,12 @@ def _file(key: str, current: str, is_guarded: bool) -> _Found:
         return _Found(True, "it is the key in .env")
     if not current and not is_guarded:
         return _Found(False, "there is no key in .env")
-    return _Found(False, "the key in .env is another one (%s)" % told(current) if not is_guarded else
-                  "there is no key in .env, since a rotation is unfinished; run ansible-playbook selfhost.appwrite.rotate")
+    return _Found(
+        False,
+        "the key in .env is another one (%s)" % told(current)
+        if not is_guarded
+        else "there is no key in .env, since a rotation is unfinished; run ansible-playbook selfhost.appwrite.rotate",
+    )
 
 
 def _containers(key: str, instance: Instance) -> _Found:
@@ -77,11 +101,20 @@ def _containers(key: str, instance: Instance) -> _Found:
     carried = dict(instance.container_keys())
     mine = carried.pop(key, ())
     if carried:
-        return _Found(False, "containers have another key: %s" % "; ".join("%s in %s" % (told(other), ", ".join(names))
-                                                                           for other, names in sorted(carried.items())))
+        return _Found(
+            False,
+            "containers have another key: %s"
+            % "; ".join("%s in %s" % (told(other), ", ".join(names)) for other, names in sorted(carried.items())),
+        )
     if not mine:
-        return _Found(False, "no container with a key is there to compare with; start the project (docker compose up -d)")
-    return _Found(True, "%s with a key %s it" % (("the 1 service", "has") if len(mine) == 1 else ("all %d services" % len(mine), "have")))
+        return _Found(
+            False, "no container with a key is there to compare with; start the project (docker compose up -d)"
+        )
+    return _Found(
+        True,
+        "%s with a key %s it"
+        % (("the 1 service", "has") if len(mine) == 1 else ("all %d services" % len(mine), "have")),
+    )
 
 
 def _data(key: str, instance: Instance, container: str | None, sample: int | None, tell: Tell) -> _Found:
@@ -96,13 +129,35 @@ def _data(key: str, instance: Instance, container: str | None, sample: int | Non
             report = looked.report.public()
         else:
             found = opening(instance, [key])
-            opened, closed, untried = found.opened[key], found.looked - found.opened[key], ["files are left out: the host's Python lacks cryptography"]
+            opened, closed, untried = (
+                found.opened[key],
+                found.looked - found.opened[key],
+                ["files are left out: the host's Python lacks cryptography"],
+            )
     except AppwriteError as error:
         if container is not None:
             raise
         return _Found(False, "what is stored was not opened: %s" % error)
     if closed:
-        return _Found(False, "%d of the %d stored values and files that were tried do not open with it" % (closed, opened + closed), True, False, report)
+        return _Found(
+            False,
+            "%d of the %d stored values and files that were tried do not open with it" % (closed, opened + closed),
+            True,
+            False,
+            report,
+        )
     if not opened:
-        return _Found(False, "the database holds an account, and yet no value that was sealed could be found to try it on", True, False, report)
-    return _Found(True, "; ".join(["it opens the %d stored values and files that were tried" % opened] + untried), True, True, report)
+        return _Found(
+            False,
+            "the database holds an account, and yet no value that was sealed could be found to try it on",
+            True,
+            False,
+            report,
+        )
+    return _Found(
+        True,
+        "; ".join(["it opens the %d stored values and files that were tried" % opened] + untried),
+        True,
+        True,
+        report,
+    )

@@ -9,17 +9,28 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import backup_keep, prune_backups
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
+    CIPHER_BYTES,
+    check,
+    in_force,
+    same_cipher,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import encode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import backup_keep, prune_backups
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import CIPHER_BYTES, check, in_force, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import opened
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import WRITTEN
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import NO_KEY, check_containers, check_given, described
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
+    NO_KEY,
+    check_containers,
+    check_given,
+    described,
+)
 
 
 def rotate_tail(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
@@ -39,20 +50,33 @@ def rotate_tail(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
         if old != new and not module.check_mode:
             backup_file = env_file.replace(encode(after.text), True)
             prune_backups(env_file, after, keep)
-    return {"changed": old != new, "phase": WRITTEN, "backup_file": backup_file, "warnings": instance.warnings,
-            "key": described(old, module.params["seal"]), "new_key": described(new)}
+    return {
+        "changed": old != new,
+        "phase": WRITTEN,
+        "backup_file": backup_file,
+        "warnings": instance.warnings,
+        "key": described(old, module.params["seal"]),
+        "new_key": described(new),
+    }
 
 
 def _check_tail(old: str, new: str | None) -> None:
     if catalogue.is_public_default(catalogue.KEY, old) or not old:
-        raise AppwriteError("scope: %s is %s, so its tail protects nothing; rotate the whole key with scope: values" % (
-            catalogue.KEY, "the public default" if old else "empty"))
+        raise AppwriteError(
+            "scope: %s is %s, so its tail protects nothing; rotate the whole key with scope: values"
+            % (catalogue.KEY, "the public default" if old else "empty")
+        )
     if len(old.encode("utf-8", "surrogateescape")) <= CIPHER_BYTES:
         raise AppwriteError(
             "scope: %s has no more than the 16 bytes that AES uses, so it has no tail that could change without the data; use scope: values"
-            % catalogue.KEY)
+            % catalogue.KEY
+        )
     if new is None:
-        raise AppwriteError("new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first")
+        raise AppwriteError(
+            "new_key: is missing; the role appwrite_rotation makes one and keeps it in the escrow first"
+        )
     check(new, "new_key")
     if not same_cipher(old, new):
-        raise AppwriteError("new_key: does not have the first 16 bytes of the key in force, so stored data would be lost; use scope: values")
+        raise AppwriteError(
+            "new_key: does not have the first 16 bytes of the key in force, so stored data would be lost; use scope: values"
+        )

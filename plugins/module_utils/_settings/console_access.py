@@ -21,10 +21,26 @@ OPTIONS: dict[str, dict[str, Any]] = {
 ROOT = "_APP_CONSOLE_WHITELIST_ROOT"
 EMAILS = "_APP_CONSOLE_WHITELIST_EMAILS"
 IPS = "_APP_CONSOLE_WHITELIST_IPS"
-_PRIVATE = tuple(ipaddress.ip_network(text) for text in (
-    "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7", "fe80::/10"))
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
 """RFC 1918, RFC 6598, loopback, link-local and RFC 4193: what a proxy or a container network has, and no client from outside."""
-_OTHER_WAYS = {"_APP_SMTP_HOST": "magic URL and e-mail OTP", "_APP_SMS_PROVIDER": "phone", "_APP_CONSOLE_GITHUB_APP_ID": "GitHub"}
+_OTHER_WAYS = {
+    "_APP_SMTP_HOST": "magic URL and e-mail OTP",
+    "_APP_SMS_PROVIDER": "phone",
+    "_APP_CONSOLE_GITHUB_APP_ID": "GitHub",
+}
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
@@ -47,27 +63,46 @@ def _joined(entries: Any) -> str:
 def _email(entry: str, release: str) -> str:
     address = entry.strip().lower()
     if address.startswith("@") or address.startswith("*"):
-        raise Refusal("emails: %r is a pattern; Appwrite compares whole addresses and knows no wildcard, so list each address" % entry)
+        raise Refusal(
+            "emails: %r is a pattern; Appwrite compares whole addresses and knows no wildcard, so list each address"
+            % entry
+        )
     if address in catalogue.UNSET or "," in address or catalogue.problem(EMAILS, address, release):
-        raise Refusal("emails: %r is not an e-mail address; Appwrite compares it with the address that signs up, so it could never match" % entry)
+        raise Refusal(
+            "emails: %r is not an e-mail address; Appwrite compares it with the address that signs up, so it could never match"
+            % entry
+        )
     return address
 
 
 def _ip(entry: str) -> str:
     text = entry.strip()
     if "/" in text:
-        raise Refusal("ips: %r is a network; Appwrite compares addresses as text and knows no CIDR, so list each address" % entry)
+        raise Refusal(
+            "ips: %r is a network; Appwrite compares addresses as text and knows no CIDR, so list each address" % entry
+        )
     if "*" in text:
-        raise Refusal("ips: %r is a pattern; Appwrite compares addresses as text and knows no wildcard, so list each address" % entry)
+        raise Refusal(
+            "ips: %r is a pattern; Appwrite compares addresses as text and knows no wildcard, so list each address"
+            % entry
+        )
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise Refusal("ips: %r is not an IP address; Appwrite compares the text with the client's address, so it could never match" % entry) from None
+        raise Refusal(
+            "ips: %r is not an IP address; Appwrite compares the text with the client's address, so it could never match"
+            % entry
+        ) from None
     mapped = getattr(address, "ipv4_mapped", None)
     if mapped is not None:
-        raise Refusal("ips: %r is an IPv4 address in IPv6 form; the server sees it as %s, so write that" % (entry, mapped))
+        raise Refusal(
+            "ips: %r is an IPv4 address in IPv6 form; the server sees it as %s, so write that" % (entry, mapped)
+        )
     if getattr(address, "scope_id", None) is not None or (address.version == 4 and str(address) != text):
-        raise Refusal("ips: %r is not in the form that the server sees; write %s" % (entry, str(address).split("%", maxsplit=1)[0]))
+        raise Refusal(
+            "ips: %r is not in the form that the server sees; write %s"
+            % (entry, str(address).split("%", maxsplit=1)[0])
+        )
     return str(address)
 
 
@@ -91,18 +126,23 @@ def _together(values: Mapping[str, str]) -> list[str]:
     if listing and root_only:
         warnings.append(
             "%s is set, but %s lets only one console account exist, and the conditions are AND-ed: once it exists, none of the listed "
-            "can sign up. Set root_only to false to admit them" % (" and ".join(listing), ROOT))
+            "can sign up. Set root_only to false to admit them" % (" and ".join(listing), ROOT)
+        )
     if not listing and not root_only:
-        warnings.append("anyone may sign up to the console: %s is off and neither e-mails nor addresses are listed" % ROOT)
+        warnings.append(
+            "anyone may sign up to the console: %s is off and neither e-mails nor addresses are listed" % ROOT
+        )
     if listing and not root_only and open_ways:
         warnings.append(
             "%s limit sign-up by password only: with %s configured, sign-up by %s stays open to others"
-            % (" and ".join(listing), " and ".join(open_ways), " and ".join(open_ways.values())))
+            % (" and ".join(listing), " and ".join(open_ways), " and ".join(open_ways.values()))
+        )
     private = [text for text in values.get(IPS, "").split(",") if _is_private(text)]
     if private:
         warnings.append(
             "%s lists private addresses (%s): Appwrite sees the left-most X-Forwarded-For, so behind another proxy every client has that "
-            "proxy's address (appwrite/appwrite#3334), and anyone would match it" % (IPS, ", ".join(private)))
+            "proxy's address (appwrite/appwrite#3334), and anyone would match it" % (IPS, ", ".join(private))
+        )
     return warnings
 
 

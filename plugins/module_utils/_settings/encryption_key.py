@@ -11,12 +11,27 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
-    NAME, check, describe, in_force, is_public, public_keys, same_cipher, told, weakness)
+    NAME,
+    check,
+    describe,
+    in_force,
+    is_public,
+    public_keys,
+    same_cipher,
+    told,
+    weakness,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import check_password, seal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
-    Evidence, Installation, Opening, Plan, Refusal, generate)
+    Evidence,
+    Installation,
+    Opening,
+    Plan,
+    Refusal,
+    generate,
+)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "key": {"type": "raw", "no_log": True},
@@ -28,12 +43,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "seal": {"type": "str", "no_log": True},
 }
 ESCROW_OPTIONS: dict[str, dict[str, Any]] = {
-    "escrow": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"}, "escrow_file": {"type": "path"}, "cluster": {"type": "str"}}
+    "escrow": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"},
+    "escrow_file": {"type": "path"},
+    "cluster": {"type": "str"},
+}
 """Of C(security), for its action on the controller alone."""
 
 FORGERY = (
     "%s is the public default of Appwrite's installer: anyone who can reach the API can forge an administrator with it "
-    "(appwrite/appwrite#13769)." % NAME)
+    "(appwrite/appwrite#13769)." % NAME
+)
 _PASS = "pass it as `key` (appwrite_security_encryption_key of the role): it goes into the escrow, which keeps its older key as history"
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
@@ -41,7 +60,11 @@ UNKEYED = "containers of this project have run without a key; what was stored me
 def rotation_of(directory: str = "") -> str:
     """The command that rotates the key of a project in this directory, or of the one that is set, as a shell and then Ansible take it."""
     name = "appwrite_rotation_project_src"
-    value = "%s=%s" % (name, directory) if shlex.quote(directory) == directory else shlex.quote(json.dumps({name: directory}))
+    value = (
+        "%s=%s" % (name, directory)
+        if shlex.quote(directory) == directory
+        else shlex.quote(json.dumps({name: directory}))
+    )
     return "ansible-playbook selfhost.appwrite.rotate" + (" -e " + value if directory else "")
 
 
@@ -53,7 +76,9 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         return planned
     weak = weakness(key)
     if weak:
-        planned.warnings.append(weak + ("; it is kept, since changing it loses data" if planned.key.state == "kept" else ""))
+        planned.warnings.append(
+            weak + ("; it is kept, since changing it loses data" if planned.key.state == "kept" else "")
+        )
     if options["seal"] is not None:
         planned.key = replace(planned.key, sealed=seal(key, options["seal"]))
     return planned
@@ -85,7 +110,8 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     if escrowed is not None and given not in (None, escrowed):
         raise Refusal(
             "key: is not the one in the escrow (%s, there %s). Leave it out, or move the escrow file away if it belongs to "
-            "another installation" % (told(given), told(escrowed)))
+            "another installation" % (told(given), told(escrowed))
+        )
     if options["pending"] is not None:
         check(options["pending"], "pending")
     if current and options["pending"] is not None:
@@ -100,7 +126,9 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         check(given, "key")
     if current and options["placeholder"] == "keep":
         if given is not None:
-            raise Refusal("key: placeholder=keep leaves the public default in force, so this key would not be used; drop one of the two")
+            raise Refusal(
+                "key: placeholder=keep leaves the public default in force, so this key would not be used; drop one of the two"
+            )
         return Plan(warnings=[FORGERY], key=describe("placeholder_kept", current))
     return _absent(installation, options, current)
 
@@ -110,14 +138,17 @@ def _check_rotation(installation: Installation, current: str, pending: str) -> N
     if current == pending:
         raise Refusal(
             "%s: a rotation of the key is ending: .env has the new key already, and the escrow still has it as pending. Nothing was changed; run %s"
-            % (NAME, rotation_of(installation.directory)))
+            % (NAME, rotation_of(installation.directory))
+        )
     if same_cipher(current, pending):
         return
     evidence = installation.holds_data()
     if evidence.state == "no" or evidence.elsewhere:
         return
-    untried = ("%s: the escrow has a pending key (%s), so a rotation may be unfinished, and whether that key opens some of what is stored already cannot "
-               "be tried: %%s. Nothing was changed" % (NAME, told(pending)))
+    untried = (
+        "%s: the escrow has a pending key (%s), so a rotation may be unfinished, and whether that key opens some of what is stored already cannot "
+        "be tried: %%s. Nothing was changed" % (NAME, told(pending))
+    )
     if evidence.state == "unknown":
         raise Refusal("%s. %s" % (untried % evidence.reason, evidence.remedy))
     try:
@@ -127,8 +158,17 @@ def _check_rotation(installation: Installation, current: str, pending: str) -> N
     if opening.opened[pending]:
         raise Refusal(
             "%s: a rotation of the key is unfinished: of %d values looked at, the pending key of the escrow (%s) opens %d, and the key in .env (%s) %d. "
-            "Nothing was changed; run %s" % (
-                NAME, opening.looked, told(pending), opening.opened[pending], told(current), opening.opened[current], rotation_of(installation.directory)))
+            "Nothing was changed; run %s"
+            % (
+                NAME,
+                opening.looked,
+                told(pending),
+                opening.opened[pending],
+                told(current),
+                opening.opened[current],
+                rotation_of(installation.directory),
+            )
+        )
 
 
 def _may_have_sealed(installation: Installation, key: str) -> bool:
@@ -139,24 +179,43 @@ def _may_have_sealed(installation: Installation, key: str) -> bool:
 def _present(installation: Installation, options: Mapping[str, Any], current: str) -> Plan:
     given, escrowed = options["key"], options["escrowed"]
     if escrowed not in (None, current):
-        either = ("If the escrow is right, remove the line from .env and run again: the escrowed key is put back. If the other one is right, " + _PASS)
+        either = (
+            "If the escrow is right, remove the line from .env and run again: the escrowed key is put back. If the other one is right, "
+            + _PASS
+        )
         raise Refusal(
             "%s: the escrow (%s) and .env (%s) disagree, and nothing was changed. Data opens with the key that sealed it and no other. %s"
-            % (NAME, told(escrowed), told(current),
-               "Both open the same, since AES takes their first 16 bytes; the rest is for signatures. " + either if same_cipher(escrowed, current)
-               else _which_opens(installation, options, "Nothing is stored yet that tells which is right. " + either)))
+            % (
+                NAME,
+                told(escrowed),
+                told(current),
+                "Both open the same, since AES takes their first 16 bytes; the rest is for signatures. " + either
+                if same_cipher(escrowed, current)
+                else _which_opens(installation, options, "Nothing is stored yet that tells which is right. " + either),
+            )
+        )
     if given not in (None, current):
         raise Refusal(
             "key: %s is already set (%s) and is not the key that was passed (%s). With a changed key every stored password, OAuth secret and API key "
-            "that the old one sealed is unreadable, so it stays. %s" % (
-                NAME, told(current), told(given), _which_opens(installation, options, "Pass the key that is there or none")))
+            "that the old one sealed is unreadable, so it stays. %s"
+            % (
+                NAME,
+                told(current),
+                told(given),
+                _which_opens(installation, options, "Pass the key that is there or none"),
+            )
+        )
     return Plan(key=describe("kept", current))
 
 
 def _restored(installation: Installation, options: Mapping[str, Any], current: str) -> Plan:
     """The escrow is the memory of this installation, but it may be that of another one, or of another time."""
     escrowed = options["escrowed"]
-    carried = {key: services for key, services in installation.container_keys().items() if key and not same_cipher(key, escrowed)}
+    carried = {
+        key: services
+        for key, services in installation.container_keys().items()
+        if key and not same_cipher(key, escrowed)
+    }
     proved = _proves(installation, options, escrowed)
     warnings = [FORGERY] if is_public(escrowed) else []
     for key, services in carried.items():
@@ -164,12 +223,25 @@ def _restored(installation: Installation, options: Mapping[str, Any], current: s
         if not proved and (current or not is_public(key)):
             raise Refusal(
                 "%s: the escrow (%s) and %s (%s) disagree, and nothing was changed. %s"
-                % (NAME, told(escrowed), where, told(key), _which_opens(
-                    installation, options, "Nothing is stored yet that tells which is right. If the escrow is right, remove the containers "
-                    "(docker compose down, never with -v) and run again: the escrowed key is put back. If the containers are right, move the escrow file "
-                    "away and run again: their key is recovered, and goes into a new escrow")))
+                % (
+                    NAME,
+                    told(escrowed),
+                    where,
+                    told(key),
+                    _which_opens(
+                        installation,
+                        options,
+                        "Nothing is stored yet that tells which is right. If the escrow is right, remove the containers "
+                        "(docker compose down, never with -v) and run again: the escrowed key is put back. If the containers are right, move the escrow file "
+                        "away and run again: their key is recovered, and goes into a new escrow",
+                    ),
+                )
+            )
         if proved and installation.holds_data().state == "yes":
-            warnings.append("%s run with another key (%s), which does not open what is stored as the escrowed one does" % (where, told(key)))
+            warnings.append(
+                "%s run with another key (%s), which does not open what is stored as the escrowed one does"
+                % (where, told(key))
+            )
     return _set("restored", escrowed, warnings)
 
 
@@ -183,15 +255,26 @@ def _absent(installation: Installation, options: Mapping[str, Any], current: str
     if len(real) > 1 and given is None:
         raise Refusal(
             "%s is absent from .env and the containers of this project disagree about it: %s. %s"
-            % (NAME, "; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(real.items())),
-               _which_opens(installation, options, "Recreate the containers with the wrong one or remove them, or pass the right one as `key`")))
+            % (
+                NAME,
+                "; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(real.items())),
+                _which_opens(
+                    installation,
+                    options,
+                    "Recreate the containers with the wrong one or remove them, or pass the right one as `key`",
+                ),
+            )
+        )
     if len(real) == 1 and given in (None, *real):
         return _recovered(installation, options, current, *real.popitem())
     if given is not None:
         if not _proves(installation, options, given):
             _check_rivals(installation, given, current, real)
-        return _set("placeholder_replaced" if current else "supplied", given,
-                    [UNKEYED] if unkeyed and not real and installation.holds_data().state != "no" else [])
+        return _set(
+            "placeholder_replaced" if current else "supplied",
+            given,
+            [UNKEYED] if unkeyed and not real and installation.holds_data().state != "no" else [],
+        )
     evidence = installation.holds_data()
     if evidence.state == "no":
         return _set("placeholder_replaced" if current else "generated", generate(options["length"]))
@@ -199,9 +282,14 @@ def _absent(installation: Installation, options: Mapping[str, Any], current: str
         return _placeholder_in_use(installation, current, evidence)
     raise Refusal(
         "%s is absent, and %s. A new key would make everything stored under the old one unreadable. %s"
-        % (NAME, evidence.reason,
-           "Pass the old key as `key`: look in backups of .env (.env.*.backup), in your password store, on a replica"
-           if evidence.state == "yes" else evidence.remedy))
+        % (
+            NAME,
+            evidence.reason,
+            "Pass the old key as `key`: look in backups of .env (.env.*.backup), in your password store, on a replica"
+            if evidence.state == "yes"
+            else evidence.remedy,
+        )
+    )
 
 
 def _check_rivals(installation: Installation, given: str, current: str, real: Mapping[str, tuple[str, ...]]) -> None:
@@ -209,18 +297,26 @@ def _check_rivals(installation: Installation, given: str, current: str, real: Ma
     if real and given not in real:
         raise Refusal(
             "key: the containers of this project run with another key (%s) and not with the one passed (%s). Pass that key or none"
-            % ("; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(real.items())), told(given)))
+            % (
+                "; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(real.items())),
+                told(given),
+            )
+        )
     if current and not real:
         raise Refusal(
             "key: %s is the public default and in use: %s. Another key would make that data unreadable. Leave `key` out"
-            % (NAME, installation.holds_data().reason))
+            % (NAME, installation.holds_data().reason)
+        )
 
 
-def _recovered(installation: Installation, options: Mapping[str, Any], current: str, key: str, services: tuple[str, ...]) -> Plan:
+def _recovered(
+    installation: Installation, options: Mapping[str, Any], current: str, key: str, services: tuple[str, ...]
+) -> Plan:
     _proves(installation, options, key)
     warnings = [
         "%s was %s in .env and has been recovered from the containers of this project (%s)"
-        % (NAME, "the public default" if current else "absent", ", ".join(services))]
+        % (NAME, "the public default" if current else "absent", ", ".join(services))
+    ]
     if is_public(key):
         warnings.append(FORGERY)
     return _set("recovered", key, warnings)
@@ -230,11 +326,15 @@ def _placeholder_in_use(installation: Installation, current: str, evidence: Evid
     if evidence.state == "unknown":
         raise Refusal(
             "%s is the public default, and %s. It is replaced only where the installation provably holds no data. "
-            "%s, or keep it with placeholder=keep" % (NAME, evidence.reason, evidence.remedy))
+            "%s, or keep it with placeholder=keep" % (NAME, evidence.reason, evidence.remedy)
+        )
     return Plan(
-        warnings=["%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, rehearse first: %s" % (
-            FORGERY, evidence.reason, rotation_of(installation.directory) + " --check")],
-        key=describe("placeholder_kept", current))
+        warnings=[
+            "%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, rehearse first: %s"
+            % (FORGERY, evidence.reason, rotation_of(installation.directory) + " --check")
+        ],
+        key=describe("placeholder_kept", current),
+    )
 
 
 def _proves(installation: Installation, options: Mapping[str, Any], key: str) -> bool:
@@ -251,16 +351,25 @@ def _proves(installation: Installation, options: Mapping[str, Any], key: str) ->
     if evidence.state == "unknown":
         raise Refusal(
             "%s: %s is put in force only after it has opened some of what is stored, and %s. Nothing was changed. %s"
-            % (option, wanted, evidence.reason, evidence.remedy))
+            % (option, wanted, evidence.reason, evidence.remedy)
+        )
     try:
         opening = installation.opens([each.key for each in candidates])
     except AppwriteError as error:
-        raise Refusal("%s: %s is put in force only after it has opened some of what is stored. Nothing was changed: %s" % (option, wanted, error)) from None
+        raise Refusal(
+            "%s: %s is put in force only after it has opened some of what is stored. Nothing was changed: %s"
+            % (option, wanted, error)
+        ) from None
     if opening.looked and not opening.proves(wanted.key):
         raise Refusal(
             "%s: %s does not open %s, and nothing was changed. %s"
-            % (option, wanted, "all of what is stored" if opening.opened[wanted.key] else "what is stored",
-               _told_openers(installation, options, candidates, opening)))
+            % (
+                option,
+                wanted,
+                "all of what is stored" if opening.opened[wanted.key] else "what is stored",
+                _told_openers(installation, options, candidates, opening),
+            )
+        )
     return opening.looked > 0
 
 
@@ -279,7 +388,9 @@ def _which_opens(installation: Installation, options: Mapping[str, Any], undecid
     return _told_openers(installation, options, candidates, opening) if opening.looked else undecided
 
 
-def _told_openers(installation: Installation, options: Mapping[str, Any], candidates: Sequence[_Candidate], opening: Opening) -> str:
+def _told_openers(
+    installation: Installation, options: Mapping[str, Any], candidates: Sequence[_Candidate], opening: Opening
+) -> str:
     looked = "Of %d values looked at, " % opening.looked
     openers = [each for each in candidates if opening.opened[each.key]]
     told_each = " and ".join("%s opens %d" % (each, opening.opened[each.key]) for each in openers)
@@ -288,11 +399,17 @@ def _told_openers(installation: Installation, options: Mapping[str, Any], candid
     if openers:
         return looked + (
             "%s. If a rotation of the key is unfinished, run %s. If none is, write the line of the key that is to stay into .env by hand%s; what another one "
-            "has sealed is closed to it" % (told_each, rotation_of(installation.directory), " and " + _PASS if options["escrowed"] else ""))
+            "has sealed is closed to it"
+            % (told_each, rotation_of(installation.directory), " and " + _PASS if options["escrowed"] else "")
+        )
     return looked + (
         "none opens with any key that is known here: %s. Look for the right one in backups of .env (.env.*), in your password store, on a replica; then "
-        "%spass it as `key` (appwrite_security_encryption_key of the role)" % (
-            ", ".join(str(each) for each in candidates if each.key), _out_of_the_way(installation, dict(options, key=None))))
+        "%spass it as `key` (appwrite_security_encryption_key of the role)"
+        % (
+            ", ".join(str(each) for each in candidates if each.key),
+            _out_of_the_way(installation, dict(options, key=None)),
+        )
+    )
 
 
 def _candidates(installation: Installation, options: Mapping[str, Any]) -> list[_Candidate]:
@@ -302,20 +419,51 @@ def _candidates(installation: Installation, options: Mapping[str, Any]) -> list[
     first, rotate = _out_of_the_way(installation, options), rotation_of(installation.directory)
     known = [
         (escrowed, "the escrowed key", "remove the line from .env and run again: it is put back"),
-        (current if _is_own(current) else None, "the key in .env", _PASS if escrowed else "leave `key` out, and it stays"),
+        (
+            current if _is_own(current) else None,
+            "the key in .env",
+            _PASS if escrowed else "leave `key` out, and it stays",
+        ),
         (given, "the key that was passed", "remove the line from .env and run again: it is set"),
-        (options["pending"], "the pending key of the escrow", "a rotation of the key is unfinished, run " + rotate)]
+        (options["pending"], "the pending key of the escrow", "a rotation of the key is unfinished, run " + rotate),
+    ]
     known += [
-        (key, "the key of the containers (%s)" % ", ".join(services),
-         first + ("run again: it is recovered from there" if len(list(filter(_is_own, carried))) == 1 else "pass it as `key`"))
-        for key, services in sorted(carried.items()) if _is_own(key)]
+        (
+            key,
+            "the key of the containers (%s)" % ", ".join(services),
+            first
+            + (
+                "run again: it is recovered from there"
+                if len(list(filter(_is_own, carried))) == 1
+                else "pass it as `key`"
+            ),
+        )
+        for key, services in sorted(carried.items())
+        if _is_own(key)
+    ]
     known += [
-        (key, "an older key of the escrow", "write its line into .env by hand (ansible-vault view shows it), and " + _PASS)
-        for key in options["candidates"] or []]
+        (
+            key,
+            "an older key of the escrow",
+            "write its line into .env by hand (ansible-vault view shows it), and " + _PASS,
+        )
+        for key in options["candidates"] or []
+    ]
     known += [
-        (key, "the public default", first + "put it into .env by hand if it is not there, and run again: it is kept until a rotation replaces it: " + rotate)
-        for key in public_keys()]
-    known += [(key, "no key at all", "it was stored while there was none, and is closed to every key") for key in carried if not key]
+        (
+            key,
+            "the public default",
+            first
+            + "put it into .env by hand if it is not there, and run again: it is kept until a rotation replaces it: "
+            + rotate,
+        )
+        for key in public_keys()
+    ]
+    known += [
+        (key, "no key at all", "it was stored while there was none, and is closed to every key")
+        for key in carried
+        if not key
+    ]
     found: list[_Candidate] = []
     for key, name, way in known:
         if key is not None and not any(same_cipher(key, each.key) for each in found):
@@ -325,8 +473,11 @@ def _candidates(installation: Installation, options: Mapping[str, Any]) -> list[
 
 def _out_of_the_way(installation: Installation, options: Mapping[str, Any]) -> str:
     """What to do first so that another key than these comes into force."""
-    steps = {"remove the line from .env": _is_own(in_force(installation.values)), "move the escrow file away": options["escrowed"],
-             "leave `key` out": options["key"]}
+    steps = {
+        "remove the line from .env": _is_own(in_force(installation.values)),
+        "move the escrow file away": options["escrowed"],
+        "leave `key` out": options["key"],
+    }
     return "".join(step + ", then " for step, needed in steps.items() if needed)
 
 

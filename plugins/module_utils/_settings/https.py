@@ -11,7 +11,12 @@ import re
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Published, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
+    Installation,
+    Plan,
+    Published,
+    Refusal,
+)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "force": {"type": "bool", "default": True},
@@ -24,7 +29,20 @@ ROUTERS = ("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTP
 CERTIFICATE_EMAILS = ("_APP_EMAIL_CERTIFICATES", "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS")
 _HTTPS_PORT = 443
 _CLOSED = (
-    "arpa", "corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "onion", "private", "test")
+    "arpa",
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "onion",
+    "private",
+    "test",
+)
 """Top-level domains without public names: RFC 2606, 6761, 6762, 7686 and 8375, ICANN's C(internal), and customs of closed networks."""
 _EXAMPLES = ("example.com", "example.net", "example.org")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
@@ -40,12 +58,17 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     if router is not None:
         wanted.changes[router] = _switch(force_router)
     elif force_router:
-        wanted.warnings.append("Appwrite %s cannot force HTTPS for the domains of functions; later releases can" % release)
+        wanted.warnings.append(
+            "Appwrite %s cannot force HTTPS for the domains of functions; later releases can" % release
+        )
     if options["certificate_email"] is not None:
         address = options["certificate_email"]
         problem = catalogue.problem(email, address, release)
         if problem or address in catalogue.UNSET:
-            raise Refusal("certificate_email: %s" % (problem or "is empty; give the address that the certificate authority may write to"))
+            raise Refusal(
+                "certificate_email: %s"
+                % (problem or "is empty; give the address that the certificate authority may write to")
+            )
         wanted.changes[email] = address
     if force or force_router:
         values = {**installation.values, **{name: value or "" for name, value in wanted.changes.items()}}
@@ -64,16 +87,21 @@ def _useless(values: Mapping[str, str], email: str) -> list[str]:
     if why:
         warnings.append(
             "_APP_DOMAIN is %s: %s. Forcing HTTPS has no use until it is the public host name of this installation"
-            % (repr(domain) if domain else "empty", why))
+            % (repr(domain) if domain else "empty", why)
+        )
     elif not catalogue.given(values, email):
         warnings.append(
             "%s is empty: no certificate can be issued without the address, and forced HTTPS then ends in a browser warning. "
-            "Set certificate_email" % email)
+            "Set certificate_email" % email
+        )
     if domain and domain == values.get("_APP_MIGRATION_HOST"):
-        warnings.append("_APP_DOMAIN is also the value of _APP_MIGRATION_HOST, for which Appwrite 1.9.6 forces no HTTPS. Set that to its default, appwrite")
+        warnings.append(
+            "_APP_DOMAIN is also the value of _APP_MIGRATION_HOST, for which Appwrite 1.9.6 forces no HTTPS. Set that to its default, appwrite"
+        )
     if values.get("_APP_ENV", "") != "production":
         warnings.append(
-            "_APP_ENV is not 'production': certificates are then only requested as a dry run, and forced HTTPS has none to show")
+            "_APP_ENV is not 'production': certificates are then only requested as a dry run, and forced HTTPS has none to show"
+        )
     return warnings
 
 
@@ -115,10 +143,12 @@ def _loop(published: Published | None) -> list[str]:
     if port is not None:
         return [
             "HTTPS is published on port %d: Appwrite's redirect drops the port and leads to 443, where this project does not answer "
-            "unless something forwards it" % port]
+            "unless something forwards it" % port
+        ]
     if any("forwardedheaders." in argument.lower() for argument in published.arguments):
         return []
     return [
         "the project publishes no HTTPS port, so TLS seems to end at a proxy in front of it. Traefik overwrites that proxy's "
         "X-Forwarded-Proto, and forcing HTTPS becomes an endless redirect (coollabsio/coolify#4279): let Traefik trust the proxy with "
-        "--entrypoints.appwrite_web.forwardedHeaders.trustedIPs=<its address>"]
+        "--entrypoints.appwrite_web.forwardedHeaders.trustedIPs=<its address>"
+    ]

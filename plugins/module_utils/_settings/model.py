@@ -11,8 +11,8 @@ import string
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import Key, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 ALPHABET = string.ascii_letters + string.digits
 """Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""
@@ -60,7 +60,10 @@ class Opening:
     def proves(self, key: str) -> bool:
         """Whether this key opens some, and no other one does. What is bygone, or was sealed while there was no key, proves nothing against it."""
         return self.opened[key] > 0 and not any(
-            count for other, count in self.opened.items() if other and other not in self.bygone and not same_cipher(other, key))
+            count
+            for other, count in self.opened.items()
+            if other and other not in self.bygone and not same_cipher(other, key)
+        )
 
 
 @dataclass(frozen=True)

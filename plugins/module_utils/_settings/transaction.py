@@ -11,27 +11,58 @@ from types import ModuleType
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import upgrade as _upgrade
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import BACKUP_KEEP, backup_keep, prune_backups
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import OLDEST, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS, instance_of, opened
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access, encryption_key, https, variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Opening, Plan, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import (
+    BACKUP_KEEP,
+    backup_keep,
+    prune_backups,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import OLDEST, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
+    PROJECT_OPTIONS,
+    instance_of,
+    opened,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import (
+    console_access,
+    encryption_key,
+    https,
+    variables,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
+    Installation,
+    Opening,
+    Plan,
+    Refusal,
+)
 
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {
-    **PROJECT_OPTIONS, "backup": {"type": "bool", "default": True}, "backup_keep": BACKUP_KEEP, "mode": {"type": "raw"}}
+    **PROJECT_OPTIONS,
+    "backup": {"type": "bool", "default": True},
+    "backup_keep": BACKUP_KEEP,
+    "mode": {"type": "raw"},
+}
 
-SETTINGS: dict[str, ModuleType] = {"env": variables, "encryption_key": encryption_key, "https": https, "console_access": console_access}
+SETTINGS: dict[str, ModuleType] = {
+    "env": variables,
+    "encryption_key": encryption_key,
+    "https": https,
+    "console_access": console_access,
+}
 """In the order in which they are planned: the whole file first, then what is set in it."""
 NESTED_OPTIONS: dict[str, dict[str, Any]] = {
-    name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()}
-_NO_FILE = ". Run Appwrite's installer first, have it created (env.create), or give the whole file as a template (env.content)"
+    name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()
+}
+_NO_FILE = (
+    ". Run Appwrite's installer first, have it created (env.create), or give the whole file as a template (env.content)"
+)
 
 
 def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
@@ -41,7 +72,10 @@ def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
 
 def write_all(module: AnsibleModule) -> dict[str, Any]:
     """The work of C(security): every setting that was given."""
-    return _Transaction(module, [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None]).run()
+    return _Transaction(
+        module,
+        [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None],
+    ).run()
 
 
 class _Transaction:
@@ -67,7 +101,9 @@ class _Transaction:
             result = self._result(env_file, before, after, key)
             services = self._services_with(data) if result["changed"] else self._instance.services
             self._check_reach(requested, services)
-            result["recreates"] = sorted(name for name in services if services[name] != self._instance.services.get(name))
+            result["recreates"] = sorted(
+                name for name in services if services[name] != self._instance.services.get(name)
+            )
             if result["changed"] and not self._module.check_mode:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
                 if result["backup_file"]:
@@ -89,7 +125,10 @@ class _Transaction:
                 base = parse(base.edit(plan.kept, catalogue.kin), self._instance.compose.environment)
             for name, value in plan.changes.items():
                 if name in requested and requested[name] != value:
-                    raise Refusal("%s is asked for twice with different values: leave it out of the variables or of the other setting" % name)
+                    raise Refusal(
+                        "%s is asked for twice with different values: leave it out of the variables or of the other setting"
+                        % name
+                    )
                 requested[name] = value
         return base, requested, key
 
@@ -97,12 +136,21 @@ class _Transaction:
         instance = self._instance
         known = {name: value for name, value in values.items() if value is not None}
         return Installation(
-            instance.release, known, instance.holds_data, instance.container_keys, self._opening, instance.published(),
-            self._exists, instance.databases, instance.directory)
+            instance.release,
+            known,
+            instance.holds_data,
+            instance.container_keys,
+            self._opening,
+            instance.published(),
+            self._exists,
+            instance.databases,
+            instance.directory,
+        )
 
     def _opening(self, keys: Sequence[str]) -> Opening:
         """Few runs ask, and what answers takes half as long to load as all else."""
         from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
+
         return _stored.opening(self._instance, keys)
 
     def _edited(self, base: Document, requested: Mapping[str, str | None]) -> Document:
@@ -120,7 +168,9 @@ class _Transaction:
             return {}
         version = compose.version()
         if version < OLDEST:
-            raise AppwriteError("docker compose %s reads .env differently; install 2.18 or newer" % ".".join(map(str, version)))
+            raise AppwriteError(
+                "docker compose %s reads .env differently; install 2.18 or newer" % ".".join(map(str, version))
+            )
         return service_environment(compose.config(data))
 
     def _check_reach(self, requested: Mapping[str, str | None], services: Mapping[str, Mapping[str, str]]) -> None:
@@ -133,34 +183,61 @@ class _Transaction:
             if not self._instance.passed(name):
                 raise Refusal(
                     "%s would reach no service: the compose file passes it to none. Add `- %s` under `environment:` of %s"
-                    % (name, name, ", ".join(catalogue.services(name, self._instance.release)) or "the services that need it"))
-            others = sorted(service for service, environment in services.items() if environment.get(name, value) != value)
+                    % (
+                        name,
+                        name,
+                        ", ".join(catalogue.services(name, self._instance.release)) or "the services that need it",
+                    )
+                )
+            others = sorted(
+                service for service, environment in services.items() if environment.get(name, value) != value
+            )
             if others:
                 raise Refusal(
                     "%s would not reach %s: a literal in the compose file, or a variable of the shell, beats .env there. Remove it"
-                    % (name, ", ".join(others)))
+                    % (name, ", ".join(others))
+                )
 
     def _result(self, env_file: EnvFile, before: Document, after: Document, key: Any) -> dict[str, Any]:
         changes = [
-            {"name": shown_name(name), "before": shown(name, before.values.get(name), True), "after": shown(name, after.values.get(name), True)}
-            for name in sorted(set(before.values) | set(after.values)) if before.values.get(name) != after.values.get(name)]
+            {
+                "name": shown_name(name),
+                "before": shown(name, before.values.get(name), True),
+                "after": shown(name, after.values.get(name), True),
+            }
+            for name in sorted(set(before.values) | set(after.values))
+            if before.values.get(name) != after.values.get(name)
+        ]
         changed = encode(after.text) != env_file.data or not env_file.exists or self._mode not in (None, env_file.mode)
         mode = env_file.mode if self._mode is None else self._mode
         if mode is not None and mode & 0o077:
             self._warnings.append(
                 "%s is open to others than its owner (mode %04o), and it holds every secret of the installation. Set mode to '0600'"
-                % (env_file.path, mode))
+                % (env_file.path, mode)
+            )
         for name in sorted(set(after.values) & set(change["name"] for change in changes)):
             if catalogue.is_secret(name) and after.has_dead_copy(name):
-                self._warnings.append("%s: an older copy of %s stays in a line that is not in force; remove it by hand" % (env_file.path, name))
+                self._warnings.append(
+                    "%s: an older copy of %s stays in a line that is not in force; remove it by hand"
+                    % (env_file.path, name)
+                )
         written = {change["name"]: after.values[change["name"]] for change in changes if change["name"] in after.values}
         self._warnings += _upgrade.warnings(written, after.text, self._instance.release)
         result: dict[str, Any] = {
-            "changed": changed, "env_file": env_file.path, "backup_file": None, "changes": changes, "warnings": self._warnings,
-            "project": self._instance.project, "release": self._instance.release,
-            "diff": {"before_header": env_file.path, "after_header": env_file.path,
-                     "before": _listing(changes, "before", env_file.mode if env_file.mode != mode else None),
-                     "after": _listing(changes, "after", mode if env_file.mode != mode else None)}}
+            "changed": changed,
+            "env_file": env_file.path,
+            "backup_file": None,
+            "changes": changes,
+            "warnings": self._warnings,
+            "project": self._instance.project,
+            "release": self._instance.release,
+            "diff": {
+                "before_header": env_file.path,
+                "after_header": env_file.path,
+                "before": _listing(changes, "before", env_file.mode if env_file.mode != mode else None),
+                "after": _listing(changes, "after", mode if env_file.mode != mode else None),
+            },
+        }
         if key is not None:
             result["key"] = key.public()
         return result

@@ -11,7 +11,12 @@ from typing import Any, Mapping
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal, generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
+    Installation,
+    Plan,
+    Refusal,
+    generate,
+)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "variables": {"type": "dict", "default": {}, "no_log": False},
@@ -50,15 +55,28 @@ def _complete(installation: Installation) -> str:
     if not evidence.never_started:
         raise Refusal(
             "create: there is no .env, but this installation was started before: %s. A new file would not fit its database. "
-            "Put a backup of the old file back" % evidence.reason)
+            "Put a backup of the old file back" % evidence.reason
+        )
     if len(installation.databases) != 1:
         raise Refusal(
             "create: the project has %s, so it cannot be told which database the file should name; run Appwrite's installer, or give content"
-            % ("the database services %s" % ", ".join(installation.databases) if installation.databases else "no database service that is known"))
+            % (
+                "the database services %s" % ", ".join(installation.databases)
+                if installation.databases
+                else "no database service that is known"
+            )
+        )
     database, release = installation.databases[0], installation.release
     special = {
-        catalogue.KEY: "", "_APP_DB_ADAPTER": database, "_APP_DB_HOST": database, "_APP_DB_PORT": catalogue.DATABASE_PORTS[database],
-        "_APP_IMAGE": "appwrite/appwrite", "_APP_VERSION": release, "_APP_HTTP_PORT": "80", "_APP_HTTPS_PORT": "443"}
+        catalogue.KEY: "",
+        "_APP_DB_ADAPTER": database,
+        "_APP_DB_HOST": database,
+        "_APP_DB_PORT": catalogue.DATABASE_PORTS[database],
+        "_APP_IMAGE": "appwrite/appwrite",
+        "_APP_VERSION": release,
+        "_APP_HTTP_PORT": "80",
+        "_APP_HTTPS_PORT": "443",
+    }
     lines: list[str] = []
     group = ""
     for name in catalogue.names(release):
@@ -90,7 +108,9 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
             wanted.changes[name] = generate(_SECRET_LENGTH)
 
 
-def _template(installation: Installation, options: Mapping[str, Any], named: Mapping[str, str | None], wanted: Plan) -> None:
+def _template(
+    installation: Installation, options: Mapping[str, Any], named: Mapping[str, str | None], wanted: Plan
+) -> None:
     """The rendered file becomes the base; a key and the sticky variables of an installation with data outlive it."""
     content = options["content"]
     if not content.strip():
@@ -124,11 +144,15 @@ def _text(name: str, value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         raise Refusal(
-            "variables: %s is the YAML boolean %s; Appwrite compares words, so quote the one that is meant, such as \"enabled\" or \"disabled\""
-            % (name, str(value).lower()))
+            'variables: %s is the YAML boolean %s; Appwrite compares words, so quote the one that is meant, such as "enabled" or "disabled"'
+            % (name, str(value).lower())
+        )
     if isinstance(value, (int, float)):
         return str(value)
-    raise Refusal("variables: %s is a %s; give text (Appwrite's lists are joined with a comma and no space)" % (name, type(value).__name__))
+    raise Refusal(
+        "variables: %s is a %s; give text (Appwrite's lists are joined with a comma and no space)"
+        % (name, type(value).__name__)
+    )
 
 
 def _name_warnings(name: str, value: str | None, installation: Installation, unknown: str, option: str) -> list[str]:
@@ -138,7 +162,12 @@ def _name_warnings(name: str, value: str | None, installation: Installation, unk
         return []
     if catalogue.get(name) is None:
         near = catalogue.suggest(name, release)
-        message = "%s: %s is not a variable of Appwrite %s%s" % (option, name, release, "; is %s meant?" % near if near else "")
+        message = "%s: %s is not a variable of Appwrite %s%s" % (
+            option,
+            name,
+            release,
+            "; is %s meant?" % near if near else "",
+        )
         if unknown == "fail":
             raise Refusal(message + ("" if near else ". Set unknown to warn or allow to write it all the same"))
         return [message] if unknown == "warn" else []
@@ -155,11 +184,13 @@ def _refuse_sticky(installation: Installation, changes: Mapping[str, str | None]
         if name == catalogue.KEY:
             raise Refusal(
                 "%s: %s is not set here; leave it out, and pass a key that you have as the option key of encryption_key, which sets it "
-                "when it is absent and never changes it" % (option, name))
+                "when it is absent and never changes it" % (option, name)
+            )
         if (value or "") == (present or catalogue.default(name, installation.release) or ""):
             continue
         evidence = installation.holds_data()
         if evidence.state != "no":
             raise Refusal(
                 "%s: %s cannot be changed in .env alone, because %s and its database was created with the old value. "
-                "Change it in the database first, then in .env by hand" % (option, name, evidence.reason))
+                "Change it in the database first, then in .env by hand" % (option, name, evidence.reason)
+            )

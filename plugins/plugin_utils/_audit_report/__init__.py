@@ -14,7 +14,12 @@ from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, score
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, STATUSES, Finding
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.answer import NotAReport, checked, shortened, visible
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.answer import (
+    NotAReport,
+    checked,
+    shortened,
+    visible,
+)
 
 WHEN = "%Y-%m-%dT%H:%M:%SZ"
 OBSERVED = "host.observed"
@@ -42,26 +47,49 @@ def outline(text: str) -> dict[str, Any]:
     found = json.loads(text)
     try:
         datetime.datetime.strptime(found["generated_at"], WHEN)
-        hosts = [{"host": host["host"], "release": host["release"], "score": host["score"], "findings": [
-            {name: finding[name] for name in ("id", "severity", "group", "status")} for finding in host["findings"]]} for host in found["hosts"]]
+        hosts = [
+            {
+                "host": host["host"],
+                "release": host["release"],
+                "score": host["score"],
+                "findings": [
+                    {name: finding[name] for name in ("id", "severity", "group", "status")}
+                    for finding in host["findings"]
+                ],
+            }
+            for host in found["hosts"]
+        ]
     except (KeyError, TypeError) as error:
         raise ValueError(str(error)) from None
     for host in hosts:
-        if not isinstance(host["host"], str) or not isinstance(host["score"], int) or isinstance(host["score"], bool) or not 0 <= host["score"] <= 100:
+        if (
+            not isinstance(host["host"], str)
+            or not isinstance(host["score"], int)
+            or isinstance(host["score"], bool)
+            or not 0 <= host["score"] <= 100
+        ):
             raise ValueError("a host has no name or no score")
-        if any(finding["severity"] not in SEVERITIES or finding["status"] not in STATUSES for finding in host["findings"]):
+        if any(
+            finding["severity"] not in SEVERITIES or finding["status"] not in STATUSES for finding in host["findings"]
+        ):
             raise ValueError("a finding has no severity or no status")
     return {"generated_at": found["generated_at"], "hosts": hosts}
 
 
 def counts(host: Mapping[str, Any]) -> dict[str, int]:
     """How many findings of a host fail, by severity, and how many have which other status."""
-    found = Counter(finding["severity"] if finding["status"] == "fail" else finding["status"] for finding in host["findings"])
+    found = Counter(
+        finding["severity"] if finding["status"] == "fail" else finding["status"] for finding in host["findings"]
+    )
     return {name: found[name] for name in (*SEVERITIES, *STATUSES) if name != "fail"}
 
 
 def _host(audit: Any, waivers: Any, today: datetime.date) -> dict[str, Any]:
-    if not audit or isinstance(audit, Mapping) and (audit.get("failed") or audit.get("unreachable") or "findings" not in audit):
+    if (
+        not audit
+        or isinstance(audit, Mapping)
+        and (audit.get("failed") or audit.get("unreachable") or "findings" not in audit)
+    ):
         return _blind("fail", _why(audit))
     try:
         if not isinstance(audit, Mapping):
@@ -75,8 +103,16 @@ def _host(audit: Any, waivers: Any, today: datetime.date) -> dict[str, Any]:
 def _blind(status: str, evidence: str) -> dict[str, Any]:
     control = next(control for control in CONTROLS if control.id == OBSERVED)
     finding = Finding(
-        control.id, control.title, control.severity, control.group, status, shortened(" ".join(evidence.split()), _LONGEST_REASON),
-        control.rationale, control.remedy, control.reference)
+        control.id,
+        control.title,
+        control.severity,
+        control.group,
+        status,
+        shortened(" ".join(evidence.split()), _LONGEST_REASON),
+        control.rationale,
+        control.remedy,
+        control.reference,
+    )
     return {"release": "", "score": 0, "findings": [finding.public()]}
 
 
@@ -84,7 +120,9 @@ def _why(audit: Any) -> str:
     if not audit:
         return "the play did not get to the audit of this host, or got no answer that it could read"
     said = audit.get("msg")
-    message = said[:_MOST_READ].removeprefix("Task failed: ") if isinstance(said, str) else "it does not say why"  # ansible-core 2.19 adds that
+    message = (
+        said[:_MOST_READ].removeprefix("Task failed: ") if isinstance(said, str) else "it does not say why"
+    )  # ansible-core 2.19 adds that
     if audit.get("unreachable"):
         return "the host cannot be reached: %s" % message
     if audit.get("failed"):

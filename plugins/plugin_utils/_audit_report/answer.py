@@ -14,7 +14,15 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import GROUPS, SEVERITIES, STATUSES, THIRD_PARTIES, Control, Finding, Waiver
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    GROUPS,
+    SEVERITIES,
+    STATUSES,
+    THIRD_PARTIES,
+    Control,
+    Finding,
+    Waiver,
+)
 
 FIELDS = ("id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference")
 LONGEST = 20_000
@@ -32,7 +40,9 @@ class NotAReport(Exception):
     """The answer is none, and why: in words that may be shown."""
 
 
-def checked(audit: Mapping[str, Any], waivers: Sequence[Waiver] | None, today: datetime.date) -> tuple[str, list[Finding]]:
+def checked(
+    audit: Mapping[str, Any], waivers: Sequence[Waiver] | None, today: datetime.date
+) -> tuple[str, list[Finding]]:
     """The release, and the findings: one for each control in their order, then those of other auditors. Raises NotAReport.
 
     Of a control the host says the status, the evidence, and how it is mended there; all else is what this collection says of it. C(waivers)
@@ -54,10 +64,18 @@ def checked(audit: Mapping[str, Any], waivers: Sequence[Waiver] | None, today: d
         if finding.id in found:
             raise NotAReport("findings[%d].id is %s, as that of an earlier one is" % (number, finding.id))
         found[finding.id] = finding
-    if sum(len(text) for finding in found.values() for text in finding.public().values() if isinstance(text, str)) > _MOST_TEXT:
+    if (
+        sum(len(text) for finding in found.values() for text in finding.public().values() if isinstance(text, str))
+        > _MOST_TEXT
+    ):
         raise NotAReport("its texts are longer than %d characters" % _MOST_TEXT)
-    foreign = sorted((finding for finding in found.values() if finding.id not in _CONTROLS), key=lambda one: (GROUPS.index(one.group), one.id))
-    return shortened(audit["release"], _LONGEST_RELEASE), [found.get(control.id) or _unsaid(control) for control in CONTROLS] + foreign
+    foreign = sorted(
+        (finding for finding in found.values() if finding.id not in _CONTROLS),
+        key=lambda one: (GROUPS.index(one.group), one.id),
+    )
+    return shortened(audit["release"], _LONGEST_RELEASE), [
+        found.get(control.id) or _unsaid(control) for control in CONTROLS
+    ] + foreign
 
 
 def visible(text: Any) -> str:
@@ -66,13 +84,17 @@ def visible(text: Any) -> str:
     if shown.isprintable():
         return shown
     return "".join(
-        char if char.isprintable() or char in "\n\t\u200d" or unicodedata.category(char) == "Zs" else "\\u{%04x}" % ord(char) for char in shown)
+        char
+        if char.isprintable() or char in "\n\t\u200d" or unicodedata.category(char) == "Zs"
+        else "\\u{%04x}" % ord(char)
+        for char in shown
+    )
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
     """As C(visible), and of bounded length."""
-    shown = visible(text[:longest + 1])
-    return shown if len(shown) <= longest else shown[:longest - 1] + "…"
+    shown = visible(text[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def _finding(entry: Any, where: str, waivers: Sequence[Waiver] | None, today: datetime.date) -> Finding:
@@ -103,8 +125,17 @@ def _finding(entry: Any, where: str, waivers: Sequence[Waiver] | None, today: da
     if control is None:
         title, rationale, reference = (shortened(entry[name]) for name in ("title", "rationale", "reference"))
         return Finding(
-            str(entry["id"]), title, str(entry["severity"]), str(entry["group"]), status, shortened(entry["evidence"]), rationale,
-            shortened(entry["remedy"]), reference, waiver)
+            str(entry["id"]),
+            title,
+            str(entry["severity"]),
+            str(entry["group"]),
+            status,
+            shortened(entry["evidence"]),
+            rationale,
+            shortened(entry["remedy"]),
+            reference,
+            waiver,
+        )
     remedy = shortened(entry["remedy"]) if status in ("fail", "waived") else control.remedy
     return _of(control, status, shortened(entry["evidence"]), remedy, waiver)
 
@@ -112,10 +143,18 @@ def _finding(entry: Any, where: str, waivers: Sequence[Waiver] | None, today: da
 def _waiver(entry: Any, control: str, where: str) -> Waiver | None:
     if entry is None:
         return None
-    if not isinstance(entry, Mapping) or set(entry) != {"justification", "expires"} or not all(isinstance(text, str) for text in entry.values()):
+    if (
+        not isinstance(entry, Mapping)
+        or set(entry) != {"justification", "expires"}
+        or not all(isinstance(text, str) for text in entry.values())
+    ):
         raise NotAReport("%s is not a justification and a day" % where)
     try:
-        return Waiver(control, str(entry["justification"]), datetime.date.fromisoformat(_DAY.fullmatch(entry["expires"]) and entry["expires"] or ""))
+        return Waiver(
+            control,
+            str(entry["justification"]),
+            datetime.date.fromisoformat(_DAY.fullmatch(entry["expires"]) and entry["expires"] or ""),
+        )
     except ValueError:
         raise NotAReport("%s.expires is %s, and no date" % (where, _echo(entry["expires"]))) from None
 
@@ -126,7 +165,17 @@ def _unsaid(control: Control) -> Finding:
 
 def _of(control: Control, status: str, evidence: str, remedy: str, waiver: Waiver | None) -> Finding:
     return Finding(
-        control.id, control.title, control.severity, control.group, status, evidence, control.rationale, remedy, control.reference, waiver)
+        control.id,
+        control.title,
+        control.severity,
+        control.group,
+        status,
+        evidence,
+        control.rationale,
+        remedy,
+        control.reference,
+        waiver,
+    )
 
 
 def _instead(wanted: str, value: Any) -> str:

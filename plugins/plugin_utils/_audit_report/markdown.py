@@ -24,13 +24,18 @@ def markdown(report: Mapping[str, Any]) -> str:
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield "# Security audit of self-hosted Appwrite"
     yield ""
-    yield "Generated at %s. Failing findings by severity; what could not be observed is unknown, and never counts as passed." % report["generated_at"]
+    yield (
+        "Generated at %s. Failing findings by severity; what could not be observed is unknown, and never counts as passed."
+        % report["generated_at"]
+    )
     yield ""
     yield _row("host", "release", "score", *_COLUMNS)
     yield _row("---", "---", *["--:"] * (1 + len(_COLUMNS)))
     for host in report["hosts"]:
         found = counts(host)
-        yield _row(_escaped(host["host"]), _escaped(host["release"]), host["score"], *[found[name] for name in _COLUMNS])
+        yield _row(
+            _escaped(host["host"]), _escaped(host["release"]), host["score"], *[found[name] for name in _COLUMNS]
+        )
     for severity in SEVERITIES:
         yield from _section(report, "Failing, %s" % severity, "fail", severity)
     yield from _section(report, "Unknown", "unknown")
@@ -50,7 +55,11 @@ def _section(report: Mapping[str, Any], heading: str, status: str, severity: str
         yield from ("", "### %s: %s" % (name, title), "", "Why: %s" % rationale)
         for remedy in sorted({finding["remedy"] for _host, finding in controls[shared]}):
             yield ""
-            yield from ("- **%s**: %s" % (_escaped(host), _escaped(finding["evidence"])) for host, finding in controls[shared] if finding["remedy"] == remedy)
+            yield from (
+                "- **%s**: %s" % (_escaped(host), _escaped(finding["evidence"]))
+                for host, finding in controls[shared]
+                if finding["remedy"] == remedy
+            )
             yield from ("", *_code(remedy))
         yield from ("", "Reference: %s" % reference)
 
@@ -58,14 +67,37 @@ def _section(report: Mapping[str, Any], heading: str, status: str, severity: str
 def _waived(report: Mapping[str, Any]) -> Iterator[str]:
     found = list(_findings(report, "waived"))
     if found:
-        yield from ("", "## Waived", "", _row("host", "control", "severity", "until", "justification", "evidence"), _row(*["---"] * 6))
+        yield from (
+            "",
+            "## Waived",
+            "",
+            _row("host", "control", "severity", "until", "justification", "evidence"),
+            _row(*["---"] * 6),
+        )
     for host, finding in found:
         waiver = finding["waiver"]
-        yield _row(*map(_escaped, (host, finding["id"], finding["severity"], waiver["expires"], waiver["justification"], finding["evidence"])))
+        yield _row(
+            *map(
+                _escaped,
+                (
+                    host,
+                    finding["id"],
+                    finding["severity"],
+                    waiver["expires"],
+                    waiver["justification"],
+                    finding["evidence"],
+                ),
+            )
+        )
 
 
 def _findings(report: Mapping[str, Any], status: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    return ((host["host"], finding) for host in report["hosts"] for finding in host["findings"] if finding["status"] == status)
+    return (
+        (host["host"], finding)
+        for host in report["hosts"]
+        for finding in host["findings"]
+        if finding["status"] == status
+    )
 
 
 def _row(*cells: Any) -> str:

@@ -15,11 +15,12 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, score
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import GROUPS, SEVERITIES, STATUSES
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import WHEN
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 _HERE = Path(__file__).parent
 _REMEDIES = {control.id: control.remedy for control in CONTROLS}
@@ -33,24 +34,46 @@ def page(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
     """The HTML of a report. C(history) are older ones of the same form, the oldest first. The same input makes the same bytes."""
     hosts = sorted(report["hosts"], key=_order)
     reports = _trend([*history, report])
-    lines = [[(x, 100 - one["scores"][host["host"]]) for x, one in enumerate(reports[-_SPARK:]) if host["host"] in one["scores"]] for host in hosts]
+    lines = [
+        [
+            (x, 100 - one["scores"][host["host"]])
+            for x, one in enumerate(reports[-_SPARK:])
+            if host["host"] in one["scores"]
+        ]
+        for host in hosts
+    ]
     by_name = sorted(range(len(hosts)), key=lambda number: hosts[number]["host"])
     findings = [(number, finding) for number in by_name for finding in hosts[number]["findings"]]
     present = {finding["group"] for _number, finding in findings}
     groups = [group for group in GROUPS if group in present] + sorted(present.difference(GROUPS))
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     style, script = (Markup((_HERE / name).read_text("utf-8")) for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
-        style=style, style_hash=_hash(style), script=script, script_hash=_hash(script),
-        severities=SEVERITIES, statuses=STATUSES, counted=[status for status in STATUSES if status != "not_applicable"], to_mend=_TO_MEND,
-        groups=groups, spark=_SPARK,
-        hosts=[{**host, "cells": [_cell(host, group) for group in groups], "line": line} for host, line in zip(hosts, lines)],
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        severities=SEVERITIES,
+        statuses=STATUSES,
+        counted=[status for status in STATUSES if status != "not_applicable"],
+        to_mend=_TO_MEND,
+        groups=groups,
+        spark=_SPARK,
+        hosts=[
+            {**host, "cells": [_cell(host, group) for group in groups], "line": line}
+            for host, line in zip(hosts, lines)
+        ],
         releases=sorted({host["release"] for host in hosts if host["release"]}),
         histogram=[sum(1 for host in hosts if min(host["score"] // 5, 19) == step) for step in range(20)],
-        reports=reports, now=reports[-1], before=reports[-2] if len(reports) > 1 else None,
+        reports=reports,
+        now=reports[-1],
+        before=reports[-2] if len(reports) > 1 else None,
         counts=Counter((finding["severity"], finding["status"]) for _number, finding in findings),
-        controls=_controls(findings, reports[-1]["when"].date()), how=inspect.cleandoc(score.__doc__ or "").replace("\n\n", " "))
+        controls=_controls(findings, reports[-1]["when"].date()),
+        how=inspect.cleandoc(score.__doc__ or "").replace("\n\n", " "),
+    )
 
 
 def _order(host: dict[str, Any]) -> tuple[Any, ...]:
@@ -69,13 +92,21 @@ def _trend(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for report in reports:
         hosts = [host for host in report["hosts"] if host["host"] in present]
-        failing = [(host["host"], finding) for host in hosts for finding in host["findings"] if finding["status"] == "fail"]
+        failing = [
+            (host["host"], finding) for host in hosts for finding in host["findings"] if finding["status"] == "fail"
+        ]
         scores = {host["host"]: host["score"] for host in hosts}
-        found.append({
-            "when": datetime.strptime(report["generated_at"], WHEN).replace(tzinfo=timezone.utc),
-            "scores": scores, "score": sum(scores.values()) // max(len(scores), 1),
-            "lowest": min(scores.values(), default=0), "highest": max(scores.values(), default=0),
-            "failing": {(host, finding["id"]) for host, finding in failing}, "by_severity": Counter(finding["severity"] for _host, finding in failing)})
+        found.append(
+            {
+                "when": datetime.strptime(report["generated_at"], WHEN).replace(tzinfo=timezone.utc),
+                "scores": scores,
+                "score": sum(scores.values()) // max(len(scores), 1),
+                "lowest": min(scores.values(), default=0),
+                "highest": max(scores.values(), default=0),
+                "failing": {(host, finding["id"]) for host, finding in failing},
+                "by_severity": Counter(finding["severity"] for _host, finding in failing),
+            }
+        )
     return [one for one in found[:-1] if one["scores"]] + found[-1:]
 
 
@@ -84,7 +115,9 @@ def _cell(host: dict[str, Any], group: str) -> dict[str, Any]:
     found = [finding for finding in host["findings"] if finding["group"] == group]
     counts = Counter(finding["status"] for finding in found)
     failing = {finding["severity"] for finding in found if finding["status"] == "fail"}
-    kinds = [severity for severity in SEVERITIES if severity in failing] + [status for status in ("unknown", "waived", "pass") if counts[status]]
+    kinds = [severity for severity in SEVERITIES if severity in failing] + [
+        status for status in ("unknown", "waived", "pass") if counts[status]
+    ]
     return {"group": group, "counts": counts, "kind": kinds[0] if kinds else "empty"}
 
 
@@ -101,8 +134,13 @@ def _controls(findings: Iterable[tuple[int, dict[str, Any]]], today: date) -> li
         control["counts"] = Counter(finding["status"] for _number, finding in members)
         control["rows"] = _rows(members, control["remedy"], today)
         controls.append(control)
-    controls.sort(key=lambda control: (
-        SEVERITIES.index(control["severity"]), [-control["counts"][status] for status in STATUSES], *(control[name] for name in shared)))
+    controls.sort(
+        key=lambda control: (
+            SEVERITIES.index(control["severity"]),
+            [-control["counts"][status] for status in STATUSES],
+            *(control[name] for name in shared),
+        )
+    )
     names: Counter[str] = Counter()
     for control in controls:
         names[control["id"]] += 1
@@ -112,7 +150,9 @@ def _controls(findings: Iterable[tuple[int, dict[str, Any]]], today: date) -> li
 
 def _remedy(control: str, findings: list[dict[str, Any]]) -> str | None:
     """What all hosts say that are to be mended. If they differ none of them speaks for all, and each of their rows says its own."""
-    remedies = {status: {finding["remedy"] for finding in findings if finding["status"] == status} for status in _TO_MEND}
+    remedies = {
+        status: {finding["remedy"] for finding in findings if finding["status"] == status} for status in _TO_MEND
+    }
     likely = remedies["fail"] or remedies["waived"] or remedies["unknown"]
     return next(iter(likely), None) if len(likely) < 2 else _REMEDIES.get(control, "")
 
@@ -124,9 +164,15 @@ def _rows(members: Iterable[tuple[int, dict[str, Any]]], remedy: str | None, tod
         waiver = finding.get("waiver") or {}
         own = finding["remedy"] if finding["status"] in ("fail", "waived") and finding["remedy"] != remedy else None
         key = (STATUSES.index(finding["status"]), finding["evidence"], own or "", *waiver.values())
-        row = rows.setdefault(key, {"status": finding["status"], "evidence": finding["evidence"], "remedy": own, "waiver": None, "hosts": []})
+        row = rows.setdefault(
+            key,
+            {"status": finding["status"], "evidence": finding["evidence"], "remedy": own, "waiver": None, "hosts": []},
+        )
         if waiver:
             left = date.fromisoformat(waiver["expires"]) - today
-            row["waiver"] = {**waiver, "state": "expired" if left < timedelta(0) else "soon" if left <= _SOON else "holds"}
+            row["waiver"] = {
+                **waiver,
+                "state": "expired" if left < timedelta(0) else "soon" if left <= _SOON else "holds",
+            }
         row["hosts"].append(number)
     return [rows[key] for key in sorted(rows, key=lambda key: (key[0], -len(rows[key]["hosts"]), key[1:]))]

@@ -27,13 +27,18 @@ def sarif(report: Mapping[str, Any]) -> str:
     found = [(host, finding) for host in report["hosts"] for finding in host["findings"]]
     index = {name: number for number, name in enumerate(sorted({finding["id"] for _host, finding in found}))}
     run = {
-        "tool": {"driver": {
-            "name": "selfhost.appwrite audit",
-            "informationUri": "https://github.com/ansible-collections/selfhost.appwrite",
-            "rules": [_rule(name) for name in index]}},
+        "tool": {
+            "driver": {
+                "name": "selfhost.appwrite audit",
+                "informationUri": "https://github.com/ansible-collections/selfhost.appwrite",
+                "rules": [_rule(name) for name in index],
+            }
+        },
         "automationDetails": {"id": "selfhost.appwrite/audit/"},
         "invocations": [{"executionSuccessful": True, "endTimeUtc": report["generated_at"]}],
-        "originalUriBaseIds": {"HOSTS": {"description": {"text": "One directory for each host: the project directory of its Appwrite."}}},
+        "originalUriBaseIds": {
+            "HOSTS": {"description": {"text": "One directory for each host: the project directory of its Appwrite."}}
+        },
         "columnKind": "unicodeCodePoints",
         "results": [_result(host, finding, index[finding["id"]]) for host, finding in found],
     }
@@ -46,8 +51,13 @@ def _rule(name: str) -> dict[str, Any]:
     if control is None:
         group, _dot, test = name.partition(".")
         text = _text("What %s says of %s" % (group, test))
-        return {"id": name, "shortDescription": {"text": text}, "fullDescription": {"text": text}, "help": {"text": text},
-                "properties": {"tags": ["security", group]}}
+        return {
+            "id": name,
+            "shortDescription": {"text": text},
+            "fullDescription": {"text": text},
+            "help": {"text": text},
+            "properties": {"tags": ["security", group]},
+        }
     advice = "%s\n\nRemedy: %s\n\nReference: %s" % (control.rationale, control.remedy, control.reference)
     return {
         "id": name,
@@ -63,22 +73,42 @@ def _result(host: Mapping[str, Any], finding: Mapping[str, Any], rule: int) -> d
     kind = _KINDS[finding["status"]]
     suppressed = {"kind": "external", "status": "accepted"}
     if finding["status"] == "waived":
-        suppressed["justification"] = "%s (until %s)" % (finding["waiver"]["justification"], finding["waiver"]["expires"])
+        suppressed["justification"] = "%s (until %s)" % (
+            finding["waiver"]["justification"],
+            finding["waiver"]["expires"],
+        )
     return {
         "ruleId": finding["id"],
         "ruleIndex": rule,
         "kind": kind,
         "level": _LEVELS[finding["severity"]] if kind == "fail" else "none",
-        "message": {"text": _text("%s: %s. Remedy: %s" % (host["host"], finding["evidence"], finding["remedy"])
-                                  if kind == "fail" else "%s: %s" % (host["host"], finding["evidence"]))},
-        "locations": [{
-            "physicalLocation": {
-                "artifactLocation": {"uri": quote(host["host"], safe="") + "/.env", "uriBaseId": "HOSTS"}, "region": {"startLine": 1}},
-            "logicalLocations": [{"name": host["host"], "kind": "resource"}]}],
-        "partialFingerprints": {"hostAndControl/v1": hashlib.sha256(("%s\n%s" % (host["host"], finding["id"])).encode()).hexdigest()},
+        "message": {
+            "text": _text(
+                "%s: %s. Remedy: %s" % (host["host"], finding["evidence"], finding["remedy"])
+                if kind == "fail"
+                else "%s: %s" % (host["host"], finding["evidence"])
+            )
+        },
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": quote(host["host"], safe="") + "/.env", "uriBaseId": "HOSTS"},
+                    "region": {"startLine": 1},
+                },
+                "logicalLocations": [{"name": host["host"], "kind": "resource"}],
+            }
+        ],
+        "partialFingerprints": {
+            "hostAndControl/v1": hashlib.sha256(("%s\n%s" % (host["host"], finding["id"])).encode()).hexdigest()
+        },
         "suppressions": [suppressed] if finding["status"] == "waived" else [],
-        "properties": {"host": host["host"], "release": host["release"], "severity": finding["severity"], "group": finding["group"],
-                       "status": finding["status"]},
+        "properties": {
+            "host": host["host"],
+            "release": host["release"],
+            "severity": finding["severity"],
+            "group": finding["group"],
+            "status": finding["status"],
+        },
     }
 
 

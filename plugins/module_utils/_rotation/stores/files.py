@@ -22,8 +22,16 @@ from contextlib import contextmanager, suppress
 from typing import ContextManager, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import METHOD, NEITHER, NEW, OLD, PLAIN, VERSION, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
+    METHOD,
+    NEITHER,
+    NEW,
+    OLD,
+    PLAIN,
+    VERSION,
+    Exchange,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row
 
 _UPLOADS = "/storage/uploads/"
@@ -40,8 +48,12 @@ _LONGEST_NAME = 255
 _LONGEST_PATH = 2048
 """characters, in the column of a row"""
 _NO_FILE = {
-    errno.ENOTDIR: "its path leads over a symbolic link or a file", errno.ELOOP: "its path leads over a symbolic link or a file",
-    errno.ENAMETOOLONG: "its path is too long", errno.EINVAL: "its path is no path here", errno.ENOENT: "it is missing"}
+    errno.ENOTDIR: "its path leads over a symbolic link or a file",
+    errno.ELOOP: "its path leads over a symbolic link or a file",
+    errno.ENAMETOOLONG: "its path is too long",
+    errno.EINVAL: "its path is no path here",
+    errno.ENOENT: "it is missing",
+}
 """What is wrong with the path, and not with the disk."""
 
 
@@ -128,7 +140,11 @@ class Files:
     def _place(self, path: str) -> Iterator[Tuple[int, bytes]]:
         """The open directory of a file and its name there. No symbolic link is followed below the root."""
         try:
-            parts = [part for part in path[len(_UPLOADS):].encode("utf-8", "surrogateescape").split(b"/") if part] if path.startswith(_UPLOADS) else []
+            parts = (
+                [part for part in path[len(_UPLOADS) :].encode("utf-8", "surrogateescape").split(b"/") if part]
+                if path.startswith(_UPLOADS)
+                else []
+            )
         except UnicodeEncodeError:
             parts = []
         if not parts or not {b".", b".."}.isdisjoint(parts) or "\0" in path:
@@ -204,7 +220,9 @@ class Successors(Files):
                 raise
             return gone, {}
         if opened is None or hashlib.sha256(opened).digest() != digest:
-            raise AppwriteError("file %s: what was written reads back as something else; the disk may be failing" % successor)
+            raise AppwriteError(
+                "file %s: what was written reads back as something else; the disk may be failing" % successor
+            )
         values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
         if self.remembers:
             self._made[_seals(row)] = _Made(look, values, path, _signature(status), (successor, iv, tag))
@@ -215,7 +233,11 @@ class Successors(Files):
         """What was found out of it before, if nothing speaks of a change."""
         values = row.values
         known = self._made.get(_seals(row))
-        if not known or (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION) or values["chunksTotal"] != values["chunksUploaded"]:
+        if (
+            not known
+            or (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION)
+            or values["chunksTotal"] != values["chunksUploaded"]
+        ):
             return None
         try:
             for each in filter(None, (known, self._made.get(known.successor))):
@@ -256,7 +278,9 @@ class Successors(Files):
     def pairs(self, start: int = 0) -> Iterator[List[Tuple[str, str]]]:
         """The paths of files and successors that were noted from there on, some at a time. The last entry of a run that died may be half there: its file
         is not."""
-        with _words(self._journal, "read"), suppress(FileNotFoundError), open(_files.open_plain(self._journal, self._directory), "rb") as stream:
+        with _words(self._journal, "read"), suppress(FileNotFoundError), open(
+            _files.open_plain(self._journal, self._directory), "rb"
+        ) as stream:
             stream.seek(start)
             some: List[Tuple[str, str]] = []
             for line in stream:
@@ -313,7 +337,9 @@ def _open_root(root: str) -> int:
                 os.close(way)
         except (FileNotFoundError, NotADirectoryError):
             raise AppwriteError(
-                "the uploads: %s is no directory; it must be what the containers have as %s" % (root, _UPLOADS.rstrip("/"))) from None
+                "the uploads: %s is no directory; it must be what the containers have as %s"
+                % (root, _UPLOADS.rstrip("/"))
+            ) from None
 
 
 def _require_file(status: os.stat_result) -> None:

@@ -11,7 +11,12 @@ import os
 import time
 from typing import List, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Sessions, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    Seen,
+    Sessions,
+    StoreError,
+    Table,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, LOST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sql import SqlStore, text_of
 
@@ -21,12 +26,17 @@ export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
 user="${MYSQL_USER:-${MARIADB_USER:-}}"
 """
 # One that connects anew by itself would go on without its transaction.
-_CLIENT = _LOGIN + r"""
+_CLIENT = (
+    _LOGIN
+    + r"""
 exec "$(command -v mariadb || command -v mysql)" --user="$user" --batch --binary-mode --quick --unbuffered \
     --skip-column-names --skip-reconnect --max-allowed-packet=1G
 """
+)
 # Whatever the rotation would change. What was made since does not stay where the dump is put back: a new collection may get the name of a left table.
-_DUMP = _LOGIN + r"""
+_DUMP = (
+    _LOGIN
+    + r"""
 names="$("$(command -v mariadb || command -v mysql)" --user="$user" --batch --raw --skip-column-names \
     --execute="SELECT DISTINCT table_schema FROM information_schema.tables WHERE RIGHT(table_name, 10) = '__metadata'")" || exit
 names="${names:-${MYSQL_DATABASE:-${MARIADB_DATABASE:-}}}"
@@ -49,6 +59,7 @@ done
 exec "$(command -v mariadb-dump || command -v mysqldump)" --user="$user" --single-transaction --quick --no-tablespaces --hex-blob \
     --default-character-set=utf8mb4 --max-allowed-packet=1G --databases $names
 """
+)
 _LOCK = "selfhost.appwrite"
 _STAGE = "selfhost_appwrite_stage"
 _DENIED = "its user may not do this; grant it all privileges on Appwrite's database"
@@ -89,11 +100,15 @@ class MariaDB(SqlStore):
     }
 
     def _open(self) -> None:
-        self._session.ask("SET NAMES utf8mb4; SET character_set_results = NULL, autocommit = 1,"
-                          " sql_mode = 'NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', max_statement_time = 0, wait_timeout = 31536000;")
+        self._session.ask(
+            "SET NAMES utf8mb4; SET character_set_results = NULL, autocommit = 1,"
+            " sql_mode = 'NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', max_statement_time = 0, wait_timeout = 31536000;"
+        )
         if self._query("SELECT GET_LOCK('%s', %d)" % (_LOCK, LOCK_TIMEOUT)) != [[b"1"]]:
-            raise StoreError("%s: another session of this collection has been at work on it for %d seconds; wait for its end and run again"
-                             % (self.NAME, LOCK_TIMEOUT))
+            raise StoreError(
+                "%s: another session of this collection has been at work on it for %d seconds; wait for its end and run again"
+                % (self.NAME, LOCK_TIMEOUT)
+            )
         self._lower_case = self._query("SELECT @@lower_case_table_names") == [[b"1"]]
 
     def _server_name(self, name: str) -> str:
@@ -104,21 +119,37 @@ class MariaDB(SqlStore):
 
     def sessions(self) -> Sessions:
         """Without those that only copy what is written here elsewhere."""
-        found = [Seen(*map(text_of, fields)) for fields in self._query(
-            "SELECT user, host, COALESCE(db, '') FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> 'Daemon'"
-            " AND command NOT LIKE 'Binlog Dump%' AND user NOT IN ('system user', 'event_scheduler')")]
+        found = [
+            Seen(*map(text_of, fields))
+            for fields in self._query(
+                "SELECT user, host, COALESCE(db, '') FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> 'Daemon'"
+                " AND command NOT LIKE 'Binlog Dump%' AND user NOT IN ('system user', 'event_scheduler')"
+            )
+        ]
         spaces = {table.space for table in self.tables()}
-        sees_all = self._query("SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type IN ('PROCESS', 'SUPER')") != [[b"0"]]
-        return Sessions([each for each in found if not each.space or each.space in spaces],
-                        "" if sees_all else "the database shows only the sessions of its container's own user, who lacks the privilege PROCESS")
+        sees_all = self._query(
+            "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type IN ('PROCESS', 'SUPER')"
+        ) != [[b"0"]]
+        return Sessions(
+            [each for each in found if not each.space or each.space in spaces],
+            ""
+            if sees_all
+            else "the database shows only the sessions of its container's own user, who lacks the privilege PROCESS",
+        )
 
     def begin(self) -> None:
         """A temporary table commits nothing, neither when it is made nor when it is emptied."""
         tables = self.tables()
         if tables:
             key, digest, text = self.STAGED
-            columns = ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in range(max([len(table.columns) for table in tables] + [3])))
-            self._session.ask("CREATE OR REPLACE TEMPORARY TABLE %s (id %s NOT NULL, %s);" % (self._place(tables[0].space, _STAGE), key, columns))
+            columns = ", ".join(
+                "h%d %s, v%d %s" % (number, digest, number, text)
+                for number in range(max([len(table.columns) for table in tables] + [3]))
+            )
+            self._session.ask(
+                "CREATE OR REPLACE TEMPORARY TABLE %s (id %s NOT NULL, %s);"
+                % (self._place(tables[0].space, _STAGE), key, columns)
+            )
         super().begin()
 
     def _stage(self, table: Table) -> str:
@@ -126,17 +157,29 @@ class MariaDB(SqlStore):
 
     def _take(self, table: Table) -> str:
         return "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE TRUE" % (
-            self._stage(table), self._place(table.space, table.name),
-            ", ".join("t.{0} = IF(SHA2(t.{0}, 256) = s.h{1}, s.v{1}, t.{0})".format(self._quoted(name), number) for number, name in enumerate(table.columns)))
+            self._stage(table),
+            self._place(table.space, table.name),
+            ", ".join(
+                "t.{0} = IF(SHA2(t.{0}, 256) = s.h{1}, s.v{1}, t.{0})".format(self._quoted(name), number)
+                for number, name in enumerate(table.columns)
+            ),
+        )
 
     def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
         stage = self._place(self.tables()[0].space, _STAGE)
         numbered = list(enumerate(map(self._quoted, names)))
         fill = "DELETE FROM %s;\nINSERT INTO %s (id, %s) VALUES %s;" % (
-            stage, stage, ", ".join("h%d, v%d" % (number, number) for number, _name in numbered), ",\n".join(rows))
+            stage,
+            stage,
+            ", ".join("h%d, v%d" % (number, number) for number, _name in numbered),
+            ",\n".join(rows),
+        )
         take = "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE %s;" % (
-            stage, self._place(table.space, table.name), ", ".join("t.%s = s.v%d" % (name, number) for number, name in numbered),
-            " AND ".join("SHA2(t.%s, 256) = s.h%d" % (name, number) for number, name in numbered))
+            stage,
+            self._place(table.space, table.name),
+            ", ".join("t.%s = s.v%d" % (name, number) for number, name in numbered),
+            " AND ".join("SHA2(t.%s, 256) = s.h%d" % (name, number) for number, name in numbered),
+        )
         return "%s\n%s\nSELECT ROW_COUNT();" % (fill, take)
 
     def _settle(self) -> None:

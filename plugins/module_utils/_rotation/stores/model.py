@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
 
 BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
 """collections whose rows describe files"""

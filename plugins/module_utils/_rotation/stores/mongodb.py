@@ -16,7 +16,18 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, 
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
-    BUCKET, FILE_COLUMNS, SHOWN, Change, Row, Seen, Sessions, Store, StoreError, Table, clean)
+    BUCKET,
+    FILE_COLUMNS,
+    SHOWN,
+    Change,
+    Row,
+    Seen,
+    Sessions,
+    Store,
+    StoreError,
+    Table,
+    clean,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, Session
 
 _PAGE = 500
@@ -239,10 +250,15 @@ class MongoDB(Store):
 
     transactional = False
     NAME = "MongoDB"
-    DUMP = "exec mongosh --quiet --norc --nodb --eval " + shlex.quote(_program(_DUMP, RESTORE=json.dumps(_program(_RESTORE)))), b'\n"%s"\n' % _END.encode()
+    DUMP = (
+        "exec mongosh --quiet --norc --nodb --eval "
+        + shlex.quote(_program(_DUMP, RESTORE=json.dumps(_program(_RESTORE)))),
+        b'\n"%s"\n' % _END.encode(),
+    )
     REASONS = {
         "AuthenticationFailed": "its password is not the one in its container's environment",
-        "Busy": "another session of this collection has been at work on it for %d seconds; wait for its end and run again" % LOCK_TIMEOUT,
+        "Busy": "another session of this collection has been at work on it for %d seconds; wait for its end and run again"
+        % LOCK_TIMEOUT,
         "MongoNetworkError": "the connection was lost",
         "MongoServerSelectionError": "it does not answer",
         "NotWritablePrimary": "this node is not the primary one",
@@ -250,7 +266,9 @@ class MongoDB(Store):
         "Unauthorized": "the user in its container's environment may not do this",
     }
 
-    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True) -> None:
+    def __init__(
+        self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True
+    ) -> None:
         """command: C(client()) of a container. environ: for it. writes: a server without roles for it cannot be told."""
         self._listed: Dict[Table, Dict[str, Set[str]]] = {}
         self._session = Session(command, self.NAME, '"%s"', r"(?m)^ERROR (\w+)", self.REASONS, environ)
@@ -282,7 +300,10 @@ class MongoDB(Store):
         if self._ask("others", table, known=["string"]):
             yield from self._all(table, _OBJECT_IDS)
             if self._ask("others", table, known=["string", "objectId"]):
-                raise StoreError("%s: %s.%s has documents whose ids are neither texts nor object ids, as Appwrite's are" % (self.NAME, table.space, table.name))
+                raise StoreError(
+                    "%s: %s.%s has documents whose ids are neither texts nor object ids, as Appwrite's are"
+                    % (self.NAME, table.space, table.name)
+                )
 
     def _all(self, table: Table, first: Any) -> Iterator[List[Row]]:
         """Every document with an id of this type."""
@@ -336,16 +357,23 @@ class MongoDB(Store):
         for space, name in sorted(present):
             for document in self._ask("metadata", (space, name)) if name.endswith("__metadata") else ():
                 uid = str(document.get("_uid"))
-                place = space, name[:-len("__metadata")] + "_" + clean(uid)
+                place = space, name[: -len("__metadata")] + "_" + clean(uid)
                 try:
-                    sealed = {str(each["$id"]).replace(".", "__dot__") for each in json.loads(document["attributes"])
-                              if "encrypt" in (each.get("filters") or ())}
+                    sealed = {
+                        str(each["$id"]).replace(".", "__dot__")
+                        for each in json.loads(document["attributes"])
+                        if "encrypt" in (each.get("filters") or ())
+                    }
                 except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-                    raise StoreError("%s: the attributes of the collection %s in %s.%s are no JSON, so that it is not known which of its fields are sealed"
-                                     % (self.NAME, uid, space, name)) from None
+                    raise StoreError(
+                        "%s: the attributes of the collection %s in %s.%s are no JSON, so that it is not known which of its fields are sealed"
+                        % (self.NAME, uid, space, name)
+                    ) from None
                 if any(each in _NO_FIELDS or each.startswith("$") or "\0" in each for each in sealed):
-                    raise StoreError("%s: the collection %s in %s.%s lists a sealed field whose name no field of Appwrite's can have" % (
-                        self.NAME, uid, space, name))
+                    raise StoreError(
+                        "%s: the collection %s in %s.%s lists a sealed field whose name no field of Appwrite's can have"
+                        % (self.NAME, uid, space, name)
+                    )
                 if place in present and (sealed or BUCKET.match(uid)):
                     listed.setdefault(place, {}).setdefault(_tenant(document), set()).update(sealed)
                     if BUCKET.match(uid):
@@ -362,9 +390,15 @@ class MongoDB(Store):
 
     def _row(self, table: Table, document: Mapping[str, Any]) -> Row:
         listed = self._listed[table]
-        names = listed.get("", set()) | listed.get(_tenant(document), set()) | set(FILE_COLUMNS if table.holds_files else ())
+        names = (
+            listed.get("", set())
+            | listed.get(_tenant(document), set())
+            | set(FILE_COLUMNS if table.holds_files else ())
+        )
         raw = {name: document.get(name) for name in sorted(names)}
-        return Row(document["_id"], str(document.get("_uid")), {name: _value(value) for name, value in raw.items()}, raw)
+        return Row(
+            document["_id"], str(document.get("_uid")), {name: _value(value) for name, value in raw.items()}, raw
+        )
 
     def _ask(self, what: str, place: Any = None, **details: Any) -> Any:
         if isinstance(place, Table):
@@ -381,9 +415,15 @@ def _tenant(document: Mapping[str, Any]) -> str:
 
 def judged(found: Sequence[Mapping[str, str]]) -> Sessions:
     """What C(currentOp) says of who is connected, without the server's own threads. Some servers know the command and say nothing."""
-    clients = [each for each in found if each["address"] and not each["driver"].startswith(("MongoDB Internal", "NetworkInterfaceTL"))]
+    clients = [
+        each
+        for each in found
+        if each["address"] and not each["driver"].startswith(("MongoDB Internal", "NetworkInterfaceTL"))
+    ]
     blind = "" if any(each["name"] == _NAME for each in clients) else "the database does not say who else is connected"
-    return Sessions([Seen(each["user"], each["address"], each["space"]) for each in clients if each["name"] != _NAME], blind)
+    return Sessions(
+        [Seen(each["user"], each["address"], each["space"]) for each in clients if each["name"] != _NAME], blind
+    )
 
 
 def _number(value: Any) -> Any:
@@ -398,6 +438,11 @@ def _whole(answer: Any) -> int:
 
 def _value(raw: Any) -> Value:
     found = _number(raw)
-    if found is None or isinstance(found, str) or isinstance(found, list) and all(each is None or isinstance(each, str) for each in found):
+    if (
+        found is None
+        or isinstance(found, str)
+        or isinstance(found, list)
+        and all(each is None or isinstance(each, str) for each in found)
+    ):
         return found
     return "(neither a text nor a list of texts)"

@@ -19,10 +19,13 @@ _LOGIN = r"""
 export PGPASSWORD="${POSTGRES_PASSWORD:-}" PGUSER="${POSTGRES_USER:-postgres}"
 export PGDATABASE="${POSTGRES_DB:-$PGUSER}"
 """
-_CLIENT = _LOGIN + r"""
+_CLIENT = (
+    _LOGIN
+    + r"""
 export PGCLIENTENCODING=UTF8
 exec psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --set=VERBOSITY=sqlstate
 """
+)
 _LOCK = int.from_bytes(b"selfhost", "big")
 _LONGEST_NAME = 63
 
@@ -51,22 +54,33 @@ class PostgreSQL(SqlStore):
         "40P01": "another session got in the way (a deadlock): a service of Appwrite still runs",
         "42501": "its user may not do this; make it the owner of Appwrite's tables, and grant it TEMPORARY on the database",
         "53100": "its disk is full; free some space and run again",
-        "55P03": "another session has held a lock for %d seconds: another rotation, or a service of Appwrite that still runs" % LOCK_TIMEOUT,
+        "55P03": "another session has held a lock for %d seconds: another rotation, or a service of Appwrite that still runs"
+        % LOCK_TIMEOUT,
         "57P01": LOST,
     }
 
     def _open(self) -> None:
-        self._session.ask("SET client_min_messages = error; SET standard_conforming_strings = on; SET synchronous_commit = on; SET lock_timeout = '%ds';"
-                          " SET enable_hashjoin = off; SET enable_mergejoin = off;" % LOCK_TIMEOUT)
-        self._query("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
-                    " ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')")
+        self._session.ask(
+            "SET client_min_messages = error; SET standard_conforming_strings = on; SET synchronous_commit = on; SET lock_timeout = '%ds';"
+            " SET enable_hashjoin = off; SET enable_mergejoin = off;" % LOCK_TIMEOUT
+        )
+        self._query(
+            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
+            " ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')"
+        )
         self._query("SELECT pg_advisory_lock(%d)" % _LOCK)
 
     def sessions(self) -> Sessions:
-        return Sessions([Seen(*map(text_of, fields)) for fields in self._query(
-            "SELECT COALESCE(usename, ''), COALESCE(host(client_addr) || ':' || client_port, 'localhost'), datname FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND datname = current_database() AND usesysid IS NOT NULL"
-            " AND COALESCE(backend_type, 'client backend') = 'client backend'")])
+        return Sessions(
+            [
+                Seen(*map(text_of, fields))
+                for fields in self._query(
+                    "SELECT COALESCE(usename, ''), COALESCE(host(client_addr) || ':' || client_port, 'localhost'), datname FROM pg_stat_activity"
+                    " WHERE pid <> pg_backend_pid() AND datname = current_database() AND usesysid IS NOT NULL"
+                    " AND COALESCE(backend_type, 'client backend') = 'client backend'"
+                )
+            ]
+        )
 
     def _literal(self, value: str) -> str:
         return "'%s'" % value.replace("'", "''")
@@ -77,24 +91,36 @@ class PostgreSQL(SqlStore):
     def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
         numbered = list(zip(range(len(names)), map(self._quoted, names), kinds))
         update = "UPDATE %s AS t SET %s FROM (VALUES %s) AS s (id, %s) WHERE t._id = s.id AND %s RETURNING 1" % (
-            self._place(table.space, table.name), ", ".join("%s = %s" % (name, _new(number, kind)) for number, name, kind in numbered), ",\n".join(rows),
+            self._place(table.space, table.name),
+            ", ".join("%s = %s" % (name, _new(number, kind)) for number, name, kind in numbered),
+            ",\n".join(rows),
             ", ".join("h%d, v%d" % (number, number) for number, _name, _kind in numbered),
-            " AND ".join(self._is_as_read(number, name) for number, name, _kind in numbered))
+            " AND ".join(self._is_as_read(number, name) for number, name, _kind in numbered),
+        )
         return self.PRINT % ("WITH changed AS (%s) SELECT COUNT(*) FROM changed" % update)
 
     def _is_as_read(self, number: int, name: str) -> str:
         return "encode(sha256(convert_to(t.%s, 'UTF8')), 'hex') = s.h%d" % (self._text(name), number)
 
     def _stage(self, table: Table) -> str:
-        return "pg_temp.selfhost_appwrite_%s" % hashlib.sha256(self._place(table.space, table.name).encode()).hexdigest()[:16]
+        return (
+            "pg_temp.selfhost_appwrite_%s"
+            % hashlib.sha256(self._place(table.space, table.name).encode()).hexdigest()[:16]
+        )
 
     def _take(self, table: Table) -> str:
         return "UPDATE %s AS t SET %s FROM %s AS s WHERE t._id = s.id" % (
             self._place(table.space, table.name),
-            ", ".join("{0} = CASE WHEN {1} THEN {2} ELSE t.{0} END".format(
-                self._quoted(name), self._is_as_read(number, self._quoted(name)), _new(number, self._shapes[table].kinds[name]))
-                for number, name in enumerate(table.columns)),
-            self._stage(table))
+            ", ".join(
+                "{0} = CASE WHEN {1} THEN {2} ELSE t.{0} END".format(
+                    self._quoted(name),
+                    self._is_as_read(number, self._quoted(name)),
+                    _new(number, self._shapes[table].kinds[name]),
+                )
+                for number, name in enumerate(table.columns)
+            ),
+            self._stage(table),
+        )
 
     def _settle(self) -> None:
         """Appwrite's own compose file switches fsync off, and then only the system itself can be asked."""

@@ -40,7 +40,13 @@ class Session:
     """
 
     def __init__(
-        self, command: Sequence[str], name: str, print_word: str, error: str, reasons: Mapping[str, str], environ: Optional[Mapping[str, str]]
+        self,
+        command: Sequence[str],
+        name: str,
+        print_word: str,
+        error: str,
+        reasons: Mapping[str, str],
+        environ: Optional[Mapping[str, str]],
     ) -> None:
         """print_word: the statement that prints C(%s). error: matches the code in what the client complains. reasons: code to words."""
         self._name = name
@@ -56,7 +62,13 @@ class Session:
         self._answers: Dict[int, bytes] = {}
         try:
             self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows no conversation
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=environ)
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=environ,
+            )
         except OSError as problem:
             raise StoreError("%s: its client cannot be started: %s" % (name, os.strerror(problem.errno or 0))) from None
         pipes = [pipe for pipe in (self._process.stdin, self._process.stdout, self._process.stderr) if pipe is not None]
@@ -103,7 +115,7 @@ class Session:
             self._listen()
         if writable:
             try:
-                self._left = memoryview(self._left)[os.write(self._stdin, self._left):]
+                self._left = memoryview(self._left)[os.write(self._stdin, self._left) :]
             except BrokenPipeError:
                 self._left = b""
         if self._stdout in readable:
@@ -118,7 +130,7 @@ class Session:
                     return
                 self._answered += 1
                 self._answers[self._answered] = bytes(self._answer[:end])
-                del self._answer[:end + len(self._word)]
+                del self._answer[: end + len(self._word)]
                 self._searched = 0
 
     def _listen(self) -> None:
@@ -131,7 +143,10 @@ class Session:
     def _fail(self) -> NoReturn:
         """The client has ended. What it complains may quote values, so that only the error's code is told, unless nothing had been asked yet."""
         deadline = time.monotonic() + _LAST_WORDS
-        while self._stderr in self._reads and select.select([self._stderr], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        while (
+            self._stderr in self._reads
+            and select.select([self._stderr], [], [], max(0.0, deadline - time.monotonic()))[0]
+        ):
             self._listen()
         self.close()
         codes = self._error.findall(self._complaint)
@@ -140,7 +155,10 @@ class Session:
             raise StoreError("%s: %s" % (self._name, self._reasons[code]))
         if not self._answered:
             lines = self._complaint.decode("utf-8", "replace").split("\n")
-            raise StoreError("%s cannot be asked: %s" % (self._name, next((line for line in reversed(lines) if line.strip()), "its client gave no reason")))
+            raise StoreError(
+                "%s cannot be asked: %s"
+                % (self._name, next((line for line in reversed(lines) if line.strip()), "its client gave no reason"))
+            )
         raise StoreError("%s: %s" % (self._name, "error %s" % code if code else LOST))
 
     def close(self) -> None:

@@ -18,7 +18,16 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
-    BUCKET, FILE_COLUMNS, SHOWN, Change, Row, Store, StoreError, Table, clean)
+    BUCKET,
+    FILE_COLUMNS,
+    SHOWN,
+    Change,
+    Row,
+    Store,
+    StoreError,
+    Table,
+    clean,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import Session
 
 _PAGE = 500
@@ -67,7 +76,9 @@ class SqlStore(Store):
     ERROR: str
     REASONS: Mapping[str, str]
 
-    def __init__(self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True) -> None:
+    def __init__(
+        self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True
+    ) -> None:
         """command: starts the client, reading statements from standard input; the class's own C(client()) in a container. environ: for it."""
         self._shapes: Dict[Table, _Shape] = {}
         self._batches_staged: Dict[Table, List[Tuple[int, int]]] = {}
@@ -151,13 +162,26 @@ class SqlStore(Store):
         numbers = range(len(table.columns))
         if changes and table not in self._batches_staged:
             key, digest, text = self.STAGED
-            self._session.ask("CREATE TEMPORARY TABLE %s (id %s PRIMARY KEY, %s)%s;" % (
-                self._stage(table), key, ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in numbers), self.STAGE_OPTIONS))
+            self._session.ask(
+                "CREATE TEMPORARY TABLE %s (id %s PRIMARY KEY, %s)%s;"
+                % (
+                    self._stage(table),
+                    key,
+                    ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in numbers),
+                    self.STAGE_OPTIONS,
+                )
+            )
             self._batches_staged[table] = []
         last = 0
         for batch in self._requests(table.columns, changes):
-            self._session.ask("INSERT INTO %s (id, %s) VALUES %s;" % (
-                self._stage(table), ", ".join("h%d, v%d" % (number, number) for number in numbers), ",\n".join(batch)))
+            self._session.ask(
+                "INSERT INTO %s (id, %s) VALUES %s;"
+                % (
+                    self._stage(table),
+                    ", ".join("h%d, v%d" % (number, number) for number in numbers),
+                    ",\n".join(batch),
+                )
+            )
             last += len(batch)
             self._batches_staged[table].append((changes[last - 1].row.key, len(batch)))
 
@@ -170,10 +194,18 @@ class SqlStore(Store):
 
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
         present = self._columns_of((table.space, table.name), [*fields, _CREATED])
-        texts = ["COALESCE(LEFT(%s, %d), '')" % (self._text(self._quoted(name)), SHOWN) if name in present else "''" for name in fields]
+        texts = [
+            "COALESCE(LEFT(%s, %d), '')" % (self._text(self._quoted(name)), SHOWN) if name in present else "''"
+            for name in fields
+        ]
         order = "{0} IS NULL, {0} DESC, ".format(self._quoted(_CREATED)) if _CREATED in present else ""
-        return [dict(zip(fields, map(text_of, row))) for row in self._query("SELECT %s FROM %s ORDER BY %s_id DESC LIMIT %d" % (
-            ", ".join(texts), self._place(table.space, table.name), order, limit))]
+        return [
+            dict(zip(fields, map(text_of, row)))
+            for row in self._query(
+                "SELECT %s FROM %s ORDER BY %s_id DESC LIMIT %d"
+                % (", ".join(texts), self._place(table.space, table.name), order, limit)
+            )
+        ]
 
     def clear(self, table: Table) -> None:
         permissions = table.space, self._server_name(table.collection + "_perms")
@@ -184,7 +216,10 @@ class SqlStore(Store):
         try:
             self._session.ask("COMMIT;")
         except StoreError as error:
-            raise StoreError("%s. It was about to commit, and may have done so or not: run again, and what is stored will tell" % error) from None
+            raise StoreError(
+                "%s. It was about to commit, and may have done so or not: run again, and what is stored will tell"
+                % error
+            ) from None
         self._settle()
 
     def close(self) -> None:
@@ -196,18 +231,32 @@ class SqlStore(Store):
         collections: Dict[Place, str] = {}
         listed: Dict[Place, Dict[str, Dict[str, bool]]] = {}
         buckets: Set[Place] = set()
-        for place, columns in sorted(self._present(["_id", "_uid", "_tenant", "attributes"], "RIGHT(table_name, 10) = '__metadata'").items()):
+        for place, columns in sorted(
+            self._present(["_id", "_uid", "_tenant", "attributes"], "RIGHT(table_name, 10) = '__metadata'").items()
+        ):
             if {"_id", "_uid", "attributes"} <= columns.keys():
                 for tenant, uid, sealed in self._metadata(place, columns):
                     if sealed or BUCKET.match(uid):
-                        whole = place[1][:-len("__metadata")] + "_" + clean(uid)
+                        whole = place[1][: -len("__metadata")] + "_" + clean(uid)
                         found = place[0], self._server_name(whole)
                         collections[found] = whole
                         listed.setdefault(found, {}).setdefault(tenant, {}).update(sealed)
                         if BUCKET.match(uid):
                             buckets.add(found)
-        present = self._present({"_id", "_uid", "_tenant", *FILE_COLUMNS, *(name for each in listed.values() for tenant in each.values() for name in tenant)},
-                                "table_schema IN (%s)" % ", ".join(sorted({self._literal(space) for space, _name in listed}))) if listed else {}
+        present = (
+            self._present(
+                {
+                    "_id",
+                    "_uid",
+                    "_tenant",
+                    *FILE_COLUMNS,
+                    *(name for each in listed.values() for tenant in each.values() for name in tenant),
+                },
+                "table_schema IN (%s)" % ", ".join(sorted({self._literal(space) for space, _name in listed})),
+            )
+            if listed
+            else {}
+        )
         for place in sorted(listed):
             kinds = present.get(place, {})
             sealed_here = sorted({name for tenant in listed[place].values() for name in tenant} & kinds.keys())
@@ -215,7 +264,10 @@ class SqlStore(Store):
                 continue  # Appwrite is about to make it, or has not done away with it wholly
             missing = sorted(set(FILE_COLUMNS) - kinds.keys())
             if place in buckets and missing:
-                raise StoreError("%s: %s.%s describes files, but has no column %s; its release is not known here" % (self.NAME, *place, missing[0]))
+                raise StoreError(
+                    "%s: %s.%s describes files, but has no column %s; its release is not known here"
+                    % (self.NAME, *place, missing[0])
+                )
             if sealed_here or place in buckets:
                 table = Table(place[0], place[1], collections[place], tuple(sealed_here), place in buckets)
                 self._shapes[table] = _Shape(kinds, listed[place])
@@ -224,13 +276,16 @@ class SqlStore(Store):
         """Tables with those of their columns that have one of these names, and the columns' types."""
         found: Dict[Place, Dict[str, str]] = {}
         for space, table, column, kind in self._query(
-                "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns WHERE column_name IN (%s) AND %s"
-                % (", ".join(map(self._literal, sorted(names))), where)):
+            "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns WHERE column_name IN (%s) AND %s"
+            % (", ".join(map(self._literal, sorted(names))), where)
+        ):
             found.setdefault((text_of(space), text_of(table)), {})[text_of(column)] = text_of(kind)
         return found
 
     def _columns_of(self, place: Place, names: Iterable[str]) -> Dict[str, str]:
-        return self._present(names, "table_schema = %s AND table_name = %s" % (self._literal(place[0]), self._literal(place[1]))).get(place, {})
+        return self._present(
+            names, "table_schema = %s AND table_name = %s" % (self._literal(place[0]), self._literal(place[1]))
+        ).get(place, {})
 
     def _metadata(self, place: Place, columns: Mapping[str, str]) -> Iterator[Tuple[str, str, Dict[str, bool]]]:
         """Tenant and collection, and its sealed columns with whether they are arrays; only those that may matter."""
@@ -238,15 +293,20 @@ class SqlStore(Store):
         while True:
             page = self._query(
                 "SELECT _id, %s, _uid, attributes FROM %s WHERE _id > %d AND (attributes LIKE '%%encrypt%%' OR _uid LIKE 'bucket%%') ORDER BY _id LIMIT %d"
-                % ("_tenant" if "_tenant" in columns else "NULL", self._place(*place), last, _COLLECTIONS))
+                % ("_tenant" if "_tenant" in columns else "NULL", self._place(*place), last, _COLLECTIONS)
+            )
             for key, tenant, uid, attributes in page:
                 last = int(key)
                 try:
-                    found = [each for each in json.loads(text_of(attributes)) if "encrypt" in (each.get("filters") or ())]
+                    found = [
+                        each for each in json.loads(text_of(attributes)) if "encrypt" in (each.get("filters") or ())
+                    ]
                     sealed = {clean(each["$id"]): bool(each.get("array")) for each in found}
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                    raise StoreError("%s: the attributes of the collection %s in %s.%s cannot be read, so that it is not known which of its columns are sealed"
-                                     % (self.NAME, text_of(uid), *place)) from None
+                    raise StoreError(
+                        "%s: the attributes of the collection %s in %s.%s cannot be read, so that it is not known which of its columns are sealed"
+                        % (self.NAME, text_of(uid), *place)
+                    ) from None
                 yield text_of(tenant) if tenant.isdigit() else "", text_of(uid), sealed
             if len(page) < _COLLECTIONS:
                 return
@@ -290,9 +350,19 @@ class SqlStore(Store):
         """Asks for key, id and tenant of rows, then length and text of each column; no text where it is long."""
         texts = [self._text(self._quoted(name)) for name in _columns(table)]
         tenant = "_tenant" if "_tenant" in self._shapes[table].kinds else "NULL"
-        fields = ["_id", "_uid", tenant] + ["{0}({1}), CASE WHEN {0}({1}) <= {2} THEN {1} END".format(self.LENGTH, text, _LONG) for text in texts]
-        return self.PRINT % "SELECT %s FROM %s%s ORDER BY _id LIMIT %d" % (
-            ", ".join(fields), self._place(table.space, table.name), "" if after is None else " WHERE _id > %d" % after, limit)
+        fields = ["_id", "_uid", tenant] + [
+            "{0}({1}), CASE WHEN {0}({1}) <= {2} THEN {1} END".format(self.LENGTH, text, _LONG) for text in texts
+        ]
+        return (
+            self.PRINT
+            % "SELECT %s FROM %s%s ORDER BY _id LIMIT %d"
+            % (
+                ", ".join(fields),
+                self._place(table.space, table.name),
+                "" if after is None else " WHERE _id > %d" % after,
+                limit,
+            )
+        )
 
     def _batches(self, table: Table, page: Sequence[List[bytes]]) -> Iterator[List[Row]]:
         """The rows of a page; one with a long value is alone."""
@@ -308,11 +378,13 @@ class SqlStore(Store):
             for number, (name, length) in enumerate(zip(_columns(table), lengths)):
                 if length > _LONG:
                     text = self._text(self._quoted(name))
-                    found = self._query("SELECT %s(%s), %s FROM %s WHERE _id = %d" % (
-                        self.LENGTH, text, text, self._place(table.space, table.name), int(fields[0])))
+                    found = self._query(
+                        "SELECT %s(%s), %s FROM %s WHERE _id = %d"
+                        % (self.LENGTH, text, text, self._place(table.space, table.name), int(fields[0]))
+                    )
                     if not found:
                         break  # a rehearsal reads while others write
-                    fields[3 + 2 * number:5 + 2 * number] = found[0]
+                    fields[3 + 2 * number : 5 + 2 * number] = found[0]
             else:
                 yield [self._row(table, fields)]
         if short:
@@ -327,8 +399,10 @@ class SqlStore(Store):
             if name in arrays or table.holds_files and name in FILE_COLUMNS:
                 text = _plain(field) if length.isdigit() else None
                 if text is not None and len(text) != int(length):
-                    raise StoreError("%s: a value of %d bytes arrived as %d: column %s of %s.%s" % (
-                        self.NAME, int(length), len(text), name, table.space, table.name))
+                    raise StoreError(
+                        "%s: a value of %d bytes arrived as %d: column %s of %s.%s"
+                        % (self.NAME, int(length), len(text), name, table.space, table.name)
+                    )
                 raw[name] = text
                 values[name] = None if text is None else _value(text, arrays.get(name, False))
         return Row(int(fields[0]), text_of(fields[1]), values, raw)
@@ -337,7 +411,10 @@ class SqlStore(Store):
 
     def _change(self, table: Table, names: Tuple[str, ...], changes: Sequence[Change]) -> int:
         kinds = [self._shapes[table].kinds[name] for name in names]
-        return sum(int(self._session.ask(self._update(table, names, kinds, rows))[0][0]) for rows in self._requests(names, changes))
+        return sum(
+            int(self._session.ask(self._update(table, names, kinds, rows))[0][0])
+            for rows in self._requests(names, changes)
+        )
 
     def _requests(self, names: Sequence[str], changes: Sequence[Change]) -> Iterator[List[str]]:
         """Rows as C(_update()) gets them, as many as one request takes."""
@@ -360,8 +437,10 @@ class SqlStore(Store):
                 fields += ["NULL", "NULL"]
                 continue
             value = change.values[name]
-            fields += ["'%s'" % hashlib.sha256(change.row.raw[name]).hexdigest(),
-                       self._literal(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))]
+            fields += [
+                "'%s'" % hashlib.sha256(change.row.raw[name]).hexdigest(),
+                self._literal(value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))),
+            ]
         return "(%s)" % ", ".join(fields)
 
 

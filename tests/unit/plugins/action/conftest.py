@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
 
@@ -42,8 +43,15 @@ class Controller:
         """what the host was told in the last run"""
 
     def run(
-        self, plugin: Any, *answers: Answer, check: bool = False, vault: bool = True, on_call: Callable[[Call], Any] = lambda call: None,
-        facts: Mapping[str, Any] | None = None, found: tuple[str, str] | None = None, **arguments: Any,
+        self,
+        plugin: Any,
+        *answers: Answer,
+        check: bool = False,
+        vault: bool = True,
+        on_call: Callable[[Call], Any] = lambda call: None,
+        facts: Mapping[str, Any] | None = None,
+        found: tuple[str, str] | None = None,
+        **arguments: Any,
     ) -> dict[str, Any]:
         """Runs an action. The host gives the answers in this order, one a call, all of which have to be asked for; a job in the background ends at once.
 
@@ -53,7 +61,9 @@ class Controller:
         left = list(answers)
         self.calls = []
 
-        def execute(module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any], wrap_async: bool = False) -> dict[str, Any]:
+        def execute(
+            module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any], wrap_async: bool = False
+        ) -> dict[str, Any]:
             self.calls.append(Call(module_name, module_args, task.check_mode, wrap_async))
             on_call(self.calls[-1])
             action._discovered_interpreter_key, action._discovered_interpreter = found or (None, None)
@@ -63,10 +73,18 @@ class Controller:
         loader = DataLoader()
         loader.set_vault_secrets(self.secrets if vault else [])
         task = SimpleNamespace(
-            args={"project_src": "/opt/appwrite", **arguments}, check_mode=check, async_val=0, diff=False, environment=[], _parent=None,
-            action="selfhost.appwrite.%s" % plugin.__name__.rpartition(".")[2])
+            args={"project_src": "/opt/appwrite", **arguments},
+            check_mode=check,
+            async_val=0,
+            diff=False,
+            environment=[],
+            _parent=None,
+            action="selfhost.appwrite.%s" % plugin.__name__.rpartition(".")[2],
+        )
         shell = SimpleNamespace(join_path=lambda *parts: "/".join(parts), get_option=lambda name: "/jobs", tmpdir=None)
-        action = plugin.ActionModule(task, SimpleNamespace(_shell=shell), SimpleNamespace(check_mode=check), loader, SimpleNamespace(), None)
+        action = plugin.ActionModule(
+            task, SimpleNamespace(_shell=shell), SimpleNamespace(check_mode=check), loader, SimpleNamespace(), None
+        )
         action._execute_module = execute
         result: dict[str, Any] = action.run(task_vars={"inventory_hostname": "one", "ansible_facts": dict(facts or {})})
         assert not left and task.check_mode == check and not task.async_val

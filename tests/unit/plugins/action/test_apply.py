@@ -7,19 +7,31 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleActionFail
+
 from ansible_collections.selfhost.appwrite.plugins.action import apply
 
 
-@pytest.mark.parametrize(("arguments", "check", "watched"), [
-    ({}, False, False), ({"progress": False}, False, False), ({"progress": "no"}, False, False), ({"progress": True}, False, True),
-    ({"progress": "yes"}, False, True), ({"progress": True}, True, False),
-])
+@pytest.mark.parametrize(
+    ("arguments", "check", "watched"),
+    [
+        ({}, False, False),
+        ({"progress": False}, False, False),
+        ({"progress": "no"}, False, False),
+        ({"progress": True}, False, True),
+        ({"progress": "yes"}, False, True),
+        ({"progress": True}, True, False),
+    ],
+)
 def test_progress(controller, arguments, check, watched):
     """The module is handed everything, and where to say how far it is if that is watched."""
     assert controller.run(apply, {"changed": True}, check=check, **arguments) == {"changed": True}
     [call] = controller.calls
     assert (call.module, call.check, call.background) == ("selfhost.appwrite.apply", check, watched)
-    assert {**call.arguments, "progress_file": None} == {"project_src": "/opt/appwrite", **arguments, "progress_file": None}
+    assert {**call.arguments, "progress_file": None} == {
+        "project_src": "/opt/appwrite",
+        **arguments,
+        "progress_file": None,
+    }
     assert ("progress_file" in call.arguments) == watched
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
+
 from ansible_collections.selfhost.appwrite.plugins.action import rekey
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import same_cipher, shown_fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import seal
@@ -24,9 +25,14 @@ FAILED = {"failed": True, "msg": "refused"}
 
 def state(key: str | None = OLD, phase: str = "none", new: str | None = None):
     """What C(step=state) says, which seals the keys."""
+
     def make(arguments: dict[str, Any]) -> dict[str, Any]:
-        described = {name: {"sealed": seal(value, arguments["seal"])} if value else None for name, value in (("key", key), ("new_key", new))}
+        described = {
+            name: {"sealed": seal(value, arguments["seal"])} if value else None
+            for name, value in (("key", key), ("new_key", new))
+        }
         return {"phase": phase, "project": "appwrite", **described}
+
     return make
 
 
@@ -34,12 +40,16 @@ def state(key: str | None = OLD, phase: str = "none", new: str | None = None):
 def run(controller):
     def make(*given, **arguments):
         return controller.run(rekey, *given, **{"scope": "values", "escrow_file": str(controller.path), **arguments})
+
     return make
 
 
 def steps(controller):
     """What the host was asked, in a word for each call: the step, or else the scope; C(&) in the background."""
-    return [(call.arguments.get("step") or call.arguments.get("scope", "tried")) + "&" * call.background for call in controller.calls]
+    return [
+        (call.arguments.get("step") or call.arguments.get("scope", "tried")) + "&" * call.background
+        for call in controller.calls
+    ]
 
 
 ROTATED = ["state", "stage", "values&"]
@@ -51,14 +61,24 @@ ROTATED = ["state", "stage", "values&"]
 def test_first_rotation(run, controller):
     """Both keys are in the escrow before the host is told the new one, and the job in the background is handed no key."""
     seen = []
-    result = run(state(), STAGED, FINISHED, on_call=lambda call: seen.append((controller.escrow.key, controller.escrow.pending)), waivers=["a"])
+    result = run(
+        state(),
+        STAGED,
+        FINISHED,
+        on_call=lambda call: seen.append((controller.escrow.key, controller.escrow.pending)),
+        waivers=["a"],
+    )
     assert result["phase"] == "finished"
     new = controller.escrow.key
     assert controller.escrow.others == [OLD] and controller.escrow.pending is None and len(new) == 64
     assert seen == [(None, None), (OLD, new), (OLD, new)] and steps(controller) == ROTATED
     first, staged, last = [call.arguments for call in controller.calls]
     plain = {"project_src": "/opt/appwrite", "scope": "values", "waivers": ["a"]}
-    assert first == {**plain, "step": "state", "seal": first["seal"]} and staged == {**plain, "step": "stage", "new_key": new}
+    assert first == {**plain, "step": "state", "seal": first["seal"]} and staged == {
+        **plain,
+        "step": "stage",
+        "new_key": new,
+    }
     assert last == {**plain, "progress_file": last["progress_file"]}
     assert controller.escrow.entries[0]["project"] == "appwrite"
 
@@ -67,14 +87,42 @@ AGREED = {
     "cut off after the end": ((state(NEW),), ((OLD,), NEW), NEW, [OLD], ["state"]),
     "cut off after the end, from a public key": ((state(NEW),), ((), NEW), NEW, [], ["state"]),
     "a key that was staged here": ((state(), STAGED, FINISHED), ((OLD,), NEW), NEW, [OLD], ROTATED),
-    "a key that was staged by another controller": ((state(OLD, "staged", OTHER), STAGED, FINISHED), ((OLD,), NEW), OTHER, [OLD, NEW], ROTATED),
+    "a key that was staged by another controller": (
+        (state(OLD, "staged", OTHER), STAGED, FINISHED),
+        ((OLD,), NEW),
+        OTHER,
+        [OLD, NEW],
+        ROTATED,
+    ),
     "guarded": ((state(OLD, "guarded", NEW), STAGED, FINISHED), ((OLD,), NEW), NEW, [OLD], ROTATED),
-    "a snapshot of the middle, after the end": ((state(OLD, "sealed", NEW), STAGED, FINISHED), ((NEW, OLD), None), NEW, [OLD], ROTATED),
+    "a snapshot of the middle, after the end": (
+        (state(OLD, "sealed", NEW), STAGED, FINISHED),
+        ((NEW, OLD), None),
+        NEW,
+        [OLD],
+        ROTATED,
+    ),
     "a snapshot of the middle, after two more ends": (
-        (state(OLD, "guarded", NEW), STAGED, FINISHED), ((OTHER, NEW, OLD), None), NEW, [OTHER, OLD], ROTATED),
-    "a new escrow, since the controller is lost": ((state(OLD, "written", NEW), STAGED, FINISHED), ((), None), NEW, [OLD], ROTATED),
+        (state(OLD, "guarded", NEW), STAGED, FINISHED),
+        ((OTHER, NEW, OLD), None),
+        NEW,
+        [OTHER, OLD],
+        ROTATED,
+    ),
+    "a new escrow, since the controller is lost": (
+        (state(OLD, "written", NEW), STAGED, FINISHED),
+        ((), None),
+        NEW,
+        [OLD],
+        ROTATED,
+    ),
     "a snapshot of before, which opens": (
-        (state(), {"opens": True}, STAGED, FINISHED), ((NEW, OLD), None), None, [OLD, NEW], ["state", "tried", "stage", "values&"]),
+        (state(), {"opens": True}, STAGED, FINISHED),
+        ((NEW, OLD), None),
+        None,
+        [OLD, NEW],
+        ["state", "tried", "stage", "values&"],
+    ),
 }
 
 
@@ -93,8 +141,12 @@ def test_what_was_cut_off_is_reported(run, controller, scope, before, phase):
     new = NEW if scope == "values" else OLD
     controller.keep(before, pending=new)
     assert run(state(new), scope=scope) == {
-        "changed": True, "phase": phase, "warnings": [], "key": {"fingerprint": shown_fingerprint(before), "public": False},
-        "new_key": {"fingerprint": shown_fingerprint(new), "public": False}}
+        "changed": True,
+        "phase": phase,
+        "warnings": [],
+        "key": {"fingerprint": shown_fingerprint(before), "public": False},
+        "new_key": {"fingerprint": shown_fingerprint(new), "public": False},
+    }
 
 
 def test_what_was_cut_off_had_no_key_before(run, controller):
@@ -102,13 +154,31 @@ def test_what_was_cut_off_had_no_key_before(run, controller):
     assert run(state(NEW))["key"] == {"fingerprint": None, "public": True}
 
 
-@pytest.mark.parametrize(("given", "keys", "words"), [
-    ((state(OLD, "sealed", NEW),), (OTHER,), "holds neither"),
-    ((state(), {"opens": True}), (OTHER,), "Run selfhost.appwrite.secure with that key"),
-    ((state(), {"opens": False, "tried": True}), (OTHER, OLD), "which tries the escrow's keys"),
-    ((state(), {"failed": True, "msg": "the database \x1bdoes not run"}), (OTHER, OLD), "could be tried (the database ?does not run). Start the database"),
-    ((state(), {"opens": False, "tried": False, "verdict": "was not opened"}), (OTHER, OLD), "could be tried (was not opened). Start the database"),
-], ids=["another rotation", "another key", "one that opens nothing", "a database that is down", "a database that says nothing"])
+@pytest.mark.parametrize(
+    ("given", "keys", "words"),
+    [
+        ((state(OLD, "sealed", NEW),), (OTHER,), "holds neither"),
+        ((state(), {"opens": True}), (OTHER,), "Run selfhost.appwrite.secure with that key"),
+        ((state(), {"opens": False, "tried": True}), (OTHER, OLD), "which tries the escrow's keys"),
+        (
+            (state(), {"failed": True, "msg": "the database \x1bdoes not run"}),
+            (OTHER, OLD),
+            "could be tried (the database ?does not run). Start the database",
+        ),
+        (
+            (state(), {"opens": False, "tried": False, "verdict": "was not opened"}),
+            (OTHER, OLD),
+            "could be tried (was not opened). Start the database",
+        ),
+    ],
+    ids=[
+        "another rotation",
+        "another key",
+        "one that opens nothing",
+        "a database that is down",
+        "a database that says nothing",
+    ],
+)
 def test_disagreement(run, controller, given, keys, words):
     before = controller.keep(*keys).entries
     with pytest.raises(AnsibleActionFail) as refused:
@@ -116,7 +186,8 @@ def test_disagreement(run, controller, given, keys, words):
     assert words in str(refused.value) and "Nothing was changed" in str(refused.value) and OLD not in str(refused.value)
     assert controller.escrow.entries == before
     assert [call.arguments for call in controller.calls[1:]] == [
-        {"project_src": "/opt/appwrite", "profiles": ["x"], "key": OLD}] * (len(given) - 1)
+        {"project_src": "/opt/appwrite", "profiles": ["x"], "key": OLD}
+    ] * (len(given) - 1)
     assert {call.module for call in controller.calls[1:]} <= {"selfhost.appwrite.stored_info"}
 
 
@@ -124,7 +195,11 @@ def test_staged_by_another_controller_meanwhile(run, controller):
     """The key that no host was told does not stay."""
     controller.keep(OLD)
     result = run(state(), FAILED)
-    assert result["failed"] and result["phase"] == "refused" and [entry["key"] for entry in controller.escrow.entries] == [OLD]
+    assert (
+        result["failed"]
+        and result["phase"] == "refused"
+        and [entry["key"] for entry in controller.escrow.entries] == [OLD]
+    )
 
 
 def test_refused_with_a_key_of_an_earlier_run(run, controller):
@@ -144,7 +219,9 @@ def test_host_that_cannot_say(run, controller):
     assert run(FAILED) == FAILED and not controller.path.exists()
 
 
-@pytest.mark.parametrize("told", [{"key": None}, {"key": {}}, {"key": {"sealed": 5}}, {"key": {"sealed": "AAAA"}}, {"key": "text"}])
+@pytest.mark.parametrize(
+    "told", [{"key": None}, {"key": {}}, {"key": {"sealed": 5}}, {"key": {"sealed": "AAAA"}}, {"key": "text"}]
+)
 def test_state_that_is_none(run, controller, told):
     with pytest.raises(AnsibleActionFail, match="which key it has" if told["key"] else "no encryption key in force"):
         run(lambda arguments: {**state()(arguments), **told})
@@ -173,7 +250,10 @@ def test_not_aborted(run, controller):
 
 def test_no_host_was_told(run, controller):
     controller.keep(OLD, pending=NEW)
-    assert run(state(), FAILED, abort=True)["failed"] and (controller.escrow.pending, controller.escrow.others) == (None, [NEW])
+    assert run(state(), FAILED, abort=True)["failed"] and (controller.escrow.pending, controller.escrow.others) == (
+        None,
+        [NEW],
+    )
 
 
 def test_nothing_to_abort(run, controller):
@@ -216,8 +296,14 @@ def test_tokens_failed(run, controller):
     assert controller.escrow.key == OLD and same_cipher(OLD, controller.escrow.pending)
 
 
-@pytest.mark.parametrize(("key", "options", "words"), [
-    (PUBLIC, {}, "has no tail that could change"), ("16-bytes-unreal!", {}, "has no tail that could change"), (OLD, {"abort": True}, "leave abort out")])
+@pytest.mark.parametrize(
+    ("key", "options", "words"),
+    [
+        (PUBLIC, {}, "has no tail that could change"),
+        ("16-bytes-unreal!", {}, "has no tail that could change"),
+        (OLD, {"abort": True}, "leave abort out"),
+    ],
+)
 def test_tokens_refused(run, controller, key, options, words):
     """Before a key is staged that begins with the old one, and that a rotation of the values would take up."""
     with pytest.raises(AnsibleActionFail, match=words):
@@ -231,7 +317,9 @@ def test_pending_key_that_begins_with_the_old_one(run, controller):
     assert not controller.escrow.key.startswith(OLD[:16])
 
 
-@pytest.mark.parametrize(("scope", "pending", "given"), [("values", TAIL, (STAGED, FINISHED)), ("tokens", NEW, ({"phase": "written"},))])
+@pytest.mark.parametrize(
+    ("scope", "pending", "given"), [("values", TAIL, (STAGED, FINISHED)), ("tokens", NEW, ({"phase": "written"},))]
+)
 def test_cut_off_in_another_scope(run, controller, scope, pending, given):
     """What has ended is noted, and what is asked for is done all the same."""
     controller.keep(OLD, pending=pending)
@@ -242,22 +330,38 @@ def test_cut_off_in_another_scope(run, controller, scope, pending, given):
 # --- without an escrow ---
 
 
-@pytest.mark.parametrize(("options", "given", "asked"), [
-    ({"check": True}, (FINISHED,), ["values&"]), ({"check": True, "key": OLD}, (FINISHED,), ["values"]),
-    ({"check": True, "scope": "tokens"}, (FINISHED,), ["tokens"]), ({"new_key": NEW}, (STAGED, FINISHED), ["stage", "values&"]),
-    ({"new_key": NEW}, (FAILED,), ["stage"]), ({"new_key": NEW, "scope": "tokens"}, (FINISHED,), ["tokens"]),
-    ({"step": "state", "seal": "p" * 32}, (STAGED,), ["state"]), ({"step": "stage", "new_key": NEW}, (STAGED,), ["stage"]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("options", "given", "asked"),
+    [
+        ({"check": True}, (FINISHED,), ["values&"]),
+        ({"check": True, "key": OLD}, (FINISHED,), ["values"]),
+        ({"check": True, "scope": "tokens"}, (FINISHED,), ["tokens"]),
+        ({"new_key": NEW}, (STAGED, FINISHED), ["stage", "values&"]),
+        ({"new_key": NEW}, (FAILED,), ["stage"]),
+        ({"new_key": NEW, "scope": "tokens"}, (FINISHED,), ["tokens"]),
+        ({"step": "state", "seal": "p" * 32}, (STAGED,), ["state"]),
+        ({"step": "stage", "new_key": NEW}, (STAGED,), ["stage"]),
+    ],
+    ids=str,
+)
 def test_escrow_is_left_alone(run, controller, options, given, asked):
     """The module's steps, the rehearsal, and a key that somebody else keeps. What is handed a key is not run in the background."""
     run(*given, **options)
     assert steps(controller) == asked and not controller.path.exists()
-    assert all(call.check == options.get("check", False) and not {"escrow_file", "cluster"} & call.arguments.keys() for call in controller.calls)
+    assert all(
+        call.check == options.get("check", False) and not {"escrow_file", "cluster"} & call.arguments.keys()
+        for call in controller.calls
+    )
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"abort": "perhaps"}, "abort"), ({"escrow_file": None}, "escrow_file: is missing; name the escrow file"),
-    ({"vault": False}, "cannot be kept in .*one.yml, since Ansible was given no vault secret; start Ansible with")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"abort": "perhaps"}, "abort"),
+        ({"escrow_file": None}, "escrow_file: is missing; name the escrow file"),
+        ({"vault": False}, "cannot be kept in .*one.yml, since Ansible was given no vault secret; start Ansible with"),
+    ],
+)
 def test_refused_before_the_host_is_asked(run, controller, options, words):
     with pytest.raises(AnsibleActionFail, match=words):
         run(**options)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
+
 from ansible_collections.selfhost.appwrite.plugins.action import role_settings
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import EscrowError, Owner
 
@@ -23,13 +24,25 @@ PRESENT = ".appwrite-escrow/one@opt-appwrite.yml"
 @pytest.fixture
 def settle(controller, tmp_path):
     """The action on the host C(one) of an inventory in C(tmp_path). Values stand for themselves, without templates."""
+
     def make(role: str = "appwrite_security", names: Any = (), check: bool = False, **variables: Any) -> dict[str, Any]:
         loader = DataLoader()
         loader.set_vault_secrets(controller.secrets)
-        task = SimpleNamespace(args={"role": role, "names": list(names)}, check_mode=check, async_val=0, action="selfhost.appwrite.role_settings", diff=False)
+        task = SimpleNamespace(
+            args={"role": role, "names": list(names)},
+            check_mode=check,
+            async_val=0,
+            action="selfhost.appwrite.role_settings",
+            diff=False,
+        )
         templar = SimpleNamespace(template=lambda value: value)
-        action = role_settings.ActionModule(task, SimpleNamespace(_shell=SimpleNamespace(tmpdir=None)), SimpleNamespace(), loader, templar, None)
-        return action.run(task_vars={"inventory_hostname": "one", "inventory_dir": str(tmp_path), "ansible_facts": {}, **variables})
+        action = role_settings.ActionModule(
+            task, SimpleNamespace(_shell=SimpleNamespace(tmpdir=None)), SimpleNamespace(), loader, templar, None
+        )
+        return action.run(
+            task_vars={"inventory_hostname": "one", "inventory_dir": str(tmp_path), "ansible_facts": {}, **variables}
+        )
+
     return make
 
 
@@ -40,22 +53,38 @@ def file_of(result: dict[str, Any], directory: Path) -> str:
 def test_settings(settle):
     found = settle(names=["escrow", "env_template"], appwrite_security_escrow="auto", **PROJECT)
     assert found["settings"] == {"escrow": "auto", "env_template": None} and found["changed"] is False
-    assert {**found["escrow"], "file": None} == {"file": None, "host": "one", "cluster": None, "project_src": "/opt/appwrite"}
+    assert {**found["escrow"], "file": None} == {
+        "file": None,
+        "host": "one",
+        "cluster": None,
+        "project_src": "/opt/appwrite",
+    }
 
 
-@pytest.mark.parametrize(("role", "variables", "file"), [
-    ("appwrite_security", {}, PRESENT), ("appwrite_security", {"appwrite_security_cluster": "shop"}, ".appwrite-escrow/@shop.yml"),
-    ("appwrite_audit", {"appwrite_audit_project_src": "/srv/a"}, ".appwrite-escrow/one@srv-a.yml"),
-])
+@pytest.mark.parametrize(
+    ("role", "variables", "file"),
+    [
+        ("appwrite_security", {}, PRESENT),
+        ("appwrite_security", {"appwrite_security_cluster": "shop"}, ".appwrite-escrow/@shop.yml"),
+        ("appwrite_audit", {"appwrite_audit_project_src": "/srv/a"}, ".appwrite-escrow/one@srv-a.yml"),
+    ],
+)
 def test_default_file(settle, tmp_path, role, variables, file):
     assert file_of(settle(role, **{**PROJECT, **variables}), tmp_path) == file
 
 
-@pytest.mark.parametrize(("role", "variables", "file"), [
-    ("appwrite_security", {"appwrite_security_escrow_file": "/e/s.yml"}, "/e/s.yml"),
-    ("appwrite_audit", {"appwrite_security_escrow_file": "/e/s.yml"}, "/e/s.yml"),
-    ("appwrite_audit", {"appwrite_security_escrow_file": "/e/s.yml", "appwrite_audit_escrow_file": "/e/a.yml"}, "/e/a.yml"),
-])
+@pytest.mark.parametrize(
+    ("role", "variables", "file"),
+    [
+        ("appwrite_security", {"appwrite_security_escrow_file": "/e/s.yml"}, "/e/s.yml"),
+        ("appwrite_audit", {"appwrite_security_escrow_file": "/e/s.yml"}, "/e/s.yml"),
+        (
+            "appwrite_audit",
+            {"appwrite_security_escrow_file": "/e/s.yml", "appwrite_audit_escrow_file": "/e/a.yml"},
+            "/e/a.yml",
+        ),
+    ],
+)
 def test_named_file(settle, role, variables, file):
     assert settle(role, **{f"{role}_project_src": "/opt/appwrite"}, **variables)["escrow"]["file"] == file
 
@@ -70,11 +99,18 @@ def test_hosts_of_the_command_line(settle, tmp_path, monkeypatch, shell):
     assert file_of(settle(inventory_dir=None, **PROJECT), tmp_path) == PRESENT
 
 
-@pytest.mark.parametrize(("variables", "words"), [
-    ({}, "appwrite_security_project_src: is missing"), ({**PROJECT, "appwrite_security_cluster": True}, "appwrite_security_cluster: is not text"),
-    ({"appwrite_security_project_src": ["/opt"]}, "appwrite_security_project_src: is not text; write it in quotes"),
-    ({**PROJECT, "ansible_facts": {"appwrite_security_escrow_file": "/x"}}, "a fact of this host has the name of this variable"),
-])
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, "appwrite_security_project_src: is missing"),
+        ({**PROJECT, "appwrite_security_cluster": True}, "appwrite_security_cluster: is not text"),
+        ({"appwrite_security_project_src": ["/opt"]}, "appwrite_security_project_src: is not text; write it in quotes"),
+        (
+            {**PROJECT, "ansible_facts": {"appwrite_security_escrow_file": "/x"}},
+            "a fact of this host has the name of this variable",
+        ),
+    ],
+)
 def test_refused(settle, variables, words):
     with pytest.raises(AnsibleActionFail, match=words):
         settle(**variables)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
+
 from ansible_collections.selfhost.appwrite.plugins.action import security
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import describe, told
@@ -26,10 +27,18 @@ UNSAVED = "the encryption key cannot be kept in %s, since Ansible was given no v
 
 def answers(key: str, state: str, **more: Any):
     """What C(security) says of a key, which it seals if it was passed a password."""
+
     def make(arguments):
         options = arguments.get("encryption_key") or {}
         sealed = {"sealed": seal(key, options["seal"])} if "seal" in options else {}
-        return {"changed": state != "kept", "project": "appwrite", "release": "1.9.6", "key": {**describe(state, key).public(), **sealed}, **more}
+        return {
+            "changed": state != "kept",
+            "project": "appwrite",
+            "release": "1.9.6",
+            "key": {**describe(state, key).public(), **sealed},
+            **more,
+        }
+
     return make
 
 
@@ -37,6 +46,7 @@ def answers(key: str, state: str, **more: Any):
 def run(controller):
     def make(*given, **arguments):
         return controller.run(security, *given, **{"escrow_file": str(controller.path), **arguments})
+
     return make
 
 
@@ -48,9 +58,17 @@ def told_key(controller):
 # --- without an escrow ---
 
 
-@pytest.mark.parametrize("options", [
-    {"escrow_file": None}, {"escrow_file": None, "escrow": "auto"}, {"escrow": "off"}, {"escrow_file": None, "encryption_key": {"length": 40}},
-    {"escrow": "off", "cluster": "shop", "encryption_key": {"key": OWN}}, {"escrow_file": None, "cluster": "shop", "encryption_key": {"escrowed": OWN}}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"escrow_file": None},
+        {"escrow_file": None, "escrow": "auto"},
+        {"escrow": "off"},
+        {"escrow_file": None, "encryption_key": {"length": 40}},
+        {"escrow": "off", "cluster": "shop", "encryption_key": {"key": OWN}},
+        {"escrow_file": None, "cluster": "shop", "encryption_key": {"escrowed": OWN}},
+    ],
+)
 @pytest.mark.parametrize("check", [True, False])
 def test_without_an_escrow_it_is_the_module_alone(run, controller, options, check):
     """What it was not given it is not passed, so that it leaves the key alone."""
@@ -62,46 +80,92 @@ def test_without_an_escrow_it_is_the_module_alone(run, controller, options, chec
     assert call.arguments == {"project_src": "/opt/appwrite", "https": {}, **passed}
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    ({"encryption_key": OWN, "escrow": "off"}, "encryption_key: is not a dictionary; give the options of selfhost.appwrite.encryption_key"),
-    ({"escrow_file": None, "escrow": "required"}, "escrow_file: is missing; name a file on the controller"),
-    ({"escrow": "perhaps"}, "value of escrow must be one of"),
-    ({"escrow_file": {"a": 1}}, "escrow_file: is not text; write"), ({"cluster": ["a"]}, "cluster: is not text; write"),
-    ({"escrow": "off", "cluster": "shop"}, "cluster: its hosts need one key, and without an escrow each would get one of its own; or pass the key"),
-    ({"escrow_file": None, "cluster": "shop"}, "cluster: its hosts need one key, and without an escrow_file each would get one of its own"),
-    ({"vault": False, "cluster": "shop"}, "or pass the key. Nothing was changed"), ({"vault": False, "cluster": "shop"}, UNSAVED),
-    ({"vault": False, "escrow": "required"}, UNSAVED), ({"vault": False, "escrow": "required"}, "escrow: the"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"encryption_key": OWN, "escrow": "off"},
+            "encryption_key: is not a dictionary; give the options of selfhost.appwrite.encryption_key",
+        ),
+        ({"escrow_file": None, "escrow": "required"}, "escrow_file: is missing; name a file on the controller"),
+        ({"escrow": "perhaps"}, "value of escrow must be one of"),
+        ({"escrow_file": {"a": 1}}, "escrow_file: is not text; write"),
+        ({"cluster": ["a"]}, "cluster: is not text; write"),
+        (
+            {"escrow": "off", "cluster": "shop"},
+            "cluster: its hosts need one key, and without an escrow each would get one of its own; or pass the key",
+        ),
+        (
+            {"escrow_file": None, "cluster": "shop"},
+            "cluster: its hosts need one key, and without an escrow_file each would get one of its own",
+        ),
+        ({"vault": False, "cluster": "shop"}, "or pass the key. Nothing was changed"),
+        ({"vault": False, "cluster": "shop"}, UNSAVED),
+        ({"vault": False, "escrow": "required"}, UNSAVED),
+        ({"vault": False, "escrow": "required"}, "escrow: the"),
+    ],
+    ids=str,
+)
 def test_refused_before_the_host_is_asked(run, controller, options, said):
     with pytest.raises(AnsibleActionFail) as refused:
         run(**options)
     assert (said % controller.path if "%s" in said else said) in str(refused.value) and OWN not in str(refused.value)
 
 
-@pytest.mark.parametrize(("answer", "warned"), [
-    (answers(OWN, "generated"), True), (answers(OWN, "generated", warnings=["mind"]), True), (answers(PUBLIC, "recovered"), False),
-    (answers(PUBLIC, "placeholder_kept"), False), (FAILED, False), ({"changed": False}, False)])
+@pytest.mark.parametrize(
+    ("answer", "warned"),
+    [
+        (answers(OWN, "generated"), True),
+        (answers(OWN, "generated", warnings=["mind"]), True),
+        (answers(PUBLIC, "recovered"), False),
+        (answers(PUBLIC, "placeholder_kept"), False),
+        (FAILED, False),
+        ({"changed": False}, False),
+    ],
+)
 def test_no_vault_secret(run, controller, answer, warned):
     """Only a key of one's own can be lost."""
     result = run(answer, vault=False)
     assert result["escrow"] == {"state": "none", "file": str(controller.path)} and not controller.path.exists()
     said = f"T{UNSAVED[1:]}" % controller.path
-    assert [said in warning and "Until then, losing .env loses the data" in warning for warning in result.get("warnings", [])][-1:] == [True] * warned
+    assert [
+        said in warning and "Until then, losing .env loses the data" in warning
+        for warning in result.get("warnings", [])
+    ][-1:] == [True] * warned
     assert told_key(controller) == [{}]
 
 
 # --- saved ---
 
 
-@pytest.mark.parametrize(("key", "state"), [(OWN, "kept"), (OWN, "recovered"), (OWN, "generated"), (OWN, "placeholder_replaced"), (WEAK, "kept")])
+@pytest.mark.parametrize(
+    ("key", "state"),
+    [(OWN, "kept"), (OWN, "recovered"), (OWN, "generated"), (OWN, "placeholder_replaced"), (WEAK, "kept")],
+)
 def test_saved_before_it_is_used(run, controller, key, state):
-    result = run(answers(key, state, warnings=["mind", "same"]), answers(key, "restored", changed=False, warnings=["same"]))
-    assert result["escrow"] == {"state": "written", "file": str(controller.path)} and result["key"]["state"] == state and result["changed"] is True
+    result = run(
+        answers(key, state, warnings=["mind", "same"]), answers(key, "restored", changed=False, warnings=["same"])
+    )
+    assert (
+        result["escrow"] == {"state": "written", "file": str(controller.path)}
+        and result["key"]["state"] == state
+        and result["changed"] is True
+    )
     assert sorted(result["warnings"]) == ["mind", "same"] and "sealed" not in result["key"]
     [entry] = controller.escrow.entries
-    assert (entry["key"], entry["host"], entry["project_src"], entry["project"], entry["release"]) == (key, "one", "/opt/appwrite", "appwrite", "1.9.6")
+    assert (entry["key"], entry["host"], entry["project_src"], entry["project"], entry["release"]) == (
+        key,
+        "one",
+        "/opt/appwrite",
+        "appwrite",
+        "1.9.6",
+    )
     foreseen, last = told_key(controller)
-    assert [call.check for call in controller.calls] == [True, False] and foreseen.keys() == {"seal"} and len(foreseen["seal"]) >= 32
+    assert (
+        [call.check for call in controller.calls] == [True, False]
+        and foreseen.keys() == {"seal"}
+        and len(foreseen["seal"]) >= 32
+    )
     assert last == ({"key": key} if state == "kept" else {"key": key, "escrowed": key})
     assert all(not {"escrow", "escrow_file", "cluster"} & call.arguments.keys() for call in controller.calls)
 
@@ -110,7 +174,11 @@ def test_it_is_there_when_the_host_is_told(run, controller):
     """Nobody else may write the file meanwhile; the lock does not stay."""
     seen = []
     lock = controller.path.with_name("one.yml.lock")
-    run(answers(OWN, "generated"), answers(OWN, "restored"), on_call=lambda call: seen.append((call.check, controller.escrow.key, lock.exists())))
+    run(
+        answers(OWN, "generated"),
+        answers(OWN, "restored"),
+        on_call=lambda call: seen.append((call.check, controller.escrow.key, lock.exists())),
+    )
     assert seen == [(True, None, True), (False, OWN, True)] and os.listdir(controller.path.parent) == ["one.yml"]
 
 
@@ -140,16 +208,31 @@ def test_public_default_is_nobodys(run, controller, state, check):
     assert told_key(controller)[-1] == {} and "sealed" not in result["key"]
 
 
-@pytest.mark.parametrize(("answer", "changed", "state"), [
-    (answers(OWN, "generated"), True, "written"), (answers(OWN, "kept"), True, "written"), (answers(PUBLIC, "placeholder_kept", changed=False), False, "none"),
-    (FAILED, False, "none")])
+@pytest.mark.parametrize(
+    ("answer", "changed", "state"),
+    [
+        (answers(OWN, "generated"), True, "written"),
+        (answers(OWN, "kept"), True, "written"),
+        (answers(PUBLIC, "placeholder_kept", changed=False), False, "none"),
+        (FAILED, False, "none"),
+    ],
+)
 def test_check_mode_writes_nothing(run, controller, answer, changed, state):
     result = run(answer, check=True, escrow="required")
-    assert (result["changed"], result["escrow"]["state"]) == (changed, state) and os.listdir(controller.path.parent) == []
+    assert (result["changed"], result["escrow"]["state"]) == (changed, state) and os.listdir(
+        controller.path.parent
+    ) == []
     assert told_key(controller) == [{}]
 
 
-@pytest.mark.parametrize("described", [{"key": {"state": "generated"}}, {"key": {"state": "kept", "sealed": 5}}, {"key": {"state": "kept", "sealed": "AAAA"}}])
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"key": {"state": "generated"}},
+        {"key": {"state": "kept", "sealed": 5}},
+        {"key": {"state": "kept", "sealed": "AAAA"}},
+    ],
+)
 def test_key_that_is_not_told(run, controller, described):
     with pytest.raises(AnsibleActionFail, match="did not say which key it has"):
         run({"changed": True, **described})
@@ -160,12 +243,18 @@ def test_key_that_is_not_told(run, controller, described):
 
 
 @pytest.mark.parametrize("check", [True, False])
-@pytest.mark.parametrize("given", [{}, {"encryption_key": {}}, {"encryption_key": {"key": OWN}}, {"encryption_key": {"escrowed": OWN}}], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"encryption_key": {}}, {"encryption_key": {"key": OWN}}, {"encryption_key": {"escrowed": OWN}}],
+    ids=str,
+)
 def test_one_task_if_the_escrow_has_the_key(run, controller, check, given):
     before = controller.keep(OWN).entries
     result = run(answers(OWN, "restored"), check=check, **given)
     assert result["escrow"] == {"state": "kept", "file": str(controller.path)} and controller.escrow.entries == before
-    assert [call.check for call in controller.calls] == [check] and told_key(controller) == [{**given.get("encryption_key", {}), "escrowed": OWN}]
+    assert [call.check for call in controller.calls] == [check] and told_key(controller) == [
+        {**given.get("encryption_key", {}), "escrowed": OWN}
+    ]
 
 
 def test_host_is_told_what_else_may_open_its_data(run, controller):
@@ -220,8 +309,14 @@ def test_two_safes_that_disagree(run, controller):
 # --- an escrow that is no use ---
 
 
-@pytest.mark.parametrize(("vault", "spoil", "words"), [
-    (False, lambda data: data, "Ansible was given no vault secret"), (True, lambda data: data[:-200], "damaged"), (True, lambda data: b"{}", "damaged")])
+@pytest.mark.parametrize(
+    ("vault", "spoil", "words"),
+    [
+        (False, lambda data: data, "Ansible was given no vault secret"),
+        (True, lambda data: data[:-200], "damaged"),
+        (True, lambda data: b"{}", "damaged"),
+    ],
+)
 @pytest.mark.parametrize("escrow", ["auto", "required"])
 def test_escrow_that_cannot_be_opened(run, controller, vault, spoil, words, escrow):
     """Also if it was not required: the key may be in it."""
@@ -242,8 +337,10 @@ def test_escrow_of_another_project(run, controller):
 
 def test_controller_that_cannot_be_written(run, controller, monkeypatch):
     """Found out before anything is asked of the host. A disk that is read-only cannot be had in a unit test, so the call that would say so does."""
+
     def fail(*_unused, **_more):
         raise OSError(errno.EROFS, "text")
+
     monkeypatch.setattr(_files, "nameless", fail)
     with pytest.raises(EscrowError, match="cannot be written: .*read-only"):
         run()
@@ -269,6 +366,7 @@ def test_another_fork_was_first(run, controller, monkeypatch):
         monkeypatch.setattr(_escrow.Escrow, "locked", real)
         controller.keep(OWN)
         return real(escrow)
+
     monkeypatch.setattr(_escrow.Escrow, "locked", locked)
     assert run(answers(OWN, "restored"))["escrow"]["state"] == "kept"
     assert told_key(controller) == [{"escrowed": OWN}] and os.listdir(controller.path.parent) == ["one.yml"]

@@ -16,12 +16,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import Prediction, printed_variables
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Opening
 
 KEY = catalogue.KEY
@@ -30,9 +31,21 @@ SECRET = "not-a-real-secret-0123456789abcdef"
 
 
 def container(service="appwrite", **more):
-    return Container(**{
-        "id": "id-of-" + service, "service": service, "status": "running", "health": None, "started_at": OLD, "restarts": 0, "exit_code": 0,
-        "config_hash": "hash-of-" + service, "image": "image", "environment": {}, **more})
+    return Container(
+        **{
+            "id": "id-of-" + service,
+            "service": service,
+            "status": "running",
+            "health": None,
+            "started_at": OLD,
+            "restarts": 0,
+            "exit_code": 0,
+            "config_hash": "hash-of-" + service,
+            "image": "image",
+            "environment": {},
+            **more,
+        }
+    )
 
 
 # --- what happened ---
@@ -42,12 +55,18 @@ HAPPENED = {
     "recreated": ([container()], [container(id="new")], (["appwrite"], [])),
     "started first": ([], [container()], ([], ["appwrite"])),
     "started again": ([container(status="exited")], [container(started_at="2026-11-24T04:00:00Z")], ([], ["appwrite"])),
-    "one of two recreated": ([container(), container("redis")], [container(id="new"), container("redis")], (["appwrite"], [])),
+    "one of two recreated": (
+        [container(), container("redis")],
+        [container(id="new"), container("redis")],
+        (["appwrite"], []),
+    ),
     "scaled": ([container()], [container(), container(id="second")], (["appwrite"], [])),
     "gone": ([container()], [], ([], [])),
     "recreated and started": (
-        [container(), container("redis", status="exited")], [container(id="new"), container("redis", started_at="2026-11-24T04:00:00Z")],
-        (["appwrite"], ["redis"])),
+        [container(), container("redis", status="exited")],
+        [container(id="new"), container("redis", started_at="2026-11-24T04:00:00Z")],
+        (["appwrite"], ["redis"]),
+    ),
 }
 
 
@@ -89,7 +108,9 @@ def test_just_started_is_not_up_yet(monkeypatch):
     assert [_apply._is_up(container()) for _unused in range(2)] == [False, True]
 
 
-@pytest.mark.parametrize("started_at", [OLD, "2026-11-24T03:00:00Z", "0001-01-01T00:00:00Z", "2026-11-24T03:00:00.1+00:00"])
+@pytest.mark.parametrize(
+    "started_at", [OLD, "2026-11-24T03:00:00Z", "0001-01-01T00:00:00Z", "2026-11-24T03:00:00.1+00:00"]
+)
 def test_age(started_at):
     assert _apply._age(container(started_at=started_at)) > 0
 
@@ -104,7 +125,10 @@ def test_age(started_at):
         ("no variable\n", {}),
         ("- _APP_ENV=production\n- _APP_LOCALE=\n", {"_APP_ENV": "production", "_APP_LOCALE": ""}),
         ("- _APP_SMTP_PASSWORD=a=b==\n", {"_APP_SMTP_PASSWORD": "a=b=="}),
-        ("- _APP_SMTP_PASSWORD=one\ntwo\n- three=3\n- _APP_ENV=production\n", {"_APP_SMTP_PASSWORD": "one\ntwo\n- three=3", "_APP_ENV": "production"}),
+        (
+            "- _APP_SMTP_PASSWORD=one\ntwo\n- three=3\n- _APP_ENV=production\n",
+            {"_APP_SMTP_PASSWORD": "one\ntwo\n- three=3", "_APP_ENV": "production"},
+        ),
         ("- _APP_LOCALE=a\u2028b\x0cc\n", {"_APP_LOCALE": "a\u2028b\x0cc"}),
     ],
     ids=["nothing", "other text", "two", "equals signs", "lines", "what only Python takes for a line's end"],
@@ -114,7 +138,10 @@ def test_printed_variables(text, found):
 
 
 def test_printed_variable_of_a_release_that_is_newer_than_the_catalogue():
-    assert printed_variables("- _APP_ENV=production\n- _APP_NOT_INVENTED_YET=1\n- _APP_LOCALE=en\n")["_APP_ENV"] == "production"
+    assert (
+        printed_variables("- _APP_ENV=production\n- _APP_NOT_INVENTED_YET=1\n- _APP_LOCALE=en\n")["_APP_ENV"]
+        == "production"
+    )
 
 
 @pytest.mark.parametrize(("left", "right"), [("", "0"), (" a", "a"), ("a\n", "a")])
@@ -129,14 +156,18 @@ def test_compose_warnings():
     """Recorded from compose 2.26.1 on 2026-11-24."""
     line = 'time="2026-11-24T06:37:09Z" level=warning msg="The \\"NAME\\" variable is not set. Defaulting to a blank string."\n'
     assert _apply._compose_warnings(line * 3 + " Container appwrite  Started\n") == [
-        'docker compose: The "NAME" variable is not set. Defaulting to a blank string.']
+        'docker compose: The "NAME" variable is not set. Defaulting to a blank string.'
+    ]
     assert _apply._compose_warnings("") == []
 
 
 def test_diff():
     prediction = Prediction({"appwrite": "recreated with _APP_ENV"}, ("redis",))
     diff = _apply._diff([container(), container("mariadb")], prediction)
-    assert (diff["before"], diff["after"]) == ("appwrite: running\nredis: absent\n", "appwrite: recreated with _APP_ENV\nredis: started\n")
+    assert (diff["before"], diff["after"]) == (
+        "appwrite: running\nredis: absent\n",
+        "appwrite: recreated with _APP_ENV\nredis: started\n",
+    )
     nothing = _apply._diff([container()], Prediction({}, ()))
     assert nothing["before"] == nothing["after"] == ""
 
@@ -162,7 +193,9 @@ class Engine:
             "containers": lambda *_unused: list(self.now),
             "neighbours": lambda *_unused: {},
             "volumes": lambda *_unused: self.volumes,
-            "hashes": lambda *_unused: {name: "hash-of-" + name for name in ("appwrite", "appwrite-worker-certificates", "mariadb")},
+            "hashes": lambda *_unused: {
+                name: "hash-of-" + name for name in ("appwrite", "appwrite-worker-certificates", "mariadb")
+            },
             "image_ids": lambda *_unused: {},
             "up": functools.partialmethod(_up, self),
             "logs": lambda compose, *_unused: [compose.mask(self.log)],
@@ -220,7 +253,13 @@ def outdate(engine, **environment):
 
 def test_nothing_to_do(run_module, engine):
     result = run_module("apply")
-    assert (result["changed"], result["recreated"], result["started"], result["drift"], engine.calls) == (False, [], [], [], [])
+    assert (result["changed"], result["recreated"], result["started"], result["drift"], engine.calls) == (
+        False,
+        [],
+        [],
+        [],
+        [],
+    )
     assert result["services"] == ["appwrite", "appwrite-worker-certificates", "mariadb"]
     assert result["warnings"] == []
 
@@ -229,7 +268,9 @@ def test_facts_are_asked_for_once(run_module, engine, monkeypatch):
     """As long as nothing has changed; each question costs a process."""
     asked = []
     for name in ("config", "version", "containers", "hashes", "image_ids"):
-        monkeypatch.setattr(Compose, name, lambda *rest, _name=name, _real=getattr(Compose, name): asked.append(_name) or _real(*rest))
+        monkeypatch.setattr(
+            Compose, name, lambda *rest, _name=name, _real=getattr(Compose, name): asked.append(_name) or _real(*rest)
+        )
     run_module("apply")
     assert sorted(asked) == ["config", "containers", "hashes", "image_ids", "version"]
 
@@ -243,14 +284,22 @@ def test_recreated_as_predicted(run_module, engine):
     done = run_module("apply")
     assert engine.calls == ["up"]
     for result in (predicted, done):
-        assert (result["changed"], result["recreated"], result["started"], result["drift"]) == (True, ["appwrite"], ["mariadb"], [])
+        assert (result["changed"], result["recreated"], result["started"], result["drift"]) == (
+            True,
+            ["appwrite"],
+            ["mariadb"],
+            [],
+        )
     assert predicted["diff"] == done["diff"] and "_APP_ENV" in done["diff"]["after"]
     assert run_module("apply")["changed"] is False or engine.now[0].config_hash == "other"
 
 
 def test_stopped_is_started(run_module, engine):
     engine.now[0] = replace(engine.now[0], status="exited", exit_code=137)
-    engine.then = [replace(engine.now[0], status="running", exit_code=0, started_at="2026-11-24T04:00:00Z"), *engine.now[1:]]
+    engine.then = [
+        replace(engine.now[0], status="running", exit_code=0, started_at="2026-11-24T04:00:00Z"),
+        *engine.now[1:],
+    ]
     assert run_module("apply", check=True)["started"] == ["appwrite"]
     assert run_module("apply")["started"] == ["appwrite"]
 
@@ -278,7 +327,9 @@ def test_vars_that_do_not_agree(run_module, engine, printed, part):
     assert "msg" not in run_module("apply", verify=False)
 
 
-@pytest.mark.parametrize("state", [{"health": "unhealthy"}, {"status": "exited", "exit_code": 1}, {"status": "restarting", "restarts": 3}])
+@pytest.mark.parametrize(
+    "state", [{"health": "unhealthy"}, {"status": "exited", "exit_code": 1}, {"status": "restarting", "restarts": 3}]
+)
 def test_service_that_does_not_come_up(run_module, engine, state):
     outdate(engine)
     engine.then[0] = replace(engine.then[0], **state)
@@ -339,7 +390,9 @@ def test_service_that_was_unwell_before(run_module, engine):
 
 def test_warnings_hold_no_piece_of_a_secret(run_module, engine, project):
     """compose warns of a name that is not set, and in `pa$word` that name is the half of a password. Recorded from 2.26.1, 2026-11-24."""
-    (project / ".env").write_text("".join(f"{name}={ENVIRONMENT[name]}\n" for name in NAMES) + "_APP_SMTP_PASSWORD=not-a-real-$tTailOfASecret\n")
+    (project / ".env").write_text(
+        "".join(f"{name}={ENVIRONMENT[name]}\n" for name in NAMES) + "_APP_SMTP_PASSWORD=not-a-real-$tTailOfASecret\n"
+    )
     outdate(engine)
     engine.then[0] = replace(engine.then[0], environment={**ENVIRONMENT, "_APP_SMTP_PASSWORD": "not-a-real-"})
     engine.said = 'time="2026-11-24T06:37:09Z" level=warning msg="The \\"tTailOfASecret\\" variable is not set. Defaulting to a blank string."\n'
@@ -363,14 +416,23 @@ def test_secrets_of_before_are_masked_too(run_module, engine, project, where):
 # --- the key ---
 
 
-@pytest.mark.parametrize("line", [f"{KEY}=another-unreal-key-0123456789\n", f"{KEY}=\n", ""], ids=["another", "empty", "no line"])
+@pytest.mark.parametrize(
+    "line", [f"{KEY}=another-unreal-key-0123456789\n", f"{KEY}=\n", ""], ids=["another", "empty", "no line"]
+)
 @pytest.mark.parametrize("check", [True, False])
 def test_another_key_is_not_applied_to_data(run_module, engine, project, line, check):
-    (project / ".env").write_text("_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n" + line)
+    (project / ".env").write_text(
+        "_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n" + line
+    )
     engine.now[0] = replace(engine.now[0], config_hash="other")
     engine.evidence = "console accounts: users\n"
     result = run_module("apply", check=check)
-    assert result.get("failed") and KEY in result["msg"] and "selfhost.appwrite.encryption_key" in result["msg"] and engine.calls == []
+    assert (
+        result.get("failed")
+        and KEY in result["msg"]
+        and "selfhost.appwrite.encryption_key" in result["msg"]
+        and engine.calls == []
+    )
     assert SECRET not in json.dumps(result) and "unreal" not in json.dumps(result)
 
 
@@ -394,7 +456,9 @@ USERS = "console accounts: users\n"
 
 def rekeyed(engine, project, key=OTHER):
     """Another key in the file than the one that runs."""
-    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}={key}\n")
+    (project / ".env").write_text(
+        f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}={key}\n"
+    )
     engine.now[:2] = [replace(one, config_hash="other") for one in engine.now[:2]]
     engine.then = [replace(one, environment={**one.environment, KEY: key}) for one in engine.then[:2]] + engine.now[2:]
     engine.evidence = USERS
@@ -409,13 +473,23 @@ def test_another_key_that_opens_what_is_stored(run_module, engine, project, chec
     assert "and opens what is stored, which the other one does not" in result["warnings"][0]
 
 
-@pytest.mark.parametrize(("opens", "words"), [
-    ({SECRET: 7}, "whose data the running key opens. A recreate would make that data unreadable. Put the running key back"),
-    ({SECRET: 6, OTHER: 1}, "whose data the running key opens"),
-    ({"not-a-real-key-of-nobody": 7}, "Of 7 values looked at, it opens none, and no other key that is known here does. Put the right key into .env"),
-    ({"your-secret-key": 7}, "Of 7 values looked at, the public default opens 7. Put the right key into .env"),
-    (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
-], ids=["running", "both", "neither", "public", "cannot be opened"])
+@pytest.mark.parametrize(
+    ("opens", "words"),
+    [
+        (
+            {SECRET: 7},
+            "whose data the running key opens. A recreate would make that data unreadable. Put the running key back",
+        ),
+        ({SECRET: 6, OTHER: 1}, "whose data the running key opens"),
+        (
+            {"not-a-real-key-of-nobody": 7},
+            "Of 7 values looked at, it opens none, and no other key that is known here does. Put the right key into .env",
+        ),
+        ({"your-secret-key": 7}, "Of 7 values looked at, the public default opens 7. Put the right key into .env"),
+        (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
+    ],
+    ids=["running", "both", "neither", "public", "cannot be opened"],
+)
 def test_another_key_that_does_not_open_what_is_stored(run_module, engine, project, opens, words):
     rekeyed(engine, project)
     engine.opens = opens
@@ -430,7 +504,11 @@ def test_another_key_where_nothing_can_be_asked(run_module, engine, project):
     engine.evidence = ""
     engine.now.append(container("mariadb", environment={"MYSQL_PASSWORD": ""}, status="exited"))
     result = run_module("apply")
-    assert result.get("failed") and "start it (docker compose up -d mariadb). A recreate could make that data unreadable. Let the database" in result["msg"]
+    assert (
+        result.get("failed")
+        and "start it (docker compose up -d mariadb). A recreate could make that data unreadable. Let the database"
+        in result["msg"]
+    )
     assert engine.calls == []
 
 
@@ -438,7 +516,9 @@ def gone(engine, database="running"):
     """After all containers but the database's were removed."""
     engine.evidence = USERS
     engine.now = [replace(engine.now[2], status=database)]
-    engine.then[2] = replace(engine.now[0], status="running", started_at=OLD if database == "running" else "2026-11-24T04:00:00Z")
+    engine.then[2] = replace(
+        engine.now[0], status="running", started_at=OLD if database == "running" else "2026-11-24T04:00:00Z"
+    )
 
 
 @pytest.mark.parametrize("opens", [{SECRET: 7}, {}], ids=["opens", "nothing sealed"])
@@ -454,22 +534,35 @@ def test_start_with_a_key_that_no_container_has(run_module, engine, opens, datab
     assert result["started"] == ["appwrite", "appwrite-worker-certificates", *(["mariadb"] * bool(first))]
 
 
-@pytest.mark.parametrize(("opens", "words"), [
-    ({"not-a-real-key-of-nobody": 7}, "is in no container of this project that has run, and a console account exists in the database of project appwrite. "
-     "Of 7 values looked at, it opens none, and no other key that is known here does"),
-    ({"your-secret-key": 7}, "Of 7 values looked at, the public default opens 7. Put the right key into .env"),
-    (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
-], ids=["none", "public", "cannot be opened"])
+@pytest.mark.parametrize(
+    ("opens", "words"),
+    [
+        (
+            {"not-a-real-key-of-nobody": 7},
+            "is in no container of this project that has run, and a console account exists in the database of project appwrite. "
+            "Of 7 values looked at, it opens none, and no other key that is known here does",
+        ),
+        ({"your-secret-key": 7}, "Of 7 values looked at, the public default opens 7. Put the right key into .env"),
+        (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
+    ],
+    ids=["none", "public", "cannot be opened"],
+)
 @pytest.mark.parametrize("database", ["running", "exited"])
 def test_start_with_a_key_that_opens_nothing(run_module, engine, opens, words, database):
     gone(engine, database)
     engine.opens = opens
     result = run_module("apply")
     assert result.get("failed") and words in result["msg"] and "up" not in engine.calls
-    assert ("the service mariadb was started for that and is left running" in result["msg"]) == (database == "exited") == bool(engine.calls)
+    assert (
+        ("the service mariadb was started for that and is left running" in result["msg"])
+        == (database == "exited")
+        == bool(engine.calls)
+    )
 
 
-@pytest.mark.parametrize("opens", [{SECRET: 5, "your-secret-key": 2}, {SECRET: 5, "not-a-real-key-of-nobody": 2}], ids=["public", "unknown"])
+@pytest.mark.parametrize(
+    "opens", [{SECRET: 5, "your-secret-key": 2}, {SECRET: 5, "not-a-real-key-of-nobody": 2}], ids=["public", "unknown"]
+)
 def test_start_with_a_key_that_opens_a_part(run_module, engine, opens):
     """An installation that began on the public default, with another key put in by hand later: what is under the first was closed long ago."""
     gone(engine)
@@ -477,7 +570,10 @@ def test_start_with_a_key_that_opens_a_part(run_module, engine, opens):
     result = run_module("apply")
     assert result.get("msg") is None and engine.calls == ["up"]
     openers = "opens 5 and the public default opens 2" if "your-secret-key" in opens else "opens 5"
-    assert f"{openers}; the others are closed to it" in result["warnings"][0] and "Of 7 values looked at" in result["warnings"][0]
+    assert (
+        f"{openers}; the others are closed to it" in result["warnings"][0]
+        and "Of 7 values looked at" in result["warnings"][0]
+    )
 
 
 @pytest.mark.parametrize("other", [OTHER, "your-secret-key"])
@@ -488,7 +584,10 @@ def test_start_with_a_key_beside_another_one_in_force(run_module, engine, other)
     engine.opens = {SECRET: 5, other: 2}
     message = run_module("apply")["msg"]
     assert " opens 2. Put the right key into .env" in message and engine.calls == []
-    assert ". If the one in .env is the right one all the same, start it by hand: docker compose up -d. Nothing with a key was started" in message
+    assert (
+        ". If the one in .env is the right one all the same, start it by hand: docker compose up -d. Nothing with a key was started"
+        in message
+    )
 
 
 @pytest.mark.parametrize("other", ["your-secret-key", "not-a-real-key-of-nobody"])
@@ -503,7 +602,11 @@ def test_another_key_beside_that_of_a_third_container(run_module, engine, projec
     engine.now.append(container("redis", environment={KEY: "a-third-unreal-key-0123456789"}))
     engine.opens = {OTHER: 5, "a-third-unreal-key-0123456789": 2}
     message = run_module("apply")["msg"]
-    assert "is not the one that appwrite runs with" in message and message.endswith("start it by hand: docker compose up -d") and engine.calls == []
+    assert (
+        "is not the one that appwrite runs with" in message
+        and message.endswith("start it by hand: docker compose up -d")
+        and engine.calls == []
+    )
 
 
 @pytest.mark.parametrize("phase", ["written", "staged"])
@@ -526,18 +629,30 @@ def test_start_with_a_key_that_was_only_created(run_module, engine, database):
     engine.now += [container(environment=ENVIRONMENT, status="created", started_at="0001-01-01T00:00:00Z")]
     engine.opens = {"not-a-real-key-of-nobody": 7}
     result = run_module("apply")
-    assert "is in no container of this project that has run, and a console account exists" in result["msg"] and "up" not in engine.calls
+    assert (
+        "is in no container of this project that has run, and a console account exists" in result["msg"]
+        and "up" not in engine.calls
+    )
 
 
 def test_another_key_than_one_that_was_only_created(run_module, engine, project):
     """Nothing runs with that, and nothing sealed is stored that could tell."""
-    engine.now[:2] = [container(environment={**ENVIRONMENT, KEY: OTHER}, status="created", started_at="0001-01-01T00:00:00Z", config_hash="other")]
+    engine.now[:2] = [
+        container(
+            environment={**ENVIRONMENT, KEY: OTHER},
+            status="created",
+            started_at="0001-01-01T00:00:00Z",
+            config_hash="other",
+        )
+    ]
     engine.evidence = USERS
     assert run_module("apply").get("msg") is None and engine.calls == ["up"]
 
 
 @pytest.mark.parametrize("recreated", [True, False])
-@pytest.mark.parametrize("silence", ["", ComposeError("failed", "docker exec failed: cannot connect")], ids=["no answer", "error"])
+@pytest.mark.parametrize(
+    "silence", ["", ComposeError("failed", "docker exec failed: cannot connect")], ids=["no answer", "error"]
+)
 def test_a_database_that_is_starting(run_module, engine, project, monkeypatch, silence, recreated):
     """Its container runs, but it does not answer yet."""
     if recreated:
@@ -570,15 +685,23 @@ def test_start_where_the_database_does_not_answer(run_module, engine, health):
     engine.evidence = ""
     engine.then[2] = replace(engine.then[2], health=health)
     result = run_module("apply", timeout=1)
-    assert "only after it has opened some of what is stored, and the database of service mariadb gave no clear answer" in result["msg"]
-    assert "Nothing with a key was started; the service mariadb was started" in result["msg"] and engine.calls == ["up mariadb"]
+    assert (
+        "only after it has opened some of what is stored, and the database of service mariadb gave no clear answer"
+        in result["msg"]
+    )
+    assert "Nothing with a key was started; the service mariadb was started" in result["msg"] and engine.calls == [
+        "up mariadb"
+    ]
 
 
 def test_start_where_the_database_is_elsewhere(run_module, engine, project):
     (project / ".env").write_text((project / ".env").read_text() + "_APP_DB_HOST=db.example.com\n")
     gone(engine)
     result = run_module("apply")
-    assert "db.example.com is no database service" in result["msg"] and "start by hand what runs with it (docker compose up -d)" in result["msg"]
+    assert (
+        "db.example.com is no database service" in result["msg"]
+        and "start by hand what runs with it (docker compose up -d)" in result["msg"]
+    )
     assert engine.calls == []
 
 
@@ -587,7 +710,11 @@ def test_start_under_another_project_name(run_module, engine, project, monkeypat
     gone(engine, "exited")
     monkeypatch.setattr(Compose, "neighbours", lambda _compose: {str(project): {"appwrite", "mine"}})
     result = run_module("apply")
-    assert "containers of another project name (mine)" in result["msg"] and "Set project_name" in result["msg"] and engine.calls == []
+    assert (
+        "containers of another project name (mine)" in result["msg"]
+        and "Set project_name" in result["msg"]
+        and engine.calls == []
+    )
 
 
 @pytest.mark.parametrize("key", [SECRET, SECRET[:16] + "-and-another-tail"])
@@ -635,8 +762,10 @@ def test_rollback_of_a_key_that_no_container_has(run_module, engine, project, go
     """A container that is gone may have run with it."""
     old = {**ENVIRONMENT, KEY: "your-secret-key"}
     (project / "old.bak").write_text("".join(f"{name}={value}\n" for name, value in old.items()))
-    engine.now = [replace(one, environment={name: old[name] for name in one.environment if name in old}) for one in engine.now]
-    del engine.now[1:1 + gone]
+    engine.now = [
+        replace(one, environment={name: old[name] for name in one.environment if name in old}) for one in engine.now
+    ]
+    del engine.now[1 : 1 + gone]
     run_module("apply", rollback_file=str(project / "old.bak"), timeout=1)
     assert (f"{KEY}={SECRET}\n" in (project / ".env").read_text()) == gone
 
@@ -649,6 +778,7 @@ def test_rollback_that_cannot_be_applied(run_module, engine, project, monkeypatc
         outdate(engine)
         engine.then = ComposeError("failed", "docker compose up failed: no way")
     else:
+
         def fail(*_unused):
             raise ComposeError("unreachable", "no way")
 
@@ -661,7 +791,12 @@ def test_rollback_that_cannot_be_applied(run_module, engine, project, monkeypatc
 
 BACK = {
     "the old key opens": (USERS, {OTHER: 7}, OTHER, None),
-    "the new key opens": (USERS, {SECRET: 7}, SECRET, "the key in .env opens what is stored, and that of the backup does not open all of it"),
+    "the new key opens": (
+        USERS,
+        {SECRET: 7},
+        SECRET,
+        "the key in .env opens what is stored, and that of the backup does not open all of it",
+    ),
     "both": (USERS, {SECRET: 1, OTHER: 6}, SECRET, "that of the backup does not open all of it"),
     "nothing sealed": (USERS, {}, SECRET, "containers have run with the new key"),
     "nobody has signed up": ("console accounts: empty\n", {OTHER: 7}, SECRET, "containers have run with the new key"),
@@ -671,17 +806,28 @@ BACK = {
 
 @pytest.mark.parametrize(("evidence", "opens", "key", "words"), BACK.values(), ids=BACK)
 def test_rollback_of_another_key(run_module, engine, project, evidence, opens, key, words):
-    (project / "old.bak").write_text("".join(f"{name}={value}\n" for name, value in {**ENVIRONMENT, KEY: OTHER}.items()))
+    (project / "old.bak").write_text(
+        "".join(f"{name}={value}\n" for name, value in {**ENVIRONMENT, KEY: OTHER}.items())
+    )
     engine.evidence, engine.opens = evidence, opens
-    engine.then = [replace(one, environment={**one.environment, KEY: key}) if KEY in one.environment else one for one in engine.now]
-    engine.now = [replace(one, config_hash="other") if KEY in one.environment and key == OTHER else one for one in engine.now]
+    engine.then = [
+        replace(one, environment={**one.environment, KEY: key}) if KEY in one.environment else one for one in engine.now
+    ]
+    engine.now = [
+        replace(one, config_hash="other") if KEY in one.environment and key == OTHER else one for one in engine.now
+    ]
     result = run_module("apply", rollback_file=str(project / "old.bak"))
     assert result.get("msg") is None and f"{KEY}={key}\n" in (project / ".env").read_text()
     assert words is None or any(words in warning for warning in result["warnings"])
 
 
-@pytest.mark.parametrize(("opens", "words"), [
-    ({"not-a-real-key-of-nobody": 7}, "rollback_file: neither its key"), (AppwriteError("install it"), "rollback_file: its key")])
+@pytest.mark.parametrize(
+    ("opens", "words"),
+    [
+        ({"not-a-real-key-of-nobody": 7}, "rollback_file: neither its key"),
+        (AppwriteError("install it"), "rollback_file: its key"),
+    ],
+)
 def test_rollback_where_no_key_may_be_in_force(run_module, engine, project, opens, words):
     before = (project / ".env").read_bytes()
     (project / "old.bak").write_text(f"{KEY}={OTHER}\n")
@@ -695,7 +841,11 @@ def test_rollback_to_a_key_where_nothing_can_be_asked(run_module, engine, projec
     (project / ".env").write_text("_APP_ENV=production\n")
     (project / "old.bak").write_text(f"{KEY}={OTHER}\n")
     message = run_module("apply", rollback_file=str(project / "old.bak"))["msg"]
-    assert message.startswith("rollback_file: its key") and "only after it has opened some" in message and "gave no clear answer" in message
+    assert (
+        message.startswith("rollback_file: its key")
+        and "only after it has opened some" in message
+        and "gave no clear answer" in message
+    )
     assert (project / ".env").read_text() == "_APP_ENV=production\n"
 
 
@@ -707,7 +857,9 @@ def test_rollback_in_check_mode(run_module, engine, project):
     assert (project / ".env").read_bytes() == before
 
 
-@pytest.mark.parametrize(("content", "part"), [(None, "rollback_file: .* does not exist"), ("A='\n", "rollback_file: .*line 1")])
+@pytest.mark.parametrize(
+    ("content", "part"), [(None, "rollback_file: .* does not exist"), ("A='\n", "rollback_file: .*line 1")]
+)
 def test_rollback_file_that_is_none(run_module, engine, project, content, part):
     before = (project / ".env").read_bytes()
     if content:
@@ -727,6 +879,7 @@ def told(monkeypatch):
     def tell(*said):
         if said not in found[-1:]:
             found.append(said)
+
     monkeypatch.setattr(_apply, "Progress", lambda path: tell)
     monkeypatch.setattr(_apply, "_LOOK", 0.01)
     return found
@@ -736,7 +889,13 @@ def test_tells_what_compose_has_not_started_and_then_what_is_not_up(run_module, 
     """Before anything has begun those that are to come, and then those that have begun. Nobody says what was up before."""
     outdate(engine)
     engine.now[1] = replace(engine.now[1], config_hash="other")
-    old, new = engine.now, [*(replace(one, id="new-" + one.id, started_at="2026-11-24T04:00:00Z") for one in engine.now[:2]), engine.now[2]]
+    old, new = (
+        engine.now,
+        [
+            *(replace(one, id="new-" + one.id, started_at="2026-11-24T04:00:00Z") for one in engine.now[:2]),
+            engine.now[2],
+        ],
+    )
     steps = [
         (old, (0, 2, "appwrite, appwrite-worker-certificates")),
         ([replace(new[0], status="created"), *old[1:]], (0, 2, "appwrite, appwrite-worker-certificates")),
@@ -758,6 +917,7 @@ def test_tells_what_compose_has_not_started_and_then_what_is_not_up(run_module, 
         if told[-1:] == [("started", 1, 2, "appwrite")]:
             engine.now = new
         return list(engine.now)
+
     monkeypatch.setattr(Compose, "up", up)
     monkeypatch.setattr(Compose, "containers", look)
     result = run_module("apply", progress_file="/nonexistent")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, unforeseen, words
 
 
@@ -20,7 +21,10 @@ def test_reasons_hold_no_path():
 def test_one_shape(kind):
     with pytest.raises(kind) as caught, words("env_file: /a/.env", "read", kind):
         raise PermissionError(errno.EACCES, "text", "/somewhere/else")
-    assert str(caught.value) == "env_file: /a/.env cannot be read: permission denied; run the task as the file's owner or with become"
+    assert (
+        str(caught.value)
+        == "env_file: /a/.env cannot be read: permission denied; run the task as the file's owner or with become"
+    )
     assert caught.value.__suppress_context__
 
 

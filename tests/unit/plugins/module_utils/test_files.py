@@ -11,6 +11,7 @@ import os
 import stat
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 
 
@@ -62,7 +63,14 @@ def test_none_is_replaced_before_all_are_written(directory, tmp_path, monkeypatc
 def test_it_is_on_disk_before_it_gets_its_name_and_its_name_before_the_end(directory, tmp_path, monkeypatch):
     calls = []
     for name in ("fsync", "rename"):
-        monkeypatch.setattr(os, name, lambda *arguments, _name=name, _real=getattr(os, name), **options: (calls.append(_name), _real(*arguments, **options)))
+        monkeypatch.setattr(
+            os,
+            name,
+            lambda *arguments, _name=name, _real=getattr(os, name), **options: (
+                calls.append(_name),
+                _real(*arguments, **options),
+            ),
+        )
     _files.replace(directory, {"one": b"1", "two": b"2"})
     assert calls == ["fsync", "fsync", "rename", "rename", "fsync"]
     calls.clear()
@@ -141,8 +149,10 @@ def lock(directory, timeout=0.0, make=True):
 def test_one_at_a_time(directory, tmp_path):
     with lock(directory) as taken:
         assert taken and stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
-        with pytest.raises(_files.Busy, match="^option: /a/path: another run has held the lock for 0 seconds; wait for it to end and try again$"), \
-                lock(directory):
+        with pytest.raises(
+            _files.Busy,
+            match="^option: /a/path: another run has held the lock for 0 seconds; wait for it to end and try again$",
+        ), lock(directory):
             pass
     assert os.listdir(tmp_path) == []
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
 
 KEY = _key.NAME
@@ -23,13 +23,20 @@ def test_unforeseen_error_tells_no_more_than_its_place(run_module, project, with
 
     monkeypatch.setattr(_env_file.EnvFile, "read", fail)
     result = run_module("encryption_key")
-    assert re.match(r"internal error \(ValueError at test_module.py:\d+\)", result["msg"]) and SECRET not in json.dumps(result)
+    assert re.match(r"internal error \(ValueError at test_module.py:\d+\)", result["msg"]) and SECRET not in json.dumps(
+        result
+    )
 
 
 def test_parameters_are_shown_without_secrets(run_module, project, without_docker):
-    result = run_module("security", encryption_key={"key": SECRET}, env={
-        "content": f"_APP_ENV=production\n_APP_SMTP_PASSWORD={SECRET}x\n",
-        "variables": {"_APP_REDIS_PASS": None, "_APP_EXECUTOR_SECRET": SECRET + "y", "_APP_LOCALE": "de"}})
+    result = run_module(
+        "security",
+        encryption_key={"key": SECRET},
+        env={
+            "content": f"_APP_ENV=production\n_APP_SMTP_PASSWORD={SECRET}x\n",
+            "variables": {"_APP_REDIS_PASS": None, "_APP_EXECUTOR_SECRET": SECRET + "y", "_APP_LOCALE": "de"},
+        },
+    )
     assert SECRET not in json.dumps(result)
     shown = result["invocation"]["module_args"]["env"]["variables"]
     assert shown["_APP_LOCALE"] == "de" and "fingerprint" in shown["_APP_EXECUTOR_SECRET"]
@@ -46,5 +53,10 @@ def test_shown():
 
 
 def test_names_that_may_be_secrets():
-    assert [shown_name(name) for name in ("_APP_ENV", "OURS", "http_proxy", "_")] == ["_APP_ENV", "OURS", "http_proxy", "_"]
+    assert [shown_name(name) for name in ("_APP_ENV", "OURS", "http_proxy", "_")] == [
+        "_APP_ENV",
+        "OURS",
+        "http_proxy",
+        "_",
+    ]
     assert shown_name(SECRET) == "(a name that may be a secret)"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, some_of
 
@@ -35,9 +36,15 @@ def test_from_the_start(tmp_path, monkeypatch):
     assert path.read_text() == "stopping 1 3 3 appwrite-worker-mails, redis\n"
 
 
-@pytest.mark.parametrize(("waiting", "told"), [
-    ("a\nb\r\x1b[2J\u2028\u202eb", "a?b??[2J??b"), ("wörker \udcff", "w?rker ?"), ("x" * 1_000_000, "x" * 200), ("\x00" * 300, "?" * 200),
-])
+@pytest.mark.parametrize(
+    ("waiting", "told"),
+    [
+        ("a\nb\r\x1b[2J\u2028\u202eb", "a?b??[2J??b"),
+        ("wörker \udcff", "w?rker ?"),
+        ("x" * 1_000_000, "x" * 200),
+        ("\x00" * 300, "?" * 200),
+    ],
+)
 def test_hostile_name(tmp_path, monkeypatch, waiting, told):
     """A service has the name that somebody gave it, and a queue any."""
     monkeypatch.setattr(_progress, "_OFTEN", 0)
@@ -47,7 +54,14 @@ def test_hostile_name(tmp_path, monkeypatch, waiting, told):
 
 
 def test_some_of():
-    assert [some_of("edcba"[:count]) for count in range(6)] == ["", "e", "d, e", "c, d, e", "b, c, d and 1 more", "a, b, c and 2 more"]
+    assert [some_of("edcba"[:count]) for count in range(6)] == [
+        "",
+        "e",
+        "d, e",
+        "c, d, e",
+        "b, c, d and 1 more",
+        "a, b, c and 2 more",
+    ]
     assert some_of(["a", "a"]) == "a"
 
 
@@ -75,7 +89,11 @@ def test_follows_no_link(tmp_path):
 
 def test_keeps_nobody_alive_and_ends_with_him(tmp_path):
     path = tmp_path / "progress"
-    code = ("import os, sys; sys.path[:0] = %r; from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress; Progress(%r);"
-            "print(os.path.exists(%r))" % (sys.path, str(path), str(path)))
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False, capture_output=True).stdout == b"True\n"
+    code = (
+        "import os, sys; sys.path[:0] = %r; from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress; Progress(%r);"
+        "print(os.path.exists(%r))" % (sys.path, str(path), str(path))
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], timeout=60, check=False, capture_output=True).stdout == b"True\n"
+    )
     assert not path.exists()

@@ -11,24 +11,50 @@ from types import SimpleNamespace
 import pytest
 from ansible import constants
 from ansible.errors import AnsibleActionFail
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import _harmless, answer, printable, refuse_facts
+
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import (
+    _harmless,
+    answer,
+    printable,
+    refuse_facts,
+)
 
 ESCROW = "appwrite_security_escrow_file"
 
 
 def test_answer_drops_what_ansible_acts_on():
     acted_on = {
-        "ansible_facts": {ESCROW: "/srv/other.yml"}, "ansible_stats": {"data": {}}, "ansible_job_id": "j1", "_ansible_no_log": False,
-        "_ansible_verbose_always": True, "add_host": {"host_name": "evil"}, "add_group": "evil", "results": [{"failed": False}], "unreachable": True,
-        "skipped": True, "deprecations": [{"msg": "x"}], "exception": "Traceback", "include": "x.yml"}
+        "ansible_facts": {ESCROW: "/srv/other.yml"},
+        "ansible_stats": {"data": {}},
+        "ansible_job_id": "j1",
+        "_ansible_no_log": False,
+        "_ansible_verbose_always": True,
+        "add_host": {"host_name": "evil"},
+        "add_group": "evil",
+        "results": [{"failed": False}],
+        "unreachable": True,
+        "skipped": True,
+        "deprecations": [{"msg": "x"}],
+        "exception": "Traceback",
+        "include": "x.yml",
+    }
     ours = {"changed": True, "msg": "done", "key": {"state": "kept"}, "started": ["redis"]}
     assert answer({**ours, **acted_on}) == ours
 
 
 def test_answer_has_no_control_characters_at_any_depth():
     escape = "\x1b]0;title\x07\x1b[2Jred\u202e"
-    found = answer({"msg": escape, "warnings": [escape], "diff": {"before": "a\n\tb" + escape}, escape: [[{"x": escape}], 5, None, True]})
-    assert not [character for character in str(found).replace("\\n", "").replace("\\t", "") if not character.isprintable()]
+    found = answer(
+        {
+            "msg": escape,
+            "warnings": [escape],
+            "diff": {"before": "a\n\tb" + escape},
+            escape: [[{"x": escape}], 5, None, True],
+        }
+    )
+    assert not [
+        character for character in str(found).replace("\\n", "").replace("\\t", "") if not character.isprintable()
+    ]
     assert found["diff"]["before"].startswith("a\n\tb?")
 
 
@@ -52,10 +78,15 @@ def test_printable_keeps_text(text):
     assert printable(text) == text
 
 
-@pytest.mark.parametrize(("text", "shown"), [
-    ('{"msg": "\\u001b[2J\\u009b\\u202e\\b\\r\\f"}', "?[2J?????"), ('{"msg": "a\\nb\\tc\\u000a\\u0009"}', "a\nb\tc\n\t"),
-    ('{"msg": "\\\\u001b \\ud83d\\udd11 \\"quoted\\" \\/"}', '\\u001b 🔑 "quoted" /'), ('{"msg": "\x1b[2J"}', "?[2J"),
-])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"msg": "\\u001b[2J\\u009b\\u202e\\b\\r\\f"}', "?[2J?????"),
+        ('{"msg": "a\\nb\\tc\\u000a\\u0009"}', "a\nb\tc\n\t"),
+        ('{"msg": "\\\\u001b \\ud83d\\udd11 \\"quoted\\" \\/"}', '\\u001b 🔑 "quoted" /'),
+        ('{"msg": "\x1b[2J"}', "?[2J"),
+    ],
+)
 def test_what_a_module_printed(text, shown):
     """Before Ansible reads it, since newer releases show its warnings then."""
     assert json.loads(_harmless(text))["msg"] == shown
@@ -69,7 +100,10 @@ def injected(request, monkeypatch):
     """Whether ansible.cfg has facts take the place of variables."""
     real = constants.config.get_config_value
     monkeypatch.setattr(
-        constants.config, "get_config_value", lambda name, *rest, **more: request.param if name == "INJECT_FACTS_AS_VARS" else real(name, *rest, **more))
+        constants.config,
+        "get_config_value",
+        lambda name, *rest, **more: request.param if name == "INJECT_FACTS_AS_VARS" else real(name, *rest, **more),
+    )
     return request.param
 
 
@@ -82,28 +116,48 @@ def refusal(facts, names=(), **variables):
     return ""
 
 
-@pytest.mark.parametrize("name", [
-    ESCROW, "appwrite_audit_fail_on", "appwrite_rotation_backup_tasks", "__appwrite_security_settled", "inventory_hostname", "inventory_dir",
-    "group_names", "omit", "lookup", "query", "now"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        ESCROW,
+        "appwrite_audit_fail_on",
+        "appwrite_rotation_backup_tasks",
+        "__appwrite_security_settled",
+        "inventory_hostname",
+        "inventory_dir",
+        "group_names",
+        "omit",
+        "lookup",
+        "query",
+        "now",
+    ],
+)
 def test_fact_with_the_name_of_a_variable(injected, name):
     words = refusal({name: "x", "distribution": "Debian"})
     assert words.startswith(f"{name}: a fact of this host has the name of this variable") == injected
     assert not words or "inject_facts_as_vars = False" in words
 
 
-@pytest.mark.parametrize("facts", [{}, {"distribution": "Debian", "packages": {}, "services": {}, "local": {"appwrite_security": 1}}], ids=["none", "usual"])
+@pytest.mark.parametrize(
+    "facts",
+    [{}, {"distribution": "Debian", "packages": {}, "services": {}, "local": {"appwrite_security": 1}}],
+    ids=["none", "usual"],
+)
 def test_usual_facts(injected, facts):
     assert not refusal(facts, [ESCROW], **{ESCROW: "{{ inventory_dir }}/{{ inventory_hostname }}.yml"})
 
 
-@pytest.mark.parametrize(("variables", "source"), [
-    ({ESCROW: "{{ safe_dir }}/one.yml", "safe_dir": "/srv"}, "safe_dir"),
-    ({ESCROW: "{{ places.safe }}/one.yml", "places": {"safe": ["{{ root | default('/') }}"]}, "root": "/"}, "root"),
-    ({ESCROW: "{% if where is defined %}{{ where }}{% endif %}"}, "where"),
-    ({ESCROW: "{{ ansible_hostname }}.yml"}, "ansible_hostname"),
-    ({ESCROW: "{{ lookup('ansible.builtin.env', 'HOME') }}/{{ site | selfhost.appwrite.some_filter }}"}, "site"),
-    ({ESCROW: "/srv/{{ x }}", "x": "{{ y }}", "y": "{{ x }}{{ loop_end }}"}, "loop_end"),
-])
+@pytest.mark.parametrize(
+    ("variables", "source"),
+    [
+        ({ESCROW: "{{ safe_dir }}/one.yml", "safe_dir": "/srv"}, "safe_dir"),
+        ({ESCROW: "{{ places.safe }}/one.yml", "places": {"safe": ["{{ root | default('/') }}"]}, "root": "/"}, "root"),
+        ({ESCROW: "{% if where is defined %}{{ where }}{% endif %}"}, "where"),
+        ({ESCROW: "{{ ansible_hostname }}.yml"}, "ansible_hostname"),
+        ({ESCROW: "{{ lookup('ansible.builtin.env', 'HOME') }}/{{ site | selfhost.appwrite.some_filter }}"}, "site"),
+        ({ESCROW: "/srv/{{ x }}", "x": "{{ y }}", "y": "{{ x }}{{ loop_end }}"}, "loop_end"),
+    ],
+)
 def test_variable_that_is_made_from_a_fact(injected, variables, source):
     words = refusal({source.removeprefix("ansible_"): "/etc"}, [ESCROW], **variables)
     assert words.startswith(f"{ESCROW}: is made from {source}, which is a fact of this host") == injected
@@ -112,7 +166,9 @@ def test_variable_that_is_made_from_a_fact(injected, variables, source):
 @pytest.mark.parametrize("source", ["ansible_facts", "ansible_local", "hostvars", "vars"])
 def test_variable_that_is_made_from_what_holds_facts(injected, source):
     """Which no setting of ansible.cfg takes out of the host's hands."""
-    assert f"is made from {source}, which is where facts of hosts are" in refusal({}, [ESCROW], **{ESCROW: "{{ %s['hostname'] }}.yml" % source})
+    assert f"is made from {source}, which is where facts of hosts are" in refusal(
+        {}, [ESCROW], **{ESCROW: "{{ %s['hostname'] }}.yml" % source}
+    )
 
 
 @pytest.mark.parametrize("text", ["{{ unfinished", "{% endif %}", "no template", "{a}"])

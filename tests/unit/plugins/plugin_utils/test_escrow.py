@@ -17,14 +17,21 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password, seal, unseal
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils import _escrow
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner, default_path, former_path
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password, seal, unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils import _escrow
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import (
+    Escrow,
+    EscrowError,
+    Owner,
+    default_path,
+    former_path,
+)
 
 KEY, OTHER = "not-a-real-key-0123456789", "not-a-real-other-key-0123"
 ORIGIN = {"host": "one", "release": "1.9.6"}
@@ -68,7 +75,10 @@ def test_older_keys_are_history(escrow):
         assert [entry["key"] for entry in opened(escrow.path).entries] == [key, {KEY: OTHER, OTHER: KEY}[key]]
 
 
-@pytest.mark.parametrize("key", ["key: with 'all' \"that\" # yaml", "clé-非-🔑-0123456789", "not-a-real-\udcff-of-bytes", "two\nlines-0123456789"])
+@pytest.mark.parametrize(
+    "key",
+    ["key: with 'all' \"that\" # yaml", "clé-非-🔑-0123456789", "not-a-real-\udcff-of-bytes", "two\nlines-0123456789"],
+)
 def test_any_key(escrow, key):
     with escrow.locked():
         escrow.add(key, ORIGIN)
@@ -79,25 +89,50 @@ def _sealed(text):
     return VaultLib(SECRETS).encrypt(text)
 
 
-@pytest.mark.parametrize(("damage", "why"), [
-    (lambda path: path.write_bytes(b""), "is damaged"),
-    (lambda path: path.write_text("format: 1\nkeys: []\n"), "is damaged"),
-    (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot be opened"),
-    (lambda path: path.write_text(re.sub(r"\n3\d", "\n39", path.read_text(), count=1) + "00"), "cannot be opened"),
-    (lambda path: path.write_bytes(_sealed("just text")), "not an escrow"),
-    (lambda path: path.write_bytes(_sealed("a: [")), "not an escrow"),
-    (lambda path: path.write_bytes(_sealed("format: 2\nkeys: [{}]")), "not an escrow"),
-    (lambda path: path.write_bytes(_sealed("format: 1\nkeys: []")), "not an escrow"),
-    (lambda path: path.write_bytes(_sealed(yaml.safe_dump({"format": 1, "keys": [{"key": KEY, "fingerprint": "0" * 16}]}))), "fingerprint"),
-    (lambda path: path.unlink() or path.mkdir(), "cannot be read"),
-    (lambda path: path.unlink() or path.symlink_to("nothing"), "is a symbolic link to nothing"),
-], ids=["empty", "in clear", "truncated", "altered", "text", "broken", "format", "no key", "fingerprint", "directory", "dangling"])
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda path: path.write_bytes(b""), "is damaged"),
+        (lambda path: path.write_text("format: 1\nkeys: []\n"), "is damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot be opened"),
+        (lambda path: path.write_text(re.sub(r"\n3\d", "\n39", path.read_text(), count=1) + "00"), "cannot be opened"),
+        (lambda path: path.write_bytes(_sealed("just text")), "not an escrow"),
+        (lambda path: path.write_bytes(_sealed("a: [")), "not an escrow"),
+        (lambda path: path.write_bytes(_sealed("format: 2\nkeys: [{}]")), "not an escrow"),
+        (lambda path: path.write_bytes(_sealed("format: 1\nkeys: []")), "not an escrow"),
+        (
+            lambda path: path.write_bytes(
+                _sealed(yaml.safe_dump({"format": 1, "keys": [{"key": KEY, "fingerprint": "0" * 16}]}))
+            ),
+            "fingerprint",
+        ),
+        (lambda path: path.unlink() or path.mkdir(), "cannot be read"),
+        (lambda path: path.unlink() or path.symlink_to("nothing"), "is a symbolic link to nothing"),
+    ],
+    ids=[
+        "empty",
+        "in clear",
+        "truncated",
+        "altered",
+        "text",
+        "broken",
+        "format",
+        "no key",
+        "fingerprint",
+        "directory",
+        "dangling",
+    ],
+)
 def test_damaged(escrow, tmp_path, damage, why):
     path = tmp_path / "escrow" / "one.yml"
     damage(path)
     with pytest.raises(EscrowError) as caught:
         opened(path)
-    assert str(caught.value).startswith(f"escrow_file: {path} ") and why in str(caught.value) and KEY not in str(caught.value)
+    assert (
+        str(caught.value).startswith(f"escrow_file: {path} ")
+        and why in str(caught.value)
+        and KEY not in str(caught.value)
+    )
 
 
 def test_other_vault_secret_or_none(escrow):
@@ -128,11 +163,17 @@ def test_the_system_says_no(escrow, monkeypatch, call):
 
 def test_only_ciphertext_reaches_the_disk(escrow, monkeypatch):
     written, real = [], os.write
-    monkeypatch.setattr(os, "fsync", lambda handle: written.append(b"" if _is_directory(handle) else Path(f"/proc/self/fd/{handle}").read_bytes()))
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda handle: written.append(b"" if _is_directory(handle) else Path(f"/proc/self/fd/{handle}").read_bytes()),
+    )
     monkeypatch.setattr(os, "write", lambda handle, data: written.append(bytes(data)) or real(handle, data))
     with escrow.locked():
         escrow.add(OTHER, ORIGIN)
-    assert any(data.startswith(b"$ANSIBLE_VAULT;") for data in written) and not any(OTHER.encode() in data for data in written)
+    assert any(data.startswith(b"$ANSIBLE_VAULT;") for data in written) and not any(
+        OTHER.encode() in data for data in written
+    )
 
 
 def _is_directory(handle):
@@ -169,8 +210,10 @@ def test_one_at_a_time(tmp_path):
 
 def test_no_locks(escrow, monkeypatch):
     """As on a network's file system without them, which cannot be had in a unit test."""
+
     def fail(*_unused):
         raise OSError(errno.ENOLCK, "text")
+
     monkeypatch.setattr(_files.fcntl, "flock", fail)
     with pytest.raises(EscrowError, match="cannot be locked"), escrow.locked():
         pass
@@ -178,7 +221,9 @@ def test_no_locks(escrow, monkeypatch):
 
 def test_locked_for_too_long(escrow, monkeypatch):
     monkeypatch.setattr(_escrow, "LOCK_TIMEOUT", 0.0)
-    with escrow.locked(), pytest.raises(EscrowError, match="^escrow_file: .*: another run has held the lock"), Escrow(escrow.path, SECRETS).locked():
+    with escrow.locked(), pytest.raises(EscrowError, match="^escrow_file: .*: another run has held the lock"), Escrow(
+        escrow.path, SECRETS
+    ).locked():
         pass
 
 
@@ -186,14 +231,21 @@ def test_locked_for_too_long(escrow, monkeypatch):
 def test_sealed(secret):
     password = new_password()
     sealed = seal(secret, password)
-    assert unseal(sealed, password) == secret and len({sealed, seal(secret, password), seal(secret, new_password())}) == 3
+    assert (
+        unseal(sealed, password) == secret and len({sealed, seal(secret, password), seal(secret, new_password())}) == 3
+    )
 
 
-@pytest.mark.parametrize("spoil", [lambda sealed: sealed[:-4], lambda sealed: "A" + sealed[1:], lambda sealed: "", lambda sealed: "?"])
+@pytest.mark.parametrize(
+    "spoil", [lambda sealed: sealed[:-4], lambda sealed: "A" + sealed[1:], lambda sealed: "", lambda sealed: "?"]
+)
 def test_sealed_and_spoiled(spoil):
     password = new_password()
     sealed = seal(KEY, password)
-    for text, with_what in ((spoil(sealed) if spoil(sealed) != sealed else sealed[1:], password), (sealed, new_password())):
+    for text, with_what in (
+        (spoil(sealed) if spoil(sealed) != sealed else sealed[1:], password),
+        (sealed, new_password()),
+    ):
         with pytest.raises(AppwriteError, match="cannot be opened"):
             unseal(text, with_what)
 
@@ -211,9 +263,17 @@ def owned(tmp_path, owner, name="owned.yml"):
     return found
 
 
-@pytest.mark.parametrize(("owner", "mine"), [
-    (ONE, True), (Owner("one", None, "/opt/appwrite"), True), (Owner("two", None, "/opt/appwrite", "appwrite"), False),
-    (Owner("one", None, "/opt/shop", "appwrite"), False), (Owner("one", None, "/opt/appwrite", "shop"), False), (Owner("one", "shop", "/opt/appwrite"), False)])
+@pytest.mark.parametrize(
+    ("owner", "mine"),
+    [
+        (ONE, True),
+        (Owner("one", None, "/opt/appwrite"), True),
+        (Owner("two", None, "/opt/appwrite", "appwrite"), False),
+        (Owner("one", None, "/opt/shop", "appwrite"), False),
+        (Owner("one", None, "/opt/appwrite", "shop"), False),
+        (Owner("one", "shop", "/opt/appwrite"), False),
+    ],
+)
 def test_refused_for_another(tmp_path, owner, mine):
     owned(tmp_path, ONE)
     again = Escrow(str(tmp_path / "owned.yml"), SECRETS, owner=owner)
@@ -236,7 +296,12 @@ def test_cluster_is_one_owner_whatever_the_host(tmp_path):
 
 
 def test_file_of_before_says_it_with_its_newest_key(tmp_path):
-    text = yaml.safe_dump({"format": 1, "keys": [{"key": KEY, "fingerprint": _key.fingerprint(KEY), "host": "two", "project_src": "/opt/appwrite"}]})
+    text = yaml.safe_dump(
+        {
+            "format": 1,
+            "keys": [{"key": KEY, "fingerprint": _key.fingerprint(KEY), "host": "two", "project_src": "/opt/appwrite"}],
+        }
+    )
     (tmp_path / "two.yml").write_bytes(_sealed(text))
     opened(tmp_path / "two.yml")
     with pytest.raises(EscrowError, match="holds the key of /opt/appwrite of two"):
@@ -245,7 +310,11 @@ def test_file_of_before_says_it_with_its_newest_key(tmp_path):
 
 @pytest.mark.parametrize("told", ["text", ["list"], 5])
 def test_owner_that_is_none(tmp_path, told):
-    (tmp_path / "x.yml").write_bytes(_sealed(yaml.safe_dump({"format": 1, "for": told, "keys": [{"key": KEY, "fingerprint": _key.fingerprint(KEY)}]})))
+    (tmp_path / "x.yml").write_bytes(
+        _sealed(
+            yaml.safe_dump({"format": 1, "for": told, "keys": [{"key": KEY, "fingerprint": _key.fingerprint(KEY)}]})
+        )
+    )
     with pytest.raises(EscrowError, match="is damaged"):
         opened(tmp_path / "x.yml")
 
@@ -269,14 +338,21 @@ _OWNERS = st.builds(Owner, _NAMES, st.none() | _NAMES, _NAMES.map(lambda text: p
 def test_no_two_owners_share_a_name(left, right):
     def same(owner):
         return owner.cluster or (owner.host, owner.project_src.lstrip("/"))
+
     paths = [default_path("/e", owner) for owner in (left, right)]
     assert (paths[0] == paths[1]) == (same(left) == same(right) and bool(left.cluster) == bool(right.cluster))
     assert all(os.path.dirname(path) == "/e" and len(os.path.basename(path)) < 256 for path in paths)
 
 
-@pytest.mark.parametrize(("owner", "name"), [
-    (Owner("appwrite.example.com", None, "/opt/appwrite"), "appwrite.example.com@opt-appwrite.yml"), (Owner("one", "shop", "/x"), "@shop.yml"),
-    (Owner("web/1", None, "/opt/app-1"), "web_2f1@opt-app_2d1.yml"), (Owner("web_1", None, "/opt/app_1"), "web_5f1@opt-app_5f1.yml")])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Owner("appwrite.example.com", None, "/opt/appwrite"), "appwrite.example.com@opt-appwrite.yml"),
+        (Owner("one", "shop", "/x"), "@shop.yml"),
+        (Owner("web/1", None, "/opt/app-1"), "web_2f1@opt-app_2d1.yml"),
+        (Owner("web_1", None, "/opt/app_1"), "web_5f1@opt-app_5f1.yml"),
+    ],
+)
 def test_name(owner, name):
     assert default_path("/e", owner) == f"/e/{name}"
 

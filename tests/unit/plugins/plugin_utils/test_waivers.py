@@ -14,6 +14,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
+
 from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import FilterModule
 from ansible_collections.selfhost.appwrite.plugins.lookup.escrow_state import LookupModule
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
@@ -37,10 +38,27 @@ def test_none(text):
     assert picked(text) == []
 
 
-@pytest.mark.parametrize(("hosts", "matches"), [
-    ("all", True), ("web-1", True), ("web-*", True), ("'web-[12]'", True), ("web", True), ("'we?'", True), ("['db*', 'web-1']", True), ("'*'", True),
-    ("WEB-1", False), ("web-", False), ("db*", False), ("[]", None), ("", None), ("1", None), ("[1]", None), ("{web-1: 1}", None),
-])
+@pytest.mark.parametrize(
+    ("hosts", "matches"),
+    [
+        ("all", True),
+        ("web-1", True),
+        ("web-*", True),
+        ("'web-[12]'", True),
+        ("web", True),
+        ("'we?'", True),
+        ("['db*', 'web-1']", True),
+        ("'*'", True),
+        ("WEB-1", False),
+        ("web-", False),
+        ("db*", False),
+        ("[]", None),
+        ("", None),
+        ("1", None),
+        ("[1]", None),
+        ("{web-1: 1}", None),
+    ],
+)
 def test_hosts(hosts, matches):
     """A name or pattern of hosts or groups, or several."""
     text = ENTRY.replace("hosts: all", f"hosts: {hosts}")
@@ -74,22 +92,34 @@ def test_documented_examples():
         assert len(picked(text, "test-1", ["staging"])) == 1
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("waivers: []", "the waivers are no list; write each as an entry with control, hosts, justification, expires"),
-    ("- all\n", "entry 1 has no dictionary; write control, hosts, justification, expires"),
-    (ENTRY + ENTRY.replace("expires", "until"), "entry 2 has until; write control"),
-    (ENTRY.replace(f"control: {CONTROL}, ", ""), "entry 1: control: there is no control None; take the id from a finding"),
-    (ENTRY.replace(CONTROL, "host.observd"), "entry 1: control: there is no control 'host.observd'; is host.observed meant?"),
-    (ENTRY.replace(CONTROL, "lynis"), "entry 1: control: there is no control 'lynis'"),
-    (ENTRY.replace("hosts: all, ", ""), "entry 1: hosts has to be"),
-    (ENTRY.replace("justification: Replaced in spring, ", ""), "entry 1: justification: is missing; say why"),
-    (ENTRY.replace("Replaced in spring", "' '"), "entry 1: justification: is missing"),
-    (ENTRY.replace(", expires: 2027-03-31", ""), "entry 1: expires: None is not a date; give one such as 2027-01-31"),
-    (ENTRY.replace("2027-03-31", "next year"), "entry 1: expires: 'next year' is not a date"),
-    (ENTRY.replace("2027-03-31", "'2027-02-30'"), "entry 1: expires: '2027-02-30' is not a date"),
-    (ENTRY.replace("2027-03-31", "2027-03-31T00:00:00Z"), "entry 1: expires: datetime"),
-    (ENTRY.replace("2027-03-31", "20270331"), "entry 1: expires: 20270331 is not a date"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("waivers: []", "the waivers are no list; write each as an entry with control, hosts, justification, expires"),
+        ("- all\n", "entry 1 has no dictionary; write control, hosts, justification, expires"),
+        (ENTRY + ENTRY.replace("expires", "until"), "entry 2 has until; write control"),
+        (
+            ENTRY.replace(f"control: {CONTROL}, ", ""),
+            "entry 1: control: there is no control None; take the id from a finding",
+        ),
+        (
+            ENTRY.replace(CONTROL, "host.observd"),
+            "entry 1: control: there is no control 'host.observd'; is host.observed meant?",
+        ),
+        (ENTRY.replace(CONTROL, "lynis"), "entry 1: control: there is no control 'lynis'"),
+        (ENTRY.replace("hosts: all, ", ""), "entry 1: hosts has to be"),
+        (ENTRY.replace("justification: Replaced in spring, ", ""), "entry 1: justification: is missing; say why"),
+        (ENTRY.replace("Replaced in spring", "' '"), "entry 1: justification: is missing"),
+        (
+            ENTRY.replace(", expires: 2027-03-31", ""),
+            "entry 1: expires: None is not a date; give one such as 2027-01-31",
+        ),
+        (ENTRY.replace("2027-03-31", "next year"), "entry 1: expires: 'next year' is not a date"),
+        (ENTRY.replace("2027-03-31", "'2027-02-30'"), "entry 1: expires: '2027-02-30' is not a date"),
+        (ENTRY.replace("2027-03-31", "2027-03-31T00:00:00Z"), "entry 1: expires: datetime"),
+        (ENTRY.replace("2027-03-31", "20270331"), "entry 1: expires: 20270331 is not a date"),
+    ],
+)
 def test_bad_entry(text, message):
     """Whether it is for this host or not."""
     for host in ("web-1", "other"):
@@ -139,7 +169,11 @@ def test_state_of_a_weak_key(state, tmp_path):
     with escrow.locked():
         escrow.add("notarealkey", {})
     found = state(tmp_path / "weak.yml")
-    assert set(found) == {"unseen"} and "a weak one, of about 51 bits" in found["unseen"] and "rotate it" in found["unseen"]
+    assert (
+        set(found) == {"unseen"}
+        and "a weak one, of about 51 bits" in found["unseen"]
+        and "rotate it" in found["unseen"]
+    )
     assert _key.fingerprint("notarealkey") not in str(found)
 
 
@@ -148,11 +182,15 @@ def test_state_of_no_file(state, tmp_path, secrets):
     assert state(tmp_path / "none.yml", secrets) == {"fingerprint": None}
 
 
-@pytest.mark.parametrize(("secrets", "damage", "why"), [
-    ((), b"", "no vault secret; start Ansible with --vault-password-file"),
-    ([("default", VaultSecret(b"not-a-real-wrong-password"))], b"", "encrypted with another vault secret"),
-    (SECRETS, b"x", "cannot be opened: it is damaged"),
-], ids=["no secret", "other secret", "damaged"])
+@pytest.mark.parametrize(
+    ("secrets", "damage", "why"),
+    [
+        ((), b"", "no vault secret; start Ansible with --vault-password-file"),
+        ([("default", VaultSecret(b"not-a-real-wrong-password"))], b"", "encrypted with another vault secret"),
+        (SECRETS, b"x", "cannot be opened: it is damaged"),
+    ],
+    ids=["no secret", "other secret", "damaged"],
+)
 def test_state_unseen(state, file, secrets, damage, why):
     file.write_bytes(file.read_bytes() + damage)
     found = state(file, secrets)

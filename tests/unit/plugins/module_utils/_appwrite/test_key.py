@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
@@ -52,21 +53,35 @@ def test_public_description(key):
     assert set(_key.describe("kept", key()).public()) == {"state", "fingerprint", "effective_bits"}
 
 
-@pytest.mark.parametrize(("values", "key"), [({}, ""), ({_key.NAME: ""}, ""), ({_key.NAME: "0"}, ""), ({_key.NAME: "00"}, "00"), ({_key.NAME: PUBLIC}, PUBLIC)])
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [({}, ""), ({_key.NAME: ""}, ""), ({_key.NAME: "0"}, ""), ({_key.NAME: "00"}, "00"), ({_key.NAME: PUBLIC}, PUBLIC)],
+)
 def test_in_force(values, key):
     assert _key.in_force(values) == key
 
 
-@pytest.mark.parametrize(("value", "is_weak"), [("", False), (PUBLIC, False), ("short", True), ("0" * 64, True), ("0123456789abcdef" * 4, False)])
+@pytest.mark.parametrize(
+    ("value", "is_weak"),
+    [("", False), (PUBLIC, False), ("short", True), ("0" * 64, True), ("0123456789abcdef" * 4, False)],
+)
 def test_weakness(value, is_weak):
     said = _key.weakness(value)
     assert bool(said) == is_weak and (not said or value not in said)
 
 
-@pytest.mark.parametrize(("given", "why"), [
-    (PUBLIC, "is a public placeholder"), ("", "is shorter than 16 bytes"), ("x" * 15, "is shorter than 16 bytes"), ("é" * 7, "is shorter than 16 bytes"),
-    ("not-a-real-key\0with-a-nul", "cannot be written into .env: .*NUL"), ("not-a-real-key-\udcff-of-bytes", "cannot be written into .env: .*Unicode")],
-    ids=["placeholder", "empty", "15 bytes", "14 bytes", "NUL", "not UTF-8"])
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (PUBLIC, "is a public placeholder"),
+        ("", "is shorter than 16 bytes"),
+        ("x" * 15, "is shorter than 16 bytes"),
+        ("é" * 7, "is shorter than 16 bytes"),
+        ("not-a-real-key\0with-a-nul", "cannot be written into .env: .*NUL"),
+        ("not-a-real-key-\udcff-of-bytes", "cannot be written into .env: .*Unicode"),
+    ],
+    ids=["placeholder", "empty", "15 bytes", "14 bytes", "NUL", "not UTF-8"],
+)
 def test_check(given, why):
     with pytest.raises(AppwriteError, match="^new_key: " + why) as caught:
         _key.check(given, "new_key")

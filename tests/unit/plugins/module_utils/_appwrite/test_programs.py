@@ -6,26 +6,63 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import API, TASK, UNKNOWN, WORKER, part_of
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import (
+    API,
+    TASK,
+    UNKNOWN,
+    WORKER,
+    part_of,
+)
 
 
-@pytest.mark.parametrize(("program", "kind"), [
-    (["schedule-functions"], TASK), (["schedule-executions"], TASK), (["schedule-messages"], TASK), (["schedule"], TASK), (["maintenance"], TASK),
-    (["interval"], TASK), (["stats-resources"], TASK), (["usage", "--type=timeseries"], TASK), (["volume-sync"], TASK),
-    (["php", "/usr/src/code/app/cli.php", "maintenance"], TASK), (["sh", "-c", "exec /usr/local/bin/schedule-functions"], TASK),
-    (["docker-php-entrypoint", "php", "app/http.php"], API), (["php", "app/http.php", "-dopcache.preload=preload.php"], API), (["realtime"], API),
-    (["php", "/usr/src/code/app/realtime.php"], API),
-    (["migrate"], UNKNOWN), (["sleep", "infinity"], UNKNOWN), ([], UNKNOWN), (["worker"], UNKNOWN), (["php", "app/worker.php"], UNKNOWN)])
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [
+        (["schedule-functions"], TASK),
+        (["schedule-executions"], TASK),
+        (["schedule-messages"], TASK),
+        (["schedule"], TASK),
+        (["maintenance"], TASK),
+        (["interval"], TASK),
+        (["stats-resources"], TASK),
+        (["usage", "--type=timeseries"], TASK),
+        (["volume-sync"], TASK),
+        (["php", "/usr/src/code/app/cli.php", "maintenance"], TASK),
+        (["sh", "-c", "exec /usr/local/bin/schedule-functions"], TASK),
+        (["docker-php-entrypoint", "php", "app/http.php"], API),
+        (["php", "app/http.php", "-dopcache.preload=preload.php"], API),
+        (["realtime"], API),
+        (["php", "/usr/src/code/app/realtime.php"], API),
+        (["migrate"], UNKNOWN),
+        (["sleep", "infinity"], UNKNOWN),
+        ([], UNKNOWN),
+        (["worker"], UNKNOWN),
+        (["php", "app/worker.php"], UNKNOWN),
+    ],
+)
 def test_kind(program, kind):
     found = part_of(program, {"_APP_QUEUE_NAME": "v1-mine"})
     assert (found.kind, found.queue) == (kind, "")
 
 
-@pytest.mark.parametrize(("program", "queue"), [
-    (["worker-stats-usage"], "v1-stats-usage"), (["worker-stats-resources"], "v1-stats-resources"), (["worker-usage-dump"], "v1-usage-dump"),
-    (["/usr/local/bin/worker-mails"], "v1-mails"), (["worker-databases"], "database_db_main"), (["worker-databases_fra1"], "database_db_main"),
-    (["docker-php-entrypoint", "php", "/usr/src/code/app/worker.php", "Audits"], "v1-audits"), (["sh", "-c", "worker-builds >/log"], "v1-builds")])
+@pytest.mark.parametrize(
+    ("program", "queue"),
+    [
+        (["worker-stats-usage"], "v1-stats-usage"),
+        (["worker-stats-resources"], "v1-stats-resources"),
+        (["worker-usage-dump"], "v1-usage-dump"),
+        (["/usr/local/bin/worker-mails"], "v1-mails"),
+        (["worker-databases"], "database_db_main"),
+        (["worker-databases_fra1"], "database_db_main"),
+        (["docker-php-entrypoint", "php", "/usr/src/code/app/worker.php", "Audits"], "v1-audits"),
+        (["sh", "-c", "worker-builds >/log"], "v1-builds"),
+    ],
+)
 def test_queue(program, queue):
     """The names of two workers hold those of tasks."""
     assert part_of(program, {})[::3] == (WORKER, queue)
-    assert part_of(program, {"_APP_QUEUE_NAME": "database_db_fra1_self_hosted_01"}).queue == "database_db_fra1_self_hosted_01"
+    assert (
+        part_of(program, {"_APP_QUEUE_NAME": "database_db_fra1_self_hosted_01"}).queue
+        == "database_db_fra1_self_hosted_01"
+    )

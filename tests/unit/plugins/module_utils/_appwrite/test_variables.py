@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
-HTTPS, FUNCTIONS_HTTPS, ROUTER_HTTPS = (
-    f"_APP_OPTIONS_{part}FORCE_HTTPS" for part in ("", "FUNCTIONS_", "ROUTER_")
-)
+HTTPS, FUNCTIONS_HTTPS, ROUTER_HTTPS = (f"_APP_OPTIONS_{part}FORCE_HTTPS" for part in ("", "FUNCTIONS_", "ROUTER_"))
 CERTIFICATES, SECURITY_EMAIL = "_APP_EMAIL_CERTIFICATES", "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS"
 EVERY_NAME = catalogue.names()
 
@@ -41,9 +40,15 @@ def test_row_is_consistent(name):
     assert variable.name == name
     assert variable.group in catalogue.GROUPS
     assert starts == sorted(set(starts))
-    assert variable.kind in {"text", "secret", "password", "dsn", "ip", *catalogue._PATTERNS, *catalogue._LIST_KINDS} or (
-        re.fullmatch(r"choice:\w+( \w+)*", variable.kind)
-    )
+    assert variable.kind in {
+        "text",
+        "secret",
+        "password",
+        "dsn",
+        "ip",
+        *catalogue._PATTERNS,
+        *catalogue._LIST_KINDS,
+    } or (re.fullmatch(r"choice:\w+( \w+)*", variable.kind))
     assert variable.successor == "" or catalogue.get(variable.successor)
     assert not variable.public_defaults or variable.secret
     assert name in catalogue.kin(name)
@@ -51,7 +56,9 @@ def test_row_is_consistent(name):
 
 @pytest.mark.parametrize("release", catalogue.RELEASES)
 def test_every_installer_default_fits_its_kind(release):
-    problems = {v.name: catalogue.problem(v.name, catalogue.default(v.name, release) or "", release) for v in of(release)}
+    problems = {
+        v.name: catalogue.problem(v.name, catalogue.default(v.name, release) or "", release) for v in of(release)
+    }
     assert {name: problem for name, problem in problems.items() if problem} == {}
 
 
@@ -83,7 +90,9 @@ def test_sticky_variables():
 
 
 def test_public_defaults():
-    assert {name: catalogue.get(name).public_defaults for name in EVERY_NAME if catalogue.get(name).public_defaults} == {
+    assert {
+        name: catalogue.get(name).public_defaults for name in EVERY_NAME if catalogue.get(name).public_defaults
+    } == {
         "_APP_OPENSSL_KEY_V1": ("your-secret-key",),
         "_APP_EXECUTOR_SECRET": ("your-secret-key",),
         "_APP_DB_PASS": ("password",),
@@ -116,12 +125,16 @@ def test_releases():
     ],
 )
 def test_releases_that_are_the_same(release, same):
-    assert [catalogue._rows(name, release) for name in EVERY_NAME] == [catalogue._rows(name, same) for name in EVERY_NAME]
+    assert [catalogue._rows(name, release) for name in EVERY_NAME] == [
+        catalogue._rows(name, same) for name in EVERY_NAME
+    ]
 
 
 @pytest.mark.parametrize("release", ["latest", "", "1", "1.9.x", "1.9.6.1", "appwrite-1.9.6", " 1.9.6", "1.9.6\n"])
 def test_what_is_no_release_is_refused(release):
-    with pytest.raises(ValueError, match=f"is not a release of Appwrite: give one such as {re.escape(catalogue.NEWEST)}"):
+    with pytest.raises(
+        ValueError, match=f"is not a release of Appwrite: give one such as {re.escape(catalogue.NEWEST)}"
+    ):
         catalogue.names(release)
 
 
@@ -255,9 +268,19 @@ def test_why_an_unknown_name_is_unread():
 
 
 def test_kin_are_in_the_order_of_variables_php():
-    assert catalogue.kin("_APP_REDIS_PASS") == ("_APP_REDIS_HOST", "_APP_REDIS_PORT", "_APP_REDIS_USER", "_APP_REDIS_PASS")
+    assert catalogue.kin("_APP_REDIS_PASS") == (
+        "_APP_REDIS_HOST",
+        "_APP_REDIS_PORT",
+        "_APP_REDIS_USER",
+        "_APP_REDIS_PASS",
+    )
     general = catalogue.kin(HTTPS)
-    assert general.index(HTTPS) < general.index(FUNCTIONS_HTTPS) < general.index(ROUTER_HTTPS) < general.index(catalogue.KEY)
+    assert (
+        general.index(HTTPS)
+        < general.index(FUNCTIONS_HTTPS)
+        < general.index(ROUTER_HTTPS)
+        < general.index(catalogue.KEY)
+    )
     assert catalogue.kin("_APP_DB_ADAPTER")[:2] == ("_APP_DB_ADAPTER", "_APP_DB_HOST")
     assert catalogue.kin("_APP_UNHEARD_OF") == ()
 
@@ -368,7 +391,9 @@ def test_mongodb_hands_the_root_password_to_a_shell(character):
     assert catalogue.problem("_APP_DB_ROOT_PASS", password, "1.8.1") is None
     assert catalogue.problem("_APP_DB_PASS", password, "1.9.6") is None
     found = catalogue.problem("_APP_DB_ROOT_PASS", password, "1.9.0")
-    assert found == "the value must be letters and digits alone: the health check of MongoDB hands it unquoted to a shell"
+    assert (
+        found == "the value must be letters and digits alone: the health check of MongoDB hands it unquoted to a shell"
+    )
 
 
 # --- Appwrite's own files ---

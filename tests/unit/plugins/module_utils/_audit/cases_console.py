@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import EMAILS, IPS, ROOT
 from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
 
-SMTP, SMS, ALERTS, COUNTRIES = "_APP_SMTP_HOST", "_APP_SMS_PROVIDER", "_APP_CONSOLE_SESSION_ALERTS", "_APP_CONSOLE_COUNTRIES_DENYLIST"
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.console_access import EMAILS, IPS, ROOT
+
+SMTP, SMS, ALERTS, COUNTRIES = (
+    "_APP_SMTP_HOST",
+    "_APP_SMS_PROVIDER",
+    "_APP_CONSOLE_SESSION_ALERTS",
+    "_APP_CONSOLE_COUNTRIES_DENYLIST",
+)
 NO_ENGINE = Unseen("the engine does not answer")
 BLIND = replace(secured(), config=NO_ENGINE, containers=NO_ENGINE)
 
 
-def console(root: str | None = None, emails: str | None = None, ips: str | None = None, release: str = "1.9.6", **values) -> Observation:
+def console(
+    root: str | None = None, emails: str | None = None, ips: str | None = None, release: str = "1.9.6", **values
+) -> Observation:
     return secured(release, {ROOT: root, EMAILS: emails, IPS: ips, SMTP: None, **values})
 
 
@@ -26,8 +34,14 @@ def limited(emails: str | None = None, ips: str | None = None) -> Observation:
 
 def running(observation: Observation, **values) -> Observation:
     """The container of the console made with other values than the configuration has now."""
-    return with_containers(observation, lambda container: replace(container, environment={**container.environment, **values})
-                           if container.service == "appwrite" else container)
+    return with_containers(
+        observation,
+        lambda container: (
+            replace(container, environment={**container.environment, **values})
+            if container.service == "appwrite"
+            else container
+        ),
+    )
 
 
 def without_docker(observation: Observation) -> Observation:
@@ -44,26 +58,47 @@ CASES = {
             "a blank": console("enabled "),
             "in the oldest release": console("disabled", release="1.4.14"),
             "in the container alone": (running(secured(), **{ROOT: "disabled"}), "(container of appwrite)"),
-            "the list never arrives": with_service(limited("ada@example.com"), "appwrite", environment={ROOT: "disabled"}),
+            "the list never arrives": with_service(
+                limited("ada@example.com"), "appwrite", environment={ROOT: "disabled"}
+            ),
             "without docker": (without_docker(limited()), "(.env)"),
         },
         "pass": {
-            "enabled": console("enabled"), "unset": console(), "empty": console(""), "zero": console("0"),
-            "listed people": limited("ada@example.com"), "listed addresses": limited(ips="8.8.8.8"),
+            "enabled": console("enabled"),
+            "unset": console(),
+            "empty": console(""),
+            "zero": console("0"),
+            "listed people": limited("ada@example.com"),
+            "listed addresses": limited(ips="8.8.8.8"),
         },
         "unknown": {
-            "without docker": BLIND, "containers unseen": replace(secured(), containers=NO_ENGINE),
+            "without docker": BLIND,
+            "containers unseen": replace(secured(), containers=NO_ENGINE),
             "no such service": (replace(secured(), config={"services": {}}), "no service appwrite"),
         },
     },
     "console.other_ways_limited": {
         "fail": {
-            "mail": (console("disabled", "ada@example.com", **{SMTP: "smtp.example.com"}), "leaves magic URL and e-mail OTP open",
-                     "appwrite_security_console_root_only: true"),
-            "phone": (console("disabled", ips="8.8.8.8", **{SMS: "sms://NotARealUser:NotARealPhoneWord1@twilio"}), "leaves phone open"),
-            "GitHub": (with_service(limited("ada@example.com"), "appwrite", environment={
-                ROOT: "disabled", EMAILS: "ada@example.com", "_APP_CONSOLE_GITHUB_APP_ID": "Iv1.0"}), "leaves GitHub open"),
-            "in the oldest release": console("disabled", "ada@example.com", release="1.4.14", **{SMTP: "smtp.example.com"}),
+            "mail": (
+                console("disabled", "ada@example.com", **{SMTP: "smtp.example.com"}),
+                "leaves magic URL and e-mail OTP open",
+                "appwrite_security_console_root_only: true",
+            ),
+            "phone": (
+                console("disabled", ips="8.8.8.8", **{SMS: "sms://NotARealUser:NotARealPhoneWord1@twilio"}),
+                "leaves phone open",
+            ),
+            "GitHub": (
+                with_service(
+                    limited("ada@example.com"),
+                    "appwrite",
+                    environment={ROOT: "disabled", EMAILS: "ada@example.com", "_APP_CONSOLE_GITHUB_APP_ID": "Iv1.0"},
+                ),
+                "leaves GitHub open",
+            ),
+            "in the oldest release": console(
+                "disabled", "ada@example.com", release="1.4.14", **{SMTP: "smtp.example.com"}
+            ),
         },
         "pass": {
             "no other way": limited("ada@example.com"),
@@ -85,7 +120,10 @@ CASES = {
             "not an address": limited(ips="office.example.com"),
             "also where one account is the limit": console("enabled", "Ada@example.com"),
             "a line break": limited("ada@example.com\n"),
-            "in the container alone": (running(limited("ada@example.com"), **{EMAILS: "Ada@example.com"}), "(container of appwrite)"),
+            "in the container alone": (
+                running(limited("ada@example.com"), **{EMAILS: "Ada@example.com"}),
+                "(container of appwrite)",
+            ),
         },
         "pass": {
             "plain": limited("ada@example.com,o'neil+tag@sub.example.com", "8.8.8.8,2001:db8::1"),
@@ -96,7 +134,11 @@ CASES = {
     },
     "console.all_listed_admitted": {
         "fail": {
-            "two people": (console("enabled", "ada@example.com,bob@example.com"), "lists 2 addresses", "appwrite_security_console_root_only: false"),
+            "two people": (
+                console("enabled", "ada@example.com,bob@example.com"),
+                "lists 2 addresses",
+                "appwrite_security_console_root_only: false",
+            ),
             "by default": console(None, "ada@example.com,bob@example.com"),
         },
         "pass": {
@@ -127,20 +169,42 @@ CASES = {
     },
     "console.no_dead_variables": {
         "fail": {
-            "renamed": (secured("1.9.6", {"_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS": "enabled"}), "set _APP_OPTIONS_ROUTER_FORCE_HTTPS instead",
-                        "appwrite_security_variables: {_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS: null}"),
-            "of a later release": (secured("1.6.2", {"_APP_OPTIONS_ROUTER_FORCE_HTTPS": "enabled"}), "which came with 1.7"),
-            "passed, but not read": (secured("1.9.6", {"_APP_CONSOLE_HOSTNAMES": "console.example.com"}), "set _APP_CONSOLE_DOMAIN instead"),
-            "a secret": (secured("1.9.6", {"_APP_DB_PASS_VECTORSDB": "NotARealVectorWord1"}), "set _APP_DB_PASS instead"),
-            "two": (secured("1.9.6", {"_APP_DOMAIN_TARGET": "appwrite.example.com", "_APP_CONSOLE_HOSTNAMES": "console.example.com"}),
-                    "{_APP_CONSOLE_HOSTNAMES: null, _APP_DOMAIN_TARGET: null}"),
+            "renamed": (
+                secured("1.9.6", {"_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS": "enabled"}),
+                "set _APP_OPTIONS_ROUTER_FORCE_HTTPS instead",
+                "appwrite_security_variables: {_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS: null}",
+            ),
+            "of a later release": (
+                secured("1.6.2", {"_APP_OPTIONS_ROUTER_FORCE_HTTPS": "enabled"}),
+                "which came with 1.7",
+            ),
+            "passed, but not read": (
+                secured("1.9.6", {"_APP_CONSOLE_HOSTNAMES": "console.example.com"}),
+                "set _APP_CONSOLE_DOMAIN instead",
+            ),
+            "a secret": (
+                secured("1.9.6", {"_APP_DB_PASS_VECTORSDB": "NotARealVectorWord1"}),
+                "set _APP_DB_PASS instead",
+            ),
+            "two": (
+                secured(
+                    "1.9.6",
+                    {"_APP_DOMAIN_TARGET": "appwrite.example.com", "_APP_CONSOLE_HOSTNAMES": "console.example.com"},
+                ),
+                "{_APP_CONSOLE_HOSTNAMES: null, _APP_DOMAIN_TARGET: null}",
+            ),
             "without docker": without_docker(secured("1.9.6", {"_APP_DOMAIN_TARGET": "appwrite.example.com"})),
         },
         "pass": {
             "none": secured(),
-            "as the installer writes it": secured(values={"_APP_DOMAIN_TARGET": "localhost", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS": "disabled"}),
+            "as the installer writes it": secured(
+                values={"_APP_DOMAIN_TARGET": "localhost", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS": "disabled"}
+            ),
             "a compose file of one's own passes it": with_service(
-                secured(values={"_APP_DOMAIN_TARGET": "appwrite.example.com"}), "own", environment={"_APP_DOMAIN_TARGET": "appwrite.example.com"}),
+                secured(values={"_APP_DOMAIN_TARGET": "appwrite.example.com"}),
+                "own",
+                environment={"_APP_DOMAIN_TARGET": "appwrite.example.com"},
+            ),
             "not one of Appwrite's": secured(values={"OUR_OWN": "anything"}),
         },
         "unknown": {"no file": secured(env=Unseen("it does not exist"))},

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen, seen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.variables import NEWEST
 from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.variables import NEWEST
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen, seen
 
 NO_ENGINE = Unseen("the engine does not answer")
 NO_DOCKER = replace(secured(), config=NO_ENGINE, containers=NO_ENGINE)
@@ -19,7 +20,9 @@ SOCKET = "/var/run/docker.sock"
 
 
 def with_container(observation: Observation, service: str, **parts: Any) -> Observation:
-    return with_containers(observation, lambda container: replace(container, **parts) if container.service == service else container)
+    return with_containers(
+        observation, lambda container: replace(container, **parts) if container.service == service else container
+    )
 
 
 def publishing(service: str, published: str, target: int, address: str | None = None) -> Observation:
@@ -34,8 +37,11 @@ def mounting(service: str, source: str, **parts: Any) -> Observation:
 def without(observation: Observation, *services: str) -> Observation:
     config = seen(observation.config)
     left = {name: service for name, service in config["services"].items() if name not in services}
-    return replace(observation, config={**config, "services": left},
-                   containers=tuple(container for container in seen(observation.containers) if container.service not in services))
+    return replace(
+        observation,
+        config={**config, "services": left},
+        containers=tuple(container for container in seen(observation.containers) if container.service not in services),
+    )
 
 
 def waited_for(observation: Observation, service: str) -> Observation:
@@ -54,12 +60,20 @@ CASES = {
             "on one address": (publishing("redis", "6379", 6379, "192.0.2.10"), "redis publishes 6379 on 192.0.2.10"),
             "a random port": (publishing("appwrite", "", 80), "appwrite publishes a random port"),
             "the proxy's dashboard": publishing("traefik", "8080", 8080),
-            "in a container alone": (with_container(secured(), "mariadb", ports=(("0.0.0.0", 3307, 3306),)), "mariadb publishes 3307"),
+            "in a container alone": (
+                with_container(secured(), "mariadb", ports=(("0.0.0.0", 3307, 3306),)),
+                "mariadb publishes 3307",
+            ),
             "engine gone": replace(publishing("mariadb", "3306", 3306), containers=NO_ENGINE),
         },
         "pass": {
-            "80 and 443": secured(), "the web on other ports": publishing("traefik", "8443", 443), "another proxy": publishing("caddy", "443", 443),
-            "for this host alone": (publishing("mariadb", "3306", 3306, "127.0.0.1"), "mariadb publishes 3306 on 127.0.0.1, for this host alone"),
+            "80 and 443": secured(),
+            "the web on other ports": publishing("traefik", "8443", 443),
+            "another proxy": publishing("caddy", "443", 443),
+            "for this host alone": (
+                publishing("mariadb", "3306", 3306, "127.0.0.1"),
+                "mariadb publishes 3306 on 127.0.0.1, for this host alone",
+            ),
             "for this host alone, by IPv6": publishing("mariadb", "3306", 3306, "::1"),
         },
         "unknown": {"engine gone": ENGINE_GONE["engine gone"], "no docker": NO_DOCKER},
@@ -68,15 +82,19 @@ CASES = {
         "fail": {
             "another service": (mounting("portainer", SOCKET), "portainer has the Docker socket"),
             "read-only": mounting("portainer", SOCKET, read_only=True),
-            "a directory above": (mounting("agent", "/var/run/"), "agent has the Docker socket"), "the whole host": mounting("agent", "/"),
+            "a directory above": (mounting("agent", "/var/run/"), "agent has the Docker socket"),
+            "the whole host": mounting("agent", "/"),
             "rootless": mounting("agent", "/run/user/1000/docker.sock"),
             "two, one in a container alone": (
-                with_container(mounting("agent", SOCKET), "appwrite", mounts=((SOCKET, SOCKET, True),)), "agent, appwrite have"),
+                with_container(mounting("agent", SOCKET), "appwrite", mounts=((SOCKET, SOCKET, True),)),
+                "agent, appwrite have",
+            ),
         },
         "pass": {
             "as shipped": (mounting("openruntimes-executor", SOCKET), "none but openruntimes-executor and traefik"),
             "nobody": (without(secured(), "traefik"), "no service has"),
-            "other mounts": mounting("agent", "/var/runaway"), "a volume": mounting("agent", "run"),
+            "other mounts": mounting("agent", "/var/runaway"),
+            "a volume": mounting("agent", "run"),
         },
         "unknown": ENGINE_GONE,
     },
@@ -85,29 +103,45 @@ CASES = {
             "as shipped": (mounting("traefik", SOCKET), "traefik has the Docker socket writable", "docker.sock:ro"),
             "in the container": with_container(secured(), "traefik", mounts=((SOCKET, SOCKET, True),)),
         },
-        "pass": {"read-only": secured()}, "not_applicable": {"no proxy": without(secured(), "traefik")}, "unknown": ENGINE_GONE,
+        "pass": {"read-only": secured()},
+        "not_applicable": {"no proxy": without(secured(), "traefik")},
+        "unknown": ENGINE_GONE,
     },
     "containers.isolated": {
         "fail": {
             "privileged": (with_service(secured(), "agent", privileged=True), "agent is privileged"),
             "network": (with_service(secured(), "redis", network_mode="host"), "redis shares the host's network"),
             "processes": with_service(secured(), "agent", pid="host"),
-            "a capability": (with_service(secured(), "agent", cap_add=["NET_ADMIN", "SYS_ADMIN"]), "has the capability SYS_ADMIN"),
+            "a capability": (
+                with_service(secured(), "agent", cap_add=["NET_ADMIN", "SYS_ADMIN"]),
+                "has the capability SYS_ADMIN",
+            ),
         },
-        "pass": {"none": secured(), "a small capability": with_service(secured(), "agent", cap_add=["NET_BIND_SERVICE"])},
+        "pass": {
+            "none": secured(),
+            "a small capability": with_service(secured(), "agent", cap_add=["NET_BIND_SERVICE"]),
+        },
         "unknown": {"no docker": NO_DOCKER},
     },
     "containers.images_pinned": {
         "fail": {
-            name: (with_service(secured(), "agent", image=image), f"{shown} in agent") for name, image, shown in (
-                ("latest", "redis:latest", "redis:latest"), ("no tag", "redis", "redis:latest"), ("main", "quay.io/a/b:main", "quay.io/a/b:main"),
-                ("a major release", "redis:7", "redis:7"), ("a minor release of Appwrite", "appwrite/appwrite:1.9", "appwrite/appwrite:1.9"),
-                ("a registry with a port", "localhost:5000/redis", "localhost:5000/redis:latest"))},
+            name: (with_service(secured(), "agent", image=image), f"{shown} in agent")
+            for name, image, shown in (
+                ("latest", "redis:latest", "redis:latest"),
+                ("no tag", "redis", "redis:latest"),
+                ("main", "quay.io/a/b:main", "quay.io/a/b:main"),
+                ("a major release", "redis:7", "redis:7"),
+                ("a minor release of Appwrite", "appwrite/appwrite:1.9", "appwrite/appwrite:1.9"),
+                ("a registry with a port", "localhost:5000/redis", "localhost:5000/redis:latest"),
+            )
+        },
         "pass": {
-            "as shipped": secured(), "a digest": with_service(secured(), "agent", image="redis@sha256:" + "0" * 64),
+            "as shipped": secured(),
+            "a digest": with_service(secured(), "agent", image="redis@sha256:" + "0" * 64),
             "tag and digest": with_service(secured(), "agent", image="redis:latest@sha256:" + "0" * 64),
             "a registry with a port": with_service(secured(), "agent", image="localhost:5000/redis:v7.4"),
-            "built here": with_service(secured(), "agent", image="agent", build={"context": "."}), "no image": with_service(secured(), "agent"),
+            "built here": with_service(secured(), "agent", image="agent", build={"context": "."}),
+            "no image": with_service(secured(), "agent"),
         },
         "unknown": {"no docker": NO_DOCKER},
     },
@@ -119,17 +153,30 @@ CASES = {
         },
         "pass": {"newest": secured(), "newer": secured("2.0.0")},
         "unknown": {
-            "no tag names it": (with_containers(replace(secured(), release_is_known=False), lambda container: replace(container, image="own:1")),
-                                "no image tag names the release"),
+            "no tag names it": (
+                with_containers(
+                    replace(secured(), release_is_known=False), lambda container: replace(container, image="own:1")
+                ),
+                "no image tag names the release",
+            ),
             **ENGINE_GONE,
         },
     },
     "containers.release_not_vulnerable": {
         "fail": {
             "newest known": (secured(), f"{NEWEST}: CVE-2026-89036 (high, fixed in 2.0.0)"),
-            "between two fixes": (secured("1.8.1"), "CVE-2026-89036", "appwrite/appwrite#12411 (medium, fixed in 1.9.5)"),
+            "between two fixes": (
+                secured("1.8.1"),
+                "CVE-2026-89036",
+                "appwrite/appwrite#12411 (medium, fixed in 1.9.5)",
+            ),
             "very old": (secured("0.12.1"), "CVE-2021-23682", "CVE-2022-25377", "CVE-2022-2925", "CVE-2023-27159"),
-            "a container": (with_container(secured("2.0.0"), "appwrite", image="registry.notarealcompany.com/appwrite:v1.9.6-custom"), "1.9.6 and 2.0.0:"),
+            "a container": (
+                with_container(
+                    secured("2.0.0"), "appwrite", image="registry.notarealcompany.com/appwrite:v1.9.6-custom"
+                ),
+                "1.9.6 and 2.0.0:",
+            ),
             "the tag of a container alone": replace(secured(), release_is_known=False),
         },
         "pass": {"fixed": (secured("2.0.0"), "nothing is known of 2.0.0, as of ")},
@@ -137,15 +184,28 @@ CASES = {
     },
     "containers.come_back": {
         "fail": {
-            "no policy": (with_service(secured(), "redis", restart=None), "not back after a restart of the engine: redis"),
-            "no": with_service(secured(), "redis", restart="no"), "on failure": with_service(secured(), "redis", restart="on-failure:3"),
+            "no policy": (
+                with_service(secured(), "redis", restart=None),
+                "not back after a restart of the engine: redis",
+            ),
+            "no": with_service(secured(), "redis", restart="no"),
+            "on failure": with_service(secured(), "redis", restart="on-failure:3"),
             "in the container": with_container(secured(), "redis", restart="no"),
-            "in the deployment": with_service(secured(), "redis", restart=None, deploy={"restart_policy": {"condition": "on-failure"}}),
-            "many": (with_containers(secured(), lambda container: replace(container, restart="no")), "engine: appwrite, appwrite-", "traefik"),
+            "in the deployment": with_service(
+                secured(), "redis", restart=None, deploy={"restart_policy": {"condition": "on-failure"}}
+            ),
+            "many": (
+                with_containers(secured(), lambda container: replace(container, restart="no")),
+                "engine: appwrite, appwrite-",
+                "traefik",
+            ),
         },
         "pass": {
-            "all": secured(), "always": with_service(secured(), "redis", restart="always"),
-            "in the deployment": with_service(secured(), "redis", restart=None, deploy={"restart_policy": {"condition": "any"}}),
+            "all": secured(),
+            "always": with_service(secured(), "redis", restart="always"),
+            "in the deployment": with_service(
+                secured(), "redis", restart=None, deploy={"restart_policy": {"condition": "any"}}
+            ),
             "one that ends": waited_for(with_service(secured(), "setup", restart="no"), "setup"),
         },
         "unknown": ENGINE_GONE,
@@ -157,10 +217,14 @@ CASES = {
             "unhealthy": (with_container(secured(), "mariadb", health="unhealthy"), "mariadb is unhealthy"),
             "missing": (with_service(secured(), "agent", image="agent:1.0"), "agent has no container"),
             "none at all": replace(secured(), containers=()),
-            "without the files": (replace(with_container(secured(), "redis", status="exited"), config=NO_ENGINE), "redis is exited"),
+            "without the files": (
+                replace(with_container(secured(), "redis", status="exited"), config=NO_ENGINE),
+                "redis is exited",
+            ),
         },
         "pass": {
-            "all": secured(), "starting": with_container(secured(), "mariadb", health="starting"),
+            "all": secured(),
+            "starting": with_container(secured(), "mariadb", health="starting"),
             "one that ended": waited_for(with_container(secured(), "redis", status="exited"), "redis"),
             "one that is not wanted": with_service(secured(), "agent", image="agent:1.0", scale=0),
             "one that is deployed nowhere": with_service(secured(), "agent", deploy={"replicas": 0}),
@@ -169,33 +233,65 @@ CASES = {
     },
     "containers.current": {
         "fail": {
-            "another configuration": (with_container(secured(), "redis", current=False), "made from older files: redis"),
-            "another value": (drifting(("appwrite", "_APP_ENV", "stale"), ("appwrite", "_APP_DOMAIN", "stale")), "appwrite (_APP_DOMAIN, _APP_ENV)"),
+            "another configuration": (
+                with_container(secured(), "redis", current=False),
+                "made from older files: redis",
+            ),
+            "another value": (
+                drifting(("appwrite", "_APP_ENV", "stale"), ("appwrite", "_APP_DOMAIN", "stale")),
+                "appwrite (_APP_DOMAIN, _APP_ENV)",
+            ),
             "values not compared": replace(with_container(secured(), "redis", current=False), drift=NO_ENGINE),
         },
         "pass": {"all": secured(), "other drift": drifting(("appwrite", "_APP_ENV", "overridden"))},
-        "unknown": {"values not compared": replace(secured(), drift=NO_ENGINE), "no container": replace(secured(), containers=()), **ENGINE_GONE},
+        "unknown": {
+            "values not compared": replace(secured(), drift=NO_ENGINE),
+            "no container": replace(secured(), containers=()),
+            **ENGINE_GONE,
+        },
     },
     "containers.env_received": {
-        "fail": {"set": (drifting(("", "_APP_LOCALE", "not_passed"), values={"_APP_LOCALE": "de"}), "hands to no service: _APP_LOCALE")},
-        "pass": {
-            "none": secured(), "the default": drifting(("", "_APP_LOCALE", "not_passed"), values={"_APP_LOCALE": "en"}),
-            "empty": drifting(("", "_APP_LOCALE", "not_passed"), values={"_APP_LOCALE": ""}),
-            "one that this release does not read": drifting(("", "_APP_STATSD_PORT", "not_passed"), values={"_APP_STATSD_PORT": "1"}),
+        "fail": {
+            "set": (
+                drifting(("", "_APP_LOCALE", "not_passed"), values={"_APP_LOCALE": "de"}),
+                "hands to no service: _APP_LOCALE",
+            )
         },
-        "unknown": {"not compared": replace(secured(), drift=NO_ENGINE), "no container": replace(secured(), containers=())},
+        "pass": {
+            "none": secured(),
+            "the default": drifting(("", "_APP_LOCALE", "not_passed"), values={"_APP_LOCALE": "en"}),
+            "empty": drifting(("", "_APP_LOCALE", "not_passed"), values={"_APP_LOCALE": ""}),
+            "one that this release does not read": drifting(
+                ("", "_APP_STATSD_PORT", "not_passed"), values={"_APP_STATSD_PORT": "1"}
+            ),
+        },
+        "unknown": {
+            "not compared": replace(secured(), drift=NO_ENGINE),
+            "no container": replace(secured(), containers=()),
+        },
     },
     "containers.env_not_overridden": {
         "fail": {
-            "a literal": (drifting(("appwrite", "_APP_ENV", "overridden"), ("appwrite-realtime", "_APP_ENV", "overridden")),
-                          "_APP_ENV has another value in appwrite, appwrite-realtime than in .env"),
+            "a literal": (
+                drifting(("appwrite", "_APP_ENV", "overridden"), ("appwrite-realtime", "_APP_ENV", "overridden")),
+                "_APP_ENV has another value in appwrite, appwrite-realtime than in .env",
+            )
         },
-        "pass": {"none": secured(), "the shell": drifting(("appwrite", "_APP_ENV", "overridden"), shell={"_APP_ENV": "development"})},
+        "pass": {
+            "none": secured(),
+            "the shell": drifting(("appwrite", "_APP_ENV", "overridden"), shell={"_APP_ENV": "development"}),
+        },
         "unknown": {"not compared": replace(secured(), drift=NO_ENGINE)},
     },
     "containers.shell_clean": {
-        "fail": {"two": (replace(secured(), shell={"_APP_ENV": "development", "_APP_DB_PASS": "NotARealShellWord1"}), "_APP_DB_PASS, _APP_ENV")},
-        "pass": {"none": secured(), "without docker": NO_DOCKER}, "unknown": {"no file": replace(secured(), env=Unseen("there is no .env"))},
+        "fail": {
+            "two": (
+                replace(secured(), shell={"_APP_ENV": "development", "_APP_DB_PASS": "NotARealShellWord1"}),
+                "_APP_DB_PASS, _APP_ENV",
+            )
+        },
+        "pass": {"none": secured(), "without docker": NO_DOCKER},
+        "unknown": {"no file": replace(secured(), env=Unseen("there is no .env"))},
     },
 }
 

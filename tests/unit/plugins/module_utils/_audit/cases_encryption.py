@@ -8,10 +8,26 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
-    EnvironmentFile, Escrow, File, Observation, Stored, Unseen, WorkTree)
+from unit.plugins.module_utils._audit.observations import (
+    DIRECTORY,
+    KEY,
+    NOT_A_KEY,
+    TODAY,
+    secured,
+    with_containers,
+    with_service,
+)
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
-from unit.plugins.module_utils._audit.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with_containers, with_service
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    EnvironmentFile,
+    Escrow,
+    File,
+    Observation,
+    Stored,
+    Unseen,
+    WorkTree,
+)
 
 PUBLIC = "your-secret-key"
 OTHER = "NotThatRealKeyAtAll" + "0123456789abcdef" * 3
@@ -28,11 +44,13 @@ def keyed(key: str | None, release: str = "1.9.6") -> Observation:
 
 def running(observation: Observation, key: str | None, service: str | None = None) -> Observation:
     """The containers, or that of one service, made with this key."""
+
     def change(container):
         if KEY not in container.environment or service not in (None, container.service):
             return container
         environment = {name: value for name, value in container.environment.items() if name != KEY}
         return replace(container, environment={**environment, **({} if key is None else {KEY: key})})
+
     return with_containers(observation, change)
 
 
@@ -78,14 +96,24 @@ CASES = {
             "from the shell": file(values={}),
             "without docker": without_docker(NOT_A_KEY),
         },
-        "unknown": {"nothing to look at": (replace(without_docker(None), env=Unseen("it is not readable")), "it is not readable")},
+        "unknown": {
+            "nothing to look at": (
+                replace(without_docker(None), env=Unseen("it is not readable")),
+                "it is not readable",
+            )
+        },
     },
     "encryption.key_not_public": {
         "fail": {
-            "in the file": (keyed(PUBLIC), "the public default", f"selfhost.appwrite.rotate -e appwrite_rotation_project_src={DIRECTORY}"),
+            "in the file": (
+                keyed(PUBLIC),
+                "the public default",
+                f"selfhost.appwrite.rotate -e appwrite_rotation_project_src={DIRECTORY}",
+            ),
             "in a directory with a blank": (
                 replace(keyed(PUBLIC), directory="/opt/my appwrite"),
-                """selfhost.appwrite.rotate -e '{"appwrite_rotation_project_src": "/opt/my appwrite"}' --check"""),
+                """selfhost.appwrite.rotate -e '{"appwrite_rotation_project_src": "/opt/my appwrite"}' --check""",
+            ),
             "in a container alone": (running(secured(), PUBLIC, WORKER), f"container of {WORKER}"),
             "without docker": without_docker(PUBLIC),
             "no service receives it": replace(keyed(PUBLIC), config={"services": {}}, containers=()),
@@ -94,12 +122,19 @@ CASES = {
         "not_applicable": {"absent": keyed(None)},
         "unknown": {
             "containers unseen": replace(secured(), containers=Unseen("the engine does not answer")),
-            "no service receives it": (replace(secured(), config={"services": {}}, containers=()), "no service of this project receives"),
+            "no service receives it": (
+                replace(secured(), config={"services": {}}, containers=()),
+                "no service of this project receives",
+            ),
         },
     },
     "encryption.key_strong": {
         "fail": {
-            "short": (keyed("Short1"), "about 35 bits", f"selfhost.appwrite.rotate -e appwrite_rotation_project_src={DIRECTORY}"),
+            "short": (
+                keyed("Short1"),
+                "about 35 bits",
+                f"selfhost.appwrite.rotate -e appwrite_rotation_project_src={DIRECTORY}",
+            ),
             "digits": (keyed("90210" * 8), "about 53 bits"),
             "one letter": keyed("q" * 64),
             "in a container alone": (running(secured(), "q" * 64, WORKER), f"container of {WORKER}"),
@@ -110,7 +145,10 @@ CASES = {
     "encryption.key_reaches_services": {
         "fail": {
             "not listed for a service": (NOT_GIVEN, f"gives {WORKER} no key"),
-            "a literal empties it": (with_service(secured(), WORKER, environment={KEY: None}), f"gives {WORKER} no key"),
+            "a literal empties it": (
+                with_service(secured(), WORKER, environment={KEY: None}),
+                f"gives {WORKER} no key",
+            ),
             "a container was made without": (running(secured(), None, WORKER), f"containers of {WORKER} run without"),
             "a container was made with none": running(secured(), "", WORKER),
             "a container was made with 0": running(secured(), "0", WORKER),
@@ -129,14 +167,27 @@ CASES = {
     },
     "encryption.one_key": {
         "fail": {
-            "the file has another": (replace(keyed(OTHER), containers=secured().containers),
-                                     fingerprint(OTHER), fingerprint(NOT_A_KEY), "cannot be read", "selfhost.appwrite.drill"),
-            "the file has none": (replace(keyed(""), containers=secured().containers), "empty in .env", "selfhost.appwrite.secure"),
+            "the file has another": (
+                replace(keyed(OTHER), containers=secured().containers),
+                fingerprint(OTHER),
+                fingerprint(NOT_A_KEY),
+                "cannot be read",
+                "selfhost.appwrite.drill",
+            ),
+            "the file has none": (
+                replace(keyed(""), containers=secured().containers),
+                "empty in .env",
+                "selfhost.appwrite.secure",
+            ),
             "a container has another": (running(secured(), OTHER, WORKER), f"container of {WORKER}"),
             "a container has none": (running(secured(), "", WORKER), "selfhost.appwrite.secure"),
             "a literal in the compose file": with_service(secured(), WORKER, environment={KEY: OTHER}),
             "the shell gives another": file(values={KEY: OTHER}),
-            "the tail differs": (replace(keyed(SAME_CIPHER), containers=secured().containers), "stored data stays readable", "tokens"),
+            "the tail differs": (
+                replace(keyed(SAME_CIPHER), containers=secured().containers),
+                "stored data stays readable",
+                "tokens",
+            ),
             "public in a container": (running(secured(), PUBLIC, WORKER), "the public default in container"),
         },
         "pass": {"one": secured(), "public everywhere": keyed(PUBLIC)},
@@ -145,7 +196,12 @@ CASES = {
     },
     "encryption.key_opens_data": {
         "fail": {
-            "none": (secured(stored=Stored(0, 7, "_console_users/u1/password")), "opens none", "_console_users/u1/password", "drill"),
+            "none": (
+                secured(stored=Stored(0, 7, "_console_users/u1/password")),
+                "opens none",
+                "_console_users/u1/password",
+                "drill",
+            ),
             "some": (secured(stored=Stored(1, 1, "_1_users/u1/password")), "only some"),
         },
         "pass": {"all": secured()},
@@ -157,7 +213,11 @@ CASES = {
             "none": (escrowed(None), "holds no key", "appwrite_security_escrow: required"),
             "another": (escrowed(fingerprint(OTHER), TODAY), fingerprint(OTHER), "drill"),
             "never proved": (escrowed(fingerprint(NOT_A_KEY)), "never", "drill"),
-            "proved long ago": (escrowed(fingerprint(NOT_A_KEY), TODAY - datetime.timedelta(91)), "2026-08-25", "drill"),
+            "proved long ago": (
+                escrowed(fingerprint(NOT_A_KEY), TODAY - datetime.timedelta(91)),
+                "2026-08-25",
+                "drill",
+            ),
         },
         "pass": {
             "proved today": secured(),
@@ -180,7 +240,11 @@ CASES = {
         "unknown": {"unseen": file(work_tree=Unseen("git took too long"))},
     },
     "encryption.env_private": {
-        "fail": {"the umask's": (mode(0o644), "mode 0644", 'appwrite_security_env_mode: "0600"'), "a group reads": mode(0o640), "others write": mode(0o602)},
+        "fail": {
+            "the umask's": (mode(0o644), "mode 0644", 'appwrite_security_env_mode: "0600"'),
+            "a group reads": mode(0o640),
+            "others write": mode(0o602),
+        },
         "pass": {"owner": secured(), "owner reads": mode(0o400)},
         "unknown": {"no file": secured(env=Unseen("it does not exist"))},
     },
@@ -188,14 +252,24 @@ CASES = {
         "fail": {
             "a backup": (file(copies=(BACKUP, replace(STRAY, mode=0o644))), "mode 0644", f"chmod 600 {STRAY.path}"),
             "two with names that a shell reads": (
-                file(copies=(replace(STRAY, path="/opt/a b", mode=0o644), replace(STRAY, path="/opt/it's\n\udc80", mode=0o604))),
-                r"chmod 600 $'/opt/it\x27s\x0a\x80' '/opt/a b'"),
+                file(
+                    copies=(
+                        replace(STRAY, path="/opt/a b", mode=0o644),
+                        replace(STRAY, path="/opt/it's\n\udc80", mode=0o604),
+                    )
+                ),
+                r"chmod 600 $'/opt/it\x27s\x0a\x80' '/opt/a b'",
+            ),
         },
         "pass": {"none": secured(), "private ones": file(copies=(BACKUP, STRAY))},
     },
     "encryption.no_stray_copies": {
         "fail": {
-            "of an upgrade": (file(copies=(BACKUP, STRAY)), f"{STRAY.path} (_APP_DB_PASS, {KEY})", f"rm -i {STRAY.path}"),
+            "of an upgrade": (
+                file(copies=(BACKUP, STRAY)),
+                f"{STRAY.path} (_APP_DB_PASS, {KEY})",
+                f"rm -i {STRAY.path}",
+            )
         },
         "pass": {
             "none": secured(),
@@ -204,5 +278,10 @@ CASES = {
     },
 }
 WITHOUT_DOCKER = {
-    "encryption.key_present", "encryption.key_escrowed", "encryption.env_not_in_git", "encryption.env_private", "encryption.copies_private",
-    "encryption.no_stray_copies"}
+    "encryption.key_present",
+    "encryption.key_escrowed",
+    "encryption.env_not_in_git",
+    "encryption.env_private",
+    "encryption.copies_private",
+    "encryption.no_stray_copies",
+}

@@ -8,8 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Owned, ProjectFiles, Unseen
 from unit.plugins.module_utils._audit.observations import DIRECTORY, secured
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    Observation,
+    Owned,
+    ProjectFiles,
+    Unseen,
+)
 
 NO_DOCKER = Unseen("docker is not installed on this host")
 NOT_ASKED = {"not asked": replace(secured(), inside=Unseen("the container appwrite does not run"))}
@@ -25,43 +31,88 @@ def with_volumes(**volumes: tuple[bool, bool, int | None]) -> Observation:
     return replace(made, inside=replace(made.inside, volumes={**made.inside.volumes, **volumes}))
 
 
-def project(directory: int = 0o755, file: int = 0o644, owners: tuple[int, int] = (0, 0), env: int = 0, name: str = "docker-compose.yml") -> Observation:
+def project(
+    directory: int = 0o755,
+    file: int = 0o644,
+    owners: tuple[int, int] = (0, 0),
+    env: int = 0,
+    name: str = "docker-compose.yml",
+) -> Observation:
     """C(owners) of the directory and the compose file, C(env) that of .env."""
-    return replace(secured(), project=ProjectFiles(env, (Owned(DIRECTORY, owners[0], directory), Owned(f"{DIRECTORY}/{name}", owners[1], file))))
+    return replace(
+        secured(),
+        project=ProjectFiles(
+            env, (Owned(DIRECTORY, owners[0], directory), Owned(f"{DIRECTORY}/{name}", owners[1], file))
+        ),
+    )
 
 
 def reached(key: str, what: str) -> dict[str, Any]:
     return {
         "fail": {"no answer": (reaching(**{key: False}), f"{what} does not answer")},
         "pass": {"answers": (reaching(**{key: True}), f"{what} answers")},
-        "not_applicable": {"not configured": (reaching(**{key: None}), f"{what} is not configured")}, "unknown": NOT_ASKED,
+        "not_applicable": {"not configured": (reaching(**{key: None}), f"{what} is not configured")},
+        "unknown": NOT_ASKED,
     }
 
 
 CASES = {
     "host.observed": {
         "fail": {
-            "no docker": (replace(secured(), config=NO_DOCKER, containers=NO_DOCKER), "the project: docker is not installed", "the containers: docker"),
-            "no file": (replace(secured(), env=Unseen("/opt/appwrite/.env does not exist")), ".env: /opt/appwrite/.env does not exist"),
+            "no docker": (
+                replace(secured(), config=NO_DOCKER, containers=NO_DOCKER),
+                "the project: docker is not installed",
+                "the containers: docker",
+            ),
+            "no file": (
+                replace(secured(), env=Unseen("/opt/appwrite/.env does not exist")),
+                ".env: /opt/appwrite/.env does not exist",
+            ),
         },
-        "pass": {"all": (secured(), "/opt/appwrite"), "all but the inside and the endpoint": replace(secured(), inside=NO_DOCKER, endpoint=NO_DOCKER)},
+        "pass": {
+            "all": (secured(), "/opt/appwrite"),
+            "all but the inside and the endpoint": replace(secured(), inside=NO_DOCKER, endpoint=NO_DOCKER),
+        },
     },
     "host.project_not_writable": {
         "fail": {
             "directory for all": (project(0o777), "/opt/appwrite has mode 0777", "chmod go-w /opt/appwrite"),
             "a directory like /tmp": project(0o1777),
             "directory of a group": (project(0o2775), "has mode 2775"),
-            "compose file of a group": (project(file=0o664), "docker-compose.yml has mode 0664", "chmod go-w /opt/appwrite/docker-compose.yml"),
-            "another owner": (project(owners=(1000, 0)), "/opt/appwrite belongs to the user 1000", "chown 0 /opt/appwrite"),
-            "another owner than that of .env": (project(owners=(1000, 1001), env=1000), "docker-compose.yml belongs to the user 1001", "chown 1000"),
-            "both": (project(0o777, owners=(0, 1001)), "has mode 0777", "belongs to the user 1001", "chmod go-w /opt/appwrite && chown 0 /opt/appwrite/docker"),
+            "compose file of a group": (
+                project(file=0o664),
+                "docker-compose.yml has mode 0664",
+                "chmod go-w /opt/appwrite/docker-compose.yml",
+            ),
+            "another owner": (
+                project(owners=(1000, 0)),
+                "/opt/appwrite belongs to the user 1000",
+                "chown 0 /opt/appwrite",
+            ),
+            "another owner than that of .env": (
+                project(owners=(1000, 1001), env=1000),
+                "docker-compose.yml belongs to the user 1001",
+                "chown 1000",
+            ),
+            "both": (
+                project(0o777, owners=(0, 1001)),
+                "has mode 0777",
+                "belongs to the user 1001",
+                "chmod go-w /opt/appwrite && chown 0 /opt/appwrite/docker",
+            ),
             "an odd name": (project(file=0o666, name="a b.yml"), "chmod go-w '/opt/appwrite/a b.yml'"),
         },
         "pass": {
             "root's": (project(), "/opt/appwrite, /opt/appwrite/docker-compose.yml cannot be written by others"),
-            "the owner of .env": project(owners=(1000, 1000), env=1000), "his directory, root's files": project(owners=(1000, 0), env=1000),
+            "the owner of .env": project(owners=(1000, 1000), env=1000),
+            "his directory, root's files": project(owners=(1000, 0), env=1000),
         },
-        "unknown": {"no compose file": (replace(secured(), project=Unseen("/opt/appwrite is not a compose project")), "not a compose project")},
+        "unknown": {
+            "no compose file": (
+                replace(secured(), project=Unseen("/opt/appwrite is not a compose project")),
+                "not a compose project",
+            )
+        },
     },
     "host.database_reached": reached("database", "the database"),
     "host.cache_reached": reached("cache", "Redis"),
@@ -70,7 +121,10 @@ CASES = {
     "host.volumes_usable": {
         "fail": {
             "read-only": (with_volumes(uploads=(True, False, 20)), "uploads is not writable"),
-            "two": (with_volumes(config=(False, False, 20), cache=(False, True, 20)), "cache is not readable; config is not readable and not writable"),
+            "two": (
+                with_volumes(config=(False, False, 20), cache=(False, True, 20)),
+                "cache is not readable; config is not readable and not writable",
+            ),
         },
         "pass": {"all": (secured(), "cache, certificates, config, uploads")},
         "unknown": {"none": replace(secured(), inside=replace(secured().inside, volumes={})), **NOT_ASKED},
@@ -78,12 +132,16 @@ CASES = {
     "host.disk_free": {
         "fail": {
             "at the limit": (with_volumes(uploads=(True, True, 80)), "80 % or more are used where uploads is"),
-            "two, one not told": (with_volumes(uploads=(True, True, 99), cache=(True, True, 85), config=(True, True, None)), "cache, uploads are"),
+            "two, one not told": (
+                with_volumes(uploads=(True, True, 99), cache=(True, True, 85), config=(True, True, None)),
+                "cache, uploads are",
+            ),
         },
         "pass": {"below": with_volumes(uploads=(True, True, 79))},
         "unknown": {
             "not told": (with_volumes(config=(True, True, None)), "how full config is"),
-            "none": replace(secured(), inside=replace(secured().inside, volumes={})), **NOT_ASKED,
+            "none": replace(secured(), inside=replace(secured().inside, volumes={})),
+            **NOT_ASKED,
         },
     },
 }

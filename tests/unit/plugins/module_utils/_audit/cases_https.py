@@ -9,10 +9,15 @@ import datetime
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Observation, Unseen
 from unit.plugins.module_utils._audit.observations import TODAY, secured, with_containers
 
-API, ROUTER, FUNCTIONS = "_APP_OPTIONS_FORCE_HTTPS", "_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS"
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Observation, Unseen
+
+API, ROUTER, FUNCTIONS = (
+    "_APP_OPTIONS_FORCE_HTTPS",
+    "_APP_OPTIONS_ROUTER_FORCE_HTTPS",
+    "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS",
+)
 EMAIL, OLD_EMAIL = "_APP_EMAIL_CERTIFICATES", "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS"
 CNAME, A, AAAA = "_APP_DOMAIN_TARGET_CNAME", "_APP_DOMAIN_TARGET_A", "_APP_DOMAIN_TARGET_AAAA"
 DOMAIN = "appwrite.notarealcompany.com"
@@ -44,19 +49,34 @@ def ending(days: int) -> Observation:
 
 
 def unseen(part: str) -> dict[str, Any]:
-    return {"not asked": replace(secured(), endpoint=Unseen("the endpoint was not asked")), "no answer": answering(**{part: CLOSED})}
+    return {
+        "not asked": replace(secured(), endpoint=Unseen("the endpoint was not asked")),
+        "no answer": answering(**{part: CLOSED}),
+    }
 
 
 CASES = {
     "https.api_forced": {
         "fail": {
-            "disabled": (secured(values={API: "disabled"}), f"{API} is disabled in ", "appwrite_security_force_https: true"),
+            "disabled": (
+                secured(values={API: "disabled"}),
+                f"{API} is disabled in ",
+                "appwrite_security_force_https: true",
+            ),
             "another word": (secured(values={API: "Enabled"}), f"{API} is Enabled"),
             "true": secured(values={API: "true"}),
             "unset": (secured(values={API: None}), f"no service receives {API}"),
             "in a container alone": (
-                with_containers(secured(), lambda container: replace(container, environment={**container.environment, API: "disabled"})
-                                if container.service == "appwrite" else container), "container of appwrite"),
+                with_containers(
+                    secured(),
+                    lambda container: (
+                        replace(container, environment={**container.environment, API: "disabled"})
+                        if container.service == "appwrite"
+                        else container
+                    ),
+                ),
+                "container of appwrite",
+            ),
             "without docker": without_docker(**{API: "disabled"}),
         },
         "pass": {"enabled": secured(), "in the oldest release": secured("1.4.14")},
@@ -74,16 +94,28 @@ CASES = {
     "https.variables_of_release": {
         "fail": {
             "the switch of before 1.7": (
-                secured("1.9.6", {ROUTER: "disabled", FUNCTIONS: "enabled"}), f"{FUNCTIONS} is set, but Appwrite 1.9.6 reads {ROUTER} here, which is not"),
-            "the switch of since 1.7": (secured("1.6.2", {ROUTER: "enabled", FUNCTIONS: None}), f"reads {FUNCTIONS} here"),
-            "the address of before 1.5.8": (secured(values={EMAIL: "", OLD_EMAIL: "tls@notarealcompany.com"}), f"reads {EMAIL} here"),
-            "the address of since 1.5.8": secured("1.4.14", {EMAIL: "tls@notarealcompany.com", OLD_EMAIL: "certs@appwrite.io"}),
+                secured("1.9.6", {ROUTER: "disabled", FUNCTIONS: "enabled"}),
+                f"{FUNCTIONS} is set, but Appwrite 1.9.6 reads {ROUTER} here, which is not",
+            ),
+            "the switch of since 1.7": (
+                secured("1.6.2", {ROUTER: "enabled", FUNCTIONS: None}),
+                f"reads {FUNCTIONS} here",
+            ),
+            "the address of before 1.5.8": (
+                secured(values={EMAIL: "", OLD_EMAIL: "tls@notarealcompany.com"}),
+                f"reads {EMAIL} here",
+            ),
+            "the address of since 1.5.8": secured(
+                "1.4.14", {EMAIL: "tls@notarealcompany.com", OLD_EMAIL: "certs@appwrite.io"}
+            ),
             "an address that another worker reads": secured("1.8.1", {EMAIL: "", OLD_EMAIL: "tls@notarealcompany.com"}),
         },
         "pass": {
             "the right ones": secured(),
             "both": secured(values={FUNCTIONS: "enabled", OLD_EMAIL: "tls@notarealcompany.com"}),
-            "what the installer writes": secured(values={ROUTER: "disabled", FUNCTIONS: "disabled", EMAIL: "", OLD_EMAIL: "certs@appwrite.io"}),
+            "what the installer writes": secured(
+                values={ROUTER: "disabled", FUNCTIONS: "disabled", EMAIL: "", OLD_EMAIL: "certs@appwrite.io"}
+            ),
             "without docker": without_docker(),
             "before there was a switch": secured("1.4.3", {FUNCTIONS: "enabled"}),
         },
@@ -100,30 +132,71 @@ CASES = {
             "two": secured(values={EMAIL: "a@b@notarealcompany.com"}),
             "local": secured(values={EMAIL: "root@localhost"}),
         },
-        "pass": {"since 1.5.8": secured(), "before": secured("1.4.14"), "of somebody like Appwrite": secured(values={EMAIL: "certs@notappwrite.io"})},
+        "pass": {
+            "since 1.5.8": secured(),
+            "before": secured("1.4.14"),
+            "of somebody like Appwrite": secured(values={EMAIL: "certs@notappwrite.io"}),
+        },
     },
     "https.domain_real": {
         "fail": {
-            name: (secured(values={"_APP_DOMAIN": name}), f"_APP_DOMAIN is {name or 'empty'}") for name in (
-                "", "localhost", "app.localhost", "appwrite", "appwrite.local", "appwrite.internal", "appwrite.test", "example.com",
-                "appwrite.example.net", "192.0.2.10", "192.0.2.10:8080", "2001:db8::10", "https://notarealcompany.com", "a..com", "-a.com",
-                "appwrite.lan", "nas.home.arpa", "LOCALHOST", "localhost:8080", "app.example.", "a b.com")},
-        "pass": {name: secured(values={"_APP_DOMAIN": name}) for name in (
-            DOMAIN, "notarealcompany.com", "notarealcompany.com:8443", "Appwrite.notarealCompany.COM", "xn--bcher-kva.notarealcompany.com",
-            "example.notarealcompany.com", "notarealcompany.com.")},
+            name: (secured(values={"_APP_DOMAIN": name}), f"_APP_DOMAIN is {name or 'empty'}")
+            for name in (
+                "",
+                "localhost",
+                "app.localhost",
+                "appwrite",
+                "appwrite.local",
+                "appwrite.internal",
+                "appwrite.test",
+                "example.com",
+                "appwrite.example.net",
+                "192.0.2.10",
+                "192.0.2.10:8080",
+                "2001:db8::10",
+                "https://notarealcompany.com",
+                "a..com",
+                "-a.com",
+                "appwrite.lan",
+                "nas.home.arpa",
+                "LOCALHOST",
+                "localhost:8080",
+                "app.example.",
+                "a b.com",
+            )
+        },
+        "pass": {
+            name: secured(values={"_APP_DOMAIN": name})
+            for name in (
+                DOMAIN,
+                "notarealcompany.com",
+                "notarealcompany.com:8443",
+                "Appwrite.notarealCompany.COM",
+                "xn--bcher-kva.notarealcompany.com",
+                "example.notarealcompany.com",
+                "notarealcompany.com.",
+            )
+        },
         "unknown": {"without docker": without_docker()},
     },
     "https.compute_domains_real": {
         "fail": {
-            "functions": (secured(values={"_APP_DOMAIN_FUNCTIONS": "functions.localhost"}), "_APP_DOMAIN_FUNCTIONS is functions.localhost"),
+            "functions": (
+                secured(values={"_APP_DOMAIN_FUNCTIONS": "functions.localhost"}),
+                "_APP_DOMAIN_FUNCTIONS is functions.localhost",
+            ),
             "sites": (secured(values={"_APP_DOMAIN_SITES": "sites.localhost"}), "_APP_DOMAIN_SITES is sites.localhost"),
             "both": (
-                secured(values={"_APP_DOMAIN_FUNCTIONS": "localhost", "_APP_DOMAIN_SITES": ""}), "FUNCTIONS is localhost", "SITES is empty"),
+                secured(values={"_APP_DOMAIN_FUNCTIONS": "localhost", "_APP_DOMAIN_SITES": ""}),
+                "FUNCTIONS is localhost",
+                "SITES is empty",
+            ),
             "one of several": secured(values={"_APP_DOMAIN_SITES": "sites.notarealcompany.com,sites.localhost"}),
             "without docker": (without_docker(_APP_DOMAIN_SITES="sites.localhost"), "_APP_DOMAIN_SITES"),
         },
         "pass": {
-            "own": secured(), "several": secured(values={"_APP_DOMAIN_SITES": "sites.notarealcompany.com,pages.notarealcompany.com"}),
+            "own": secured(),
+            "several": secured(values={"_APP_DOMAIN_SITES": "sites.notarealcompany.com,pages.notarealcompany.com"}),
             "before there were sites": secured("1.6.2"),
         },
         "unknown": {"without docker": without_docker()},
@@ -140,72 +213,105 @@ CASES = {
             "before 1.7": (secured("1.6.2", {"_APP_DOMAIN_TARGET": "localhost"}), "_APP_DOMAIN_TARGET is localhost"),
         },
         "pass": {
-            "all": secured(), "no IPv6": secured(values={AAAA: ""}), "several": secured(values={A: "192.0.2.10,192.0.2.11"}),
+            "all": secured(),
+            "no IPv6": secured(values={AAAA: ""}),
+            "several": secured(values={A: "192.0.2.10,192.0.2.11"}),
             "before 1.7": secured("1.6.2"),
         },
     },
     "https.http_redirects": {
         "fail": {
             "answers": (answering(http=Answer(200)), f"http://{DOMAIN} answers 200"),
-            "elsewhere": (answering(http=Answer(301, "https://other.notarealcompany.com/")), "redirects to https://other.notarealcompany.com/"),
+            "elsewhere": (
+                answering(http=Answer(301, "https://other.notarealcompany.com/")),
+                "redirects to https://other.notarealcompany.com/",
+            ),
             "to HTTP": answering(http=Answer(302, f"http://{DOMAIN}/console")),
             "to a path": answering(http=Answer(302, "/console")),
             "to nowhere": (answering(http=Answer(301)), "redirects to nowhere"),
             "to a longer name": answering(http=Answer(301, f"https://{DOMAIN}.evil.notarealcompany.com/")),
         },
         "pass": {
-            "301": secured(), "no HTTP": answering(http=None), "308 to another port": answering(http=Answer(308, f"https://{DOMAIN}:443/")),
+            "301": secured(),
+            "no HTTP": answering(http=None),
+            "308 to another port": answering(http=Answer(308, f"https://{DOMAIN}:443/")),
             "in capitals": answering(http=Answer(307, f"HTTPS://{DOMAIN.upper()}/")),
         },
         "unknown": unseen("http"),
     },
     "https.no_redirect_loop": {
         "fail": {"loop": (answering(loop=True), "redirects back", "forwardedHeaders.trustedIPs")},
-        "pass": {"none": secured()}, "unknown": unseen("loop"),
+        "pass": {"none": secured()},
+        "unknown": unseen("loop"),
     },
     "https.certificate_trusted": {
         "fail": {
-            "self-signed": (presenting(chain_error="self-signed certificate", issuer="CN=TRAEFIK DEFAULT CERT"), "CN=TRAEFIK DEFAULT CERT", "self-signed"),
+            "self-signed": (
+                presenting(chain_error="self-signed certificate", issuer="CN=TRAEFIK DEFAULT CERT"),
+                "CN=TRAEFIK DEFAULT CERT",
+                "self-signed",
+            ),
             "of nobody": presenting(chain_error="self-signed certificate", issuer=""),
         },
-        "pass": {"trusted": (secured(), "CN=Example CA")}, "unknown": unseen("certificate"),
+        "pass": {"trusted": (secured(), "CN=Example CA")},
+        "unknown": unseen("certificate"),
     },
     "https.certificate_name": {
         "fail": {
-            "another": (presenting(name_matches=False, names=("b.traefik.default", "a.traefik.default")),
-                        f"for a.traefik.default, b.traefik.default, not for {DOMAIN}"),
+            "another": (
+                presenting(name_matches=False, names=("b.traefik.default", "a.traefik.default")),
+                f"for a.traefik.default, b.traefik.default, not for {DOMAIN}",
+            ),
             "none": (presenting(name_matches=False, names=()), "for no name"),
         },
-        "pass": {"own": secured()}, "unknown": unseen("certificate"),
+        "pass": {"own": secured()},
+        "unknown": unseen("certificate"),
     },
     "https.certificate_lasts": {
         "fail": {
-            "ended": (ending(-1), "the certificate ended on 2026-11-23"), "ends today": (ending(0), "ends on 2026-11-24"),
+            "ended": (ending(-1), "the certificate ended on 2026-11-23"),
+            "ends today": (ending(0), "ends on 2026-11-24"),
             "ends in 14 days": (ending(14), "ends on 2026-12-08, which is within 14 days"),
-            "not yet": (presenting(not_before=datetime.datetime(2026, 11, 25, tzinfo=datetime.timezone.utc)), "not valid before 2026-11-25"),
+            "not yet": (
+                presenting(not_before=datetime.datetime(2026, 11, 25, tzinfo=datetime.timezone.utc)),
+                "not valid before 2026-11-25",
+            ),
         },
-        "pass": {"ends in 15 days": (ending(15), "ends on 2026-12-09"), "new": secured()}, "unknown": unseen("certificate"),
+        "pass": {"ends in 15 days": (ending(15), "ends on 2026-12-09"), "new": secured()},
+        "unknown": unseen("certificate"),
     },
     "https.old_tls_refused": {
         "fail": {
-            "1.0": (speaking(TLSv1=True, TLSv1_1=None), "192.0.2.10:443 speaks TLSv1"), "both": (speaking(TLSv1=True, TLSv1_1=True), "TLSv1 and TLSv1.1"),
+            "1.0": (speaking(TLSv1=True, TLSv1_1=None), "192.0.2.10:443 speaks TLSv1"),
+            "both": (speaking(TLSv1=True, TLSv1_1=True), "TLSv1 and TLSv1.1"),
         },
         "pass": {"neither": secured()},
-        "unknown": {"one cannot be tried": (speaking(TLSv1=None), "this host's OpenSSL cannot try TLSv1"), **unseen("protocols")},
+        "unknown": {
+            "one cannot be tried": (speaking(TLSv1=None), "this host's OpenSSL cannot try TLSv1"),
+            **unseen("protocols"),
+        },
     },
     "https.modern_tls_spoken": {
         "fail": {"neither": (speaking(TLSv1_2=False, TLSv1_3=False), "speaks neither")},
-        "pass": {"both": (secured(), "TLSv1.2 and TLSv1.3"), "one": (speaking(TLSv1_2=True, TLSv1_3=None), "speaks TLSv1.2")},
-        "unknown": {"cannot be tried": (speaking(TLSv1_2=False, TLSv1_3=None), "cannot try TLSv1.3"), **unseen("protocols")},
+        "pass": {
+            "both": (secured(), "TLSv1.2 and TLSv1.3"),
+            "one": (speaking(TLSv1_2=True, TLSv1_3=None), "speaks TLSv1.2"),
+        },
+        "unknown": {
+            "cannot be tried": (speaking(TLSv1_2=False, TLSv1_3=None), "cannot try TLSv1.3"),
+            **unseen("protocols"),
+        },
     },
     "https.hsts_sent": {
         "fail": {
             "none": (answering(https=Answer(200)), "sends no Strict-Transport-Security"),
             "short": (answering(https=Answer(200, hsts="max-age=3600; includeSubDomains")), "for 3600 seconds"),
-            "zero": answering(https=Answer(200, hsts="max-age=0")), "no number": answering(https=Answer(200, hsts="includeSubDomains")),
+            "zero": answering(https=Answer(200, hsts="max-age=0")),
+            "no number": answering(https=Answer(200, hsts="includeSubDomains")),
         },
         "pass": {
-            "Appwrite's": secured(), "longer": answering(https=Answer(404, hsts='includeSubDomains; Max-Age="31536000"; preload')),
+            "Appwrite's": secured(),
+            "longer": answering(https=Answer(404, hsts='includeSubDomains; Max-Age="31536000"; preload')),
         },
         "unknown": unseen("https"),
     },

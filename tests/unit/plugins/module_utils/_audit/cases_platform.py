@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
 from unit.plugins.module_utils._audit.observations import secured, with_service
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
 
 ABUSE, PROTECTION, INTROSPECTION = "_APP_OPTIONS_ABUSE", "_APP_OPTIONS_ROUTER_PROTECTION", "_APP_GRAPHQL_INTROSPECTION"
 SMTP, SECURE = "_APP_SMTP_HOST", "_APP_SMTP_SECURE"
@@ -32,14 +33,17 @@ CASES = {
     "platform.environment_production": {
         "fail": {
             "development": (secured(values={"_APP_ENV": "development"}), "_APP_ENV is development in "),
-            "empty": secured(values={"_APP_ENV": ""}), "unset": secured(values={"_APP_ENV": None}),
+            "empty": secured(values={"_APP_ENV": ""}),
+            "unset": secured(values={"_APP_ENV": None}),
             "in the oldest release": secured("1.4.14", {"_APP_ENV": "development"}),
         },
-        "pass": {"production": secured()}, "unknown": {"without docker": without_docker()},
+        "pass": {"production": secured()},
+        "unknown": {"without docker": without_docker()},
     },
     "platform.abuse_limited": {
         "fail": {
-            "disabled": (secured(values={ABUSE: "disabled"}), f"{ABUSE} is disabled"), "another word": secured(values={ABUSE: "on"}),
+            "disabled": (secured(values={ABUSE: "disabled"}), f"{ABUSE} is disabled"),
+            "another word": secured(values={ABUSE: "on"}),
             "empty": secured(values={ABUSE: ""}),
         },
         "pass": {"enabled": secured()},
@@ -52,38 +56,55 @@ CASES = {
             "unset in a later release": secured("2.0.0", {PROTECTION: ""}),
         },
         "pass": {
-            "enabled": secured(), "unset in 1.9.6": secured("1.9.6", {PROTECTION: ""}), "unset in 1.9.5": secured("1.9.5", {PROTECTION: ""}),
-            "disabled in 1.9.0": (secured("1.9.0", {PROTECTION: "disabled"}), "whatever"), "enabled in 1.8.1": secured("1.8.1"),
+            "enabled": secured(),
+            "unset in 1.9.6": secured("1.9.6", {PROTECTION: ""}),
+            "unset in 1.9.5": secured("1.9.5", {PROTECTION: ""}),
+            "disabled in 1.9.0": (secured("1.9.0", {PROTECTION: "disabled"}), "whatever"),
+            "enabled in 1.8.1": secured("1.8.1"),
         },
         "not_applicable": {"before 1.4.4": secured("1.4.3")},
         "unknown": {"1.9.0 without docker": replace(secured("1.9.0"), config=NO_ENGINE, containers=NO_ENGINE)},
     },
     "platform.schema_closed": {
-        "fail": {"enabled": (secured(values={INTROSPECTION: "enabled"}), f"{INTROSPECTION} is enabled"), "empty": secured("1.9.0", {INTROSPECTION: ""})},
+        "fail": {
+            "enabled": (secured(values={INTROSPECTION: "enabled"}), f"{INTROSPECTION} is enabled"),
+            "empty": secured("1.9.0", {INTROSPECTION: ""}),
+        },
         "pass": {"disabled": secured()},
         "not_applicable": {"before 1.9": (secured("1.8.1"), "only where abuse protection is disabled")},
     },
     "platform.mail_encrypted": {
-        "fail": {"empty": (secured(values={SECURE: ""}), f"{SECURE} is empty"), "another word": secured("1.4.14", {SECURE: "starttls"})},
+        "fail": {
+            "empty": (secured(values={SECURE: ""}), f"{SECURE} is empty"),
+            "another word": secured("1.4.14", {SECURE: "starttls"}),
+        },
         "pass": {"tls": secured(), "ssl": secured(values={SECURE: "ssl"})},
-        "not_applicable": {"no mail server": secured(values={SMTP: "", SECURE: ""}), "a zero": secured(values={SMTP: "0", SECURE: ""})},
+        "not_applicable": {
+            "no mail server": secured(values={SMTP: "", SECURE: ""}),
+            "a zero": secured(values={SMTP: "0", SECURE: ""}),
+        },
         "unknown": {"no mail server in .env, without docker": without_docker(**{SMTP: "", SECURE: ""})},
     },
     "platform.scanner_there": {
         "fail": {
-            "no such service": (scanning(), "by clamav, which is no service"), "does not answer": (scanning(answers=False), "clamav does not answer"),
-            "another name": (scanning("scanner"), "by scanner,"), "far away": (scanning("av.notarealcompany.com", False), "av.notarealcompany.com does not"),
+            "no such service": (scanning(), "by clamav, which is no service"),
+            "does not answer": (scanning(answers=False), "clamav does not answer"),
+            "another name": (scanning("scanner"), "by scanner,"),
+            "far away": (scanning("av.notarealcompany.com", False), "av.notarealcompany.com does not"),
             "in 1.8.1": scanning(release="1.8.1"),
         },
         "pass": {
             "a service": with_service(scanning(), "clamav", image="appwrite/clamav:1.2.0"),
-            "by the name of its container": with_service(scanning("av"), "scanner", image="appwrite/clamav:1.2.0", container_name="av"),
+            "by the name of its container": with_service(
+                scanning("av"), "scanner", image="appwrite/clamav:1.2.0", container_name="av"
+            ),
             "answers": (scanning("av.notarealcompany.com", True), "av.notarealcompany.com answers"),
         },
         "not_applicable": {"disabled": secured(), "empty": secured(values={SCAN: ""})},
         "unknown": {
             "far away and not asked": (replace(scanning("av.notarealcompany.com"), inside=NOT_ASKED), NOT_ASKED.reason),
-            "far away and not tried": scanning("av.notarealcompany.com"), "without docker": without_docker(),
+            "far away and not tried": scanning("av.notarealcompany.com"),
+            "without docker": without_docker(),
         },
     },
     "platform.errors_logged": {
@@ -91,22 +112,31 @@ CASES = {
             "empty": (secured(values={LOGGING: ""}), f"{LOGGING} is empty"),
             "the old form": (secured(values={LOGGING: "NotARealLoggingWord1;1"}), "is no DSN of a known provider"),
             "no host": secured(values={LOGGING: "sentry:///"}),
-            "a provider that is spelled in two ways": (secured(values={LOGGING: "appSignal://NotARealLoggingWord1"}), "a DSN of appSignal"),
+            "a provider that is spelled in two ways": (
+                secured(values={LOGGING: "appSignal://NotARealLoggingWord1"}),
+                "a DSN of appSignal",
+            ),
             "an unknown provider": secured("1.6.2", {LOGGING: "syslog://NotARealLoggingWord1"}),
             "no provider before 1.6": (secured("1.5.11", {PROVIDER: ""}), f"{PROVIDER} is empty"),
             "no configuration before 1.6": (secured("1.5.11", {LOGGING: ""}), f"{LOGGING} is empty"),
         },
         "pass": {
-            "sentry": (secured(), "a DSN of sentry"), "raygun": secured(values={LOGGING: "raygun://NotARealLoggingWord1/"}),
+            "sentry": (secured(), "a DSN of sentry"),
+            "raygun": secured(values={LOGGING: "raygun://NotARealLoggingWord1/"}),
             "before 1.6": secured("1.4.14", {PROVIDER: "logOwl", LOGGING: "NotARealLoggingWord1"}),
         },
     },
     "platform.audit_kept": {
         "fail": {
-            "a day": (secured(values={AUDIT: "86400"}), f"{AUDIT} is 86400"), "no number": secured("1.4.14", {AUDIT: "14d"}),
+            "a day": (secured(values={AUDIT: "86400"}), f"{AUDIT} is 86400"),
+            "no number": secured("1.4.14", {AUDIT: "14d"}),
             "negative": secured(values={AUDIT: "-1"}),
         },
-        "pass": {"the default": secured(), "a year": secured(values={AUDIT: "31536000"}), "unset": secured(values={AUDIT: ""})},
+        "pass": {
+            "the default": secured(),
+            "a year": secured(values={AUDIT: "31536000"}),
+            "unset": secured(values={AUDIT: ""}),
+        },
     },
     "platform.console_audit_kept": {
         "fail": {"a month": (secured(values={CONSOLE_AUDIT: "2592000"}), f"{CONSOLE_AUDIT} is 2592000")},

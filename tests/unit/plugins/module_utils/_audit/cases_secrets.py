@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Inside, Observation, Unseen
 from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Inside, Observation, Unseen
 
 DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"
 NO_ENGINE = Unseen("the engine does not answer")
@@ -25,18 +26,28 @@ def executor(secret: str) -> Observation:
 def mongodb(password: str, release: str = "1.9.6") -> Observation:
     made = secured(release, {ROOT: password})
     services = {name: service for name, service in made.config["services"].items() if name != "mariadb"}
-    return with_service(replace(made, config={**made.config, "services": services}), "mongodb", environment={"MONGO_INITDB_ROOT_PASSWORD": password})
+    return with_service(
+        replace(made, config={**made.config, "services": services}),
+        "mongodb",
+        environment={"MONGO_INITDB_ROOT_PASSWORD": password},
+    )
 
 
 def external() -> Observation:
     made = secured(values={ROOT: "rootsecretpassword"})
     services = {name: service for name, service in made.config["services"].items() if name != "mariadb"}
-    return replace(made, config={"services": services}, containers=tuple(each for each in made.containers if each.service != "mariadb"))
+    return replace(
+        made,
+        config={"services": services},
+        containers=tuple(each for each in made.containers if each.service != "mariadb"),
+    )
 
 
 def redis(is_open: bool | None, release: str = "1.9.6", values: dict | None = None, **parts) -> Observation:
     made = secured(release, values)
-    made = replace(made, inside=replace(made.inside, cache_is_open=is_open) if isinstance(made.inside, Inside) else made.inside)
+    made = replace(
+        made, inside=replace(made.inside, cache_is_open=is_open) if isinstance(made.inside, Inside) else made.inside
+    )
     return with_service(made, "redis", **parts) if parts else made
 
 
@@ -46,12 +57,23 @@ CASES = {
     "secrets.database_password": {
         "fail": {
             "the default": (
-                secured(values={DATABASE: "password"}), "_APP_DB_PASS is the public default", "MYSQL_PASSWORD is the public default in container of mariadb",
-                "docker compose exec mariadb mariadb -u root -p"),
+                secured(values={DATABASE: "password"}),
+                "_APP_DB_PASS is the public default",
+                "MYSQL_PASSWORD is the public default in container of mariadb",
+                "docker compose exec mariadb mariadb -u root -p",
+            ),
             "empty": (secured(values={DATABASE: ""}), "is empty"),
             "in a container alone": (
-                with_containers(secured(), lambda container: replace(container, environment={**container.environment, DATABASE: "password"})
-                                if container.service == "appwrite" else container), "in container of appwrite"),
+                with_containers(
+                    secured(),
+                    lambda container: (
+                        replace(container, environment={**container.environment, DATABASE: "password"})
+                        if container.service == "appwrite"
+                        else container
+                    ),
+                ),
+                "in container of appwrite",
+            ),
             "in the oldest release": secured("1.4.14", {DATABASE: "password"}),
             "without docker": without_docker(**{DATABASE: "password"}),
         },
@@ -60,8 +82,15 @@ CASES = {
     },
     "secrets.database_root_password": {
         "fail": {
-            "the default": (secured(values={ROOT: "rootsecretpassword"}), "MYSQL_ROOT_PASSWORD is the public default in"),
-            "of MongoDB": (mongodb("rootsecretpassword"), "MONGO_INITDB_ROOT_PASSWORD is the public default", "mongosh -u root -p"),
+            "the default": (
+                secured(values={ROOT: "rootsecretpassword"}),
+                "MYSQL_ROOT_PASSWORD is the public default in",
+            ),
+            "of MongoDB": (
+                mongodb("rootsecretpassword"),
+                "MONGO_INITDB_ROOT_PASSWORD is the public default",
+                "mongosh -u root -p",
+            ),
             "empty": (mongodb(""), "is empty"),
             "without docker": without_docker(**{ROOT: "rootsecretpassword"}),
         },
@@ -71,22 +100,40 @@ CASES = {
     },
     "secrets.executor_secret": {
         "fail": {
-            "the default": (secured(values={EXECUTOR: "your-secret-key"}), "the public default", "appwrite_security_replace_default_secrets: true"),
+            "the default": (
+                secured(values={EXECUTOR: "your-secret-key"}),
+                "the public default",
+                "appwrite_security_replace_default_secrets: true",
+            ),
             "empty": secured(values={EXECUTOR: ""}),
             "zero": (secured(values={EXECUTOR: "0"}), "is empty"),
-            "of the executor alone": (executor("your-secret-key"), "OPR_EXECUTOR_SECRET is the public default in service openruntimes-executor"),
+            "of the executor alone": (
+                executor("your-secret-key"),
+                "OPR_EXECUTOR_SECRET is the public default in service openruntimes-executor",
+            ),
         },
         "pass": {"own": secured(), "own of the executor": executor("NotARealExecutorWord1")},
     },
     "secrets.redis_password": {
         "fail": {
-            "open": (redis(True, values={REDIS: None}), "answers whoever reaches it", "could not log in", "docker compose port redis"),
+            "open": (
+                redis(True, values={REDIS: None}),
+                "answers whoever reaches it",
+                "could not log in",
+                "docker compose port redis",
+            ),
             "open though a password is set": (redis(True), "although _APP_REDIS_PASS is set"),
             "a later release": (redis(True, "2.1.0", {REDIS: None}), "answers whoever reaches it", "--requirepass"),
-            "not asked, of the compose file": (redis(None, command=STOCK, image="redis:7.4.7-alpine"), "sets no password"),
+            "not asked, of the compose file": (
+                redis(None, command=STOCK, image="redis:7.4.7-alpine"),
+                "sets no password",
+            ),
             "not asked, command of the image": redis(None, command=None, image="docker.io/library/redis:7@sha256:00"),
         },
-        "pass": {"refuses": secured(), "refuses, and nobody knows the rest": replace(without_docker(), inside=secured().inside)},
+        "pass": {
+            "refuses": secured(),
+            "refuses, and nobody knows the rest": replace(without_docker(), inside=secured().inside),
+        },
         "unknown": {
             "not asked, perhaps a password": redis(None),
             "not asked, a file of its own": redis(None, command=["redis-server", "/etc/redis.conf"], image="redis:7"),
@@ -97,16 +144,27 @@ CASES = {
     },
     "secrets.dsn_safe": {
         "fail": {
-            "database": (secured(values={DATABASE: "NotAReal/DatabaseWord1"}), "_APP_DB_PASS: the value must not contain",
-                         "docker compose exec mariadb mariadb -u root -p"),
+            "database": (
+                secured(values={DATABASE: "NotAReal/DatabaseWord1"}),
+                "_APP_DB_PASS: the value must not contain",
+                "docker compose exec mariadb mariadb -u root -p",
+            ),
             "percent and two hex digits": secured(values={DATABASE: "NotAReal%41DatabaseWord1"}),
             "Redis": (secured(values={REDIS: "NotARealRedis#Word1"}), f"appwrite_security_variables: {{{REDIS}: "),
             "name of the database": secured(values={"_APP_DB_SCHEMA": "app/write"}),
             "root, in the health check of MongoDB": (mongodb("NotAReal$RootWord1"), "health check of MongoDB"),
-            "a literal in the compose file": with_service(secured(), "appwrite", environment={DATABASE: "NotAReal=DatabaseWord1"}),
-            "without docker": (without_docker(**{DATABASE: "NotAReal,DatabaseWord1"}), "after it was changed in the database"),
+            "a literal in the compose file": with_service(
+                secured(), "appwrite", environment={DATABASE: "NotAReal=DatabaseWord1"}
+            ),
+            "without docker": (
+                without_docker(**{DATABASE: "NotAReal,DatabaseWord1"}),
+                "after it was changed in the database",
+            ),
         },
-        "pass": {"letters and digits": secured(), "root before MongoDB": secured("1.8.1", {ROOT: "NotAReal$RootWord1"})},
+        "pass": {
+            "letters and digits": secured(),
+            "root before MongoDB": secured("1.8.1", {ROOT: "NotAReal$RootWord1"}),
+        },
         "unknown": {"without docker": without_docker()},
     },
 }

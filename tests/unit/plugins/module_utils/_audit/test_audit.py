@@ -8,9 +8,10 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from unit.plugins.module_utils._audit.observations import KEY, TODAY, secured
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, audit, score, worst
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, Finding, Unseen, Waiver
-from unit.plugins.module_utils._audit.observations import KEY, TODAY, secured
 
 CONTROL = "encryption.key_not_public"
 PUBLIC = secured(values={KEY: "your-secret-key"})
@@ -18,7 +19,17 @@ DAY = datetime.timedelta(1)
 
 
 def finding(status: str = "pass", severity: str = "medium", group: str = "console", name: str = "any") -> Finding:
-    return Finding(f"{group}.{name}", "Any", severity, group, status, "it was seen", "It matters.", "docker compose up -d", "a manual")
+    return Finding(
+        f"{group}.{name}",
+        "Any",
+        severity,
+        group,
+        status,
+        "it was seen",
+        "It matters.",
+        "docker compose up -d",
+        "a manual",
+    )
 
 
 def waiver(expires: datetime.date = TODAY, control: str = CONTROL, justification: str = "it is a demo") -> Waiver:
@@ -35,7 +46,13 @@ def found(*waivers: Waiver, observation=PUBLIC, control: str = CONTROL) -> Findi
 def test_every_control_gives_one_finding_with_its_own_words():
     for control, each in zip(CONTROLS, audit(PUBLIC), strict=True):
         assert (each.id, each.title, each.severity, each.group, each.rationale, each.reference) == (
-            control.id, control.title, control.severity, control.group, control.rationale, control.reference)
+            control.id,
+            control.title,
+            control.severity,
+            control.group,
+            control.rationale,
+            control.reference,
+        )
 
 
 def test_what_could_not_be_observed_is_unknown_and_says_why():
@@ -44,12 +61,26 @@ def test_what_could_not_be_observed_is_unknown_and_says_why():
 
 
 def test_findings_of_others_stand_last_in_a_fixed_order():
-    others = [finding("fail", group="testssl", name="a"), finding("fail", group="lynis", name="b"), finding("fail", group="lynis", name="a")]
-    assert [each.id for each in audit(PUBLIC, others=others)][len(CONTROLS):] == ["lynis.a", "lynis.b", "testssl.a"]
+    others = [
+        finding("fail", group="testssl", name="a"),
+        finding("fail", group="lynis", name="b"),
+        finding("fail", group="lynis", name="a"),
+    ]
+    assert [each.id for each in audit(PUBLIC, others=others)][len(CONTROLS) :] == ["lynis.a", "lynis.b", "testssl.a"]
 
 
 def test_public_is_what_a_report_holds():
-    assert list(found().public()) == ["id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference"]
+    assert list(found().public()) == [
+        "id",
+        "title",
+        "severity",
+        "group",
+        "status",
+        "evidence",
+        "rationale",
+        "remedy",
+        "reference",
+    ]
     assert found(waiver()).public()["waiver"] == {"justification": "it is a demo", "expires": "2026-11-24"}
 
 
@@ -121,14 +152,19 @@ def test_score(findings, expected):
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_a_blind_spot_is_no_better_than_a_failure_and_a_waiver_is_not_as_good_as_a_pass(severity):
-    failing, unknown, waived, passing = (score([finding()] * 9 + [finding(status, severity)]) for status in ("fail", "unknown", "waived", "pass"))
+    failing, unknown, waived, passing = (
+        score([finding()] * 9 + [finding(status, severity)]) for status in ("fail", "unknown", "waived", "pass")
+    )
     assert failing == unknown <= waived < passing
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_what_does_not_apply_or_comes_from_others_does_not_count(severity):
     rest = [finding("pass", "high"), finding("fail", "low")]
-    neutral = [finding("not_applicable", severity), *(finding(status, severity, group) for status in ("fail", "pass") for group in ("lynis", "testssl"))]
+    neutral = [
+        finding("not_applicable", severity),
+        *(finding(status, severity, group) for status in ("fail", "pass") for group in ("lynis", "testssl")),
+    ]
     assert score([*rest, *neutral]) == score(rest)
 
 

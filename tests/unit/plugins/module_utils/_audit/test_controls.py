@@ -18,25 +18,41 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from unit.plugins.module_utils._audit.observations import secured
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, audit
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import GROUPS, SEVERITIES, STATUSES, Observation, Unseen
-from unit.plugins.module_utils._audit.observations import secured
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    GROUPS,
+    SEVERITIES,
+    STATUSES,
+    Observation,
+    Unseen,
+)
 
 RELEASES = catalogue.RELEASES
 GROUP_FILES = [
-    importlib.import_module(f"unit.plugins.module_utils._audit.{path.stem}") for path in sorted(Path(__file__).parent.glob("cases_*.py"))]
+    importlib.import_module(f"unit.plugins.module_utils._audit.{path.stem}")
+    for path in sorted(Path(__file__).parent.glob("cases_*.py"))
+]
 BY_ID = {control.id: control for control in CONTROLS}
 CASES = [
     (control, status, name, *(case if isinstance(case, tuple) else (case,)))
-    for file in GROUP_FILES for control, statuses in file.CASES.items() for status, cases in statuses.items() for name, case in cases.items()]
+    for file in GROUP_FILES
+    for control, statuses in file.CASES.items()
+    for status, cases in statuses.items()
+    for name, case in cases.items()
+]
 WITHOUT_DOCKER = {control for file in GROUP_FILES for control in getattr(file, "WITHOUT_DOCKER", ())}
 ABOUT_THE_RELEASE = {control for file in GROUP_FILES for control in getattr(file, "ABOUT_THE_RELEASE", ())}
-PUBLIC = {default for name in catalogue.names() if (variable := catalogue.get(name)) for default in variable.public_defaults}
+PUBLIC = {
+    default for name in catalogue.names() if (variable := catalogue.get(name)) for default in variable.public_defaults
+}
 UNSEEN = Unseen("it was not looked at")
 PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored", "project")
 TYPED = re.compile(
-    r"(^|[:;,] |[(])(appwrite_(security|audit)_[a-z_]+: \S|(ansible-playbook|apt-get|chmod|chown|docker|echo|git|mv|openssl|rm|systemctl|unset) \S)")
+    r"(^|[:;,] |[(])(appwrite_(security|audit)_[a-z_]+: \S|(ansible-playbook|apt-get|chmod|chown|docker|echo|git|mv|openssl|rm|systemctl|unset) \S)"
+)
 """A variable of a role with its value, or a command: at the beginning, or where words have led up to it."""
 BLIND = replace(secured(), release_is_known=False, **{part: UNSEEN for part in PARTS})
 
@@ -52,13 +68,22 @@ def is_one_line(text: str) -> bool:
 def secret_pieces(observation: Observation) -> set[str]:
     """What would give a secret away: any eight characters of one, and a shorter one whole; of a URL, those behind its scheme."""
     given = [] if isinstance(observation.env, Unseen) else [observation.env.values]
-    given += [] if isinstance(observation.containers, Unseen) else [container.environment for container in observation.containers]
-    given += [] if isinstance(observation.config, Unseen) else [
-        {name: str(value or "") for name, value in (service.get("environment") or {}).items()}
-        for service in (observation.config.get("services") or {}).values()]
+    given += (
+        []
+        if isinstance(observation.containers, Unseen)
+        else [container.environment for container in observation.containers]
+    )
+    given += (
+        []
+        if isinstance(observation.config, Unseen)
+        else [
+            {name: str(value or "") for name, value in (service.get("environment") or {}).items()}
+            for service in (observation.config.get("services") or {}).values()
+        ]
+    )
     secrets = {secret for values in [*given, observation.shell] for secret in catalogue.secrets_of(values)} - PUBLIC
     secrets = {secret.partition("://")[2] or secret for secret in secrets}
-    pieces = {secret[start:start + 8] for secret in secrets for start in range(max(1, len(secret) - 7))}
+    pieces = {secret[start : start + 8] for secret in secrets for start in range(max(1, len(secret) - 7))}
     return {piece for piece in pieces if len(piece) > 3 and piece != "NotAReal"}
 
 
@@ -66,8 +91,10 @@ def secret_pieces(observation: Observation) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("control", "status", "observation", "texts"), [(control, status, seen, texts) for control, status, _name, seen, *texts in CASES],
-    ids=[f"{control}-{status}-{name}" for control, status, name, *_rest in CASES])
+    ("control", "status", "observation", "texts"),
+    [(control, status, seen, texts) for control, status, _name, seen, *texts in CASES],
+    ids=[f"{control}-{status}-{name}" for control, status, name, *_rest in CASES],
+)
 def test_case(control, status, observation, texts):
     assert control in BY_ID, f"no control has the id {control}"
     found = next(finding for finding in audit(observation) if finding.id == control)
@@ -90,7 +117,9 @@ def test_no_finding_of_any_case_gives_a_secret_away_or_breaks_its_line():
 
 def test_every_control_has_a_failing_and_a_passing_case():
     have = {case[:2] for case in CASES}
-    assert [(control.id, status) for control in CONTROLS for status in ("fail", "pass") if (control.id, status) not in have] == []
+    assert [
+        (control.id, status) for control in CONTROLS for status in ("fail", "pass") if (control.id, status) not in have
+    ] == []
 
 
 def test_every_case_name_of_a_status_is_one():
@@ -122,7 +151,11 @@ def test_words(control):
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_secured_installation_has_no_finding(release):
-    bad = {finding.id: finding.evidence for finding in audit(secured(release)) if finding.status not in ("pass", "not_applicable")}
+    bad = {
+        finding.id: finding.evidence
+        for finding in audit(secured(release))
+        if finding.status not in ("pass", "not_applicable")
+    }
     assert {control: evidence for control, evidence in bad.items() if control not in ABOUT_THE_RELEASE} == {}
 
 
@@ -141,7 +174,9 @@ def test_without_docker_only_what_needs_none_passes():
 @pytest.mark.parametrize("release", ["1.4.14", "1.9.6"])
 def test_one_part_unseen_is_told(release, part):
     found = audit(replace(secured(release), **{part: UNSEEN}))
-    assert [finding.id for finding in found if finding.status == "unknown" and UNSEEN.reason not in finding.evidence] == []
+    assert [
+        finding.id for finding in found if finding.status == "unknown" and UNSEEN.reason not in finding.evidence
+    ] == []
 
 
 @pytest.mark.parametrize("config", [{}, {"services": {}}, {"services": None}, {"services": {"appwrite": {}}}])

@@ -10,9 +10,16 @@ from pathlib import Path
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 
-PAGE = next(parent for parent in Path(__file__).parents if (parent / "galaxy.yml").exists()) / "docs/docsite/rst/audit_doctor.rst"
-ROWS = [[" ".join(cell.split()) for cell in re.split(r"\n     - ", row)]
-        for row in re.split(r"\n   \* - ", PAGE.read_text().partition(".. list-table::")[2].partition("\n\nWhat doctor does not check")[0])[2:]]
+PAGE = (
+    next(parent for parent in Path(__file__).parents if (parent / "galaxy.yml").exists())
+    / "docs/docsite/rst/audit_doctor.rst"
+)
+ROWS = [
+    [" ".join(cell.split()) for cell in re.split(r"\n     - ", row)]
+    for row in re.split(
+        r"\n   \* - ", PAGE.read_text().partition(".. list-table::")[2].partition("\n\nWhat doctor does not check")[0]
+    )[2:]
+]
 
 
 def test_every_row_names_a_line_releases_controls_and_a_difference():

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import observe as _observe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Owned, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import _loops
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS, instance_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import _loops
 
 
 def test_what_nobody_foresaw_is_unseen_and_quotes_nothing():
@@ -26,8 +27,18 @@ def test_answers_that_say_nothing(line):
     assert (inside.reachable["database"], inside.volumes["uploads"]) == (True, (True, False, 7))
 
 
-@pytest.mark.parametrize(("name", "known"), [
-    ("appwrite.notarealcompany.com", True), ("192.0.2.1", True), ("2001:db8::1", True), ("a..b", False), ("x" * 64 + ".com", False), (".", False), ("", False)])
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("appwrite.notarealcompany.com", True),
+        ("192.0.2.1", True),
+        ("2001:db8::1", True),
+        ("a..b", False),
+        ("x" * 64 + ".com", False),
+        (".", False),
+        ("", False),
+    ],
+)
 def test_names_that_can_be_looked_up(name, known):
     assert _observe._is_name(name) is known
 
@@ -50,7 +61,11 @@ def project(tmp_path):
 
 
 def look(directory):
-    return _observe._project(instance_of({name: option.get("default") for name, option in PROJECT_OPTIONS.items()} | {"project_src": str(directory)}))
+    return _observe._project(
+        instance_of(
+            {name: option.get("default") for name, option in PROJECT_OPTIONS.items()} | {"project_src": str(directory)}
+        )
+    )
 
 
 def test_directory_and_compose_files(project):

@@ -9,9 +9,14 @@ import datetime
 import re
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.releases import LOOKED_UP, VULNERABILITIES, vulnerabilities
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.releases import (
+    LOOKED_UP,
+    VULNERABILITIES,
+    vulnerabilities,
+)
 
 
 def ids(*releases: str) -> list[str]:
@@ -29,17 +34,20 @@ def test_rows_are_whole():
         assert row.source and row.text == row.text.strip() and not row.text.endswith(".")
 
 
-@pytest.mark.parametrize(("release", "found"), [
-    ("0.12.2", ["CVE-2026-89036", "CVE-2024-1063", "CVE-2023-27159", "CVE-2022-2925"]),
-    ("1.5.6", ["CVE-2026-89036", "CVE-2024-1063"]),
-    ("1.5.7", ["CVE-2026-89036"]),
-    ("1.7.5", ["CVE-2026-89036"]),
-    ("1.8.0", ["CVE-2026-89036", "appwrite/appwrite#12411"]),
-    ("1.9.0", ["CVE-2026-89036", "appwrite/appwrite#12411"]),
-    ("1.9.5", ["CVE-2026-89036"]),
-    ("2.0.0", []),
-    ("2.10.0", []),
-])
+@pytest.mark.parametrize(
+    ("release", "found"),
+    [
+        ("0.12.2", ["CVE-2026-89036", "CVE-2024-1063", "CVE-2023-27159", "CVE-2022-2925"]),
+        ("1.5.6", ["CVE-2026-89036", "CVE-2024-1063"]),
+        ("1.5.7", ["CVE-2026-89036"]),
+        ("1.7.5", ["CVE-2026-89036"]),
+        ("1.8.0", ["CVE-2026-89036", "appwrite/appwrite#12411"]),
+        ("1.9.0", ["CVE-2026-89036", "appwrite/appwrite#12411"]),
+        ("1.9.5", ["CVE-2026-89036"]),
+        ("2.0.0", []),
+        ("2.10.0", []),
+    ],
+)
 def test_a_row_counts_from_its_first_release_to_its_fix(release, found):
     assert ids(release) == found
 

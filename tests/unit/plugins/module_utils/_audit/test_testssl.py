@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from unit.plugins.module_utils._audit.recordings import recorded
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import testssl
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Unobserved
-from unit.plugins.module_utils._audit.recordings import recorded
 
 DEBIAN = "testssl_3.0.8_debian-12_2026-11-24"
 GOOD = recorded(f"{DEBIAN}_good")
@@ -31,7 +32,12 @@ def with_entry(severity: str, finding: str = "any", name: str = "heartbleed") ->
 
 def test_that_it_ran_is_a_finding_of_its_own():
     ran = testssl.read(GOOD)[0]
-    assert (ran.id, ran.status, ran.evidence, ran.reference) == ("testssl.ran", "pass", "testssl.sh 3.0.8 ran to its end", "testssl.sh 3.0.8")
+    assert (ran.id, ran.status, ran.evidence, ran.reference) == (
+        "testssl.ran",
+        "pass",
+        "testssl.sh 3.0.8 ran to its end",
+        "testssl.sh 3.0.8",
+    )
     assert testssl.read(NEWER)[0].reference == "testssl.sh 3.2.0"
 
 
@@ -50,7 +56,10 @@ def test_a_finding_in_full():
     found = by_id(EXPIRED)["BEAST"]
     assert (found.id, found.group, found.severity, found.status) == ("testssl.BEAST", "testssl", "low", "fail")
     assert found.evidence == "VULNERABLE -- but also supports higher protocols TLSv1.1 TLSv1.2 (likely mitigated)"
-    assert found.rationale == "testssl.sh 3.0.8, which judges a TLS endpoint from outside and knows nothing of Appwrite, found this."
+    assert (
+        found.rationale
+        == "testssl.sh 3.0.8, which judges a TLS endpoint from outside and knows nothing of Appwrite, found this."
+    )
     assert found.remedy.endswith("testssl https://appwrite.test:" + json.loads(EXPIRED)["scanResult"][0]["port"])
     assert found.reference == "testssl.sh 3.0.8, BEAST, CVE-2011-3389"
 
@@ -63,26 +72,50 @@ def test_a_self_signed_certificate():
 def test_several_certificates_are_one_finding_as_bad_as_the_worst():
     found = by_id(TWO)
     assert found["cert_expirationStatus"].severity == "high"
-    assert found["cert_expirationStatus"].evidence == "expires < 30 days, its end: 2026-12-14 12:00 UTC; expires < 60 days, its end: 2027-01-08 12:00 UTC"
+    assert (
+        found["cert_expirationStatus"].evidence
+        == "expires < 30 days, its end: 2026-12-14 12:00 UTC; expires < 60 days, its end: 2027-01-08 12:00 UTC"
+    )
     assert found["cert_revocation"].evidence == "Neither CRL nor OCSP URI provided"
     assert all(" " not in name for name in found)
 
 
 def test_nothing_that_changes_by_itself_is_told():
-    tomorrow = TWO.replace("(19)", "(18)").replace("(44)", "(43)").replace('"scanTime": 120', '"scanTime": 95').replace("1795532214", "1795618614")
+    tomorrow = (
+        TWO.replace("(19)", "(18)")
+        .replace("(44)", "(43)")
+        .replace('"scanTime": 120', '"scanTime": 95')
+        .replace("1795532214", "1795618614")
+    )
     assert tomorrow != TWO
     assert testssl.read(tomorrow) == testssl.read(TWO)
 
 
-@pytest.mark.parametrize(("word", "status", "severity"), [
-    ("CRITICAL", "fail", "critical"), ("HIGH", "fail", "high"), ("MEDIUM", "fail", "medium"), ("LOW", "fail", "low"), ("WARN", "unknown", "low")])
+@pytest.mark.parametrize(
+    ("word", "status", "severity"),
+    [
+        ("CRITICAL", "fail", "critical"),
+        ("HIGH", "fail", "high"),
+        ("MEDIUM", "fail", "medium"),
+        ("LOW", "fail", "low"),
+        ("WARN", "unknown", "low"),
+    ],
+)
 def test_severities_are_its_own_and_what_it_could_not_test_is_unknown(word, status, severity):
     found = by_id(with_entry(word))["heartbleed"]
     assert (found.status, found.severity) == (status, severity)
 
 
-@pytest.mark.parametrize(("word", "name"), [
-    ("OK", "ticketbleed"), ("INFO", "ticketbleed"), ("DEBUG", "ticketbleed"), ("WARN", "sessionresumption_ticket"), ("LOW", "cipher-tls1_2_xc024")])
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("OK", "ticketbleed"),
+        ("INFO", "ticketbleed"),
+        ("DEBUG", "ticketbleed"),
+        ("WARN", "sessionresumption_ticket"),
+        ("LOW", "cipher-tls1_2_xc024"),
+    ],
+)
 def test_what_it_has_nothing_against_or_says_elsewhere_is_not_told(word, name):
     assert testssl.read(with_entry(word, name=name)) == testssl.read(GOOD)
 
@@ -96,13 +129,21 @@ def test_findings_are_in_order_and_one_line_each():
     assert len(odd.evidence) == 500 == len(odd.title)
 
 
-@pytest.mark.parametrize(("report", "words"), [
-    (recorded(f"{DEBIAN}_port_closed"), "Can't connect to '127.0.0.1:9'"),
-    (recorded(f"{DEBIAN}_no_tls"), "doesn't seem to be a TLS/SSL enabled server"),
-    (GOOD.replace('"scanTime": ', '"scanTime": "Scan interrupted", "seconds": '), ""),
-    (GOOD[:-200], ""),
-    ("", ""), ("[]", ""), ("{}", ""), ("null", ""), ('{"version": 3, "scanResult": 4, "scanTime": 5}', ""),
-], ids=["closed", "no TLS", "interrupted", "cut", "empty", "list", "nothing", "null", "numbers"])
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (recorded(f"{DEBIAN}_port_closed"), "Can't connect to '127.0.0.1:9'"),
+        (recorded(f"{DEBIAN}_no_tls"), "doesn't seem to be a TLS/SSL enabled server"),
+        (GOOD.replace('"scanTime": ', '"scanTime": "Scan interrupted", "seconds": '), ""),
+        (GOOD[:-200], ""),
+        ("", ""),
+        ("[]", ""),
+        ("{}", ""),
+        ("null", ""),
+        ('{"version": 3, "scanResult": 4, "scanTime": 5}', ""),
+    ],
+    ids=["closed", "no TLS", "interrupted", "cut", "empty", "list", "nothing", "null", "numbers"],
+)
 def test_a_report_that_is_not_complete_is_none(report, words):
     with pytest.raises(Unobserved) as error:
         testssl.read(report)

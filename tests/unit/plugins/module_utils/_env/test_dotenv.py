@@ -11,7 +11,14 @@ import typing as t
 from types import MappingProxyType
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import DotenvError, decode, encode, parse, quote
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import (
+    DotenvError,
+    decode,
+    encode,
+    parse,
+    quote,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 SECRET = "not-a-real-key-" + "0123456789abcdef" * 2
@@ -42,7 +49,7 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
         "comment": Case("# A=1\nB=2\n", {"B": "2"}),
         "comment without a newline": Case("B=2\n# A=1", {"B": "2"}),
         "indented comment": Case("  \t# A=1\nB=2\n", {"B": "2"}),
-        "comment with quotes": Case('# don\'t "\nB=2\n', {"B": "2"}),
+        "comment with quotes": Case("# don't \"\nB=2\n", {"B": "2"}),
         "comment with a broken reference": Case("# ${A\nB=2\n", {"B": "2"}),
         "comment behind a no-break space": Case("\xa0# A=1\nB=2\n", {"B": "2"}),
         "empty comment": Case("#\nB=2\n", {"B": "2"}),
@@ -93,12 +100,12 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
         "a bad line behind a bad reference": Case("A=1\n\n?\nB=2\n", 3),
         "duplicate": Case("A=1\nA=2\n", {"A": "2"}),
         "duplicate, the last one empty": Case("A=1\nA=\n", {"A": ""}),
-        "duplicate, quoted": Case('A=\'1\'\nA="2"\nA=3\n', {"A": "3"}),
+        "duplicate, quoted": Case("A='1'\nA=\"2\"\nA=3\n", {"A": "3"}),
         "carriage returns": Case("A=1\r\nB=2\r\n", {"A": "1", "B": "2"}),
         "carriage returns behind a comment": Case("# c\r\nA=1 # d\r\n", {"A": "1"}),
-        "carriage returns behind quotes": Case('A="1"\r\nB=\'2\'\r\n', {"A": "1", "B": "2"}),
+        "carriage returns behind quotes": Case("A=\"1\"\r\nB='2'\r\n", {"A": "1", "B": "2"}),
         "carriage returns behind a bare name": Case("A\r\nB=2\r\n", {"A": "shell", "B": "2"}, {"A": "shell"}),
-        "carriage return in a multi-line value": Case('A="1\r\n2"\r\nB=\'1\r\n2\'\r\n', {"A": "1\r\n2", "B": "1\r\n2"}),
+        "carriage return in a multi-line value": Case("A=\"1\r\n2\"\r\nB='1\r\n2'\r\n", {"A": "1\r\n2", "B": "1\r\n2"}),
         "carriage return at the end": Case("A=1\r", {"A": "1"}),
         "carriage returns alone": Case("A=1\rB=2\r", {"A": "1\rB=2"}),
         "carriage return behind nothing": Case("A=\r\nB=2\r\n", {"A": "", "B": "2"}),
@@ -112,7 +119,9 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
         "bare name at the end that the shell has": Case("B=1\nA", 2, {"A": "shell"}),
         "bare name behind its value": Case("A=1\nA\n", {"A": "1"}),
         "bare name before its value": Case("A\nA=1\n", {"A": "1"}),
-        "bare name behind its value, and the shell has it": Case("A=1\nB=$A\nA\n", {"A": "shell", "B": "shell"}, {"A": "shell"}),
+        "bare name behind its value, and the shell has it": Case(
+            "A=1\nB=$A\nA\n", {"A": "shell", "B": "shell"}, {"A": "shell"}
+        ),
         "bare name and a later reference": Case("A\nB=$A\n", {"A": "shell", "B": "shell"}, {"A": "shell"}),
         "bare name and a later reference to nothing": Case("A\nB=x$A\n", {"B": "x"}),
         "shell before file in a reference": Case("A=1\nB=$A\n", {"A": "1", "B": "shell"}, {"A": "shell"}),
@@ -145,14 +154,16 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
         "comment behind two spaces in place of a value": Case("A=  #b\n", {"A": "#b"}),
         "comment mark in a comment mark's comment": Case("A= # a # b\n", {"A": "# a"}),
         "equals signs": Case("A=a==\nB==\n", {"A": "a==", "B": "="}),
-        "quotes inside": Case('A=a"b\'c\n', {"A": 'a"b\'c'}),
+        "quotes inside": Case("A=a\"b'c\n", {"A": "a\"b'c"}),
         "quote at the end": Case('A=a"\n', {"A": 'a"'}),
         "backslashes": Case("A=a\\nb\\\\c\\\n", {"A": "a\\nb\\\\c\\"}),
         "backslash before a newline does not continue": Case("A=a\\\nB=b\n", {"A": "a\\", "B": "b"}),
         "backslash before a dollar": Case("C=x\nA=a\\$C\n", {"A": "a\\x", "C": "x"}),
         "backtick": Case("A=`id`\n", {"A": "`id`"}),
         "Unicode": Case("A=gr\xfc\xdf \u4e2d\u6587 \U0001f511\n", {"A": "gr\xfc\xdf \u4e2d\u6587 \U0001f511"}),
-        "emoji and zero width joiner": Case("A=\U0001f469\u200d\U0001f4bb\u200b\n", {"A": "\U0001f469\u200d\U0001f4bb\u200b"}),
+        "emoji and zero width joiner": Case(
+            "A=\U0001f469\u200d\U0001f4bb\u200b\n", {"A": "\U0001f469\u200d\U0001f4bb\u200b"}
+        ),
         "lone carriage return inside": Case("A=a\rb\n", {"A": "a\rb"}),
         "NUL": Case("B=1\nA=a\x00b\n", 2),
         "control characters": Case("A=a\x01\x07\x1b\x7fb\n", {"A": "a\x01\x07\x1b\x7fb"}),
@@ -170,13 +181,15 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
         "backslashes kept": Case("A='a\\nb\\tc\\\\d\\$e'\n", {"A": "a\\nb\\tc\\\\d\\$e"}),
         "escaped quote": Case("A='it\\'s'\n", {"A": "it's"}),
         "escaped quotes alone": Case("A='\\'\\''\n", {"A": "''"}),
-        "double quote inside": Case('A=\'a"b\'\n', {"A": 'a"b'}),
+        "double quote inside": Case("A='a\"b'\n", {"A": 'a"b'}),
         "ends in two backslashes": Case("A='abc\\\\'\n", {"A": "abc\\\\"}),
         "ends in one backslash": Case("B=1\nA='abc\\'\n", 2),
         "ends in three backslashes": Case("B=1\nA='abc\\\\\\'\n", 2),
         "three backslashes before a quote": Case("A='abc\\\\\\'d'\n", {"A": "abc\\\\'d"}),
         "multi-line": Case("A='1\n2\n'\nB=3\n", {"A": "1\n2\n", "B": "3"}),
-        "multi-line that looks like assignments": Case("A='1\nB=2\n# C=3\nexport D=4'\nE=5\n", {"A": "1\nB=2\n# C=3\nexport D=4", "E": "5"}),
+        "multi-line that looks like assignments": Case(
+            "A='1\nB=2\n# C=3\nexport D=4'\nE=5\n", {"A": "1\nB=2\n# C=3\nexport D=4", "E": "5"}
+        ),
         "unterminated": Case("B=1\n\nA='1\nC=2\n", 3),
         "comment behind": Case("A='a' # b\n", {"A": "a"}),
         "comment mark behind": Case("A='a'#b\n", {"A": "a"}),
@@ -217,7 +230,9 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
         "octal dollar is expanded": Case('B=x\nA="\\0044B"\n', {"A": "x", "B": "x"}),
         "octal backslash is not decoded again": Case('A="\\0134n"\n', {"A": "\\n"}),
         "multi-line": Case('A="1\n2\n"\nB=3\n', {"A": "1\n2\n", "B": "3"}),
-        "multi-line that looks like assignments": Case('A="1\nB=2\n# C=3\n D: 4"\nE=5\n', {"A": "1\nB=2\n# C=3\n D: 4", "E": "5"}),
+        "multi-line that looks like assignments": Case(
+            'A="1\nB=2\n# C=3\n D: 4"\nE=5\n', {"A": "1\nB=2\n# C=3\n D: 4", "E": "5"}
+        ),
         "backslash before a newline": Case('A="1\\\n2"\n', {"A": "1\\\n2"}),
         "backslash at a quote of a later line": Case('A="1\n2\\"\n3"\n', {"A": '1\n2"\n3'}),
         "unterminated": Case('B=1\n\nA="1\nC=2\n', 3),
@@ -234,7 +249,7 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
     "behind a closing quote": {
         "a statement": Case('A="x" B=2\n', {"A": "x", "B": "2"}),
         "a statement without a space": Case("A='x'B=2\n", {"A": "x", "B": "2"}),
-        "three statements": Case('A=\'x\' B="y" C=z # d\n', {"A": "x", "B": "y", "C": "z"}),
+        "three statements": Case("A='x' B=\"y\" C=z # d\n", {"A": "x", "B": "y", "C": "z"}),
         "a comment hides the rest": Case('A="x" # B=2\n', {"A": "x"}),
         "an export": Case('A="x" export B=2\n', {"A": "x", "B": "2"}),
         "a bare name": Case('A="x" B\nC=1\n', {"A": "x", "B": "shell", "C": "1"}, {"B": "shell"}),
@@ -253,7 +268,9 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
         "name in lower case": Case("b=x\nA=$b\n", {"A": "x", "b": "x"}),
         "name with a dot ends there": Case("B=x\nA=$B.C\n", {"A": "x.C", "B": "x"}),
         "name ends at a letter beyond ASCII": Case("B=x\nA=$B\xe4\n", {"A": "x\xe4", "B": "x"}),
-        "long s and Kelvin sign are letters": Case("\u212aB=x\nA=$\u212aB ${\u017fC-y}\n", {"A": "x y", "\u212aB": "x"}),
+        "long s and Kelvin sign are letters": Case(
+            "\u212aB=x\nA=$\u212aB ${\u017fC-y}\n", {"A": "x y", "\u212aB": "x"}
+        ),
         "unset": Case("A=x$B.\n", {"A": "x."}),
         "unset in braces": Case("A=x${B}y\n", {"A": "xy"}),
         "unset piece of a secret": Case("K=SeCr$tTail\n", {"K": "SeCr"}),
@@ -310,7 +327,7 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
         "empty default": Case("A=${B:-}\n", {"A": ""}),
         "default with an operator": Case("A=${B:-c:-d}\n", {"A": "c:-d"}),
         "default with a question mark": Case("A=${B-c?d}\n", {"A": "c?d"}),
-        "default with spaces and quotes": Case('A=${B:-a \'b\' "c"}\n', {"A": 'a \'b\' "c"'}),
+        "default with spaces and quotes": Case("A=${B:-a 'b' \"c\"}\n", {"A": "a 'b' \"c\""}),
         "default with a name": Case("C=x\nA=${B:-$C}\n", {"A": "x", "C": "x"}),
         "default with a name in braces": Case("C=x\nA=${B:-${C}}\n", {"A": "x", "C": "x"}),
         "default with a default": Case("A=${B:-${C:-d}e}\n", {"A": "de"}),
@@ -339,9 +356,50 @@ COMPOSE_2_26_1: dict[str, dict[str, Case]] = {
 READ = {"%s: %s" % (group, name): case for group, cases in COMPOSE_2_26_1.items() for name, case in cases.items()}
 
 VALUES = (
-    "", "plain", "a b", " lead", "trail ", "a #b", "#b", "a#b", "it's", '"', '"quoted"', "\\", "\\n", "a\\", "a\\\\", "'", "''\\'",
-    "$", "$$", "pa$word", "${B}", "${broken", "$(id)", "`id`", "line 1\nB=2\n# C=3\n", "\n", "\r\n", "\t", "a\tb", "\xa0", "\ufeff",
-    "grüß 中文 🔑", "\u2028", "\x1b[0m", "\x7f", "=", ":", "a=b", "!important", "%41", "{}", "a,b", SECRET, "x" * 100_000,
+    "",
+    "plain",
+    "a b",
+    " lead",
+    "trail ",
+    "a #b",
+    "#b",
+    "a#b",
+    "it's",
+    '"',
+    '"quoted"',
+    "\\",
+    "\\n",
+    "a\\",
+    "a\\\\",
+    "'",
+    "''\\'",
+    "$",
+    "$$",
+    "pa$word",
+    "${B}",
+    "${broken",
+    "$(id)",
+    "`id`",
+    "line 1\nB=2\n# C=3\n",
+    "\n",
+    "\r\n",
+    "\t",
+    "a\tb",
+    "\xa0",
+    "\ufeff",
+    "grüß 中文 🔑",
+    "\u2028",
+    "\x1b[0m",
+    "\x7f",
+    "=",
+    ":",
+    "a=b",
+    "!important",
+    "%41",
+    "{}",
+    "a,b",
+    SECRET,
+    "x" * 100_000,
 )
 
 EDIT: dict[str, tuple[str, dict[str, str | None], str]] = {
@@ -452,7 +510,7 @@ def test_edit_moves_no_other_byte(case: Case) -> None:
             changed = document.edit({name: value})
             old = document.effective(name)
             assert old is not None
-            assert changed.startswith(case.text[:old.start]) and changed.endswith(case.text[old.end:])
+            assert changed.startswith(case.text[: old.start]) and changed.endswith(case.text[old.end :])
             assert parse(changed, case.environ).values[name] == value
             assert parse(changed, case.environ).edit({name: value}) == changed
 
@@ -461,7 +519,8 @@ def test_assignments_cover_what_they_say() -> None:
     text = "\ufeff\n  export A = 'x' B: \"y\" # c\nC\nD=z # c\r\nE= \r\n"
     assignments = parse(text, {"C": "shell"}).assignments
     assert [
-        (one.line, one.style, text[one.start:one.end], text[one.value_start:one.value_end], one.value) for one in assignments
+        (one.line, one.style, text[one.start : one.end], text[one.value_start : one.value_end], one.value)
+        for one in assignments
     ] == [
         (2, "single", "export A = 'x'", "'x'", "x"),
         (2, "double", 'B: "y"', '"y"', "y"),
@@ -480,14 +539,27 @@ def test_effective_is_the_last_that_gives_a_value() -> None:
     assert parse(text).effective("B") is None
 
 
-@pytest.mark.parametrize("text", [
-    "A=old\nA=new\n", "A=1\n# A=1\n", "# A='old' # really\n", "#A='open\n", "#A=$C\n", "## export A = x\n", "F='\n' # A=1\n", "A=1\nA=\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A=old\nA=new\n",
+        "A=1\n# A=1\n",
+        "# A='old' # really\n",
+        "#A='open\n",
+        "#A=$C\n",
+        "## export A = x\n",
+        "F='\n' # A=1\n",
+        "A=1\nA=\n",
+    ],
+)
 def test_has_dead_copy(text: str) -> None:
     assert parse(text).has_dead_copy("A")
     assert not parse(text).has_dead_copy("B")
 
 
-@pytest.mark.parametrize("text", ["A=1\n", "A=1\nA\n", "A=\nA=1\n", "#A=\n", "# A= # really\n", "# A\n# A: 1\n# AA=1\n", "F='\n# A=1\n'\n"])
+@pytest.mark.parametrize(
+    "text", ["A=1\n", "A=1\nA\n", "A=\nA=1\n", "#A=\n", "# A= # really\n", "# A\n# A: 1\n# AA=1\n", "F='\n# A=1\n'\n"]
+)
 def test_has_no_dead_copy(text: str) -> None:
     assert not parse(text).has_dead_copy("A")
 
@@ -560,8 +632,18 @@ def test_quote(value: str) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("", ""), ("aB9_./:@%+,=-", "aB9_./:@%+,=-"), (" ", '" "'), ("a'b", '"a\'b"'), ('a"b', '"a\\"b"'),
-        ("a\\", '"a\\\\"'), ("$A", '"\\$A"'), ("#", '"#"'), ("a\nb", '"a\nb"'), ("a\n", '"a\n"'), ("ü", '"ü"'), ("a`b", '"a`b"'),
+        ("", ""),
+        ("aB9_./:@%+,=-", "aB9_./:@%+,=-"),
+        (" ", '" "'),
+        ("a'b", '"a\'b"'),
+        ('a"b', '"a\\"b"'),
+        ("a\\", '"a\\\\"'),
+        ("$A", '"\\$A"'),
+        ("#", '"#"'),
+        ("a\nb", '"a\nb"'),
+        ("a\n", '"a\n"'),
+        ("ü", '"ü"'),
+        ("a`b", '"a`b"'),
     ],
 )
 def test_quote_form(value: str, expected: str) -> None:
@@ -579,19 +661,31 @@ def test_quote_at_random() -> None:
 def test_bytes_survive() -> None:
     data = b"\xef\xbb\xbf# \xff\xfe\xe9\nA=\xed\xa0\x80\xc3\xa4\r\n"
     assert encode(decode(data)) == data
-    assert encode(parse(decode(data)).edit({"B": "ä"})) == data + "B=\"ä\"\r\n".encode()
+    assert encode(parse(decode(data)).edit({"B": "ä"})) == data + 'B="ä"\r\n'.encode()
 
 
 @pytest.mark.parametrize(
     "text",
-    ["%s\n", "A='%s\n", 'A="%s', "A=${%s\n", "A=${X:?%s}\n", "A=${%s?}\n", "%s=${\n", "A %s=1\n", "=%s\n", "A='%s\0'\n", "B=1\n%s"],
+    [
+        "%s\n",
+        "A='%s\n",
+        'A="%s',
+        "A=${%s\n",
+        "A=${X:?%s}\n",
+        "A=${%s?}\n",
+        "%s=${\n",
+        "A %s=1\n",
+        "=%s\n",
+        "A='%s\0'\n",
+        "B=1\n%s",
+    ],
 )
 def test_refusals_keep_secrets(text: str) -> None:
     secret = "!" * text.startswith("%s\n") + SECRET.replace("-", "_")
     with pytest.raises(DotenvError) as caught:
         parse(text % secret)
     shown = "%s %r" % (caught.value, caught.value)
-    assert not any(secret[start:start + 8] in shown for start in range(len(secret) - 8))
+    assert not any(secret[start : start + 8] in shown for start in range(len(secret) - 8))
 
 
 def test_deep_nesting_is_refused() -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _errors, _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile, is_backup
@@ -47,7 +48,9 @@ def refused(path, part):
         replace(path)
     assert str(caught.value).startswith("env_file: ") and part in str(caught.value)
     after = {entry.name: (entry.lstat(), entry.is_file() and entry.read_bytes()) for entry in path.parent.iterdir()}
-    assert {name: data for name, (_status, data) in after.items()} == {name: data for name, (_status, data) in before.items()}
+    assert {name: data for name, (_status, data) in after.items()} == {
+        name: data for name, (_status, data) in before.items()
+    }
     assert all(after[name][0].st_ino == status.st_ino for name, (status, _data) in before.items())
 
 
@@ -185,7 +188,10 @@ def test_circle_of_links(path):
 
 
 def test_missing_directory(tmp_path):
-    with pytest.raises(AppwriteError, match="^env_file: the directory .* cannot be opened: it, or a directory on the way to it, does not exist"):
+    with pytest.raises(
+        AppwriteError,
+        match="^env_file: the directory .* cannot be opened: it, or a directory on the way to it, does not exist",
+    ):
         replace(tmp_path / "nowhere" / ".env")
 
 
@@ -224,13 +230,17 @@ def test_replaced_by_what_cannot_be_read(path, monkeypatch, supported):
     assert stat.S_ISFIFO(path.stat().st_mode) and os.listdir(path.parent) == [".env"]
 
 
-@pytest.mark.parametrize("meddle", [
-    lambda path: path.write_bytes(b"_APP_ENV=theirs\n"),
-    lambda path: path.with_name("new").write_bytes(b"_APP_ENV=theirs\n") and path.with_name("new").rename(path),
-    lambda path: path.chmod(0o644),
-    lambda path: path.unlink() or path.symlink_to("elsewhere"),
-    lambda path: path.unlink(),
-], ids=["written", "replaced", "mode", "link", "removed"])
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        lambda path: path.write_bytes(b"_APP_ENV=theirs\n"),
+        lambda path: path.with_name("new").write_bytes(b"_APP_ENV=theirs\n") and path.with_name("new").rename(path),
+        lambda path: path.chmod(0o644),
+        lambda path: path.unlink() or path.symlink_to("elsewhere"),
+        lambda path: path.unlink(),
+    ],
+    ids=["written", "replaced", "mode", "link", "removed"],
+)
 def test_changed_in_the_last_moment(path, monkeypatch, meddle):
     _meanwhile(monkeypatch, lambda: meddle(path))
     with pytest.raises(AppwriteError, match="somebody else changed .*nothing was written"):
@@ -270,7 +280,12 @@ def prune(path, keep, needed=lambda _data: False):
 
 @pytest.fixture
 def backups(path):
-    names = [".env.20261124T030000Z.bak", ".env.20261124T030000Z-2.bak", ".env.20261124T030000Z-10.bak", ".env.20270101T000000Z.bak"]
+    names = [
+        ".env.20261124T030000Z.bak",
+        ".env.20261124T030000Z-2.bak",
+        ".env.20261124T030000Z-10.bak",
+        ".env.20270101T000000Z.bak",
+    ]
     for number, name in enumerate(names):
         (path.parent / name).write_bytes(b"%d" % number)
     return names
@@ -286,7 +301,13 @@ def test_needed_backups_stay(path, backups):
 
 
 def test_files_that_are_not_ours_stay(path, backups):
-    others = [".env.backup", ".env.1700000000.backup", ".env.20261124T030000Z.bak.old", "x.env.20261124T030000Z.bak", ".env.20261124.bak"]
+    others = [
+        ".env.backup",
+        ".env.1700000000.backup",
+        ".env.20261124T030000Z.bak.old",
+        "x.env.20261124T030000Z.bak",
+        ".env.20261124.bak",
+    ]
     for name in others:
         (path.parent / name).touch()
     (path.parent / ".env.20200101T000000Z.bak").mkdir()
@@ -294,7 +315,9 @@ def test_files_that_are_not_ours_stay(path, backups):
 
 
 @pytest.mark.parametrize("keep", [1, 2])
-@pytest.mark.parametrize("clock", ["20200101T000000Z", "20261124T030000Z", "20270101T000000Z"], ids=["behind", "between", "the same"])
+@pytest.mark.parametrize(
+    "clock", ["20200101T000000Z", "20261124T030000Z", "20270101T000000Z"], ids=["behind", "between", "the same"]
+)
 def test_a_new_backup_is_the_last_whatever_the_clock_says(path, backups, monkeypatch, clock, keep):
     monkeypatch.setattr(_env_file.time, "gmtime", lambda: time.strptime(clock, "%Y%m%dT%H%M%SZ"))
     env_file, made = EnvFile(str(path)), []
@@ -416,14 +439,19 @@ def open_path(path):
 def test_file_that_the_user_may_not_read(open_path):
     open_path.chmod(0o600)
     message = as_nobody(lambda: EnvFile(str(open_path)).read())
-    assert message == f"env_file: {open_path} cannot be read: permission denied; run the task as the file's owner or with become"
+    assert (
+        message
+        == f"env_file: {open_path} cannot be read: permission denied; run the task as the file's owner or with become"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_directory_that_the_user_may_not_write(open_path):
     open_path.chmod(0o644)
     message = as_nobody(lambda: replace(open_path))
-    assert message.startswith(f"env_file: {open_path} cannot be replaced: permission denied; ") and message.endswith(". It is as it was")
+    assert message.startswith(f"env_file: {open_path} cannot be replaced: permission denied; ") and message.endswith(
+        ". It is as it was"
+    )
     assert open_path.read_bytes() == BEFORE and os.listdir(open_path.parent) == [".env"]
 
 
@@ -439,7 +467,9 @@ def test_file_of_another_owner_in_a_directory_that_is_writable(open_path):
     open_path.chmod(0o644)
     open_path.parent.chmod(0o777)
     assert "cannot be replaced" in as_nobody(lambda: replace(open_path, backup=False))
-    assert open_path.stat().st_uid == 0 and open_path.read_bytes() == BEFORE and os.listdir(open_path.parent) == [".env"]
+    assert (
+        open_path.stat().st_uid == 0 and open_path.read_bytes() == BEFORE and os.listdir(open_path.parent) == [".env"]
+    )
 
 
 # --- the lock ---
@@ -456,7 +486,9 @@ sys.stdin.read()
 @pytest.fixture
 def holder(path):
     """Another process that holds the lock until it ends."""
-    process = subprocess.Popen([sys.executable, "-S", "-c", HOLDER, str(path.parent / LOCK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-c", HOLDER, str(path.parent / LOCK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert process.stdout.readline() == b"held\n"
     yield process
     process.kill()
@@ -517,8 +549,16 @@ def test_read_bytes_as_they_are(path):
     assert (env_file.data, env_file.exists, env_file.mode) == (BEFORE, True, 0o640)
 
 
-@pytest.mark.parametrize("path, expected", [
-    ("/a/.env.20261101T120000Z.bak", True), ("/a/.env.20261101T120000Z-3.bak", True), ("/a/.env.20261101T120000Z.bak\n", False),
-    ("/a/.env.1763971200.backup", False), ("/b/.env.20261101T120000Z.bak", False), ("/a/.env", False)])
+@pytest.mark.parametrize(
+    "path, expected",
+    [
+        ("/a/.env.20261101T120000Z.bak", True),
+        ("/a/.env.20261101T120000Z-3.bak", True),
+        ("/a/.env.20261101T120000Z.bak\n", False),
+        ("/a/.env.1763971200.backup", False),
+        ("/b/.env.20261101T120000Z.bak", False),
+        ("/a/.env", False),
+    ],
+)
 def test_what_counts_as_a_backup(path, expected):
     assert is_backup(path, "/a/.env") is expected

@@ -13,22 +13,45 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import compose as _compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Mask, service_environment
 
-SECRET = "not-a-real-secret-$x\"y\\z"
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import compose as _compose
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
+    Compose,
+    ComposeError,
+    Mask,
+    service_environment,
+)
+
+SECRET = 'not-a-real-secret-$x"y\\z'
 
 # --- errors: recorded with `LANG=C` on Debian 12, 2026-11-24; name, command, standard error, kind, a part of the words ---
 
 UNREACHABLE = [
-    ("docker 28.2.2", ["ps"], "Cannot connect to the Docker daemon at unix:///nonexistent. Is the docker daemon running?\n"),
-    ("docker 28.2.2, TCP", ["ps"], "Cannot connect to the Docker daemon at tcp://127.0.0.1:9. Is the docker daemon running?\n"),
-    ("docker 20.10.24", ["ps"], "Cannot connect to the Docker daemon at unix:///nonexistent. Is the docker daemon running?\n"),
-    ("compose 2.26.1", ["compose", "up"], "Cannot connect to the Docker daemon at unix:///nonexistent. Is the docker daemon running?\n"),
+    (
+        "docker 28.2.2",
+        ["ps"],
+        "Cannot connect to the Docker daemon at unix:///nonexistent. Is the docker daemon running?\n",
+    ),
+    (
+        "docker 28.2.2, TCP",
+        ["ps"],
+        "Cannot connect to the Docker daemon at tcp://127.0.0.1:9. Is the docker daemon running?\n",
+    ),
+    (
+        "docker 20.10.24",
+        ["ps"],
+        "Cannot connect to the Docker daemon at unix:///nonexistent. Is the docker daemon running?\n",
+    ),
+    (
+        "compose 2.26.1",
+        ["compose", "up"],
+        "Cannot connect to the Docker daemon at unix:///nonexistent. Is the docker daemon running?\n",
+    ),
 ]
 _DENIED = (
     'permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get "http://%%2Fvar%%2Frun%%2F'
-    'docker.sock/v1.%s/containers/json": dial unix /var/run/docker.sock: connect: permission denied\n')
+    'docker.sock/v1.%s/containers/json": dial unix /var/run/docker.sock: connect: permission denied\n'
+)
 DENIED = [
     ("docker 28.2.2", ["ps"], _DENIED % "50"),
     ("docker 20.10.24", ["ps"], _DENIED % "24"),
@@ -36,11 +59,13 @@ DENIED = [
 ]
 MISSING = [
     (
-        "docker 28.2.2", ["compose", "--ansi", "never", "config"],
+        "docker 28.2.2",
+        ["compose", "--ansi", "never", "config"],
         "unknown flag: --ansi\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]\n\nRun 'docker --help' for more information\n",
     ),
     (
-        "docker 20.10.24", ["compose", "--ansi", "never", "config"],
+        "docker 20.10.24",
+        ["compose", "--ansi", "never", "config"],
         "unknown flag: --ansi\nSee 'docker --help'.\n\nUsage:  docker [OPTIONS] COMMAND\n\nA self-sufficient runtime for containers\n\nOptions:\n"
         '      --config string      Location of client config files (default\n                           "/home/user/.docker")\n',
     ),
@@ -49,7 +74,8 @@ MISSING = [
 REJECTED = [
     ("bad YAML", "yaml: line 4: mapping values are not allowed in this context\n", "line 4"),
     (
-        "bad reference", "invalid interpolation format for services.a.environment.[].\nYou may need to escape any $ with another $.\nA=${broken\n",
+        "bad reference",
+        "invalid interpolation format for services.a.environment.[].\nYou may need to escape any $ with another $.\nA=${broken\n",
         "services.a.environment",
     ),
     ("no such file", "open /tmp/p/nosuch.yml: no such file or directory\n", "nosuch.yml"),
@@ -81,7 +107,9 @@ def test_errors(tmp_path, command, stderr, kind, part):
 
 def test_value_in_an_error_of_compose_is_hidden(tmp_path):
     """Recorded from compose 2.26.1 on 2026-11-24: it prints the rest of the line that it could not read."""
-    error = Compose(str(tmp_path))._error("compose config", 'failed to read .env: line 3: unterminated quoted value "not a real secret\n')
+    error = Compose(str(tmp_path))._error(
+        "compose config", 'failed to read .env: line 3: unterminated quoted value "not a real secret\n'
+    )
     assert "line 3" in str(error) and "real" not in str(error) and "secret" not in str(error)
 
 
@@ -114,7 +142,10 @@ def test_hashes_and_version(compose):
     assert tuple(compose.version()) >= _compose.OLDEST
 
 
-@pytest.mark.parametrize("ask", [lambda c: c.containers("p"), lambda c: c.volumes(), lambda c: c.neighbours(), lambda c: c.execute("x", ["vars"])])
+@pytest.mark.parametrize(
+    "ask",
+    [lambda c: c.containers("p"), lambda c: c.volumes(), lambda c: c.neighbours(), lambda c: c.execute("x", ["vars"])],
+)
 def test_engine_down(compose, ask):
     with pytest.raises(ComposeError, match="the Docker Engine does not answer; start it") as caught:
         ask(compose)
@@ -127,7 +158,9 @@ def test_engine_down_with_up(compose):
     assert caught.value.kind == "unreachable"
 
 
-@pytest.mark.parametrize(("text", "part"), [("services:\n  a:\n  image: x\n   b: 1\n", "line 4"), ("services: [\n", "yaml"), ("a: b\n", "a")])
+@pytest.mark.parametrize(
+    ("text", "part"), [("services:\n  a:\n  image: x\n   b: 1\n", "line 4"), ("services: [\n", "yaml"), ("a: b\n", "a")]
+)
 def test_file_that_compose_rejects(compose, project, text, part):
     (project / "docker-compose.yml").write_text(text)
     with pytest.raises(ComposeError, match="docker compose config rejects the project: .*%s" % part) as caught:
@@ -241,14 +274,26 @@ def test_script_goes_in_by_standard_input(project, fake_docker):
 
 def inspected(**state):
     return {
-        "Id": "c1", "Image": "sha256:0", "RestartCount": 2, "State": {"Status": "running", "ExitCode": 0, "StartedAt": "2026-11-24T03:00:00.1Z", **state},
-        "Config": {"Env": ["_APP_ENV=production", "A=b=c", "EMPTY=", "NO_SIGN"], "Labels": {
-            _compose.SERVICE_LABEL: "appwrite", _compose.HASH_LABEL: "abc", _compose.ONEOFF_LABEL: "False"}}}
+        "Id": "c1",
+        "Image": "sha256:0",
+        "RestartCount": 2,
+        "State": {"Status": "running", "ExitCode": 0, "StartedAt": "2026-11-24T03:00:00.1Z", **state},
+        "Config": {
+            "Env": ["_APP_ENV=production", "A=b=c", "EMPTY=", "NO_SIGN"],
+            "Labels": {_compose.SERVICE_LABEL: "appwrite", _compose.HASH_LABEL: "abc", _compose.ONEOFF_LABEL: "False"},
+        },
+    }
 
 
 def test_container():
     container = _compose._container(inspected(Health={"Status": "healthy"}))
-    assert (container.id, container.service, container.status, container.health, container.restarts) == ("c1", "appwrite", "running", "healthy", 2)
+    assert (container.id, container.service, container.status, container.health, container.restarts) == (
+        "c1",
+        "appwrite",
+        "running",
+        "healthy",
+        2,
+    )
     assert (container.config_hash, container.image, container.exit_code) == ("abc", "sha256:0", 0)
     assert container.environment == {"_APP_ENV": "production", "A": "b=c", "EMPTY": ""}
     assert _compose._container(inspected()).health is None
@@ -278,11 +323,25 @@ def test_containers_without_those_of_run(project, fake_docker, tmp_path):
         "PDO->__construct('%s...')" % SECRET[:15],
         "Authorization: Basic %s" % b64encode(b"not-a-real-user:" + SECRET.encode()).decode(),
     ],
-    ids=["as it is", "doubled dollar", "JSON", "as written in .env", "inside", "in a URL", "the beginning, as PHP prints it", "Base64"],
+    ids=[
+        "as it is",
+        "doubled dollar",
+        "JSON",
+        "as written in .env",
+        "inside",
+        "in a URL",
+        "the beginning, as PHP prints it",
+        "Base64",
+    ],
 )
 def test_mask(printed):
     masked = masking([SECRET])("before %s after" % printed)
-    assert "not-a-real" not in masked and masked.startswith("before ") and masked.endswith(" after") and "********" in masked
+    assert (
+        "not-a-real" not in masked
+        and masked.startswith("before ")
+        and masked.endswith(" after")
+        and "********" in masked
+    )
 
 
 def test_mask_takes_the_longest_first():
@@ -302,9 +361,15 @@ def test_mask_of_a_secret_with_lines():
 
 def test_without_values():
     hidden = _compose._without_values
-    assert hidden('unexpected character "+" in variable name near "not-a-real-secret\\nA=b"') == 'unexpected character "+" in variable name near (hidden)'
+    assert (
+        hidden('unexpected character "+" in variable name near "not-a-real-secret\\nA=b"')
+        == 'unexpected character "+" in variable name near (hidden)'
+    )
     assert hidden("bad value 'not-a-real-secret' here") == "bad value (hidden) here"
-    assert hidden('line 2: unexpected character "!" in variable name "not-a-real!secret"') == 'line 2: unexpected character "!" in variable name (hidden)'
+    assert (
+        hidden('line 2: unexpected character "!" in variable name "not-a-real!secret"')
+        == 'line 2: unexpected character "!" in variable name (hidden)'
+    )
     assert hidden('Invalid template: "not-a-real-${secret"') == "Invalid template: (hidden)"
     assert hidden("yaml: unknown anchor 'not-a-real-secret' referenced") == "yaml: unknown anchor (hidden) referenced"
     text = "invalid interpolation format for services.a.environment.[].\nYou may need to escape any $ with another $.\n"
@@ -317,7 +382,8 @@ def test_without_decoration():
         'time="2026-11-24T06:37:09Z" level=warning msg="The \\"tTail\\" variable is not set. Defaulting to a blank string."\n'
         'time="2026-11-24T06:37:09Z" level=error msg="it broke"\n'
         "\n Container appwrite  Error \n"
-        "See 'docker --help'.\n")
+        "See 'docker --help'.\n"
+    )
     assert _compose._without_decoration(text) == "it broke\nContainer appwrite  Error"
 
 
@@ -331,8 +397,9 @@ def test_end_of_a_long_error(project, fake_docker):
 
 
 def test_service_environment():
-    assert service_environment({"services": {"a": {"environment": {"N": 1, "E": "", "NULL": None}}, "b": {"environment": None}, "c": {}}}) == {
-        "a": {"N": "1", "E": ""}, "b": {}, "c": {}}
+    assert service_environment(
+        {"services": {"a": {"environment": {"N": 1, "E": "", "NULL": None}}, "b": {"environment": None}, "c": {}}}
+    ) == {"a": {"N": "1", "E": ""}, "b": {}, "c": {}}
     assert service_environment({}) == {}
 
 
@@ -342,7 +409,15 @@ def test_unescaped():
 
 @pytest.mark.parametrize(
     ("printed", "old"),
-    [("2.26.1-4", False), ("v2.18.0", False), ("2.17.3", True), ("1.29.2", True), ("5.0.0", False), ("2.40.3-desktop.1", False), ("dev", False)],
+    [
+        ("2.26.1-4", False),
+        ("v2.18.0", False),
+        ("2.17.3", True),
+        ("1.29.2", True),
+        ("5.0.0", False),
+        ("2.40.3-desktop.1", False),
+        ("dev", False),
+    ],
 )
 def test_version(project, fake_docker, printed, old):
     """Other releases than the one that is installed cannot be had here; each prints its version alone on a line."""
@@ -352,10 +427,20 @@ def test_version(project, fake_docker, printed, old):
 
 @pytest.mark.parametrize(
     ("version", "expected"),
-    [((2, 26, 1), {"appwrite", "worker"}), ((2, 29, 3), {"appwrite", "worker"}), ((2, 29, 4), set()), ((5, 0, 0), set())],
+    [
+        ((2, 26, 1), {"appwrite", "worker"}),
+        ((2, 29, 3), {"appwrite", "worker"}),
+        ((2, 29, 4), set()),
+        ((5, 0, 0), set()),
+    ],
 )
 def test_followers_by_dependence(version, expected):
-    services = {"redis": {}, "appwrite": {"depends_on": {"redis": {}}}, "worker": {"depends_on": {"appwrite": {}}}, "other": {}}
+    services = {
+        "redis": {},
+        "appwrite": {"depends_on": {"redis": {}}},
+        "worker": {"depends_on": {"appwrite": {}}},
+        "other": {},
+    }
     assert _compose.followers(services, ["redis"], version) == expected
 
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import pytest
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import Session
 
 # MariaDB 10.11, PostgreSQL 15, and mongosh before a server that closes what it accepts, recorded 2026-11-29; error 1203 as MariaDB documents it.
@@ -20,14 +21,25 @@ SAID = [
     ("MariaDB", "ERROR 1203 (42000): User user already has more than 'max_user_connections' active connections"),
     ("PostgreSQL", f"psql: error: {_SOCKET}sorry, too many clients already"),
     ("PostgreSQL", f"pg_dump: error: {_SOCKET}sorry, too many clients already"),
-    ("PostgreSQL", f"psql: error: {_SOCKET}remaining connection slots are reserved for non-replication superuser connections"),
-    ("PostgreSQL", f"psql: error: {_SOCKET}remaining connection slots are reserved for roles with the SUPERUSER attribute"),
+    (
+        "PostgreSQL",
+        f"psql: error: {_SOCKET}remaining connection slots are reserved for non-replication superuser connections",
+    ),
+    (
+        "PostgreSQL",
+        f"psql: error: {_SOCKET}remaining connection slots are reserved for roles with the SUPERUSER attribute",
+    ),
     ("PostgreSQL", f'psql: error: {_SOCKET}too many connections for role "user"'),
     ("MongoDB", "MongoServerSelectionError: connection <monitor> to 127.0.0.1:27017 closed"),
-    ("MongoDB", "MongoServerSelectionError: read ECONNRESET"), ("MongoDB", "ERROR TooManyConnections"),
+    ("MongoDB", "MongoServerSelectionError: read ECONNRESET"),
+    ("MongoDB", "ERROR TooManyConnections"),
     ("MongoDB", "MongoDB: TooManyConnections"),
 ]
-LIMITS = {"MariaDB": "raise max_connections", "PostgreSQL": "raise max_connections", "MongoDB": "raise net.maxIncomingConnections"}
+LIMITS = {
+    "MariaDB": "raise max_connections",
+    "PostgreSQL": "raise max_connections",
+    "MongoDB": "raise net.maxIncomingConnections",
+}
 REFUSED = "MariaDB cannot be asked: ERROR 1045 (28000): Access denied for user 'user'@'localhost'"
 
 
@@ -59,6 +71,7 @@ def failing(text, times=10**6):
         if connect.attempts <= times:
             raise AppwriteError(text)
         return "connected"
+
     connect.attempts = 0
     return connect
 
@@ -68,7 +81,11 @@ def test_remedy(clock, name, said):
     with pytest.raises(AppwriteError) as caught:
         patiently(failing(f"docker exec failed: {said}"))
     words = str(caught.value)
-    assert words.startswith(f"{name}: all of its connections are in use") and LIMITS[name] in words and "Stop a worker" in words
+    assert (
+        words.startswith(f"{name}: all of its connections are in use")
+        and LIMITS[name] in words
+        and "Stop a worker" in words
+    )
     assert "user'" not in words, "what the server says is not repeated"
     assert clock.now == 1000 + _connections.PATIENCE
 

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import instance as _instance
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import instance as _instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 
 KEY = catalogue.KEY
@@ -24,9 +25,18 @@ NO_PLUGIN = "printf 'unknown flag: --ansi\\n\\nUsage:  docker [OPTIONS] COMMAND 
 
 
 def instance_of(directory, **options):
-    return Instance(**{
-        "project_src": str(directory), "env_file": None, "files": [], "project_name": None, "profiles": [], "appwrite_version": None,
-        "clean_environment": True, **options})
+    return Instance(
+        **{
+            "project_src": str(directory),
+            "env_file": None,
+            "files": [],
+            "project_name": None,
+            "profiles": [],
+            "appwrite_version": None,
+            "clean_environment": True,
+            **options,
+        }
+    )
 
 
 def loaded(directory, text=None, **options):
@@ -41,8 +51,18 @@ def loaded(directory, text=None, **options):
 
 def container(service, environment=None, status="running", **more):
     fields = {
-        "id": "id-of-" + service, "service": service, "status": status, "health": None, "started_at": "", "restarts": 0, "exit_code": 0,
-        "config_hash": "", "image": "", "environment": environment or {}, **more}
+        "id": "id-of-" + service,
+        "service": service,
+        "status": status,
+        "health": None,
+        "started_at": "",
+        "restarts": 0,
+        "exit_code": 0,
+        "config_hash": "",
+        "image": "",
+        "environment": environment or {},
+        **more,
+    }
     return Container(**fields)
 
 
@@ -70,7 +90,10 @@ def test_not_a_compose_project(tmp_path, without_docker):
         (["compose.yml", "docker-compose.yml"], ["compose.yml"]),
         (["docker-compose.yaml", "docker-compose.yml"], ["docker-compose.yml"]),
         (["docker-compose.yml", "docker-compose.override.yml"], ["docker-compose.yml", "docker-compose.override.yml"]),
-        (["docker-compose.yml", "docker-compose.override.yaml"], ["docker-compose.yml", "docker-compose.override.yaml"]),
+        (
+            ["docker-compose.yml", "docker-compose.override.yaml"],
+            ["docker-compose.yml", "docker-compose.override.yaml"],
+        ),
         (["compose.yaml", "compose.override.yml"], ["compose.yaml", "compose.override.yml"]),
         (["compose.yaml", "compose.override.yml", "compose.override.yaml"], ["compose.yaml", "compose.override.yml"]),
         (["compose.yaml", "docker-compose.override.yml"], ["compose.yaml", "docker-compose.override.yml"]),
@@ -105,7 +128,9 @@ def test_compose_file_in_the_env_file(project, without_engine, values, found):
 
 
 def test_files_option_beats_the_env_file(project):
-    assert instance_of(project, files=["docker-compose.yml"]).compose_files({"COMPOSE_FILE": "a.yml"}) == [str(project / "docker-compose.yml")]
+    assert instance_of(project, files=["docker-compose.yml"]).compose_files({"COMPOSE_FILE": "a.yml"}) == [
+        str(project / "docker-compose.yml")
+    ]
 
 
 def test_files_that_are_missing(project):
@@ -115,7 +140,9 @@ def test_files_that_are_missing(project):
         instance_of(project).compose_files({"COMPOSE_FILE": "nowhere.yml"})
 
 
-@pytest.mark.parametrize(("option", "path"), [(None, ".env"), ("other.env", "other.env"), ("/elsewhere/.env", "/elsewhere/.env")])
+@pytest.mark.parametrize(
+    ("option", "path"), [(None, ".env"), ("other.env", "other.env"), ("/elsewhere/.env", "/elsewhere/.env")]
+)
 def test_env_path(project, option, path):
     assert instance_of(project, env_file=option).env_path == os.path.join(project, path)
 
@@ -135,7 +162,9 @@ IMAGES = {
 
 @pytest.mark.parametrize(("image", "release"), IMAGES.values(), ids=IMAGES)
 def test_release(project, without_docker, image, release):
-    (project / "docker-compose.yml").write_text(f"services:\n  appwrite-console:\n    image: appwrite/console:7.4.7\n  appwrite:\n    image: {image}\n")
+    (project / "docker-compose.yml").write_text(
+        f"services:\n  appwrite-console:\n    image: appwrite/console:7.4.7\n  appwrite:\n    image: {image}\n"
+    )
     instance = loaded(project)
     assert (instance.release, instance.warnings) == (release, [])
 
@@ -143,12 +172,22 @@ def test_release(project, without_docker, image, release):
 @pytest.mark.parametrize("docker", ["with", "without"])
 def test_release_from_a_variable(project, request, docker):
     request.getfixturevalue("without_engine" if docker == "with" else "without_docker")
-    (project / "docker-compose.yml").write_text("services:\n  appwrite:\n    image: ${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-1.9.6}\n")
+    (project / "docker-compose.yml").write_text(
+        "services:\n  appwrite:\n    image: ${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-1.9.6}\n"
+    )
     assert loaded(project, "_APP_VERSION=1.9.5\n").release == "1.9.5"
 
 
 @pytest.mark.parametrize(
-    "image", ["appwrite/appwrite:latest", "appwrite/appwrite", "appwrite/appwrite:1.9", "other/image:1.8.1", "appwrite/appwrite@sha256:" + "0" * 64])
+    "image",
+    [
+        "appwrite/appwrite:latest",
+        "appwrite/appwrite",
+        "appwrite/appwrite:1.9",
+        "other/image:1.8.1",
+        "appwrite/appwrite@sha256:" + "0" * 64,
+    ],
+)
 def test_release_that_cannot_be_read(project, without_docker, image):
     (project / "docker-compose.yml").write_text(f"services:\n  appwrite:\n    image: {image}\n")
     instance = loaded(project)
@@ -158,7 +197,9 @@ def test_release_that_cannot_be_read(project, without_docker, image):
 
 def test_image_with_a_required_variable(project, without_docker):
     """Without compose only the text is known, and this one gives no release; that is a warning and no failure."""
-    (project / "docker-compose.yml").write_text("services:\n  appwrite:\n    image: appwrite/appwrite:${_APP_VERSION:?give one}\n")
+    (project / "docker-compose.yml").write_text(
+        "services:\n  appwrite:\n    image: appwrite/appwrite:${_APP_VERSION:?give one}\n"
+    )
     assert loaded(project).release == catalogue.NEWEST
 
 
@@ -177,7 +218,9 @@ def test_stated_release_that_is_none(project, release):
 
 def test_passed(project, without_engine):
     (project / "docker-compose.yml").write_text(
-        (project / "docker-compose.yml").read_text() + "  proxy:\n    image: x\n    ports: ['${_APP_HTTP_PORT:-80}:80', '$_APP_HTTPS_PORT:443']\n")
+        (project / "docker-compose.yml").read_text()
+        + "  proxy:\n    image: x\n    ports: ['${_APP_HTTP_PORT:-80}:80', '$_APP_HTTPS_PORT:443']\n"
+    )
     instance = loaded(project, "_APP_ENV=production\n_APP_HTTPS_PORT=443\n")
     assert instance.passed("_APP_ENV"), "listed and set"
     assert instance.passed("_APP_DB_PASS"), "inside another value"
@@ -186,20 +229,30 @@ def test_passed(project, without_engine):
     assert not instance.passed("_APP_DB"), "the beginning of a name is another name"
 
 
-@pytest.mark.parametrize("listed", ["environment:\n      - {0}\n", "environment:\n      {0}:\n"], ids=["list", "mapping"])
+@pytest.mark.parametrize(
+    "listed", ["environment:\n      - {0}\n", "environment:\n      {0}:\n"], ids=["list", "mapping"]
+)
 def test_passed_though_it_is_not_set_yet(project, without_engine, listed):
     """The file lists it, and so a value would arrive; that it has none so far is why it is being set."""
-    (project / "docker-compose.yml").write_text("services:\n  appwrite:\n    image: appwrite/appwrite:1.9.6\n    " + listed.format("_APP_CONSOLE_DOMAIN"))
+    (project / "docker-compose.yml").write_text(
+        "services:\n  appwrite:\n    image: appwrite/appwrite:1.9.6\n    " + listed.format("_APP_CONSOLE_DOMAIN")
+    )
     assert loaded(project, "_APP_ENV=production\n").passed("_APP_CONSOLE_DOMAIN")
 
 
 def test_drift(project, without_engine, monkeypatch):
     (project / "docker-compose.yml").write_text(
         "services:\n  appwrite:\n    image: appwrite/appwrite:1.9.6\n    environment:\n"
-        "      - _APP_ENV\n      - _APP_LOCALE\n      - _APP_DOMAIN=literal.example.com\n")
+        "      - _APP_ENV\n      - _APP_LOCALE\n      - _APP_DOMAIN=literal.example.com\n"
+    )
     instance = loaded(project, "_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_REDIS_HOST=redis\nOURS=1\n")
-    monkeypatch.setattr(instance.compose, "containers", lambda _project: [container("appwrite", {
-        "_APP_ENV": "development", "_APP_DOMAIN": "literal.example.com", "PATH": "/bin"})])
+    monkeypatch.setattr(
+        instance.compose,
+        "containers",
+        lambda _project: [
+            container("appwrite", {"_APP_ENV": "development", "_APP_DOMAIN": "literal.example.com", "PATH": "/bin"})
+        ],
+    )
     document = parse((project / ".env").read_text())
     assert instance.drift(document) == [
         {"service": "", "name": "_APP_REDIS_HOST", "kind": "not_passed"},
@@ -211,15 +264,28 @@ def test_drift(project, without_engine, monkeypatch):
 def test_drift_of_a_variable_that_was_removed(project, without_engine, monkeypatch):
     """The container still has what the file no longer says."""
     instance = loaded(project, "_APP_ENV=production\n")
-    monkeypatch.setattr(instance.compose, "containers", lambda _project: [container("appwrite", {"_APP_ENV": "production", "_APP_DOMAIN": "old.example.com"})])
-    assert instance.drift(parse("_APP_ENV=production\n")) == [{"service": "appwrite", "name": "_APP_DOMAIN", "kind": "stale"}]
+    monkeypatch.setattr(
+        instance.compose,
+        "containers",
+        lambda _project: [container("appwrite", {"_APP_ENV": "production", "_APP_DOMAIN": "old.example.com"})],
+    )
+    assert instance.drift(parse("_APP_ENV=production\n")) == [
+        {"service": "appwrite", "name": "_APP_DOMAIN", "kind": "stale"}
+    ]
 
 
 def test_container_keys(project, without_engine, monkeypatch, key):
     instance = loaded(project)
-    monkeypatch.setattr(instance.compose, "containers", lambda _project: [
-        container("appwrite", {KEY: key()}), container("appwrite-worker-certificates", {KEY: key()}), container("realtime", {KEY: key("b")}),
-        container("mariadb", {"MYSQL_PASSWORD": "x"})])
+    monkeypatch.setattr(
+        instance.compose,
+        "containers",
+        lambda _project: [
+            container("appwrite", {KEY: key()}),
+            container("appwrite-worker-certificates", {KEY: key()}),
+            container("realtime", {KEY: key("b")}),
+            container("mariadb", {"MYSQL_PASSWORD": "x"}),
+        ],
+    )
     assert instance.container_keys() == {key(): ("appwrite", "appwrite-worker-certificates"), key("b"): ("realtime",)}
 
 
@@ -247,7 +313,9 @@ def test_container_keys_without_an_engine(project, without_engine):
 )
 def test_published(project, without_engine, ports, published):
     assert loaded(project).published() is None
-    (project / "docker-compose.yml").write_text(f"services:\n  traefik:\n    image: traefik:3\n    command: --a --b=c\n    ports: {ports}\n")
+    (project / "docker-compose.yml").write_text(
+        f"services:\n  traefik:\n    image: traefik:3\n    command: --a --b=c\n    ports: {ports}\n"
+    )
     found = loaded(project).published()
     assert (dict(found.ports), found.arguments) == (published, ("--a", "--b=c"))
 
@@ -287,8 +355,15 @@ class Engine:
 
     def __init__(self, instance, monkeypatch, volumes=(), containers=(), neighbours=None, answer=""):
         self.questions = []
-        for name, value in {"volumes": set(volumes), "containers": list(containers), "neighbours": neighbours or {}, "execute": answer}.items():
-            monkeypatch.setattr(instance.compose, name, lambda *arguments, name=name, value=value: self._answer(name, value))
+        for name, value in {
+            "volumes": set(volumes),
+            "containers": list(containers),
+            "neighbours": neighbours or {},
+            "execute": answer,
+        }.items():
+            monkeypatch.setattr(
+                instance.compose, name, lambda *arguments, name=name, value=value: self._answer(name, value)
+            )
 
     def _answer(self, name, value):
         self.questions.append(name)
@@ -304,33 +379,84 @@ VOLUME = "appwrite_data"
 @pytest.fixture
 def with_volume(project, monkeypatch):
     """The configuration in the form in which compose 2.26.1 prints it (2026-11-24), since so many real ones would take their time."""
-    configured(monkeypatch, {"mariadb": {"image": "mariadb:10.11", "volumes": [
-        {"type": "volume", "source": "data", "target": "/var/lib/mysql", "volume": {}},
-        {"type": "bind", "source": str(project), "target": "/etc/mysql", "read_only": True, "bind": {"create_host_path": True}}]}})
+    configured(
+        monkeypatch,
+        {
+            "mariadb": {
+                "image": "mariadb:10.11",
+                "volumes": [
+                    {"type": "volume", "source": "data", "target": "/var/lib/mysql", "volume": {}},
+                    {
+                        "type": "bind",
+                        "source": str(project),
+                        "target": "/etc/mysql",
+                        "read_only": True,
+                        "bind": {"create_host_path": True},
+                    },
+                ],
+            }
+        },
+    )
     return project
 
 
 def configured(monkeypatch, services):
-    services = {"appwrite": {"image": "appwrite/appwrite:1.9.6", "environment": {}}, "redis": {"image": "redis:7"}, **services}
+    services = {
+        "appwrite": {"image": "appwrite/appwrite:1.9.6", "environment": {}},
+        "redis": {"image": "redis:7"},
+        **services,
+    }
     monkeypatch.setattr(Compose, "installed", True)
-    monkeypatch.setattr(Compose, "config", lambda *_unused: {"name": "appwrite", "services": services, "volumes": {"data": {"name": VOLUME}}})
+    monkeypatch.setattr(
+        Compose,
+        "config",
+        lambda *_unused: {"name": "appwrite", "services": services, "volumes": {"data": {"name": VOLUME}}},
+    )
 
 
 DATA = {
     "no volume": ({}, "no", "no volume"),
     "another project's volume": ({"volumes": ["other_data"]}, "no", "no volume"),
     "volume and no container": ({"volumes": [VOLUME]}, "unknown", "docker compose up -d mariadb"),
-    "volume and a stopped container": ({"volumes": [VOLUME], "containers": [container("mariadb", status="exited")]}, "unknown", "is not running"),
+    "volume and a stopped container": (
+        {"volumes": [VOLUME], "containers": [container("mariadb", status="exited")]},
+        "unknown",
+        "is not running",
+    ),
     "container and no volume": ({"containers": [container("mariadb", status="created")]}, "unknown", "is not running"),
-    "asked: a user": ({"volumes": [VOLUME], "containers": [container("mariadb")], "answer": "console accounts: users\n"}, "yes", "a console account"),
-    "asked: nobody": ({"volumes": [VOLUME], "containers": [container("mariadb")], "answer": "console accounts: empty\n"}, "no", "nobody has signed up"),
-    "asked: no answer": ({"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ""}, "unknown", "no clear answer"),
+    "asked: a user": (
+        {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": "console accounts: users\n"},
+        "yes",
+        "a console account",
+    ),
+    "asked: nobody": (
+        {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": "console accounts: empty\n"},
+        "no",
+        "nobody has signed up",
+    ),
+    "asked: no answer": (
+        {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ""},
+        "unknown",
+        "no clear answer",
+    ),
     "asked: failed": (
-        {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ComposeError("failed", "docker exec failed: ERROR 1045")},
-        "unknown", "ERROR 1045"),
+        {
+            "volumes": [VOLUME],
+            "containers": [container("mariadb")],
+            "answer": ComposeError("failed", "docker exec failed: ERROR 1045"),
+        },
+        "unknown",
+        "ERROR 1045",
+    ),
     "asked: no connection is free": (
-        {"volumes": [VOLUME], "containers": [container("mariadb")], "answer": ComposeError("failed", "docker exec failed: ERROR 1040 (08004): Too many")},
-        "unknown", "MariaDB: all of its connections are in use"),
+        {
+            "volumes": [VOLUME],
+            "containers": [container("mariadb")],
+            "answer": ComposeError("failed", "docker exec failed: ERROR 1040 (08004): Too many"),
+        },
+        "unknown",
+        "MariaDB: all of its connections are in use",
+    ),
 }
 
 
@@ -356,7 +482,14 @@ case $n in 1) echo one; echo two;; 3) echo 1;; esac
     (tmp_path / client).write_text(program)
     (tmp_path / client).chmod(0o755)
     script = {"mariadb": _instance._ASK_MARIADB, "psql": _instance._ASK_POSTGRESQL}[client]
-    done = subprocess.run(["sh", "-s"], input=script, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-s"],
+        input=script,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == ((1, "") if fails else (0, "console accounts: users\n"))
 
 
@@ -381,7 +514,9 @@ def test_holds_data_of_another_project_name(with_volume, monkeypatch):
 
 @pytest.mark.parametrize(("content", "state"), [(None, "no"), ([], "no"), (["ibdata1"], "unknown")])
 def test_holds_data_in_a_bind_mount(project, without_engine, monkeypatch, content, state):
-    (project / "docker-compose.yml").write_text((project / "docker-compose.yml").read_text() + "    volumes: ['./db:/var/lib/mysql']\n")
+    (project / "docker-compose.yml").write_text(
+        (project / "docker-compose.yml").read_text() + "    volumes: ['./db:/var/lib/mysql']\n"
+    )
     if content is not None:
         (project / "db").mkdir()
         for name in content:
@@ -394,8 +529,13 @@ def test_holds_data_in_a_bind_mount(project, without_engine, monkeypatch, conten
 @pytest.mark.parametrize(
     ("service", "image"),
     [
-        ("mariadb", "mariadb:10.11"), ("db", "mariadb:10.11"), ("db", "mysql@sha256:" + "0" * 64), ("db", "registry.example.com:5000/postgres"),
-        ("postgresql", "ours:1"), ("mongodb", "mongo:8.2.5"), ("mariadb", "registry.example.com/ours/database:7"),
+        ("mariadb", "mariadb:10.11"),
+        ("db", "mariadb:10.11"),
+        ("db", "mysql@sha256:" + "0" * 64),
+        ("db", "registry.example.com:5000/postgres"),
+        ("postgresql", "ours:1"),
+        ("mongodb", "mongo:8.2.5"),
+        ("mariadb", "registry.example.com/ours/database:7"),
     ],
 )
 def test_database_is_recognised(project, monkeypatch, service, image):
@@ -409,7 +549,9 @@ def test_database_is_recognised(project, monkeypatch, service, image):
 def test_holds_data_is_asked_once(with_volume, monkeypatch):
     """Each question costs a process, and several settings ask."""
     instance = loaded(with_volume, DATABASE)
-    engine = Engine(instance, monkeypatch, volumes=[VOLUME], containers=[container("mariadb")], answer="console accounts: users\n")
+    engine = Engine(
+        instance, monkeypatch, volumes=[VOLUME], containers=[container("mariadb")], answer="console accounts: users\n"
+    )
     assert [instance.holds_data().state for _unused in range(3)] == ["yes"] * 3
     assert engine.questions.count("execute") == 1
 
@@ -424,5 +566,12 @@ def test_the_questions_hold_no_secret():
 @pytest.mark.parametrize("script", [_instance._ASK_MARIADB, _instance._ASK_POSTGRESQL])
 def test_the_questions_are_shell(script, tmp_path):
     """With no client to be found they fail rather than say that nobody has signed up."""
-    done = subprocess.run([shutil.which("sh"), "-s"], input=script, env={"PATH": str(tmp_path)}, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        [shutil.which("sh"), "-s"],
+        input=script,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
     assert done.returncode and "console accounts" not in done.stdout

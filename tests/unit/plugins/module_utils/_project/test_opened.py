@@ -6,16 +6,25 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, NAME
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
-    MARK, PROJECT_OPTIONS, env_file_of, instance_of, opened, opened_with)
+    MARK,
+    PROJECT_OPTIONS,
+    env_file_of,
+    instance_of,
+    opened,
+    opened_with,
+)
 
 
 @pytest.fixture
 def instance(project):
-    return instance_of({**{name: option.get("default") for name, option in PROJECT_OPTIONS.items()}, "project_src": str(project)})
+    return instance_of(
+        {**{name: option.get("default") for name, option in PROJECT_OPTIONS.items()}, "project_src": str(project)}
+    )
 
 
 @pytest.fixture

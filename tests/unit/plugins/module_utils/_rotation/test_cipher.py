@@ -7,24 +7,52 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import cipher as _cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import NEITHER, NEW, OLD, PLAIN, Cipher, Exchange
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from support.rotation import opened
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import cipher as _cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
+    NEITHER,
+    NEW,
+    OLD,
+    PLAIN,
+    Cipher,
+    Exchange,
+)
 
 KEY = "NotARealKey"
 WORD = "NotARealPassword1 / 𝒳 //"
 # What PHP 8.2.36 makes of a word and of nothing: json_encode of openssl_encrypt(..., 'aes-128-gcm', $key, 0, $iv, $tag).
 PHP = [
-    (KEY, WORD, r'{"data":"2sEUVY38pTiKTM\/xMzNzcMvac5qejaXKIOot","method":"aes-128-gcm","iv":"3bfc269594ef649228e9a74b",'
-     '"tag":"ab4d68f7a8c8b04e26631a37fb825acb","version":"1"}'),
-    (KEY, "", '{"data":"","method":"aes-128-gcm","iv":"fb04dcb6970e4c3d1873de51","tag":"e604e7df51284db8bfd8827dac5a3874","version":"1"}'),
-    ("", WORD, r'{"data":"fSwYA\/0FsBvxNUr6KZso9RcrvW5xFBVb29x3","method":"aes-128-gcm","iv":"e0d2747b9ab7abb6eb65e037",'
-     '"tag":"6a946a2b3e9feefa528a5a9ced58c481","version":"1"}'),
-    ("NotARealEncryptionKeyLongerThan16", WORD, '{"data":"oyD4ns7Gv2tcUavoT8t3cyU5xKpZWZjMWTMr","method":"aes-128-gcm",'
-     '"iv":"ee8616502dd081f3f250cdef","tag":"3ae4a477010d91c26effcedee1eb04f2","version":"1"}'),
-    ("NichtEchtÄÖÜß𝒳Schlüssel", WORD, '{"data":"kFkTVNPJV3tIaKKE2RVe2LlUYTpRQ0ekRlUF","method":"aes-128-gcm",'
-     '"iv":"22a706ae67234e9fce89f07d","tag":"6c3ea91efc829ff55a483162f5a837ca","version":"1"}'),
+    (
+        KEY,
+        WORD,
+        r'{"data":"2sEUVY38pTiKTM\/xMzNzcMvac5qejaXKIOot","method":"aes-128-gcm","iv":"3bfc269594ef649228e9a74b",'
+        '"tag":"ab4d68f7a8c8b04e26631a37fb825acb","version":"1"}',
+    ),
+    (
+        KEY,
+        "",
+        '{"data":"","method":"aes-128-gcm","iv":"fb04dcb6970e4c3d1873de51","tag":"e604e7df51284db8bfd8827dac5a3874","version":"1"}',
+    ),
+    (
+        "",
+        WORD,
+        r'{"data":"fSwYA\/0FsBvxNUr6KZso9RcrvW5xFBVb29x3","method":"aes-128-gcm","iv":"e0d2747b9ab7abb6eb65e037",'
+        '"tag":"6a946a2b3e9feefa528a5a9ced58c481","version":"1"}',
+    ),
+    (
+        "NotARealEncryptionKeyLongerThan16",
+        WORD,
+        '{"data":"oyD4ns7Gv2tcUavoT8t3cyU5xKpZWZjMWTMr","method":"aes-128-gcm",'
+        '"iv":"ee8616502dd081f3f250cdef","tag":"3ae4a477010d91c26effcedee1eb04f2","version":"1"}',
+    ),
+    (
+        "NichtEchtÄÖÜß𝒳Schlüssel",
+        WORD,
+        '{"data":"kFkTVNPJV3tIaKKE2RVe2LlUYTpRQ0ekRlUF","method":"aes-128-gcm",'
+        '"iv":"22a706ae67234e9fce89f07d","tag":"6c3ea91efc829ff55a483162f5a837ca","version":"1"}',
+    ),
 ]
 SEALED = PHP[0][2]
 
@@ -41,7 +69,9 @@ def exchange() -> Exchange:
 # --- one key ---
 
 
-@pytest.mark.parametrize(("key", "word", "sealed"), PHP, ids=["short key", "nothing", "no key", "long key", "key in UTF-8"])
+@pytest.mark.parametrize(
+    ("key", "word", "sealed"), PHP, ids=["short key", "nothing", "no key", "long key", "key in UTF-8"]
+)
 def test_opens_what_php_sealed(key, word, sealed):
     cipher = Cipher(key)
     assert opened(cipher, sealed) == word.encode()
@@ -53,14 +83,18 @@ def test_shape():
     sealed = Cipher(KEY).seal(b"NotARealPassword1" * 100)
     fields = json.loads(sealed)
     assert list(fields) == ["data", "method", "iv", "tag", "version"]
-    assert sealed == json.dumps(fields, separators=(",", ":")), "slashes are bare, and nothing else is written otherwise"
+    assert sealed == json.dumps(fields, separators=(",", ":")), (
+        "slashes are bare, and nothing else is written otherwise"
+    )
     assert len(bytes.fromhex(fields["iv"])) == 12 and len(bytes.fromhex(fields["tag"])) == 16
     assert Cipher(KEY).seal(b"") != Cipher(KEY).seal(b""), "an IV is never used twice"
 
 
 def test_never_longer_than_php_writes_it():
     for length in range(0, 300, 7):
-        assert len(Cipher(KEY).seal(bytes(length))) == len(PHP[1][2]) + -(-length // 3) * 4, "PHP's has a backslash more for each slash"
+        assert len(Cipher(KEY).seal(bytes(length))) == len(PHP[1][2]) + -(-length // 3) * 4, (
+            "PHP's has a backslash more for each slash"
+        )
 
 
 @pytest.mark.parametrize("data", ["padding", "newline", "junk"])
@@ -69,7 +103,9 @@ def test_reads_base64_as_php_does(data):
     whole = Cipher(KEY).seal(b"NotARealPassword1")
     text = json.loads(whole)["data"]
     assert text.endswith("=")
-    spelled = {"padding": text.rstrip("="), "newline": text[:4] + "\n" + text[4:], "junk": text[:4] + "!*" + text[4:]}[data]
+    spelled = {"padding": text.rstrip("="), "newline": text[:4] + "\n" + text[4:], "junk": text[:4] + "!*" + text[4:]}[
+        data
+    ]
     assert opened(Cipher(KEY), whole.replace(text, json.dumps(spelled)[1:-1])) == b"NotARealPassword1"
 
 
@@ -88,15 +124,42 @@ def test_keys_that_open_the_same(others):
         Exchange(*map(Cipher, others))
 
 
-@pytest.mark.parametrize(("value", "verdict"), [
-    (None, PLAIN), ("", PLAIN), ("NotARealPassword1", PLAIN), ("{}", PLAIN), ("{", PLAIN), ('{"data":[]', NEITHER), ("[" * 100_000, PLAIN),
-    ('{"a":' * 100_000, PLAIN), ('{"data":' * 100_000, NEITHER), ('{"name":"Ada","version":"1"}', PLAIN), ("\udcff", PLAIN),
-    (SEALED, OLD), (SEALED.replace(",", ", "), OLD), (f" {SEALED}\n", OLD), (changed(version=1), OLD),
-    (json.dumps(dict(reversed(json.loads(SEALED).items()))), OLD), (changed(iv="3BFC269594EF649228E9A74B"), OLD),
-    (SEALED[:-1], NEITHER), (SEALED[:100], NEITHER), (changed(data=False), NEITHER), (changed(data="AAAA"), NEITHER), (changed(data="é"), NEITHER),
-    (changed(data="A"), NEITHER), (changed(iv="00"), NEITHER), (changed(iv="xy"), NEITHER), (changed(iv=None), NEITHER), (changed(tag=""), NEITHER),
-    (changed(tag="ab4d68f7a8c8b04e26631a37"), NEITHER), (changed(tag="0" * 32), NEITHER), (changed(version="2"), NEITHER),
-    (changed(method="aes-256-gcm"), NEITHER)])
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        (None, PLAIN),
+        ("", PLAIN),
+        ("NotARealPassword1", PLAIN),
+        ("{}", PLAIN),
+        ("{", PLAIN),
+        ('{"data":[]', NEITHER),
+        ("[" * 100_000, PLAIN),
+        ('{"a":' * 100_000, PLAIN),
+        ('{"data":' * 100_000, NEITHER),
+        ('{"name":"Ada","version":"1"}', PLAIN),
+        ("\udcff", PLAIN),
+        (SEALED, OLD),
+        (SEALED.replace(",", ", "), OLD),
+        (f" {SEALED}\n", OLD),
+        (changed(version=1), OLD),
+        (json.dumps(dict(reversed(json.loads(SEALED).items()))), OLD),
+        (changed(iv="3BFC269594EF649228E9A74B"), OLD),
+        (SEALED[:-1], NEITHER),
+        (SEALED[:100], NEITHER),
+        (changed(data=False), NEITHER),
+        (changed(data="AAAA"), NEITHER),
+        (changed(data="é"), NEITHER),
+        (changed(data="A"), NEITHER),
+        (changed(iv="00"), NEITHER),
+        (changed(iv="xy"), NEITHER),
+        (changed(iv=None), NEITHER),
+        (changed(tag=""), NEITHER),
+        (changed(tag="ab4d68f7a8c8b04e26631a37"), NEITHER),
+        (changed(tag="0" * 32), NEITHER),
+        (changed(version="2"), NEITHER),
+        (changed(method="aes-256-gcm"), NEITHER),
+    ],
+)
 def test_verdict(exchange, value, verdict):
     assert exchange.verdicts(value) == [verdict]
     if verdict != OLD:
@@ -131,7 +194,15 @@ def nested(exchange: Exchange, *secrets: str) -> str:
 
 
 def test_nested(exchange):
-    inner = [SEALED, json.dumps(SEALED), SEALED.replace("/", "\\/"), exchange.new.seal(b"new"), changed(tag="0" * 32), '"plain"', "{}"]
+    inner = [
+        SEALED,
+        json.dumps(SEALED),
+        SEALED.replace("/", "\\/"),
+        exchange.new.seal(b"new"),
+        changed(tag="0" * 32),
+        '"plain"',
+        "{}",
+    ]
     text = nested(exchange, *inner)
     value = exchange.old.seal(text.encode())
     assert sorted(exchange.verdicts(value, nested=True)) == sorted([OLD, OLD, OLD, OLD, NEW, NEITHER])
@@ -140,8 +211,18 @@ def test_nested(exchange):
     assert sorted(exchange.verdicts(resealed, nested=True)) == sorted([NEW, NEW, NEW, NEW, NEW, NEITHER])
     whole = opened(exchange.new, resealed).decode()
     found = [json.loads(whole)[f"provider{number}Secret"] for number in range(len(inner))]
-    assert opened(exchange.new, json.dumps(found[0])) == opened(exchange.new, found[1]) == opened(exchange.new, json.dumps(found[2])) == WORD.encode()
-    again = [json.dumps(found[0], separators=(",", ":")), json.dumps(found[1]), json.dumps(found[2], separators=(",", ":")), *inner[3:]]
+    assert (
+        opened(exchange.new, json.dumps(found[0]))
+        == opened(exchange.new, found[1])
+        == opened(exchange.new, json.dumps(found[2]))
+        == WORD.encode()
+    )
+    again = [
+        json.dumps(found[0], separators=(",", ":")),
+        json.dumps(found[1]),
+        json.dumps(found[2], separators=(",", ":")),
+        *inner[3:],
+    ]
     assert whole == nested(exchange, *again), "byte for byte, but for what was sealed"
     assert exchange.reseal(resealed, nested=True)[0] == resealed
 

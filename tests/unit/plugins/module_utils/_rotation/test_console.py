@@ -10,11 +10,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.console import count_sessions, end_sessions, listed, whose
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.console import (
+    count_sessions,
+    end_sessions,
+    listed,
+    whose,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Table
 
-NAMES = ("_console_users", "_console_sessions", "_console_tokens", "_console_keys", "_1_sessions", "_1_tokens", "_1_resourceTokens", "_1_users",
-         "shared_sessions", "_1_database_2_collection_3")
+NAMES = (
+    "_console_users",
+    "_console_sessions",
+    "_console_tokens",
+    "_console_keys",
+    "_1_sessions",
+    "_1_tokens",
+    "_1_resourceTokens",
+    "_1_users",
+    "shared_sessions",
+    "_1_database_2_collection_3",
+)
 
 
 class Store:
@@ -41,16 +57,28 @@ def store() -> Any:
     return Store({name: [{"_uid": "1"}, {"_uid": "2"}] for name in NAMES})
 
 
-@pytest.mark.parametrize(("given", "key", "expected"), [
-    (None, "your-secret-key", "console"), (None, "NotARealOldKey12", "none"), ("none", "your-secret-key", "none"), ("all", "your-secret-key", "all"),
-    ("console", "NotARealOldKey12", "console")])
+@pytest.mark.parametrize(
+    ("given", "key", "expected"),
+    [
+        (None, "your-secret-key", "console"),
+        (None, "NotARealOldKey12", "none"),
+        ("none", "your-secret-key", "none"),
+        ("all", "your-secret-key", "all"),
+        ("console", "NotARealOldKey12", "console"),
+    ],
+)
 def test_whose(given, key, expected):
     assert whose(given, key) == expected
 
 
-@pytest.mark.parametrize(("which", "gone", "count"), [
-    ("none", set(), 0), ("console", {"_console_sessions", "_console_tokens"}, 2),
-    ("all", {"_console_sessions", "_console_tokens", "_1_sessions", "_1_tokens", "shared_sessions"}, 6)])
+@pytest.mark.parametrize(
+    ("which", "gone", "count"),
+    [
+        ("none", set(), 0),
+        ("console", {"_console_sessions", "_console_tokens"}, 2),
+        ("all", {"_console_sessions", "_console_tokens", "_1_sessions", "_1_tokens", "shared_sessions"}, 6),
+    ],
+)
 def test_end(store, which, gone, count):
     """Tokens become sessions; those that open a file do not."""
     assert count_sessions(store, which) == count
@@ -62,22 +90,69 @@ def test_end(store, which, gone, count):
 
 def test_listed():
     """All that is known, and nothing that is not asked for; a release without dev keys has none."""
-    store: Any = Store({
-        "_console_users": [{"_uid": "ada", "email": "ada@example.com", "registration": "2026-01-02 03:04:05.678", "accessedAt": "", "password": "NotAReal"}],
-        "_console_sessions": [{
-            "userId": "ada", "_createdAt": "2026-01-02T03:04:05.678Z", "ip": "203.0.113.7", "countryCode": "--", "clientName": "", "userAgent": "curl/8",
-            "provider": "server", "secret": "NotAReal"}],
-        "_console_keys": [{"_uid": "k1", "name": "ci", "resourceType": "teams", "resourceId": "t1"}, {"_uid": "k2", "projectId": "p1"}] * 150,
-        "_1_users": [{"_uid": "somebody"}]})
+    store: Any = Store(
+        {
+            "_console_users": [
+                {
+                    "_uid": "ada",
+                    "email": "ada@example.com",
+                    "registration": "2026-01-02 03:04:05.678",
+                    "accessedAt": "",
+                    "password": "NotAReal",
+                }
+            ],
+            "_console_sessions": [
+                {
+                    "userId": "ada",
+                    "_createdAt": "2026-01-02T03:04:05.678Z",
+                    "ip": "203.0.113.7",
+                    "countryCode": "--",
+                    "clientName": "",
+                    "userAgent": "curl/8",
+                    "provider": "server",
+                    "secret": "NotAReal",
+                }
+            ],
+            "_console_keys": [
+                {"_uid": "k1", "name": "ci", "resourceType": "teams", "resourceId": "t1"},
+                {"_uid": "k2", "projectId": "p1"},
+            ]
+            * 150,
+            "_1_users": [{"_uid": "somebody"}],
+        }
+    )
     found = listed(store)
     assert found == {
-        "accounts": {"count": 1, "newest": [{"id": "ada", "email": "ada@example.com", "registered": "2026-01-02T03:04:05Z", "accessed": None}]},
-        "sessions": {"count": 1, "newest": [{
-            "user": "ada", "created": "2026-01-02T03:04:05Z", "ip": "203.0.113.7", "country": "--", "client": None, "user_agent": "curl/8",
-            "provider": "server"}]},
-        "api_keys": {"count": 300, "newest": [{"id": "k1", "name": "ci", "owner": "teams/t1", "created": None},
-                                              {"id": "k2", "name": None, "owner": "projects/p1", "created": None}] * 100},
-        "dev_keys": {"count": 0, "newest": []}}
+        "accounts": {
+            "count": 1,
+            "newest": [
+                {"id": "ada", "email": "ada@example.com", "registered": "2026-01-02T03:04:05Z", "accessed": None}
+            ],
+        },
+        "sessions": {
+            "count": 1,
+            "newest": [
+                {
+                    "user": "ada",
+                    "created": "2026-01-02T03:04:05Z",
+                    "ip": "203.0.113.7",
+                    "country": "--",
+                    "client": None,
+                    "user_agent": "curl/8",
+                    "provider": "server",
+                }
+            ],
+        },
+        "api_keys": {
+            "count": 300,
+            "newest": [
+                {"id": "k1", "name": "ci", "owner": "teams/t1", "created": None},
+                {"id": "k2", "name": None, "owner": "projects/p1", "created": None},
+            ]
+            * 100,
+        },
+        "dev_keys": {"count": 0, "newest": []},
+    }
     assert "NotAReal" not in json.dumps(found)
 
 

@@ -14,12 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import host as _rotation_host
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import standstill as _standstill
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import host as _rotation_host
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import standstill as _standstill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.standstill import Others, Stillness
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Sessions
@@ -61,10 +62,15 @@ def test_dump(journal, tmp_path):
 
 
 FAILED = {
-    "a database that is paused": ("echo 'a row'; echo $$ > pid; exec sleep 1000", "the database gave nothing for 0 seconds"),
+    "a database that is paused": (
+        "echo 'a row'; echo $$ > pid; exec sleep 1000",
+        "the database gave nothing for 0 seconds",
+    ),
     "one that says nothing more, and does not end": ("exec >&-; exec sleep 1000", "its program did not end"),
     "one that goes on and on": ("while echo 'a row'; do sleep 0.01; done", "it was not at its end after 1 seconds"),
-    "an error": ("echo 'not allowed' >&2; exit 3", r"exit code 3 \(not allowed\)"), "half of it": ("echo 'a row'", "it is not complete")}
+    "an error": ("echo 'not allowed' >&2; exit 3", r"exit code 3 \(not allowed\)"),
+    "half of it": ("echo 'a row'", "it is not complete"),
+}
 
 
 @pytest.mark.parametrize(("program", "words"), FAILED.values(), ids=FAILED)
@@ -88,7 +94,10 @@ def test_dump_waits_for_a_connection(journal, tmp_path):
 
 def test_dump_without_a_connection(journal, tmp_path, monkeypatch):
     monkeypatch.setattr(_connections, "PATIENCE", 0.5)
-    with pytest.raises(AppwriteError, match="^the dump of the database failed: PostgreSQL: all of its connections are in use.* Nothing was changed"):
+    with pytest.raises(
+        AppwriteError,
+        match="^the dump of the database failed: PostgreSQL: all of its connections are in use.* Nothing was changed",
+    ):
         dump(journal, tmp_path, "echo 'pg_dump: error: FATAL:  sorry, too many clients already' >&2; exit 1")
     assert not (tmp_path / NAME).exists()
 
@@ -109,17 +118,34 @@ def container(image: str = "appwrite/appwrite:1.9.6", service: str = "appwrite",
     return Container("id", service, "running", None, "", 0, 0, "", "", environment, image)
 
 
-@pytest.mark.parametrize(("found", "is_holder"), [
-    (container(**{KEY: "x"}), True), (container(), False), (container(A_COPY=OLD), True), (container(A_COPY=NEW), True), (container(A_COPY=OLD + "x"), False),
-    (container("mariadb:10.11", "mariadb", **{KEY: OLD}), False), (container("redis:7", "redis", A_COPY=OLD), False)])
+@pytest.mark.parametrize(
+    ("found", "is_holder"),
+    [
+        (container(**{KEY: "x"}), True),
+        (container(), False),
+        (container(A_COPY=OLD), True),
+        (container(A_COPY=NEW), True),
+        (container(A_COPY=OLD + "x"), False),
+        (container("mariadb:10.11", "mariadb", **{KEY: OLD}), False),
+        (container("redis:7", "redis", A_COPY=OLD), False),
+    ],
+)
 def test_holders(found, is_holder):
     instance: Any = SimpleNamespace(services={"appwrite": {}})
     assert Stillness(instance, (OLD, NEW), lambda *told: None).is_holder(found) == is_holder
 
 
-@pytest.mark.parametrize(("found", "has_new"), [
-    (container(**{KEY: NEW}), True), (container(**{KEY: OLD}), False), (container(A_COPY=NEW), True), (container(A_COPY=OLD), False),
-    (container(**{KEY: NEW, "A_COPY": OLD}), True), (container(**{KEY: ""}), False)])
+@pytest.mark.parametrize(
+    ("found", "has_new"),
+    [
+        (container(**{KEY: NEW}), True),
+        (container(**{KEY: OLD}), False),
+        (container(A_COPY=NEW), True),
+        (container(A_COPY=OLD), False),
+        (container(**{KEY: NEW, "A_COPY": OLD}), True),
+        (container(**{KEY: ""}), False),
+    ],
+)
 def test_holder_of_the_new_key(found, has_new):
     """A container that has it under another name keeps no rotation from its end."""
     instance: Any = SimpleNamespace(services={"appwrite": {}})
@@ -135,11 +161,24 @@ def test_public_default_is_the_secret_of_the_executor_too():
 
 def item(name: str, project: str | None, networks: Mapping[str, str], **environment: str) -> dict[str, Any]:
     """As the engine says it."""
-    return {"Name": f"/{name}", "Config": {"Env": [*map("=".join, environment.items()), "ODD"], "Labels": project and {"com.docker.compose.project": project}},
-            "NetworkSettings": {"Networks": {network: {"IPAddress": address} for network, address in networks.items()}}, "HostConfig": {}}
+    return {
+        "Name": f"/{name}",
+        "Config": {
+            "Env": [*map("=".join, environment.items()), "ODD"],
+            "Labels": project and {"com.docker.compose.project": project},
+        },
+        "NetworkSettings": {"Networks": {network: {"IPAddress": address} for network, address in networks.items()}},
+        "HostConfig": {},
+    }
 
 
-def others(monkeypatch: pytest.MonkeyPatch, items: Sequence[Any], sessions: Sequence[Seen] = (), key: str = OLD, blind: str = "") -> Others:
+def others(
+    monkeypatch: pytest.MonkeyPatch,
+    items: Sequence[Any],
+    sessions: Sequence[Seen] = (),
+    key: str = OLD,
+    blind: str = "",
+) -> Others:
     instance: Any = SimpleNamespace(project="mine")
     store: Any = SimpleNamespace(sessions=lambda: Sessions(list(sessions), blind))
     found = Others(instance, store, key)
@@ -151,28 +190,53 @@ def others(monkeypatch: pytest.MonkeyPatch, items: Sequence[Any], sessions: Sequ
 MINE = item("mine-appwrite-1", "mine", {"mine_default": "172.20.0.5"}, **{KEY: OLD})
 
 
-@pytest.mark.parametrize(("other", "words"), [
-    (item("theirs", "other", {}, **{KEY: OLD}), "the container theirs of the project other has the encryption key too (_APP_OPENSSL_KEY_V1)"),
-    (item("theirs", None, {}, BACKUP_KEY=OLD), "the container theirs has the encryption key too (BACKUP_KEY)"),
-    (item("theirs", "other", {}, BACKUP_KEY=OLD + "x"), ""), (item("theirs", "other", {}), "")])
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            item("theirs", "other", {}, **{KEY: OLD}),
+            "the container theirs of the project other has the encryption key too (_APP_OPENSSL_KEY_V1)",
+        ),
+        (item("theirs", None, {}, BACKUP_KEY=OLD), "the container theirs has the encryption key too (BACKUP_KEY)"),
+        (item("theirs", "other", {}, BACKUP_KEY=OLD + "x"), ""),
+        (item("theirs", "other", {}), ""),
+    ],
+)
 def test_holder_elsewhere(monkeypatch, other, words):
     said = others(monkeypatch, [MINE, other]).holders()
     assert said.startswith(words) and bool(said) == bool(words)
     assert OLD not in said
 
 
-@pytest.mark.parametrize(("networks", "name", "is_other"), [
-    ({"other_default": ""}, KEY, False), ({"mine_default": ""}, KEY, True), ({"mine_default": ""}, "OPR_EXECUTOR_SECRET", False)])
+@pytest.mark.parametrize(
+    ("networks", "name", "is_other"),
+    [
+        ({"other_default": ""}, KEY, False),
+        ({"mine_default": ""}, KEY, True),
+        ({"mine_default": ""}, "OPR_EXECUTOR_SECRET", False),
+    ],
+)
 def test_public_default_elsewhere(monkeypatch, networks, name, is_other):
     """Half of the world has it: another installation on this host does not keep this one from getting rid of it."""
-    assert bool(others(monkeypatch, [MINE, item("theirs", "other", networks, **{name: PUBLIC})], key=PUBLIC).holders()) == is_other
+    assert (
+        bool(others(monkeypatch, [MINE, item("theirs", "other", networks, **{name: PUBLIC})], key=PUBLIC).holders())
+        == is_other
+    )
 
 
 def test_sessions(monkeypatch):
-    seen = [Seen("user", "172.20.0.5:4000", "appwrite"), Seen("root", "10.0.0.9:5000", ""), Seen("user", "mine-appwrite-1.mine_default:80", "appwrite")]
+    seen = [
+        Seen("user", "172.20.0.5:4000", "appwrite"),
+        Seen("root", "10.0.0.9:5000", ""),
+        Seen("user", "mine-appwrite-1.mine_default:80", "appwrite"),
+    ]
     found = others(monkeypatch, [MINE], seen)
-    assert found.sessions(running=True).startswith("other sessions are open at the database (1): root from 10.0.0.9:5000. End ")
-    assert found.sessions().startswith("other sessions are open at the database (3): user from 172.20.0.5:4000 at appwrite, root from")
+    assert found.sessions(running=True).startswith(
+        "other sessions are open at the database (1): root from 10.0.0.9:5000. End "
+    )
+    assert found.sessions().startswith(
+        "other sessions are open at the database (3): user from 172.20.0.5:4000 at appwrite, root from"
+    )
     with pytest.raises(AppwriteError, match=r"^other sessions are open at the database \(3\)"):
         found.require_none()
     others(monkeypatch, [MINE]).require_none()
@@ -193,11 +257,20 @@ def test_unseen(monkeypatch):
 
 def test_sessions_of_mongodb():
     """Recorded from MongoDB's manual of currentOp (7.0): clients, ours, and threads of the server itself."""
+
     def op(address: str, name: str = "", driver: str = "nodejs") -> dict[str, str]:
         return {"user": "root", "address": address, "space": "", "name": name, "driver": driver}
+
     ours = op("127.0.0.1:5000", "selfhost.appwrite")
-    found = judged([ours, op(""), op("172.20.0.5:6000", "appwrite"), op("127.0.0.1:7000", driver="NetworkInterfaceTL-ReplNetwork"),
-                    op("127.0.0.1:7001", driver="MongoDB Internal Client")])
+    found = judged(
+        [
+            ours,
+            op(""),
+            op("172.20.0.5:6000", "appwrite"),
+            op("127.0.0.1:7000", driver="NetworkInterfaceTL-ReplNetwork"),
+            op("127.0.0.1:7001", driver="MongoDB Internal Client"),
+        ]
+    )
     assert found == Sessions([Seen("root", "172.20.0.5:6000", "")], "")
     for blind in ([], [op("172.20.0.5:6000")]):
         assert judged(blind).blind == "the database does not say who else is connected"

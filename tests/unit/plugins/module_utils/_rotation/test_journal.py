@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import journal as _journal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal, refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import journal as _journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import (
+    Journal,
+    refuse_unfinished,
+    remembered,
+)
 
 OLD, NEW = "NotARealOldKey12", "NotARealNewKey12"
 DUMP = "appwrite-before-rotation-20260102T030405Z.gz"
@@ -107,8 +112,10 @@ def test_ended_meanwhile(tmp_path, monkeypatch):
 
 def test_ended_before_it_was_opened(tmp_path, monkeypatch):
     """The other one's directory was there when this run would have made its own."""
+
     def exists(*_unused: Any, **_options: Any) -> None:
         raise FileExistsError
+
     monkeypatch.setattr(os, "mkdir", exists)
     with pytest.raises(AppwriteError, match="has just ended; run again"), Journal(env_of(tmp_path)).locked(create=True):
         pass
@@ -124,14 +131,20 @@ def test_lock_on_nfs(tmp_path, monkeypatch):
         real(handle, how)
 
     def empty(name: str, **options: Any) -> None:
-        if any(".appwrite-rotation/" in os.readlink(handle) for handle in Path("/proc/self/fd").iterdir() if handle.is_symlink()):
+        if any(
+            ".appwrite-rotation/" in os.readlink(handle)
+            for handle in Path("/proc/self/fd").iterdir()
+            if handle.is_symlink()
+        ):
             raise OSError(errno.ENOTEMPTY, "")
         rmdir(name, **options)
 
     monkeypatch.setattr(fcntl, "flock", flock)
     monkeypatch.setattr(os, "rmdir", empty)
     with Journal(env_of(tmp_path)).locked(create=True):
-        with pytest.raises(AppwriteError, match="^another rotation of this project is running"), Journal(env_of(tmp_path)).locked(create=True):
+        with pytest.raises(AppwriteError, match="^another rotation of this project is running"), Journal(
+            env_of(tmp_path)
+        ).locked(create=True):
             pass
     assert list(tmp_path.iterdir()) == []
 
@@ -142,10 +155,13 @@ def test_lock_that_cannot_be_had_leaves_nothing(tmp_path, monkeypatch, call):
         if call == "flock" or first == "lock":
             raise OSError(errno.ENOSPC if call == "open" else errno.ENOLCK, "")
         return real(first, *arguments, **options)
+
     module = os if call == "open" else fcntl
     real = getattr(module, call)
     monkeypatch.setattr(module, call, refuse)
-    with pytest.raises(AppwriteError, match=f"^{tmp_path}/.appwrite-rotation cannot be locked: "), Journal(env_of(tmp_path)).locked(create=True):
+    with pytest.raises(AppwriteError, match=f"^{tmp_path}/.appwrite-rotation cannot be locked: "), Journal(
+        env_of(tmp_path)
+    ).locked(create=True):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -168,20 +184,38 @@ def test_killed_before_the_first_note(tmp_path, left):
 # --- the lock for everybody else ---
 
 
-@pytest.mark.parametrize(("phase", "key", "is_free"), [
-    ("staged", None, True), ("prepared", None, True), ("guarded", None, False), ("sealed", NEW, False), ("written", None, False), ("written", OLD, False),
-    ("written", NEW, True)])
+@pytest.mark.parametrize(
+    ("phase", "key", "is_free"),
+    [
+        ("staged", None, True),
+        ("prepared", None, True),
+        ("guarded", None, False),
+        ("sealed", NEW, False),
+        ("written", None, False),
+        ("written", OLD, False),
+        ("written", NEW, True),
+    ],
+)
 def test_phases(tmp_path, phase, key, is_free):
     plant(tmp_path, {**WHOLE, "phase": phase})
     if is_free:
         refuse_unfinished(env_of(tmp_path), key)
     else:
-        with pytest.raises(AppwriteError, match="^a rotation of the encryption key is unfinished; run ansible-playbook selfhost.appwrite.rotate$"):
+        with pytest.raises(
+            AppwriteError,
+            match="^a rotation of the encryption key is unfinished; run ansible-playbook selfhost.appwrite.rotate$",
+        ):
             refuse_unfinished(env_of(tmp_path), key)
 
 
-MODULES = {"encryption_key": {}, "https": {"certificate_email": "ops@example.com"}, "console_access": {"root_only": True},
-           "env": {"variables": {"_APP_LOCALE": "de"}}, "security": {"https": {}}, "env with a template": {"content": "_APP_ENV=production\n"}}
+MODULES = {
+    "encryption_key": {},
+    "https": {"certificate_email": "ops@example.com"},
+    "console_access": {"root_only": True},
+    "env": {"variables": {"_APP_LOCALE": "de"}},
+    "security": {"https": {}},
+    "env with a template": {"content": "_APP_ENV=production\n"},
+}
 
 
 @pytest.mark.parametrize("case", MODULES)
@@ -192,7 +226,11 @@ def test_every_writing_module_refuses(run_module, project, without_docker, case,
     before = (project / ".env").read_bytes()
     result = run_module(case.split()[0], check=check, **MODULES[case])
     assert result["failed"] and result["msg"] == _journal.UNFINISHED
-    assert (project / ".env").read_bytes() == before and sorted(os.listdir(project)) == [".appwrite-rotation", ".env", "docker-compose.yml"]
+    assert (project / ".env").read_bytes() == before and sorted(os.listdir(project)) == [
+        ".appwrite-rotation",
+        ".env",
+        "docker-compose.yml",
+    ]
 
 
 @pytest.mark.parametrize("options", [{}, {"rollback_file": "BACKUP"}])
@@ -214,21 +252,38 @@ def test_tail_of_the_key_stays(run_module, project):
 # --- what is not believed ---
 
 DAMAGE: dict[str, Any] = {
-    "half of it": json.dumps(WHOLE).encode()[:40], "nothing": b"", "no text": b"\xff", "a list": [], "a number": 5, "no phase": {"new": NEW},
-    "an unknown phase": {**WHOLE, "phase": "begun"}, "a phase of another type": {**WHOLE, "phase": ["guarded"]}, "no old key": {**WHOLE, "old": ""},
-    "a key of another type": {**WHOLE, "new": 5}, "no file": {name: value for name, value in WHOLE.items() if name != "env"},
-    "a file that is no text": {**WHOLE, "env": "????"}, "a time of another type": {**WHOLE, "stopped": "now"},
-    "a dump that is none": {**WHOLE, "dump_file": "/etc/passwd"}, "a dump above": {**WHOLE, "dump_file": "../.env"},
-    "a dump of another type": {**WHOLE, "dump_file": ["a"]}, "a backup that is none": {**WHOLE, "backup_file": "/etc/shadow"},
-    "an end of unknown sessions": {**WHOLE, "end_sessions": "everybody"}, "a count of another type": {**WHOLE, "ended_sessions": "12"},
-    "depth": b"[" * 100_000}
+    "half of it": json.dumps(WHOLE).encode()[:40],
+    "nothing": b"",
+    "no text": b"\xff",
+    "a list": [],
+    "a number": 5,
+    "no phase": {"new": NEW},
+    "an unknown phase": {**WHOLE, "phase": "begun"},
+    "a phase of another type": {**WHOLE, "phase": ["guarded"]},
+    "no old key": {**WHOLE, "old": ""},
+    "a key of another type": {**WHOLE, "new": 5},
+    "no file": {name: value for name, value in WHOLE.items() if name != "env"},
+    "a file that is no text": {**WHOLE, "env": "????"},
+    "a time of another type": {**WHOLE, "stopped": "now"},
+    "a dump that is none": {**WHOLE, "dump_file": "/etc/passwd"},
+    "a dump above": {**WHOLE, "dump_file": "../.env"},
+    "a dump of another type": {**WHOLE, "dump_file": ["a"]},
+    "a backup that is none": {**WHOLE, "backup_file": "/etc/shadow"},
+    "an end of unknown sessions": {**WHOLE, "end_sessions": "everybody"},
+    "a count of another type": {**WHOLE, "ended_sessions": "12"},
+    "depth": b"[" * 100_000,
+}
 
 
 @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
 def test_damaged(run_module, project, without_docker, content):
     path = plant(project, content)
     before = path.read_bytes()
-    for name, options in (("encryption_key", {}), ("rekey", {"scope": "values", "abort": True}), ("rekey", {"scope": "values", "step": "state"})):
+    for name, options in (
+        ("encryption_key", {}),
+        ("rekey", {"scope": "values", "abort": True}),
+        ("rekey", {"scope": "values", "step": "state"}),
+    ):
         message = run_module(name, **options)["msg"]
         assert message.startswith(f"{path}: is damaged, so it is not known which key stored data is under")
     assert path.read_bytes() == before
@@ -245,7 +300,11 @@ def others(project: Path) -> Path:
 
 
 def assert_foreign(run_module: Any, project: Path, words: str) -> None:
-    for name, options in (("encryption_key", {}), ("rekey", {"scope": "values", "abort": True}), ("rekey", {"scope": "values", "new_key": NEW})):
+    for name, options in (
+        ("encryption_key", {}),
+        ("rekey", {"scope": "values", "abort": True}),
+        ("rekey", {"scope": "values", "new_key": NEW}),
+    ):
         assert words in run_module(name, **options)["msg"]
 
 
@@ -269,7 +328,9 @@ def test_drafts_of_a_killed_run_go(tmp_path):
 def test_link_instead_of_the_directory(run_module, project, without_docker, others):
     plant(others.parent, WHOLE)
     (project / ".appwrite-rotation").symlink_to(others.parent / ".appwrite-rotation")
-    assert_foreign(run_module, project, "is no directory, which no rotation that this user or root has begun would leave")
+    assert_foreign(
+        run_module, project, "is no directory, which no rotation that this user or root has begun would leave"
+    )
     assert others.exists() and (others.parent / ".appwrite-rotation" / "state.json").exists()
 
 
@@ -294,5 +355,7 @@ def test_open_to_others(run_module, project, without_docker, inner):
 def test_belongs_to_another(run_module, project, without_docker, others, inner):
     path = plant(project, {**WHOLE, "phase": "prepared", "dump_file": str(others)})
     os.chown(path if inner else path.parent, 12345, 12345)
-    assert_foreign(run_module, project, "belongs to the user 12345, which no rotation that this user or root has begun would leave")
+    assert_foreign(
+        run_module, project, "belongs to the user 12345, which no rotation that this user or root has begun would leave"
+    )
     assert others.exists() and path.exists()

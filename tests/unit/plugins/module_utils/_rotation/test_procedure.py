@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import world as _world
+from support.rotation import OLD, SESSIONS, USERS, WORD
+from support.world import NEW_KEY, OLD_KEY, Killed, Moments, World
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import NONE
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import Disk, Options
-from support import world as _world
-from support.rotation import OLD, SESSIONS, USERS, WORD
-from support.world import NEW_KEY, OLD_KEY, Killed, Moments, World
 
 OPTIONS = {"sample": 0, "end_sessions": "console"}
 FORWARD, BACK = Options(**OPTIONS), Options(abort=True)
@@ -71,7 +72,9 @@ def forward(world: World, moments: Moments) -> dict[str, Any]:
 def from_the_middle(world: World, moments: Moments) -> dict[str, Any]:
     """The way back from a rotation that was killed while it sealed the second table."""
     with pytest.raises(Killed):
-        forward(world, Moments("before store.change 2" if not world.place.store.transactional else "before store.commit 1"))
+        forward(
+            world, Moments("before store.change 2" if not world.place.store.transactional else "before store.commit 1")
+        )
     return world.run(BACK, moments)
 
 
@@ -84,9 +87,13 @@ def end_forward(world: World, moments: Moments) -> None:
     except AppwriteError as error:
         assert str(error).startswith(DONE), error
         world.up()
-        world.assert_whole(NEW_KEY, list(world.dumps)[:1])  # the run was killed after it had forgotten everything, the dump included
+        world.assert_whole(
+            NEW_KEY, list(world.dumps)[:1]
+        )  # the run was killed after it had forgotten everything, the dump included
         return
-    assert result["dump_file"].startswith("/project/") and [result["dump_file"]] == [each.split(", ")[0] for each in result["remains"] if ".gz, " in each]
+    assert result["dump_file"].startswith("/project/") and [result["dump_file"]] == [
+        each.split(", ")[0] for each in result["remains"] if ".gz, " in each
+    ]
     world.assert_whole(NEW_KEY, [result["dump_file"].removeprefix("/project/")])
 
 
@@ -137,7 +144,9 @@ class Failures:
             self.found[moment] = f"{type(error).__name__}: {str(error)[:300]}"
 
     def show(self) -> None:
-        assert not self.found, "\n".join([f"{len(self.found)} moments:", *(f"- {moment}: {error}" for moment, error in self.found.items())])
+        assert not self.found, "\n".join(
+            [f"{len(self.found)} moments:", *(f"- {moment}: {error}" for moment, error in self.found.items())]
+        )
 
 
 @STORES
@@ -188,6 +197,7 @@ def test_failed(worlds, scenario):
             if scenario == "forward" and not world.is_guarded and world.env_key == OLD_KEY:
                 world.assert_whole(OLD_KEY, ())
             end_forward(world, Moments())
+
         failures.attempt(moment, work)
     failures.show()
 
@@ -218,7 +228,11 @@ def test_backup_is_put_back_by_hand(worlds, moment, writes):
     env = put_back(world, writes)
     result = world.run(Options(**OPTIONS), Moments(since="after project.remove 1"))
     assert result["phase"] == "written" and env in world.backups
-    assert [each for each in result["warnings"] if each.endswith(f"what stood there is kept in /project/.env.{len(world.backups)}.bak")]
+    assert [
+        each
+        for each in result["warnings"]
+        if each.endswith(f"what stood there is kept in /project/.env.{len(world.backups)}.bak")
+    ]
     end_forward(world, Moments())
 
 
@@ -296,13 +310,31 @@ def test_check_mode(worlds):
         world = worlds()
         if moment:
             stop_at(world, "forward", moment)
-        before = world.env, world.notes, dict(world.dumps), world.place.files, {name: vars(box).copy() for name, box in world.boxes.items()}
+        before = (
+            world.env,
+            world.notes,
+            dict(world.dumps),
+            world.place.files,
+            {name: vars(box).copy() for name, box in world.boxes.items()},
+        )
         moments = Moments()
         result = world.run(Options(check_mode=True, **OPTIONS), moments)
-        assert result["phase"] == (world.phase if moment and world.is_guarded or moment in (SEALED, NOTED) else "rehearsed")
+        assert result["phase"] == (
+            world.phase if moment and world.is_guarded or moment in (SEALED, NOTED) else "rehearsed"
+        )
         assert {each.rsplit(" ", 1)[0] for each in moments.seen} <= {
-            "before project.connect", "after project.connect", "before connected.close", "after connected.close"}
-        assert before == (world.env, world.notes, dict(world.dumps), world.place.files, {name: vars(box).copy() for name, box in world.boxes.items()})
+            "before project.connect",
+            "after project.connect",
+            "before connected.close",
+            "after connected.close",
+        }
+        assert before == (
+            world.env,
+            world.notes,
+            dict(world.dumps),
+            world.place.files,
+            {name: vars(box).copy() for name, box in world.boxes.items()},
+        )
 
 
 @STORES
@@ -316,13 +348,16 @@ def test_sessions_end_as_the_first_run_was_told(worlds):
     world.up()
     result = world.run(Options(sample=0), Moments())
     assert (result["phase"], result["ended_sessions"]) == ("finished", 1)
-    assert result["downtime"].keys() == {"api", "background", "whole"} and all(seconds > 0 for seconds in result["downtime"].values())
+    assert result["downtime"].keys() == {"api", "background", "whole"} and all(
+        seconds > 0 for seconds in result["downtime"].values()
+    )
 
 
 REFUSED = {
     "another key": ({"key": "AnotherUnrealKeyOfMine"}, "key: is not the one in /project/.env"),
     "another new key": ({"new_key": "AnotherUnrealKeyOfMine"}, "new_key: another run has staged another key"),
-    "a waiver that names nothing": ({"waivers": ["users"]}, "waivers: 'users' is not collection/id/column")}
+    "a waiver that names nothing": ({"waivers": ["users"]}, "waivers: 'users' is not collection/id/column"),
+}
 
 
 @pytest.mark.parametrize("transactional", [True])
@@ -340,7 +375,9 @@ def test_refused(worlds, options, words):
 @pytest.mark.parametrize(("free", "words"), [(0, "^/database has 0 MB free, but"), (1 << 40, "")])
 def test_room(worlds, monkeypatch, free, words):
     world = worlds()
-    monkeypatch.setattr(_world._Connected, "disks", lambda connected: (Disk("/uploads", 1 << 40, 1), Disk("/database", free, 2)))
+    monkeypatch.setattr(
+        _world._Connected, "disks", lambda connected: (Disk("/uploads", 1 << 40, 1), Disk("/database", free, 2))
+    )
     if not words:
         end_forward(world, Moments())
         return

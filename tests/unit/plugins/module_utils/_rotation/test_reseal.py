@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, Exchange
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
 from support.rotation import BUCKET, NEW, OLD, OTHER, PROJECTS, SESSIONS, USERS, WORD, Place, opened
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, Exchange
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, StoreError, Table
 
 
 @pytest.fixture
@@ -57,19 +58,37 @@ def failing(moment: str, number: int = 1) -> Callable[[str], None]:
 
 
 def test_report(place):
-    place.store.content[USERS] += [{"password": NEW.seal(WORD), "codes": [OTHER.seal(WORD), OLD.seal(WORD)]}, {"password": "plain"}]
+    place.store.content[USERS] += [
+        {"password": NEW.seal(WORD), "codes": [OTHER.seal(WORD), OLD.seal(WORD)]},
+        {"password": "plain"},
+    ]
     place.store.content[BUCKET] += [
-        place.file("new.txt", WORD, NEW), place.file("open.txt", WORD, openSSLCipher=None), place.file("half.txt", WORD, chunksUploaded="0"),
-        place.file("none.txt", WORD, openSSLCipher="")]
+        place.file("new.txt", WORD, NEW),
+        place.file("open.txt", WORD, openSSLCipher=None),
+        place.file("half.txt", WORD, chunksUploaded="0"),
+        place.file("none.txt", WORD, openSSLCipher=""),
+    ]
     report = place.rotation().rehearse()
-    sizes = [len((place.root / "app-1" / name).read_bytes()) for name in ("file0.txt", "file1.txt", "file2.txt", "new.txt")]
+    sizes = [
+        len((place.root / "app-1" / name).read_bytes()) for name in ("file0.txt", "file1.txt", "file2.txt", "new.txt")
+    ]
     assert report.public() == {
         "state": "mixed",
         "collections": [
             {"collection": "_1_bucket_4", "values": {}, "files": {"old": 3, "new": 1, "plain": 3}, "bytes": sum(sizes)},
-            {"collection": "_console_users", "values": {"old": 4, "new": 1, "neither": 1, "plain": 4}, "files": {}, "bytes": 0}],
-        "undecryptable": [{"collection": "_console_users", "id": "_console_users3", "column": "codes", "reason": "no key opens it"}],
-        "undecryptable_count": 1, "unwaived_count": 1}
+            {
+                "collection": "_console_users",
+                "values": {"old": 4, "new": 1, "neither": 1, "plain": 4},
+                "files": {},
+                "bytes": 0,
+            },
+        ],
+        "undecryptable": [
+            {"collection": "_console_users", "id": "_console_users3", "column": "codes", "reason": "no key opens it"}
+        ],
+        "undecryptable_count": 1,
+        "unwaived_count": 1,
+    }
     json.dumps(report.public())
 
 
@@ -105,20 +124,41 @@ def test_files_that_cannot_be_opened(place, tmp_path):
     (place.root / "app-1" / "directory").mkdir()
     os.mkfifo(place.root / "app-1" / "pipe")
     elsewhere, over = "its path does not lead to where files are", "its path leads over a symbolic link or a file"
-    paths = {"/storage/uploads/../outside/whole.txt": elsewhere, "/storage/uploads/": elsewhere, "/etc/passwd": elsewhere, "": elsewhere,
-             "/storage/uploads/app-1/./whole.txt": elsewhere, "/storage/uploads/nul\0": elsewhere,
-             "/storage/uploads/link/whole.txt": over, "/storage/uploads/app-1/link.txt": over, "/storage/uploads/app-1/whole.txt/x": over,
-             "/storage/uploads/app-1/directory": "it is no regular file", "/storage/uploads/app-1/pipe": "it is no regular file",
-             "/storage/uploads/app-1/gone.txt": "it is missing", "/storage/uploads/gone/gone.txt": "it is missing",
-             "/storage/uploads/app-1/" + "x" * 300: "its path is too long", "/storage/uploads/" + "x" * 300 + "/x.txt": "its path is too long",
-             "/storage/uploads/app-1/" + "\U0001d4b3" * 100: "its path is too long", "/storage/uploads/app-1/\ud800": elsewhere}
+    paths = {
+        "/storage/uploads/../outside/whole.txt": elsewhere,
+        "/storage/uploads/": elsewhere,
+        "/etc/passwd": elsewhere,
+        "": elsewhere,
+        "/storage/uploads/app-1/./whole.txt": elsewhere,
+        "/storage/uploads/nul\0": elsewhere,
+        "/storage/uploads/link/whole.txt": over,
+        "/storage/uploads/app-1/link.txt": over,
+        "/storage/uploads/app-1/whole.txt/x": over,
+        "/storage/uploads/app-1/directory": "it is no regular file",
+        "/storage/uploads/app-1/pipe": "it is no regular file",
+        "/storage/uploads/app-1/gone.txt": "it is missing",
+        "/storage/uploads/gone/gone.txt": "it is missing",
+        "/storage/uploads/app-1/" + "x" * 300: "its path is too long",
+        "/storage/uploads/" + "x" * 300 + "/x.txt": "its path is too long",
+        "/storage/uploads/app-1/" + "\U0001d4b3" * 100: "its path is too long",
+        "/storage/uploads/app-1/\ud800": elsewhere,
+    }
     rows = [{**whole, "path": path} for path in paths]
-    rows += [{**whole, "openSSLVersion": "2"}, {**whole, "openSSLCipher": "aes-256-gcm"}, {**whole, "openSSLTag": None}, {**whole, "openSSLIV": "é"},
-             place.file("other.txt", WORD, OTHER)]
+    rows += [
+        {**whole, "openSSLVersion": "2"},
+        {**whole, "openSSLCipher": "aes-256-gcm"},
+        {**whole, "openSSLTag": None},
+        {**whole, "openSSLIV": "é"},
+        place.file("other.txt", WORD, OTHER),
+    ]
     place.store.content[BUCKET] = rows
     found = place.rotation().rehearse().undecryptable
     json.dumps([each._asdict() for each in found]).encode()
-    assert [each.reason for each in found] == [*paths.values(), *["it is sealed in another way"] * 2, *["no key opens it"] * 3]
+    assert [each.reason for each in found] == [
+        *paths.values(),
+        *["it is sealed in another way"] * 2,
+        *["no key opens it"] * 3,
+    ]
     before = place.files
     place.rotation(*(each[:3] for each in found)).rotate()
     assert place.store.content[BUCKET] == rows and place.files == before and (outside / "whole.txt").exists()
@@ -127,9 +167,11 @@ def test_files_that_cannot_be_opened(place, tmp_path):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a device")
 def test_device(place, monkeypatch):
     """To open one may do something by itself: rewind a tape, start a watchdog. It can be waived like all that no key opens."""
+
     def watched(path: Any, *arguments: Any, **options: Any) -> int:
         assert path != b"device.txt", "it was opened"
         return real(path, *arguments, **options)
+
     real = os.open
     place.store.content[BUCKET].append({**place.store.content[BUCKET][0], "path": "/storage/uploads/app-1/device.txt"})
     os.mknod(place.root / "app-1" / "device.txt", stat.S_IFCHR | 0o600, os.makedev(1, 7))
@@ -141,11 +183,13 @@ def test_device(place, monkeypatch):
 
 def test_file_that_becomes_something_else(place, monkeypatch):
     """Between the look at its type and the opening, by somebody who may write there."""
+
     def swapped(path: Any, *arguments: Any, **options: Any) -> int:
         if path == b"file1.txt":
             os.unlink(place.root / "app-1" / "file1.txt")
             os.mkfifo(place.root / "app-1" / "file1.txt")
         return real(path, *arguments, **options)
+
     real = os.open
     monkeypatch.setattr(os, "open", swapped)
     assert [each.reason for each in place.rotation().rehearse().undecryptable] == ["it is no regular file"]
@@ -163,7 +207,9 @@ def test_file_that_is_too_large(place):
 
 def test_waiver_of_an_id_with_a_slash(place):
     real = place.store.rows
-    place.store.rows = lambda table, sample=None: ([dataclasses.replace(row, uid="a/b\ud800") for row in rows] for rows in real(table, sample))
+    place.store.rows = lambda table, sample=None: (
+        [dataclasses.replace(row, uid="a/b\ud800") for row in rows] for rows in real(table, sample)
+    )
     (place.root / "app-1" / "file1.txt").unlink()
     found = place.rotation().rehearse().undecryptable
     assert [each.id for each in found] == ["a/b\\ud800"]
@@ -172,10 +218,12 @@ def test_waiver_of_an_id_with_a_slash(place):
 
 def test_file_that_cannot_be_read(place, monkeypatch):
     """That is no loss to be waived, but something to be mended."""
+
     def denied(path: Any, *arguments: Any, **options: Any) -> int:
         if path == b"file1.txt":
             raise PermissionError(errno.EACCES, "")
         return real(path, *arguments, **options)
+
     real = os.open
     monkeypatch.setattr(os, "open", denied)
     with pytest.raises(AppwriteError, match="^file /storage/uploads/app-1/file1.txt cannot be read: permission denied"):
@@ -193,6 +241,7 @@ def test_no_uploads(tmp_path, kind):
 def test_nothing_of_the_uploads_stays_open(place):
     def held() -> int:
         return sum(os.path.realpath(handle).startswith(str(place.root)) for handle in Path("/proc/self/fd").iterdir())
+
     rotation = place.rotation()
     rotation.rotate()
     assert held() == 1
@@ -386,7 +435,10 @@ def test_undecryptable(place, waived):
     before = copy.deepcopy(place.store.content)
     waivers = [("_console_users", "_console_users1", "codes"), *[("_1_bucket_4", "_1_bucket_41", "path")] * waived]
     if not waived:
-        with pytest.raises(AppwriteError, match=r"^1 sealed values or files .* the first one in _1_bucket_4: _1_bucket_41, column path \(it is missing\)"):
+        with pytest.raises(
+            AppwriteError,
+            match=r"^1 sealed values or files .* the first one in _1_bucket_4: _1_bucket_41, column path \(it is missing\)",
+        ):
             place.rotation(*waivers).rotate()
         assert place.store.content == before and not place.journal.exists()
     else:
@@ -409,7 +461,10 @@ def test_nothing_has_happened(place, moment, number):
 
 def test_changed_meanwhile(place):
     place.store.change = lambda table, changes: len(changes) - (table is BUCKET)
-    with pytest.raises(AppwriteError, match="^somebody else has changed _1_bucket_4 meanwhile: a service of Appwrite still runs. Nothing was changed$"):
+    with pytest.raises(
+        AppwriteError,
+        match="^somebody else has changed _1_bucket_4 meanwhile: a service of Appwrite still runs. Nothing was changed$",
+    ):
         place.rotation().rotate()
     place.assert_all_under(OLD)
 
@@ -418,7 +473,10 @@ def test_changed_meanwhile(place):
 def test_database_that_does_not_do_what_it_says(place, table):
     real = place.store.change
     place.store.change = lambda which, changes: len(changes) if which is table else real(which, changes)
-    with pytest.raises(AppwriteError, match=f"^not everything in {table.collection} can be opened with the new key .* so nothing was changed$"):
+    with pytest.raises(
+        AppwriteError,
+        match=f"^not everything in {table.collection} can be opened with the new key .* so nothing was changed$",
+    ):
         place.rotation().rotate()
     place.assert_all_under(OLD)
 
@@ -441,7 +499,9 @@ def test_disk_full(place, monkeypatch, name, number):
     real, calls, thread = getattr(os, name), [], threading.get_ident()
 
     def full(*arguments: Any, **options: Any) -> Any:
-        if threading.get_ident() == thread and (name != "open" or arguments[1] & os.O_CREAT):  # those of pytest's workers write, too
+        if threading.get_ident() == thread and (
+            name != "open" or arguments[1] & os.O_CREAT
+        ):  # those of pytest's workers write, too
             calls.append(1)
             if len(calls) == number:
                 raise OSError(errno.ENOSPC, "")
@@ -474,9 +534,13 @@ def test_old_file_that_cannot_be_removed(place, monkeypatch):
         if path == b"file1.txt":
             raise OSError(errno.EROFS, "")
         real(path, **options)
+
     real = os.unlink
     monkeypatch.setattr(os, "unlink", refuse)
-    with pytest.raises(AppwriteError, match="^everything is under the new key, but not all files under the old one are removed: .* Run again$"):
+    with pytest.raises(
+        AppwriteError,
+        match="^everything is under the new key, but not all files under the old one are removed: .* Run again$",
+    ):
         place.rotation().rotate()
     monkeypatch.undo()
     assert place.finish() == "new"
@@ -488,8 +552,10 @@ def test_old_file_that_cannot_be_removed(place, monkeypatch):
 
 def test_journal_of_a_run_that_died(place):
     """Of its last line only a part may be there, and of what it lists no file, or both."""
-    place.journal.write_text('\n["/storage/uploads/app-1/file1.txt", "/storage/uploads/app-1/file1-0.txt"]\n\n["/storage/uploads/app-1/gone.txt", '
-                             '"/storage/uploads/app-1/gone-1.txt"]\n\n["/storage/uploads/app-1/file2.txt", "/storage/upl')
+    place.journal.write_text(
+        '\n["/storage/uploads/app-1/file1.txt", "/storage/uploads/app-1/file1-0.txt"]\n\n["/storage/uploads/app-1/gone.txt", '
+        '"/storage/uploads/app-1/gone-1.txt"]\n\n["/storage/uploads/app-1/file2.txt", "/storage/upl'
+    )
     (place.root / "app-1" / "file1-0.txt").write_text("leftover")
     place.file("kept.txt", b"nobody's")
     assert place.finish() == "old"
@@ -522,20 +588,39 @@ def test_two_rows_with_one_file(place):
     rows = place.store.content[BUCKET]
     assert len({row["path"] for row in rows}) == len(place.files) == 3
     for number, row in ((1, rows[1]), (1, rows[3])):
-        assert NEW.decrypt((place.root / row["path"].removeprefix("/storage/uploads/")).read_bytes(), row["openSSLIV"], row["openSSLTag"]) == WORD * number
+        assert (
+            NEW.decrypt(
+                (place.root / row["path"].removeprefix("/storage/uploads/")).read_bytes(),
+                row["openSSLIV"],
+                row["openSSLTag"],
+            )
+            == WORD * number
+        )
 
 
-@pytest.mark.parametrize(("name", "wanted"), [
-    ("a.txt", r"a-[0-9a-f]{16}\.txt"), ("a.", r"a-[0-9a-f]{16}\."), ("a", r"a-[0-9a-f]{16}"), ("a.b c'𝒳", r"a-[0-9a-f]{16}\.b c'𝒳"),
-    ("a-0123456789abcdef.txt", r"a-(?!0123456789abcdef)[0-9a-f]{16}\.txt")])
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("a.txt", r"a-[0-9a-f]{16}\.txt"),
+        ("a.", r"a-[0-9a-f]{16}\."),
+        ("a", r"a-[0-9a-f]{16}"),
+        ("a.b c'𝒳", r"a-[0-9a-f]{16}\.b c'𝒳"),
+        ("a-0123456789abcdef.txt", r"a-(?!0123456789abcdef)[0-9a-f]{16}\.txt"),
+    ],
+)
 def test_name(place, name, wanted):
     row = Row(1, "a", place.file(name, WORD), {})
     found = place.successors().prepare(row, Exchange(OLD, NEW))[1]["path"]
     assert re.fullmatch(f"/storage/uploads/app-1/{wanted}", found)
 
 
-LONG = {"extension": "a." + "x" * 220, "nothing but extension": "a." + "x" * 253, "stem": "x" * 251 + ".txt", "of several bytes": "a." + "\U0001d4b3" * 60,
-        "no extension": "\u0142" * 127}
+LONG = {
+    "extension": "a." + "x" * 220,
+    "nothing but extension": "a." + "x" * 253,
+    "stem": "x" * 251 + ".txt",
+    "of several bytes": "a." + "\U0001d4b3" * 60,
+    "no extension": "\u0142" * 127,
+}
 
 
 @pytest.mark.parametrize("name", LONG.values(), ids=LONG)
@@ -544,7 +629,7 @@ def test_long_name(place, name):
     place.store.content[BUCKET][1] = place.file(name, WORD)
     names = [name]
     for key in (NEW, OLD, NEW):
-        assert (place.rotation().rotate() if key is NEW else place.undo())
+        assert place.rotation().rotate() if key is NEW else place.undo()
         row = place.store.content[BUCKET][1]
         names.append(row["path"].rpartition("/")[2])
         assert key.decrypt((place.root / "app-1" / names[-1]).read_bytes(), row["openSSLIV"], row["openSSLTag"]) == WORD
@@ -577,8 +662,12 @@ def test_directories_are_tried(place):
     assert Examination(place.store, Files(str(place.root)), OLD, NEW).rehearse(foresee=True).unwritable == []
 
 
-ERRORS = {errno.EROFS: "the file system is read-only", errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
-          errno.EACCES: "permission denied"}
+ERRORS = {
+    errno.EROFS: "the file system is read-only",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission denied",
+}
 
 
 @pytest.mark.parametrize(("number", "words"), ERRORS.items(), ids=ERRORS.values())
@@ -588,6 +677,7 @@ def test_directory_that_takes_no_file(place, monkeypatch, number, words, call):
         if call != "open" or arguments[0] & os.O_TMPFILE == os.O_TMPFILE:
             raise OSError(number, "")
         return real(first, *arguments, **options)
+
     real = getattr(os, call)
     monkeypatch.setattr(os, call, refuse)
     found = place.rotation().rehearse(foresee=True).unwritable
@@ -600,6 +690,7 @@ def test_file_system_without_files_that_have_no_name(place, monkeypatch):
             raise OSError(errno.EOPNOTSUPP, "")
         made.append(flags & os.O_CREAT)
         return real(path, flags, *arguments, **options)
+
     real, made, before = os.open, [], place.files
     monkeypatch.setattr(os, "open", older)
     assert place.rotation().rehearse(foresee=True).unwritable == []
@@ -623,10 +714,12 @@ def test_directory_that_would_take_no_file(place, monkeypatch, what):
 
 def keep_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """One file is immutable, which it cannot be made without root."""
+
     def refuse(path: Any, **options: Any) -> None:
         if path == b"file1.txt":
             raise OSError(errno.EPERM, "")
         real(path, **options)
+
     real = os.unlink
     monkeypatch.setattr(os, "unlink", refuse)
 
@@ -660,7 +753,9 @@ def test_a_rotation_that_fails_takes_back_only_what_is_its_own(place, monkeypatc
 
 
 def test_journal_with_anything_in_it(place):
-    place.journal.write_text('5\n[1, 2]\n{"a": 1}\n[null, {}]\nnull\n["a"]\n\xff\n[["/storage/uploads/app-1/file1.txt"], "x"]\n')
+    place.journal.write_text(
+        '5\n[1, 2]\n{"a": 1}\n[null, {}]\nnull\n["a"]\n\xff\n[["/storage/uploads/app-1/file1.txt"], "x"]\n'
+    )
     assert place.finish() == "old"
     place.assert_all_under(OLD)
 

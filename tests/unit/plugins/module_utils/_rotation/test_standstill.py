@@ -10,15 +10,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import standstill as _standstill
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import standstill as _standstill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.standstill import Redis, Stillness
 
 OLD, NEW = "NotARealOldKey12", "NotARealNewKey12"
 PROGRAMS = {
-    "appwrite": ["php", "app/http.php"], "appwrite-realtime": ["realtime"], "worker-of-mails": ["worker-mails"], "stats": ["worker-stats-usage"],
-    "tasks": ["maintenance"]}
+    "appwrite": ["php", "app/http.php"],
+    "appwrite-realtime": ["realtime"],
+    "worker-of-mails": ["worker-mails"],
+    "stats": ["worker-stats-usage"],
+    "tasks": ["maintenance"],
+}
 ADDRESSES = {service: f"172.20.0.{number}" for number, service in enumerate(PROGRAMS, 2)}
 
 
@@ -48,11 +53,32 @@ class Stack:
     def __init__(self, *more: Container, **programs: list[str]) -> None:
         self.done: list[Any] = []
         self.containers = [
-            Container(service, service, "running", None, "2026-11-24T03:00:00Z", 0, 0, "", "", {"_APP_OPENSSL_KEY_V1": OLD}, program=tuple(program),
-                      addresses=(ADDRESSES.get(service, "172.20.0.99"),)) for service, program in {**PROGRAMS, **programs}.items()]
+            Container(
+                service,
+                service,
+                "running",
+                None,
+                "2026-11-24T03:00:00Z",
+                0,
+                0,
+                "",
+                "",
+                {"_APP_OPENSSL_KEY_V1": OLD},
+                program=tuple(program),
+                addresses=(ADDRESSES.get(service, "172.20.0.99"),),
+            )
+            for service, program in {**PROGRAMS, **programs}.items()
+        ]
         self.containers += more
-        instance = SimpleNamespace(project="appwrite", release="1.9.6", services={}, compose=SimpleNamespace(
-            docker=lambda arguments, timeout: self.done.append((arguments[3], int(arguments[2]))), containers=lambda project, oneoff: self.containers))
+        instance = SimpleNamespace(
+            project="appwrite",
+            release="1.9.6",
+            services={},
+            compose=SimpleNamespace(
+                docker=lambda arguments, timeout: self.done.append((arguments[3], int(arguments[2]))),
+                containers=lambda project, oneoff: self.containers,
+            ),
+        )
         self.told: list[tuple[str, int, int, str]] = []
         self.stillness = Stillness(instance, (OLD, NEW), lambda *each: self.told.append(each))
 
@@ -69,7 +95,10 @@ def _hurry(monkeypatch):
 
 
 def test_order():
-    stack = Stack(Container("stopped", "stopped", "exited", None, "", 0, 0, "", "", {"_APP_OPENSSL_KEY_V1": OLD}), **{"odd one": ["sleep", "9"]})
+    stack = Stack(
+        Container("stopped", "stopped", "exited", None, "", 0, 0, "", "", {"_APP_OPENSSL_KEY_V1": OLD}),
+        **{"odd one": ["sleep", "9"]},
+    )
     assert stack.make(Queues(QUIET)) == []
     assert stack.done[:2] == [("tasks", 5), "closing"]
     assert set(stack.done[2:4]) == {("appwrite", 30), ("appwrite-realtime", 5)}
@@ -83,13 +112,26 @@ def test_drained_before_and_after_the_api_is_closed():
     stack.make(queues)
     assert queues.asked == 5
     assert [each for each in stack.told if each[0] == "draining"] == [
-        ("draining", 0, 50, "v1-stats-usage (50)"), ("draining", 0, 20, "v1-stats-usage (20)"), ("draining", 17, 20, "v1-stats-usage (3)")]
+        ("draining", 0, 50, "v1-stats-usage (50)"),
+        ("draining", 0, 20, "v1-stats-usage (20)"),
+        ("draining", 17, 20, "v1-stats-usage (3)"),
+    ]
 
 
-@pytest.mark.parametrize("states", [
-    [({}, {"v1-mails": ["1"]}, ()), QUIET],
-    [({}, {"v1-mails": ["1"]}, ()), ({}, {"v1-mails": ["1"]}, ["stats"]), ({}, {"v1-mails": ["1"]}, ["worker-of-mails"]), QUIET],
-    [({}, {"v1-mails": ["1", "2"]}, ()), ({}, {"v1-mails": ["2"]}, ()), QUIET]], ids=["ended", "left over", "one after the other"])
+@pytest.mark.parametrize(
+    "states",
+    [
+        [({}, {"v1-mails": ["1"]}, ()), QUIET],
+        [
+            ({}, {"v1-mails": ["1"]}, ()),
+            ({}, {"v1-mails": ["1"]}, ["stats"]),
+            ({}, {"v1-mails": ["1"]}, ["worker-of-mails"]),
+            QUIET,
+        ],
+        [({}, {"v1-mails": ["1", "2"]}, ()), ({}, {"v1-mails": ["2"]}, ()), QUIET],
+    ],
+    ids=["ended", "left over", "one after the other"],
+)
 def test_job_in_hand(states):
     """It is given its time while the API serves, unless its worker waits for another one already."""
     stack, queues = Stack(), Queues(*states)
@@ -120,12 +162,14 @@ def test_left_over():
     stack = Stack()
     assert stack.make(Queues(({}, {"v1-mails": ["1", "2"], "v1-gone": ["3"]}, ["worker-of-mails"]))) == [
         "jobs that a worker had in hand when it was killed, now or long ago, are left over in v1-gone (1), v1-mails (2), and Appwrite takes none of them up "
-        "again"]
+        "again"
+    ]
 
 
 def test_refilled():
     assert Stack().make(Queues(QUIET, QUIET, ({"v1-stats-usage": 2}, {}, ()))) == [
-        "jobs wait in v1-stats-usage (2) until a worker takes them; they hold nothing that is sealed"]
+        "jobs wait in v1-stats-usage (2) until a worker takes them; they hold nothing that is sealed"
+    ]
 
 
 @pytest.mark.parametrize("dead", [False, True])
@@ -137,10 +181,14 @@ def test_nobody_takes_them(dead):
     queues = Queues(({queue: 3}, {}, ()))
     with pytest.raises(AppwriteError) as caught:
         stack.make(queues)
-    assert str(caught.value) == (f"leave_queues: no running worker takes the jobs waiting in {queue} (3). Start it, or name each in leave_queues: "
-                                 "they stay where they are. Nothing was changed")
+    assert str(caught.value) == (
+        f"leave_queues: no running worker takes the jobs waiting in {queue} (3). Start it, or name each in leave_queues: "
+        "they stay where they are. Nothing was changed"
+    )
     assert stack.done == []
-    assert stack.make(queues, [queue]) == [f"jobs wait in {queue} (3) until a worker takes them; they hold nothing that is sealed"]
+    assert stack.make(queues, [queue]) == [
+        f"jobs wait in {queue} (3) until a worker takes them; they hold nothing that is sealed"
+    ]
 
 
 def test_somebody_unknown_may_take_them():
@@ -148,11 +196,16 @@ def test_somebody_unknown_may_take_them():
     assert stack.stillness.stranded(Queues(({"v1-webhooks": 3}, {}, ())), []) == ""
 
 
-@pytest.mark.parametrize(("state", "named"), [(({"v1-mails": 25}, {}, ()), "v1-mails (25)"), (({}, {"v1-mails": ["1"]}, ()), "v1-mails (1)")])
+@pytest.mark.parametrize(
+    ("state", "named"), [(({"v1-mails": 25}, {}, ()), "v1-mails (25)"), (({}, {"v1-mails": ["1"]}, ()), "v1-mails (1)")]
+)
 def test_never_at_an_end(state, named):
     """The API is not closed for nothing."""
     stack = Stack()
-    with pytest.raises(AppwriteError, match=r"^drain_timeout: after 0 seconds jobs still wait or run in v1-mails \(\d+\), and nothing was changed") as caught:
+    with pytest.raises(
+        AppwriteError,
+        match=r"^drain_timeout: after 0 seconds jobs still wait or run in v1-mails \(\d+\), and nothing was changed",
+    ) as caught:
         stack.make(Queues(state), timeout=0)
     assert named in str(caught.value) and stack.done == [("tasks", 5)]
     assert stack.make(Queues(state), ["v1-mails"], timeout=0)
@@ -191,19 +244,23 @@ def test_started():
 
 
 ANSWERS = {
-    "ping": "PONG\n", "--scan --pattern utopia-queue.queue.*": "utopia-queue.queue.v1-mails\nutopia-queue.queue.v1-\"odd\"\nutopia-queue.queue.gone\n",
+    "ping": "PONG\n",
+    "--scan --pattern utopia-queue.queue.*": 'utopia-queue.queue.v1-mails\nutopia-queue.queue.v1-"odd"\nutopia-queue.queue.gone\n',
     "--scan --pattern utopia-queue.processing.*": "utopia-queue.processing.v1-mails\nutopia-queue.processing.gone\n",
     'LLEN "utopia-queue.queue.v1-mails"\nLLEN "utopia-queue.queue.v1-\\"odd\\""\nLLEN "utopia-queue.queue.gone"\n': "3\n1\n0\n",
-    'LRANGE "utopia-queue.processing.v1-mails" 0 -1\n': "65f1\n65f2\n", 'LRANGE "utopia-queue.processing.gone" 0 -1\n': "\n",
+    'LRANGE "utopia-queue.processing.v1-mails" 0 -1\n': "65f1\n65f2\n",
+    'LRANGE "utopia-queue.processing.gone" 0 -1\n': "\n",
     "CLIENT LIST\n": "id=3 addr=172.20.0.4:41000 laddr=172.20.0.3:6379 fd=8 name= age=9 idle=1 flags=b db=0 cmd=brpop\n"
-                     "id=4 addr=[fd00::4]:41000 laddr=[fd00::3]:6379 fd=9 name= age=9 idle=1 flags=bP db=0 cmd=brpop\n"
-                     "id=5 addr=172.20.0.4:41002 laddr=172.20.0.3:6379 fd=10 name= age=9 idle=1 flags=N db=0 cmd=get\n"}
+    "id=4 addr=[fd00::4]:41000 laddr=[fd00::3]:6379 fd=9 name= age=9 idle=1 flags=bP db=0 cmd=brpop\n"
+    "id=5 addr=172.20.0.4:41002 laddr=172.20.0.3:6379 fd=10 name= age=9 idle=1 flags=N db=0 cmd=get\n",
+}
 
 
 def redis(answers: dict[str, str]) -> Redis:
     def docker(arguments: list[str], script: str, more: dict[str, str]) -> Any:
         assert not more
-        return SimpleNamespace(stdout=answers[script or " ".join(arguments[arguments.index("redis-cli") + 1:])])
+        return SimpleNamespace(stdout=answers[script or " ".join(arguments[arguments.index("redis-cli") + 1 :])])
+
     container = Container("r", "redis", "running", None, "", 0, 0, "", "", {})
     return Redis(SimpleNamespace(services={}, containers=lambda: [container], compose=SimpleNamespace(docker=docker)))
 
@@ -228,9 +285,19 @@ def test_password_of_redis():
     values = {"appwrite": {"_APP_REDIS_PASS": "NotARealRedisWord1"}}
     found = Redis(SimpleNamespace(services=values, containers=lambda: [container], compose=compose))
     assert found.forget_documents() == 0
-    assert [more for _arguments, more in calls] == [{}, {"REDISCLI_AUTH": "NotARealRedisWord1"}] and compose.environment == {}
-    assert calls[1][0][:4] == ["exec", "-i", "--env=REDISCLI_AUTH", "r"] and "NotARealRedisWord1" not in str(calls[1][0])
+    assert [more for _arguments, more in calls] == [
+        {},
+        {"REDISCLI_AUTH": "NotARealRedisWord1"},
+    ] and compose.environment == {}
+    assert calls[1][0][:4] == ["exec", "-i", "--env=REDISCLI_AUTH", "r"] and "NotARealRedisWord1" not in str(
+        calls[1][0]
+    )
 
 
 def test_redis_does_not_say_who_rests():
-    assert redis({**ANSWERS, "CLIENT LIST\n": "NOPERM this user has no permissions to run the 'client|list' command\n"}).resting() == {}
+    assert (
+        redis(
+            {**ANSWERS, "CLIENT LIST\n": "NOPERM this user has no permissions to run the 'client|list' command\n"}
+        ).resting()
+        == {}
+    )

@@ -11,11 +11,12 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import cipher as _cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Table
 
 ONE, TWO = "one-is-not-a-real-key-0123456789", "two-is-not-a-real-key-0123456789"
@@ -59,7 +60,10 @@ class Instance:
 
         self.project = "appwrite"
         self.compose = SimpleNamespace(
-            docker=docker, mask=SimpleNamespace(add=self.masked.extend), image_ids=lambda names: {name: "id" for name in names if name in images})
+            docker=docker,
+            mask=SimpleNamespace(add=self.masked.extend),
+            image_ids=lambda names: {name: "id" for name in names if name in images},
+        )
 
 
 def opened(*arguments, keys=(ONE, TWO), **options):
@@ -67,7 +71,9 @@ def opened(*arguments, keys=(ONE, TWO), **options):
 
 
 def test_opening(monkeypatch):
-    store = Store(_console_users=[SEALED, None, Cipher(TWO).seal(b""), "absent", "plain"], _1_users=[[SEALED, None, SEALED]])
+    store = Store(
+        _console_users=[SEALED, None, Cipher(TWO).seal(b""), "absent", "plain"], _1_users=[[SEALED, None, SEALED]]
+    )
     instance = Instance(monkeypatch, store)
     found = _stored.opening(instance, [ONE, TWO, "three-is-none"])
     assert (found.looked, found.opened) == (4, {ONE: 3, TWO: 1, "three-is-none": 0})
@@ -116,26 +122,47 @@ def without(monkeypatch):
 
 def test_in_the_image(monkeypatch, without):
     """Keys and values go in by standard input, into a container that nothing leaves but the answer."""
-    instance = Instance(monkeypatch, Store(_console_users=[SEALED, "{\"data\":"]), "[[true],[false]]")
+    instance = Instance(monkeypatch, Store(_console_users=[SEALED, '{"data":']), "[[true],[false]]")
     found = _stored.opening(instance, [ONE, TWO])
     assert (found.looked, found.opened) == (2, {ONE: 1, TWO: 0})
     assert len(instance.commands) == 1
     arguments, script = instance.commands[0]
     line = " ".join(arguments)
-    assert "--network none --read-only --cap-drop ALL --log-driver none --entrypoint php image" in line and ONE[:8] not in line and SEALED[9:20] not in line
+    assert (
+        "--network none --read-only --cap-drop ALL --log-driver none --entrypoint php image" in line
+        and ONE[:8] not in line
+        and SEALED[9:20] not in line
+    )
     assert set(json.loads(script)) == {"keys", "values"}
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"images": ()}, "the image image, which could do it, is not here. Install python3-cryptography there, or pull the image (docker compose pull appwrite)"),
-    ({"answer": ComposeError("failed", "docker run failed: no php")}, "did not do it either (docker run failed: no php). Install python3-cryptography"),
-    *(({"answer": answer}, "gave no clear answer") for answer in ("", "null", "[]", "[[true]]", "[[true],[1]]", "[[true],[false,false]]", "[true,false]"))])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"images": ()},
+            "the image image, which could do it, is not here. Install python3-cryptography there, or pull the image (docker compose pull appwrite)",
+        ),
+        (
+            {"answer": ComposeError("failed", "docker run failed: no php")},
+            "did not do it either (docker run failed: no php). Install python3-cryptography",
+        ),
+        *(
+            ({"answer": answer}, "gave no clear answer")
+            for answer in ("", "null", "[]", "[[true]]", "[[true],[1]]", "[[true],[false,false]]", "[true,false]")
+        ),
+    ],
+)
 def test_not_even_in_the_image(monkeypatch, without, options, words):
     instance = Instance(monkeypatch, Store(_console_users=[SEALED]), **options)
     with pytest.raises(AppwriteError) as caught:
         _stored.opening(instance, [ONE, TWO])
-    assert str(caught.value).startswith("no key can be tried on what is stored: the Python of this host lacks") and words in str(caught.value)
-    assert len(instance.commands) == {"images": 0}.get(next(iter(options)), 2 if "either" in words else 1), "a container that hangs is removed"
+    assert str(caught.value).startswith(
+        "no key can be tried on what is stored: the Python of this host lacks"
+    ) and words in str(caught.value)
+    assert len(instance.commands) == {"images": 0}.get(next(iter(options)), 2 if "either" in words else 1), (
+        "a container that hangs is removed"
+    )
 
 
 def test_without_a_service_whose_image_could(monkeypatch, without):
@@ -151,12 +178,22 @@ def test_php(monkeypatch):
     keys = [ONE, TWO, "short", "", "ключ-не-настоящий"]
     values = [Cipher(key).seal(text) for key in keys for text in (b"", b"NotARealPassword1")]
     parts = json.loads(SEALED)
-    values += [json.dumps({**parts, "tag": "z" * 32}), json.dumps({**parts, "iv": "z" * 24}), json.dumps({**parts, "data": parts["data"][::-1]})]
+    values += [
+        json.dumps({**parts, "tag": "z" * 32}),
+        json.dumps({**parts, "iv": "z" * 24}),
+        json.dumps({**parts, "data": parts["data"][::-1]}),
+    ]
     store = Store(_console_users=values[:5], _console_keys=values[5:10], _1_users=values[10:])
     instance = Instance(monkeypatch, store)
 
     def docker(arguments, script=None, timeout=0, tolerate=False):
-        return subprocess.run(["php", *arguments[arguments.index("image") + 1:]], input=script, capture_output=True, text=True, check=True)
+        return subprocess.run(
+            ["php", *arguments[arguments.index("image") + 1 :]],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
 
     instance.compose.docker = docker
     here = _stored.opening(instance, keys)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access as setting
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Refusal
@@ -93,23 +94,39 @@ LISTED = {EMAILS: "ada@example.com"}
 TOGETHER = {
     "one account": ({}, {"root_only": True}, []),
     "nothing asked, nothing set": ({}, {}, []),
-    "listed people and one account": ({}, {"root_only": True, "emails": ["ada@example.com"]}, ["Set root_only to false"]),
+    "listed people and one account": (
+        {},
+        {"root_only": True, "emails": ["ada@example.com"]},
+        ["Set root_only to false"],
+    ),
     "listed people and the default of one account": ({}, {"emails": ["ada@example.com"]}, ["Set root_only to false"]),
     "listed people and a 0, which is the default": ({ROOT: "0", **LISTED}, {}, ["Set root_only to false"]),
     "people listed before": (LISTED, {"root_only": True}, ["Set root_only to false"]),
     "listed people": ({}, {"root_only": False, "emails": ["ada@example.com"]}, []),
     "nobody listed": ({}, {"root_only": False}, ["anyone may sign up"]),
     "list cleared": (LISTED, {"root_only": False, "emails": []}, ["anyone may sign up"]),
-    "list and mail": ({"_APP_SMTP_HOST": "smtp.example.com"}, {"root_only": False, "emails": ["ada@example.com"]}, ["magic URL and e-mail OTP"]),
+    "list and mail": (
+        {"_APP_SMTP_HOST": "smtp.example.com"},
+        {"root_only": False, "emails": ["ada@example.com"]},
+        ["magic URL and e-mail OTP"],
+    ),
     "list and SMS": ({"_APP_SMS_PROVIDER": "mock"}, {"root_only": False, "ips": ["8.8.8.8"]}, ["phone"]),
-    "list and GitHub": ({"_APP_CONSOLE_GITHUB_APP_ID": "12"}, {"root_only": False, "ips": ["8.8.8.8"]}, ["by GitHub stays open"]),
+    "list and GitHub": (
+        {"_APP_CONSOLE_GITHUB_APP_ID": "12"},
+        {"root_only": False, "ips": ["8.8.8.8"]},
+        ["by GitHub stays open"],
+    ),
     "list and a 0, which is no mail": ({"_APP_SMTP_HOST": "0"}, {"root_only": False, "ips": ["8.8.8.8"]}, []),
     "a 0, which lists nobody": ({EMAILS: "0"}, {"root_only": False}, ["anyone may sign up"]),
     "one account and mail": ({"_APP_SMTP_HOST": "smtp.example.com"}, {"root_only": True}, []),
     "private address": ({}, {"root_only": False, "ips": ["10.1.2.3"]}, ["private addresses (10.1.2.3)"]),
     "private address listed before": ({IPS: "fd00::1"}, {"root_only": False}, ["private addresses (fd00::1)"]),
     "public address": ({}, {"root_only": False, "ips": ["8.8.8.8"]}, []),
-    "both lists and one account": ({}, {"root_only": True, "emails": ["ada@example.com"], "ips": ["8.8.8.8"]}, [f"{EMAILS} and {IPS} is set"]),
+    "both lists and one account": (
+        {},
+        {"root_only": True, "emails": ["ada@example.com"], "ips": ["8.8.8.8"]},
+        [f"{EMAILS} and {IPS} is set"],
+    ),
 }
 
 

@@ -12,10 +12,11 @@ import shlex
 import pytest
 import yaml
 from ansible.parsing.splitter import parse_kv
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key as setting
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import ALPHABET
 
@@ -36,8 +37,19 @@ def quick(monkeypatch):
 
 
 def plan(installation, **options):
-    return setting.plan(installation, {
-        "key": None, "length": 64, "placeholder": "replace_if_unused", "escrowed": None, "pending": None, "candidates": None, "seal": None, **options})
+    return setting.plan(
+        installation,
+        {
+            "key": None,
+            "length": 64,
+            "placeholder": "replace_if_unused",
+            "escrowed": None,
+            "pending": None,
+            "candidates": None,
+            "seal": None,
+            **options,
+        },
+    )
 
 
 def refused(installation, **options):
@@ -144,7 +156,9 @@ def test_supplied_for_an_absent_one_is_used_as_it_is(installation, key, text, da
     assert (planned.changes, planned.key.state) == ({NAME: key()}, "supplied")
 
 
-@pytest.mark.parametrize("given", ["sixteen-bytes-ok", " not a real key with spaces ", "not-a-real-$key-\\-\"-'", "ключ-не-настоящий"])
+@pytest.mark.parametrize(
+    "given", ["sixteen-bytes-ok", " not a real key with spaces ", "not-a-real-$key-\\-\"-'", "ключ-не-настоящий"]
+)
 def test_supplied_keys_that_are_allowed(installation, given):
     planned = plan(installation(), key=given)
     assert planned.changes == {NAME: given} and not planned.warnings
@@ -212,7 +226,9 @@ def test_placeholder_in_use_and_a_key_is_refused(installation, key):
 
 def test_placeholder_and_nobody_knows_is_refused(installation):
     message = refused(installation({NAME: PUBLIC}, data="unknown"))
-    assert "the evidence is unknown" in message and "Let the database answer" in message and "placeholder=keep" in message
+    assert (
+        "the evidence is unknown" in message and "Let the database answer" in message and "placeholder=keep" in message
+    )
 
 
 # --- absent, and there is data ---
@@ -249,7 +265,9 @@ def test_the_key_that_containers_have_may_be_passed(installation, key):
 @pytest.mark.parametrize("data", ["yes", "unknown"])
 def test_another_key_than_containers_have_is_refused(installation, key, data):
     message = refused(installation(data=data, keys={key(): ("appwrite",)}), key=key("b"))
-    assert message.startswith("key: ") and ("appwrite" in message if data == "yes" else "the evidence is unknown" in message)
+    assert message.startswith("key: ") and (
+        "appwrite" in message if data == "yes" else "the evidence is unknown" in message
+    )
     assert key() not in message and key("b") not in message
 
 
@@ -260,7 +278,10 @@ def test_containers_of_an_unused_installation_bind_nobody(installation, key):
 
 def test_containers_that_disagree_are_refused(installation, key):
     message = refused(installation(data="yes", keys={key(): ("appwrite",), key("b"): ("realtime",)}))
-    assert all(part in message for part in (_key.fingerprint(key()), _key.fingerprint(key("b")), "appwrite", "realtime", "`key`"))
+    assert all(
+        part in message
+        for part in (_key.fingerprint(key()), _key.fingerprint(key("b")), "appwrite", "realtime", "`key`")
+    )
     assert key() not in message and key("b") not in message
 
 
@@ -301,7 +322,9 @@ def test_escrow_and_file_disagree(installation):
 @pytest.mark.parametrize("values", [{}, {NAME: PUBLIC}])
 def test_escrow_and_containers_disagree(installation, values):
     """Where nothing sealed is stored, it is not for a program to say which of them is right."""
-    said = refused(installation(values, data="yes", keys={"not-a-real-key-of-containers": ("appwrite",)}), escrowed=ESCROWED)
+    said = refused(
+        installation(values, data="yes", keys={"not-a-real-key-of-containers": ("appwrite",)}), escrowed=ESCROWED
+    )
     assert "the containers of this project (appwrite)" in said and "never with -v" in said
 
 
@@ -315,7 +338,9 @@ def test_installation_that_runs_on_the_placeholder(installation):
 
 
 def test_another_key_than_the_escrowed_is_refused(installation):
-    assert refused(installation(), escrowed=ESCROWED, key="not-a-real-key-of-the-user").startswith("key: is not the one in the escrow")
+    assert refused(installation(), escrowed=ESCROWED, key="not-a-real-key-of-the-user").startswith(
+        "key: is not the one in the escrow"
+    )
 
 
 # --- a key meets data only after it has opened some of it ---
@@ -353,14 +378,21 @@ def test_key_that_opens_nothing(installation, values, options, keys):
 @put
 def test_key_where_no_key_opens(installation, values, options, keys):
     said = refused(installation(values, data="yes", keys=keys, opens={"not-a-real-key-of-nobody": 7}), **options)
-    assert "Of 7 values looked at, none opens with any key that is known here" in said and "Look for the right one in backups of .env" in said
+    assert (
+        "Of 7 values looked at, none opens with any key that is known here" in said
+        and "Look for the right one in backups of .env" in said
+    )
     assert ("move the escrow file away" in said) == ("escrowed" in options)
 
 
 @put
 def test_key_that_opens_a_part(installation, values, options, keys):
     """What another one opens would be closed."""
-    said = refused(installation(values, data="yes", keys=keys, opens={ONE: 5, TWO: 2}, directory="/opt/appwrite"), candidates=[TWO], **options)
+    said = refused(
+        installation(values, data="yes", keys=keys, opens={ONE: 5, TWO: 2}, directory="/opt/appwrite"),
+        candidates=[TWO],
+        **options,
+    )
     assert "does not open all of what is stored" in said and "opens 5 and an older key of the escrow" in said
     assert "run ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=/opt/appwrite" in said
 
@@ -369,14 +401,22 @@ def test_key_that_opens_a_part(installation, values, options, keys):
 def test_key_where_nothing_can_be_asked(installation, values, options, keys):
     asked = []
     said = refused(installation(values, data="unknown", keys=keys, asked=asked), **options)
-    assert "is put in force only after it has opened some of what is stored, and the evidence is unknown. Nothing was changed. Let the database" in said
+    assert (
+        "is put in force only after it has opened some of what is stored, and the evidence is unknown. Nothing was changed. Let the database"
+        in said
+    )
     assert "opens" not in asked
 
 
 @put
 def test_key_where_nothing_can_be_opened(installation, values, options, keys):
-    said = refused(installation(values, data="yes", keys=keys, opens=AppwriteError("install python3-cryptography")), **options)
-    assert "is put in force only after it has opened some of what is stored. Nothing was changed: install python3-cryptography" in said
+    said = refused(
+        installation(values, data="yes", keys=keys, opens=AppwriteError("install python3-cryptography")), **options
+    )
+    assert (
+        "is put in force only after it has opened some of what is stored. Nothing was changed: install python3-cryptography"
+        in said
+    )
 
 
 @put
@@ -402,11 +442,35 @@ def test_keys_that_open_the_same(installation):
 
 WAYS = {
     "containers": (
-        {"keys": {TWO: ("appwrite",)}}, {"escrowed": ONE}, "the key of the containers (appwrite)", "move the escrow file away, then run again: it is"),
-    "containers, passed": ({"keys": {TWO: ("appwrite",)}}, {"key": ONE}, "the key of the containers (appwrite)", "leave `key` out, then run again: it is"),
-    "some containers": ({"keys": {TWO: ("a",), OLDER: ("b",)}}, {"key": ONE}, "the key of the containers (a)", "leave `key` out, then pass it as `key`"),
-    "pending": ({}, {"escrowed": ONE, "pending": TWO}, "the pending key of the escrow", "a rotation of the key is unfinished, run ansible-playbook"),
-    "older": ({}, {"escrowed": ONE, "candidates": [TWO]}, "an older key of the escrow", "write its line into .env by hand (ansible-vault view shows it)"),
+        {"keys": {TWO: ("appwrite",)}},
+        {"escrowed": ONE},
+        "the key of the containers (appwrite)",
+        "move the escrow file away, then run again: it is",
+    ),
+    "containers, passed": (
+        {"keys": {TWO: ("appwrite",)}},
+        {"key": ONE},
+        "the key of the containers (appwrite)",
+        "leave `key` out, then run again: it is",
+    ),
+    "some containers": (
+        {"keys": {TWO: ("a",), OLDER: ("b",)}},
+        {"key": ONE},
+        "the key of the containers (a)",
+        "leave `key` out, then pass it as `key`",
+    ),
+    "pending": (
+        {},
+        {"escrowed": ONE, "pending": TWO},
+        "the pending key of the escrow",
+        "a rotation of the key is unfinished, run ansible-playbook",
+    ),
+    "older": (
+        {},
+        {"escrowed": ONE, "candidates": [TWO]},
+        "an older key of the escrow",
+        "write its line into .env by hand (ansible-vault view shows it)",
+    ),
 }
 
 
@@ -419,7 +483,10 @@ def test_the_way_to_the_key_that_opens(installation, known, options, name, way):
 @pytest.mark.parametrize("values", [{}, {NAME: PUBLIC}])
 def test_the_way_to_the_public_default(installation, values):
     said = refused(installation(values, data="yes", opens={PUBLIC: 7}), escrowed=ONE)
-    assert "the public default opens 7: move the escrow file away, then put it into .env by hand if it is not there, and run again" in said
+    assert (
+        "the public default opens 7: move the escrow file away, then put it into .env by hand if it is not there, and run again"
+        in said
+    )
 
 
 def test_what_was_stored_without_a_key(installation):
@@ -432,11 +499,26 @@ def test_what_was_stored_without_a_key(installation):
 
 
 OPENS = {
-    "the escrow's": ({ONE: 7}, "the escrowed key (fingerprint {one}) opens 7: remove the line from .env and run again: it is put back"),
-    "the file's": ({TWO: 7}, "the key in .env (fingerprint {two}) opens 7: pass it as `key` (appwrite_security_encryption_key of the role)"),
-    "an older one": ({OLDER: 7}, "an older key of the escrow (fingerprint {older}) opens 7: write its line into .env by hand"),
-    "both": ({ONE: 3, TWO: 4}, "the escrowed key (fingerprint {one}) opens 3 and the key in .env (fingerprint {two}) opens 4. If a rotation of the key is"),
-    "none": ({"not-a-real-key-of-nobody": 7}, "then remove the line from .env, then move the escrow file away, then pass it as `key`"),
+    "the escrow's": (
+        {ONE: 7},
+        "the escrowed key (fingerprint {one}) opens 7: remove the line from .env and run again: it is put back",
+    ),
+    "the file's": (
+        {TWO: 7},
+        "the key in .env (fingerprint {two}) opens 7: pass it as `key` (appwrite_security_encryption_key of the role)",
+    ),
+    "an older one": (
+        {OLDER: 7},
+        "an older key of the escrow (fingerprint {older}) opens 7: write its line into .env by hand",
+    ),
+    "both": (
+        {ONE: 3, TWO: 4},
+        "the escrowed key (fingerprint {one}) opens 3 and the key in .env (fingerprint {two}) opens 4. If a rotation of the key is",
+    ),
+    "none": (
+        {"not-a-real-key-of-nobody": 7},
+        "then remove the line from .env, then move the escrow file away, then pass it as `key`",
+    ),
     "nothing sealed": ({}, "Nothing is stored yet that tells which is right. If the escrow is right, remove the line"),
     "cannot be opened": (AppwriteError("install it"), "Which of them opens what is stored cannot be tried: install it"),
 }
@@ -446,7 +528,10 @@ OPENS = {
 def test_escrow_and_file_disagree_about_data(installation, opens, words):
     said = refused(installation({NAME: TWO}, data="yes", opens=opens), escrowed=ONE, candidates=[OLDER])
     assert "disagree, and nothing was changed" in said
-    assert words.format(**{name: _key.fingerprint(each) for name, each in (("one", ONE), ("two", TWO), ("older", OLDER))}) in said
+    assert (
+        words.format(**{name: _key.fingerprint(each) for name, each in (("one", ONE), ("two", TWO), ("older", OLDER))})
+        in said
+    )
     assert "remove the line from .env and run again: it is put back" not in said or opens == {ONE: 7}
 
 
@@ -460,9 +545,17 @@ def test_escrow_and_file_differ_in_what_signs_alone(installation):
     assert "Both open the same, since AES takes their first 16 bytes" in said
 
 
-@pytest.mark.parametrize(("opens", "words"), [
-    ({ONE: 7}, "the key that was passed (fingerprint {one}) opens 7: remove the line from .env and run again: it is set"),
-    ({TWO: 7}, "the key in .env (fingerprint {two}) opens 7: leave `key` out, and it stays"), ({}, "Pass the key that is there or none")])
+@pytest.mark.parametrize(
+    ("opens", "words"),
+    [
+        (
+            {ONE: 7},
+            "the key that was passed (fingerprint {one}) opens 7: remove the line from .env and run again: it is set",
+        ),
+        ({TWO: 7}, "the key in .env (fingerprint {two}) opens 7: leave `key` out, and it stays"),
+        ({}, "Pass the key that is there or none"),
+    ],
+)
 def test_passed_and_present_disagree_about_data(installation, opens, words):
     said = refused(installation({NAME: TWO}, data="yes", opens=opens), key=ONE)
     assert said.startswith("key: ") and words.format(one=_key.fingerprint(ONE), two=_key.fingerprint(TWO)) in said
@@ -470,15 +563,22 @@ def test_passed_and_present_disagree_about_data(installation, opens, words):
 
 def test_containers_that_disagree_about_data(installation):
     said = refused(installation({}, data="yes", keys={ONE: ("appwrite",), TWO: ("realtime",)}, opens={TWO: 7}))
-    assert f"the key of the containers (realtime) (fingerprint {_key.fingerprint(TWO)}) opens 7: pass it as `key`" in said
+    assert (
+        f"the key of the containers (realtime) (fingerprint {_key.fingerprint(TWO)}) opens 7: pass it as `key`" in said
+    )
 
 
 @pytest.mark.parametrize("options", [{"escrowed": ONE}, {"key": TWO}])
 def test_a_rotation_that_is_ending(installation, options):
     """The file has the new key already, the escrow has it as pending: the old one must not come back."""
     asked = []
-    said = refused(installation({NAME: TWO}, data="yes", asked=asked, directory="/opt/appwrite"), pending=TWO, **options)
-    assert "a rotation of the key is ending" in said and "run ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=/opt/appwrite" in said
+    said = refused(
+        installation({NAME: TWO}, data="yes", asked=asked, directory="/opt/appwrite"), pending=TWO, **options
+    )
+    assert (
+        "a rotation of the key is ending" in said
+        and "run ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=/opt/appwrite" in said
+    )
     assert not asked
 
 
@@ -489,8 +589,10 @@ def test_kept_asks_nothing(installation):
 
 
 KEPT = {
-    "own": ({NAME: ONE}, {"escrowed": ONE}, "kept"), "public": ({NAME: PUBLIC}, {}, "placeholder_kept"),
-    "public, as was wished": ({NAME: PUBLIC}, {"placeholder": "keep"}, "placeholder_kept")}
+    "own": ({NAME: ONE}, {"escrowed": ONE}, "kept"),
+    "public": ({NAME: PUBLIC}, {}, "placeholder_kept"),
+    "public, as was wished": ({NAME: PUBLIC}, {"placeholder": "keep"}, "placeholder_kept"),
+}
 kept = pytest.mark.parametrize(("values", "options", "state"), KEPT.values(), ids=KEPT)
 
 
@@ -499,14 +601,20 @@ kept = pytest.mark.parametrize(("values", "options", "state"), KEPT.values(), id
 def test_a_rotation_that_the_project_has_forgotten(installation, values, options, state, opens):
     """Its directory was put back from a backup of before: the escrow has the new key as pending, and data is under that already."""
     said = refused(installation(values, data="yes", opens=opens, directory="/opt/appwrite"), pending=TWO, **options)
-    assert f"the pending key of the escrow (fingerprint {_key.fingerprint(TWO)}) opens {opens[TWO]}, and the key in .env" in said
+    assert (
+        f"the pending key of the escrow (fingerprint {_key.fingerprint(TWO)}) opens {opens[TWO]}, and the key in .env"
+        in said
+    )
     assert "run ansible-playbook selfhost.appwrite.rotate -e appwrite_rotation_project_src=/opt/appwrite" in said
 
 
 @kept
 def test_a_rotation_that_may_have_been_forgotten(installation, values, options, state):
     said = refused(installation(values, data="unknown"), pending=TWO, **options)
-    assert "a rotation may be unfinished" in said and "the evidence is unknown. Nothing was changed. Let the database answer" in said
+    assert (
+        "a rotation may be unfinished" in said
+        and "the evidence is unknown. Nothing was changed. Let the database answer" in said
+    )
     said = refused(installation(values, data="yes", opens=AppwriteError("install it")), pending=TWO, **options)
     assert "cannot be tried: install it. Nothing was changed" in said
 
@@ -517,19 +625,31 @@ def test_a_rotation_that_has_sealed_nothing_yet(installation, values, options, s
     assert plan(installation(values, data="yes", opens=opens), pending=TWO, **options).key.state == state
 
 
-@pytest.mark.parametrize("found", [{"data": "no"}, {"data": "unknown", "elsewhere": True}], ids=["nobody has signed up", "a database elsewhere"])
+@pytest.mark.parametrize(
+    "found",
+    [{"data": "no"}, {"data": "unknown", "elsewhere": True}],
+    ids=["nobody has signed up", "a database elsewhere"],
+)
 def test_a_rotation_that_cannot_have_begun(installation, found):
     asked = []
-    assert plan(installation({NAME: ONE}, asked=asked, **found), escrowed=ONE, pending=TWO).key.state == "kept" and "opens" not in asked
+    assert (
+        plan(installation({NAME: ONE}, asked=asked, **found), escrowed=ONE, pending=TWO).key.state == "kept"
+        and "opens" not in asked
+    )
 
 
 def test_another_pending_tail_opens_the_same_data(installation):
     asked = []
-    assert plan(installation({NAME: ONE}, data="yes", asked=asked), escrowed=ONE, pending=ONE[:16] + "-and-another-tail").key.state == "kept"
+    assert (
+        plan(
+            installation({NAME: ONE}, data="yes", asked=asked), escrowed=ONE, pending=ONE[:16] + "-and-another-tail"
+        ).key.state
+        == "kept"
+    )
     assert not asked
 
 
-@pytest.mark.parametrize("directory", ["/opt/appwrite", "/opt/my appwrite", "/opt/it's \"mine\""])
+@pytest.mark.parametrize("directory", ["/opt/appwrite", "/opt/my appwrite", '/opt/it\'s "mine"'])
 def test_the_command_is_typed_as_it_stands(installation, directory):
     said = refused(installation({NAME: ONE}, data="yes", opens={TWO: 7}, directory=directory), pending=TWO)
     words = shlex.split(said.partition("run ")[2])
@@ -580,7 +700,11 @@ def test_sealed_for_the_one_who_asks(installation, options):
 @pytest.mark.parametrize("options", [{"key": "1234567890123456"}, {"escrowed": "1234567890123456"}])
 def test_a_weak_key_that_is_set_is_warned_of(installation, options):
     planned = plan(installation(), **options)
-    assert "weak" in planned.warnings[0] and "about 53 bits" in planned.warnings[0] and "it is kept" not in planned.warnings[0]
+    assert (
+        "weak" in planned.warnings[0]
+        and "about 53 bits" in planned.warnings[0]
+        and "it is kept" not in planned.warnings[0]
+    )
 
 
 def test_password_that_could_be_guessed(installation):

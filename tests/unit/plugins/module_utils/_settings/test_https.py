@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import https as setting
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Published, Refusal
@@ -98,7 +99,15 @@ def test_domain_that_is_not_public(installation, domain, part):
     assert warning.startswith("_APP_DOMAIN is ") and part in warning
 
 
-@pytest.mark.parametrize("domain", ["appwrite.notarealcompany.com", "appwrite.notarealcompany.com:443", "Notarealexample.COM.", "xn--bcher-kva.a_b.local.de"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "appwrite.notarealcompany.com",
+        "appwrite.notarealcompany.com:443",
+        "Notarealexample.COM.",
+        "xn--bcher-kva.a_b.local.de",
+    ],
+)
 def test_domain_that_is_public(installation, domain):
     assert plan(installation({**FINE, "_APP_DOMAIN": domain})).warnings == []
 

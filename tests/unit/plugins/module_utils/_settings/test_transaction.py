@@ -17,14 +17,15 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _instance_info as _report
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import transaction as _transaction
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import APPLY_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.examine import AUDIT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.rekey import REKEY_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import transaction as _transaction
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 
 ROOT = next(parent for parent in Path(__file__).parents if (parent / "galaxy.yml").exists())
@@ -62,7 +63,12 @@ STEPS = {
     "console_access": {"root_only": False, "emails": ["b@example.com", "A@example.com"], "ips": []},
     "env": {"variables": {"_APP_SMTP_PASSWORD": SECRET, "_APP_ENV": None}},
     "env with a template": {"content": FINE},
-    "security": {"encryption_key": {}, "https": {}, "console_access": {"root_only": True}, "env": {"variables": {"_APP_LOCALE": "de"}}},
+    "security": {
+        "encryption_key": {},
+        "https": {},
+        "console_access": {"root_only": True},
+        "env": {"variables": {"_APP_LOCALE": "de"}},
+    },
 }
 
 
@@ -82,7 +88,12 @@ def test_four_steps(run_module, project, without_docker, case):
     assert changed["env_file"] == str(path)
     for check in (True, False):
         again = run_module(name, check=check, **parameters)
-        assert (again["changed"], again["changes"], again["backup_file"], again["diff"]["before"]) == (False, [], None, again["diff"]["after"])
+        assert (again["changed"], again["changes"], again["backup_file"], again["diff"]["before"]) == (
+            False,
+            [],
+            None,
+            again["diff"]["after"],
+        )
         assert path.read_bytes() == after
     assert len(list(project.iterdir())) == 3
     assert SECRET not in json.dumps([predicted, changed, again])
@@ -117,7 +128,9 @@ def test_a_template_and_a_fresh_installation(run_module, project, without_docker
     (project / ".env").write_text(FINE + f"{KEY}={PUBLIC}\n")
     result = run_module("security", encryption_key={}, env={"content": FINE + line})
     assert result.get("msg") is None
-    assert result["key"]["state"] in ("generated", "placeholder_replaced") and PUBLIC not in (project / ".env").read_text()
+    assert (
+        result["key"]["state"] in ("generated", "placeholder_replaced") and PUBLIC not in (project / ".env").read_text()
+    )
     after = (project / ".env").read_bytes()
     again = run_module("security", encryption_key={}, env={"content": FINE + line})
     assert (again.get("msg"), again["changed"]) == (None, False) and (project / ".env").read_bytes() == after
@@ -132,7 +145,9 @@ def test_a_template_and_a_key_that_is_there(run_module, project, without_docker)
 def test_the_lock_is_held_while_the_file_is_replaced(run_module, project, without_docker, monkeypatch):
     seen = []
     replace = _transaction.EnvFile.replace
-    monkeypatch.setattr(_transaction.EnvFile, "replace", lambda self, *rest: seen.append(_locked(project)) or replace(self, *rest))
+    monkeypatch.setattr(
+        _transaction.EnvFile, "replace", lambda self, *rest: seen.append(_locked(project)) or replace(self, *rest)
+    )
     run_module("encryption_key")
     assert seen == [True] and not _locked(project)
 
@@ -218,7 +233,11 @@ def test_no_fingerprint_is_made_that_nobody_compares(run_module, project, withou
     made = []
     monkeypatch.setattr(_key, "fingerprint", lambda value: made.append(value) or "0" * 16)
     own = {f"OURS_{letter}": f"{SECRET}{letter}" for letter in "ABCDEFGH"}
-    (project / ".env").write_text("".join(f"{name}={value}\n" for name, value in {**own, KEY: SECRET, "_APP_SMTP_PASSWORD": "notarealword"}.items()))
+    (project / ".env").write_text(
+        "".join(
+            f"{name}={value}\n" for name, value in {**own, KEY: SECRET, "_APP_SMTP_PASSWORD": "notarealword"}.items()
+        )
+    )
     result = run_module("instance_info")
     assert set(made) == {SECRET}, "the weak password has none"
     assert all(result["variables"][name].startswith("(secret, about ") for name in own)
@@ -230,13 +249,24 @@ def test_no_fingerprint_is_made_that_nobody_compares(run_module, project, withou
 
 
 def test_weak_keys_of_containers_are_told_by_their_strength():
-    instance = SimpleNamespace(container_keys=lambda: {"notarealkey": ("b", "d"), "notanotherk": ("a",), SECRET: ("c",), "": ("e",)})
-    assert _report._container_keys(instance) == {"a weak one, of about 51 bits": ["a", "b", "d"], _key.fingerprint(SECRET): ["c"]}
+    instance = SimpleNamespace(
+        container_keys=lambda: {"notarealkey": ("b", "d"), "notanotherk": ("a",), SECRET: ("c",), "": ("e",)}
+    )
+    assert _report._container_keys(instance) == {
+        "a weak one, of about 51 bits": ["a", "b", "d"],
+        _key.fingerprint(SECRET): ["c"],
+    }
 
 
 def test_what_is_masked():
     """Not the settings of compose: a project's name, masked, would make every message unreadable."""
-    values = {KEY: SECRET, "_APP_DB_PASS": "password", "_APP_ENV": "production", "COMPOSE_PROJECT_NAME": "appwrite", "COMPOSE_FILE": "docker-compose.yml"}
+    values = {
+        KEY: SECRET,
+        "_APP_DB_PASS": "password",
+        "_APP_ENV": "production",
+        "COMPOSE_PROJECT_NAME": "appwrite",
+        "COMPOSE_FILE": "docker-compose.yml",
+    }
     assert catalogue.secrets_of(values) == [SECRET]
 
 
@@ -252,7 +282,11 @@ def test_mode_alone_is_a_change(run_module, project, without_docker):
     before = (project / ".env").read_bytes()
     assert run_module("env", check=True, mode="0600")["changed"] and listing(project)[".env"][1] == 0o644
     result = run_module("env", mode="0600")
-    assert result["changed"] and result["changes"] == [] and listing(project) == {**listing(project), ".env": (before, 0o600)}
+    assert (
+        result["changed"]
+        and result["changes"] == []
+        and listing(project) == {**listing(project), ".env": (before, 0o600)}
+    )
     assert not run_module("env", mode="0600")["changed"]
 
 
@@ -271,7 +305,9 @@ def test_older_copies_of_a_secret_are_warned_of(run_module, project, without_doc
 
 
 def test_recreates(run_module, project, without_engine):
-    (project / ".env").write_text(FINE + f"{KEY}={SECRET}\n_APP_OPTIONS_FORCE_HTTPS=disabled\n_APP_OPTIONS_ROUTER_FORCE_HTTPS=disabled\n")
+    (project / ".env").write_text(
+        FINE + f"{KEY}={SECRET}\n_APP_OPTIONS_FORCE_HTTPS=disabled\n_APP_OPTIONS_ROUTER_FORCE_HTTPS=disabled\n"
+    )
     result = run_module("https", certificate_email="other@example.com")
     assert (result.get("msg"), result.get("recreates")) == (None, ["appwrite", "appwrite-worker-certificates"])
     assert run_module("https", certificate_email="other@example.com")["recreates"] == []
@@ -286,7 +322,11 @@ def test_variables_that_have_no_line_yet(run_module, project, without_engine):
 
 def test_variable_that_no_service_would_receive(refused, project, without_engine):
     message = refused("env", variables={"_APP_SMTP_HOST": "smtp.example.com"})
-    assert message.startswith("_APP_SMTP_HOST would reach no service") and "- _APP_SMTP_HOST" in message and "environment:" in message
+    assert (
+        message.startswith("_APP_SMTP_HOST would reach no service")
+        and "- _APP_SMTP_HOST" in message
+        and "environment:" in message
+    )
 
 
 def test_variable_that_a_literal_beats(refused, project, without_engine):
@@ -331,7 +371,9 @@ def test_new_env_file_of_another_name(run_module, project, without_engine):
 
 
 def test_unchanged_run_starts_one_process(run_module, project, without_engine, monkeypatch):
-    (project / ".env").write_text(FINE + f"{KEY}={SECRET}\n_APP_OPTIONS_FORCE_HTTPS=enabled\n_APP_OPTIONS_ROUTER_FORCE_HTTPS=enabled\n")
+    (project / ".env").write_text(
+        FINE + f"{KEY}={SECRET}\n_APP_OPTIONS_FORCE_HTTPS=enabled\n_APP_OPTIONS_ROUTER_FORCE_HTTPS=enabled\n"
+    )
     started = []
     real = Compose._run
     monkeypatch.setattr(Compose, "_run", lambda self, *rest: started.append(rest[0]) or real(self, *rest))
@@ -344,12 +386,21 @@ def test_unchanged_run_starts_one_process(run_module, project, without_engine, m
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 OPTIONS = {name: setting.OPTIONS for name, setting in _transaction.SETTINGS.items()}
 OPTIONS.update({"security": {**_transaction.NESTED_OPTIONS, **ESCROW_OPTIONS}, "apply": APPLY_OPTIONS})
-OPTIONS.update({name: {option: details for option, details in options.items() if option not in _transaction.PROJECT_OPTIONS}
-                for name, options in {"audit_info": AUDIT_OPTIONS, "rekey": REKEY_OPTIONS}.items()})
+OPTIONS.update(
+    {
+        name: {option: details for option, details in options.items() if option not in _transaction.PROJECT_OPTIONS}
+        for name, options in {"audit_info": AUDIT_OPTIONS, "rekey": REKEY_OPTIONS}.items()
+    }
+)
 
 
 def documented(name):
-    return yaml.safe_load(importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}").DOCUMENTATION)["options"] or {}
+    return (
+        yaml.safe_load(
+            importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}").DOCUMENTATION
+        )["options"]
+        or {}
+    )
 
 
 def same(declared, told):
@@ -371,7 +422,8 @@ def test_security_takes_the_options_of_the_single_modules(name):
     assert _transaction.NESTED_OPTIONS[name]["options"] is _transaction.SETTINGS[name].OPTIONS
     told = documented("security")[name]["suboptions"]
     assert {option: {**details, "description": None} for option, details in told.items()} == {
-        option: {**details, "description": None} for option, details in documented(name).items()}
+        option: {**details, "description": None} for option, details in documented(name).items()
+    }
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -379,7 +431,11 @@ def test_modules_hold_no_logic(name):
     tree = ast.parse((ROOT / "plugins" / "modules" / f"{name}.py").read_text())
     allowed = (ast.ImportFrom, ast.Assign, ast.FunctionDef, ast.If)
     assert all(isinstance(node, allowed) for node in tree.body)
-    assert [node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)] == ["DOCUMENTATION", "EXAMPLES", "RETURN"]
+    assert [node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)] == [
+        "DOCUMENTATION",
+        "EXAMPLES",
+        "RETURN",
+    ]
     if (ROOT / "plugins" / "action" / f"{name}.py").exists():
         return
     (main,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
@@ -388,7 +444,9 @@ def test_modules_hold_no_logic(name):
 
 def test_action_group_has_every_module():
     groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
-    assert sorted(groups["appwrite"]) == [name for name in MODULES if name not in ("audit_report", "role_settings")]  # which know no project
+    assert sorted(groups["appwrite"]) == [
+        name for name in MODULES if name not in ("audit_report", "role_settings")
+    ]  # which know no project
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir()))
@@ -404,7 +462,11 @@ def test_role(role):
     assert set(told) == set(re.findall(rf"\b{role}_\w+", text))
     tasks = "".join(path.read_text() for path in (directory / "tasks").iterdir())
     handed_out = {"appwrite_security_key_to_save"} if role == "appwrite_security" else set()
-    settled = {f"{role}_{name}" for names in re.findall(r"^    names: \[(.+)\]$", tasks, re.MULTILINE) for name in names.split(", ")}
+    settled = {
+        f"{role}_{name}"
+        for names in re.findall(r"^    names: \[(.+)\]$", tasks, re.MULTILINE)
+        for name in names.split(", ")
+    }
     settled |= {name for name in (f"{role}_escrow_file", "appwrite_security_cluster") if name in told}
     assert set(re.findall(rf"\b(?<!_){role}_\w+", tasks)) - handed_out | settled == set(told)
     readme = directory / "README.md"

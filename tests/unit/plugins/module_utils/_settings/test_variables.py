@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -20,7 +21,17 @@ PASSWORD = "notarealpassword"
 
 
 def plan(installation, **options):
-    return setting.plan(installation, {"variables": {}, "content": None, "unknown": "fail", "create": False, "replace_default_secrets": False, **options})
+    return setting.plan(
+        installation,
+        {
+            "variables": {},
+            "content": None,
+            "unknown": "fail",
+            "create": False,
+            "replace_default_secrets": False,
+            **options,
+        },
+    )
 
 
 def refused(installation, **options):
@@ -33,14 +44,22 @@ def refused(installation, **options):
 
 
 def test_known_names(installation):
-    planned = plan(installation(), variables={"_APP_ENV": "production", "_APP_DOMAIN": "appwrite.example.com", "_APP_SMTP_HOST": None})
+    planned = plan(
+        installation(),
+        variables={"_APP_ENV": "production", "_APP_DOMAIN": "appwrite.example.com", "_APP_SMTP_HOST": None},
+    )
     assert planned.changes == {"_APP_ENV": "production", "_APP_DOMAIN": "appwrite.example.com", "_APP_SMTP_HOST": None}
     assert planned.warnings == [] and planned.content is None
 
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("_APP_DOMAINS", "_APP_DOMAIN"), ("_app_domain", "_APP_DOMAIN"), ("_APP_SMTP_PASWORD", "_APP_SMTP_PASSWORD"), ("TZ", None)],
+    [
+        ("_APP_DOMAINS", "_APP_DOMAIN"),
+        ("_app_domain", "_APP_DOMAIN"),
+        ("_APP_SMTP_PASWORD", "_APP_SMTP_PASSWORD"),
+        ("TZ", None),
+    ],
 )
 def test_unknown_name(installation, name, near):
     message = refused(installation(), variables={name: "x"})
@@ -58,7 +77,9 @@ def test_unknown_name_may_be_removed(installation):
 def test_name_that_nothing_reads_in_this_release(installation):
     (warning,) = plan(installation(), variables={"_APP_CONSOLE_HOSTNAMES": "console.example.com"}).warnings
     assert "_APP_CONSOLE_HOSTNAMES has no effect" in warning and "_APP_CONSOLE_DOMAIN" in warning
-    assert plan(installation(release="1.8.1"), variables={"_APP_CONSOLE_HOSTNAMES": "console.example.com"}).warnings == []
+    assert (
+        plan(installation(release="1.8.1"), variables={"_APP_CONSOLE_HOSTNAMES": "console.example.com"}).warnings == []
+    )
 
 
 def test_name_of_a_later_release(installation):
@@ -117,7 +138,10 @@ STICKY = {"_APP_DB_PASS": PASSWORD, "_APP_DB_HOST": "mariadb"}
 @pytest.mark.parametrize("value", ["anotherpassword", None, ""])
 def test_sticky_of_an_installation_with_data(installation, data, value):
     message = refused(installation(STICKY, data=data), variables={"_APP_DB_PASS": value})
-    assert message.startswith("variables: _APP_DB_PASS cannot be changed in .env alone") and f"the evidence is {data}" in message
+    assert (
+        message.startswith("variables: _APP_DB_PASS cannot be changed in .env alone")
+        and f"the evidence is {data}" in message
+    )
     assert PASSWORD not in message and "anotherpassword" not in message
 
 
@@ -133,7 +157,9 @@ def test_sticky_that_stays_is_not_asked_about(installation):
 
 
 @pytest.mark.parametrize("data", ["yes", "no", "unknown"])
-@pytest.mark.parametrize("present", [None, "", PUBLIC, "not-a-real-key-" * 4], ids=["absent", "empty", "placeholder", "present"])
+@pytest.mark.parametrize(
+    "present", [None, "", PUBLIC, "not-a-real-key-" * 4], ids=["absent", "empty", "placeholder", "present"]
+)
 @pytest.mark.parametrize("value", ["another-unreal-key-" * 4, PUBLIC], ids=["a key", "the placeholder"])
 def test_the_key_is_not_set_here(installation, data, present, value):
     values = {} if present is None else {KEY: present}
@@ -155,7 +181,11 @@ REAL_KEY = "not-a-real-key-" * 4
 
 
 def test_template_replaces_the_file(installation):
-    planned = plan(installation({"_APP_ENV": "development", "TZ": "UTC"}), content="# ours\n_APP_ENV=production\n", variables={"_APP_DOMAIN": "a.example.com"})
+    planned = plan(
+        installation({"_APP_ENV": "development", "TZ": "UTC"}),
+        content="# ours\n_APP_ENV=production\n",
+        variables={"_APP_DOMAIN": "a.example.com"},
+    )
     assert planned.content == "# ours\n_APP_ENV=production\n"
     assert planned.changes == {"_APP_DOMAIN": "a.example.com"}
 
@@ -165,7 +195,11 @@ def test_template_without_a_newline_gets_one(installation):
 
 
 @pytest.mark.parametrize("data", ["yes", "no", "unknown"])
-@pytest.mark.parametrize("offered", ["", f"{KEY}=\n", f"{KEY}={PUBLIC}\n", f"{KEY}={REAL_KEY}\n"], ids=["no line", "empty", "placeholder", "same"])
+@pytest.mark.parametrize(
+    "offered",
+    ["", f"{KEY}=\n", f"{KEY}={PUBLIC}\n", f"{KEY}={REAL_KEY}\n"],
+    ids=["no line", "empty", "placeholder", "same"],
+)
 def test_template_never_drops_the_key(installation, data, offered):
     planned = plan(installation({KEY: REAL_KEY}, data=data), content="_APP_ENV=production\n" + offered)
     assert planned.kept == ({} if REAL_KEY in offered else {KEY: REAL_KEY})
@@ -185,7 +219,9 @@ def test_template_does_not_set_an_absent_key_past_the_checks(installation, data)
 
 
 @pytest.mark.parametrize("data", ["yes", "unknown"])
-@pytest.mark.parametrize("offered", ["", "_APP_DB_PASS=\n", "_APP_DB_PASS=password\n"], ids=["no line", "empty", "public default"])
+@pytest.mark.parametrize(
+    "offered", ["", "_APP_DB_PASS=\n", "_APP_DB_PASS=password\n"], ids=["no line", "empty", "public default"]
+)
 def test_template_keeps_sticky_variables_of_an_installation_with_data(installation, data, offered):
     planned = plan(installation(STICKY, data=data), content="_APP_ENV=production\n" + offered)
     assert planned.kept == STICKY
@@ -232,7 +268,11 @@ def test_created_file_is_complete(installation, release):
     """Every documented variable with its default, but for the secrets that the whole world knows."""
     values = created(installation, release=release, databases=("mariadb",))
     for name in catalogue.names(release):
-        if catalogue.documented(name, release) and not name.startswith("_APP_DB_") and name not in SECRETS + [catalogue.KEY]:
+        if (
+            catalogue.documented(name, release)
+            and not name.startswith("_APP_DB_")
+            and name not in SECRETS + [catalogue.KEY]
+        ):
             assert values[name] == catalogue.default(name, release), name
     assert values[catalogue.KEY] == "", "left to the setting that knows when it may be made"
     for name in set(SECRETS) & set(catalogue.names(release)):
@@ -260,19 +300,28 @@ def test_nothing_is_created_for_a_database_that_exists(installation, data):
 
 @pytest.mark.parametrize("databases", [(), ("mariadb", "mongodb")])
 def test_nothing_is_created_where_the_database_is_not_clear(installation, databases):
-    assert "which database" in refused(installation({}, exists=False, never_started=True, databases=databases), create=True)
+    assert "which database" in refused(
+        installation({}, exists=False, never_started=True, databases=databases), create=True
+    )
 
 
 # --- public defaults ---
 
-DEFAULTS = {"_APP_DB_PASS": "password", "_APP_DB_ROOT_PASS": "rootsecretpassword", "_APP_EXECUTOR_SECRET": "your-secret-key", "_APP_SMTP_PASSWORD": ""}
+DEFAULTS = {
+    "_APP_DB_PASS": "password",
+    "_APP_DB_ROOT_PASS": "rootsecretpassword",
+    "_APP_EXECUTOR_SECRET": "your-secret-key",
+    "_APP_SMTP_PASSWORD": "",
+}
 
 
 @pytest.mark.parametrize("data", ["yes", "no", "unknown"])
 def test_default_secrets_of_a_running_installation(installation, data):
     """The database was created with its own; they are not free any more."""
     wanted = plan(installation(DEFAULTS, data=data), replace_default_secrets=True)
-    assert list(wanted.changes) == ["_APP_EXECUTOR_SECRET"] and re.fullmatch("[A-Za-z0-9]{32}", wanted.changes["_APP_EXECUTOR_SECRET"])
+    assert list(wanted.changes) == ["_APP_EXECUTOR_SECRET"] and re.fullmatch(
+        "[A-Za-z0-9]{32}", wanted.changes["_APP_EXECUTOR_SECRET"]
+    )
     assert not plan(installation({**DEFAULTS, **wanted.changes}, data=data), replace_default_secrets=True).changes
 
 
@@ -291,6 +340,9 @@ def test_a_secret_that_was_asked_for_is_not_replaced(installation):
 
 
 def test_a_template_with_a_default_does_not_bring_it_back(installation):
-    wanted = plan(installation({"_APP_EXECUTOR_SECRET": "not-a-real-secret"}), content="_APP_EXECUTOR_SECRET=your-secret-key\n",
-                  replace_default_secrets=True)
+    wanted = plan(
+        installation({"_APP_EXECUTOR_SECRET": "not-a-real-secret"}),
+        content="_APP_EXECUTOR_SECRET=your-secret-key\n",
+        replace_default_secrets=True,
+    )
     assert wanted.kept == {"_APP_EXECUTOR_SECRET": "not-a-real-secret"} and not wanted.changes

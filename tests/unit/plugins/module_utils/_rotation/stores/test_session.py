@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import session as _session
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import StoreError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import Session
@@ -15,7 +16,9 @@ def session(program: str) -> Session:
     return Session(["sh", "-c", program], "MariaDB", "%s", r"ERROR (\d+)", {}, None)
 
 
-@pytest.mark.parametrize("program", ["exec sleep 1000", "while printf x; do sleep 0.05; done", "while printf x >&2; do sleep 0.05; done"])
+@pytest.mark.parametrize(
+    "program", ["exec sleep 1000", "while printf x; do sleep 0.05; done", "while printf x >&2; do sleep 0.05; done"]
+)
 def test_answer_that_never_ends(monkeypatch, program):
     monkeypatch.setattr(_session, "_ANSWER_TIMEOUT", 1)
     found = session(program)
