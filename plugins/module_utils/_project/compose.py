@@ -227,9 +227,26 @@ class Compose:
 
         A candidate goes in by memory: it is on no disk before compose has accepted it.
         """
-        answer = self._compose(["config", "--format", "json"], candidate)
+        return _unescaped(self._config(self._options, [], candidate))
+
+    def as_written(
+        self, candidate: bytes | None = None, included: tuple[Sequence[str], str] | None = None
+    ) -> dict[str, Any]:
+        """The project before any variable is put in: bare names, C(${…}) and the lists of C(env_file) stay.
+
+        included: the paths and the directory of files that the project includes, to read these alone; of them compose
+        puts the variables in where they are read as a part of the project (2.26.1, executed).
+        """
+        options = self._options
+        if included is not None:
+            paths, directory = included
+            options = [part for path in paths for part in ("--file", path)] + ["--project-directory", directory]
+        return self._config(options, ["--no-interpolate"], candidate)
+
+    def _config(self, project: Sequence[str], options: Sequence[str], candidate: bytes | None) -> dict[str, Any]:
+        answer = self._compose(["config", "--format", "json", *options], candidate, project=project)
         try:
-            return _unescaped(json.loads(answer.stdout))
+            return json.loads(answer.stdout)
         except ValueError:
             raise ComposeError(
                 "failed", "docker compose config printed no JSON; is this docker compose 2.18 or newer?"
@@ -322,10 +339,15 @@ class Compose:
         return self._run(["docker"] + list(arguments), arguments[0], (script or "").encode(), timeout, tolerate, more)
 
     def _compose(
-        self, arguments: Sequence[str], candidate: bytes | None = None, timeout: float = _QUESTION_TIMEOUT
+        self,
+        arguments: Sequence[str],
+        candidate: bytes | None = None,
+        timeout: float = _QUESTION_TIMEOUT,
+        project: Sequence[str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         named = self._env_file if candidate is None else "/dev/stdin"
-        command = ["docker", "compose", "--ansi", "never"] + (["--env-file", named] if named else []) + self._options
+        command = ["docker", "compose", "--ansi", "never"] + (["--env-file", named] if named else [])
+        command += self._options if project is None else project
         return self._run(command + list(arguments), "compose " + arguments[0], candidate or b"", timeout, False)
 
     def _run(

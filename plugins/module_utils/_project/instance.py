@@ -24,6 +24,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
     service_environment,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written import Written
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Published
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
@@ -150,7 +151,7 @@ class Instance:
             )
         self._config: dict[str, Any] | None = None
         self._containers: list[Container] | None = None
-        self._texts: list[str] | None = None
+        self.written = Written(self.compose, self.env_path, (), None)
         self._evidence: Evidence | None = None
         self.sample: Any = None
         """of the sealed values, once C(_rotation.stored) has read it"""
@@ -197,8 +198,10 @@ class Instance:
         self.compose.mask.add(catalogue.secrets_of(document.values), document.unset_references)
         try:
             self.files = self.compose_files(document.values)
+            self.written = Written(self.compose, self.env_path, self.files, instead)
             if self.compose.installed:
                 self._ask_compose(instead)
+                self.values = self._in_force(document.values)
         finally:
             self.release = self._find_release()
 
@@ -209,6 +212,36 @@ class Instance:
             if error.kind != "missing":
                 raise
             self.warnings.append("the project was not checked by compose: %s" % error)
+
+    def _in_force(self, values: Mapping[str, str]) -> Mapping[str, str]:
+        """What .env says, and what Appwrite's services get instead if that is one and the same for all of them."""
+        got: dict[str, set[str]] = {}
+        services = self.services
+        for service in self.appwrite_services():
+            for name, value in services[service].items():
+                if catalogue.get(name) is not None:
+                    got.setdefault(name, set()).add(value)
+        others = {name: next(iter(found)) for name, found in got.items() if len(found) == 1}
+        self.compose.mask.add(catalogue.secrets_of(others), frozenset())
+        return {**values, **{name: value for name, value in others.items() if value or name in values}}
+
+    def appwrite_services(self) -> list[str]:
+        """The services that run an Appwrite image or are given its key, by whatever name."""
+        return [
+            name
+            for name, service in self.config.get("services", {}).items()
+            if _project.image(service.get("image", "")).name == "appwrite"
+            or catalogue.KEY in (service.get("environment") or {})
+        ]
+
+    def given_keys(self) -> dict[str, tuple[str, ...]]:
+        """Encryption key to the services that the project, as it is written now, would start with it."""
+        services = self.services
+        found: dict[str, list[str]] = {}
+        for service in self.appwrite_services():
+            if catalogue.KEY in services[service]:
+                found.setdefault(in_force(services[service]), []).append(service)
+        return {key: tuple(names) for key, names in found.items()}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -231,18 +264,12 @@ class Instance:
         """What the compose file lists for a service. A name that is nowhere set has C(None)."""
         return self.config.get("services", {}).get(service, {}).get("environment") or {}
 
-    def texts(self) -> list[str]:
-        """The compose files as they are written."""
-        if self._texts is None:
-            self._texts = [_text(path) for path in self.files]
-        return self._texts
-
     def passed(self, name: str) -> bool:
         """Whether the project hands this variable to a service, by its name or inside another value."""
         if any(name in self.listed(service) for service in self.services):
             return True
         mention = re.compile(r"\$(?:\{%s[:?+\-}]|%s\b)" % (name, name))
-        return any(mention.search(text) for text in self.texts())
+        return any(mention.search(text) for _path, text in self.written.texts)
 
     def _find_release(self) -> str:
         if self._stated_release:
@@ -251,7 +278,11 @@ class Instance:
             images = {name: service.get("image", "") for name, service in self.config["services"].items()}
             ordered = [images.get("appwrite", "")] + list(images.values())
         else:
-            ordered = [_resolved(image, self.values) for text in self.texts() for image in _IMAGE_LINE.findall(text)]
+            ordered = [
+                _resolved(image, self.values)
+                for _path, text in self.written.texts
+                for image in _IMAGE_LINE.findall(text)
+            ]
         for release in (_project.image(image).release for image in ordered):
             if release:
                 return release
@@ -461,11 +492,6 @@ def _resolved(image: str, values: Mapping[str, str]) -> str:
         return parse("IMAGE=%s\n" % image, values).values["IMAGE"]
     except AppwriteError:
         return ""
-
-
-def _text(path: str) -> str:
-    with words("files: %s" % path, "read"), open(path, encoding="utf-8", errors="replace") as stream:
-        return stream.read()
 
 
 def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:

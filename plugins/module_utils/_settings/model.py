@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import string
 from dataclasses import dataclass, field
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Collection, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import Key, same_cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -94,6 +94,12 @@ class Installation:
     """the database services of the project"""
     directory: str = ""
     """of the project"""
+    given_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """encryption key to the services that the project as it is written would start with it"""
+    names: Callable[[], Collection[str]] = frozenset
+    """the variables that the project itself looks up, and those of the file that is there"""
+    passed: Callable[[str], bool] = lambda _name: True
+    """whether the project hands a variable to any service"""
 
 
 @dataclass
@@ -107,3 +113,5 @@ class Plan:
     """a whole new file, in which C(changes) are then made"""
     kept: dict[str, str | None] = field(default_factory=dict)
     """what of the old file outlives C(content); another setting may still change it"""
+    optional: set[str] = field(default_factory=set)
+    """those of C(changes) that nobody asked for: what cannot be had is left out with a note, and refused if it was asked for"""

@@ -29,6 +29,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
     instance_of,
     opened,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import ENV, FILE, MIXED, OTHER, Origin
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import (
     console_access,
@@ -86,6 +87,8 @@ class _Transaction:
         self._mode = _mode(module.params["mode"])
         self._backup_keep = backup_keep(module.params)
         self._warnings = self._instance.warnings
+        self._refusals: list[str] = []
+        self._optional: set[str] = set()
 
     def run(self) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
@@ -94,13 +97,16 @@ class _Transaction:
             self._exists = env_file.exists
             env_file.check_replaceable()
             before = opened(self._instance, env_file, None if self._may_create() else _NO_FILE, compose=False)
+            self._text, self._before = before.text, before.values
             base, requested, key = self._plan(before)
-            after = self._edited(base, requested)
+            after = self._edited(base, self._lines(requested))
+            self._refuse()
             self._instance.compose.mask.add(catalogue.secrets_of(after.values), after.unset_references)
             data = encode(after.text)
             result = self._result(env_file, before, after, key)
-            services = self._services_with(data) if result["changed"] else self._instance.services
+            services = self._services_with(data, after) if result["changed"] else self._instance.services
             self._check_reach(requested, services)
+            self._refuse()
             result["recreates"] = sorted(
                 name for name in services if services[name] != self._instance.services.get(name)
             )
@@ -114,23 +120,49 @@ class _Transaction:
         return any(options.get("content") or options.get("create") for _unused, options in self._wishes)
 
     def _plan(self, before: Document) -> tuple[Document, dict[str, str | None], Any]:
+        """Every wish is planned, so that one message tells all that stands against them."""
         base, key = before, None
         requested: dict[str, str | None] = {}
         for setting, options in self._wishes:
-            plan: Plan = setting.plan(self._installation({**base.values, **requested}), options)
+            try:
+                plan: Plan = setting.plan(self._installation({**self._in_force(base), **requested}), options)
+            except Refusal as refusal:
+                self._refusals.append(str(refusal))
+                continue
             self._warnings += plan.warnings
+            self._optional |= plan.optional
             key = plan.key or key
             if plan.content is not None:
                 base = parse(plan.content, self._instance.compose.environment)
                 base = parse(base.edit(plan.kept, catalogue.kin), self._instance.compose.environment)
             for name, value in plan.changes.items():
                 if name in requested and requested[name] != value:
-                    raise Refusal(
+                    self._refusals.append(
                         "%s is asked for twice with different values: leave it out of the variables or of the other setting"
                         % name
                     )
                 requested[name] = value
         return base, requested, key
+
+    def _in_force(self, base: Document) -> Mapping[str, str]:
+        """What the services get; of a template, which no service has yet, what it says, but for what is not from .env."""
+        values = self._instance.values
+        if base.text == self._text:
+            return values
+        return {**base.values, **{name: value for name, value in values.items() if self._is_elsewhere(name)}}
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Whether the services get a value that .env does not give by that name."""
+        return self._instance.values.get(name) != self._before.get(name)
+
+    def _refuse(self) -> None:
+        if self._refusals:
+            raise Refusal(
+                self._refusals[0]
+                if len(self._refusals) == 1
+                else "%d things stand against this, and nothing was changed:\n%s"
+                % (len(self._refusals), "\n".join("- " + refusal for refusal in self._refusals))
+            )
 
     def _installation(self, values: Mapping[str, str | None]) -> Installation:
         instance = self._instance
@@ -145,7 +177,14 @@ class _Transaction:
             self._exists,
             instance.databases,
             instance.directory,
+            instance.given_keys(),
+            self._names,
+            instance.passed if instance.checked else lambda _name: True,
         )
+
+    def _names(self) -> set[str]:
+        """Those that the project itself looks up, and those of the file that is there."""
+        return {*self._before, *(self._instance.written.names() if self._instance.checked else ())}
 
     def _opening(self, keys: Sequence[str]) -> Opening:
         """Few runs ask, and what answers takes half as long to load as all else."""
@@ -153,15 +192,95 @@ class _Transaction:
 
         return _stored.opening(self._instance, keys)
 
-    def _edited(self, base: Document, requested: Mapping[str, str | None]) -> Document:
+    def _lines(self, requested: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Which lines of .env give the services these values. What no line can give is refused, or left out if it is only a default."""
+        instance, found = self._instance, dict(requested)
+        if not instance.checked:
+            return found
         for name, value in requested.items():
+            if catalogue.get(name) is None or not catalogue.is_read(name, instance.release):
+                continue
+            given = {service: environment.get(name) for service, environment in instance.services.items()}
+            takers = {service: got for service, got in given.items() if name in instance.listed(service)}
+            if all(got == (value or "") for got in takers.values()) and (takers or not value):
+                if self._is_elsewhere(name) and value is not None:
+                    del found[name]  # as it is, by another name or in the compose file
+                continue
+            other = self._other_line(name, value, list(takers))
+            if other is None:
+                del found[name]
+            elif other != name:
+                del found[name]
+                found[other] = value
+        return found
+
+    def _other_line(self, name: str, value: str | None, takers: Sequence[str]) -> str | None:
+        """The name of the line that gives a variable to all services that take it; C(None) if no line can."""
+        written = self._instance.written
+        origins = {service: written.origin(service, name) for service in takers}
+        lines = {origin.name for origin in origins.values() if origin.kind in (ENV, OTHER)}
+        others = {service: origin for service, origin in origins.items() if origin.kind not in (ENV, OTHER)}
+        if others:
+            self._stands_against(name, [self._reason(name, service, origin) for service, origin in others.items()])
+        elif len(lines) > 1:
+            self._stands_against(name, ["%s comes from different variables: %s" % (name, ", ".join(sorted(lines)))])
+        elif not lines and not self._instance.passed(name):
+            release = self._instance.release
+            wanted = [service for service in catalogue.services(name, release) if service in self._instance.services]
+            place = written.gap(wanted or self._instance.appwrite_services(), name)
+            self._stands_against(
+                name,
+                [
+                    "%s would reach no service, since the compose file passes it to none. Add `%s` under `environment:` of %s (%s)"
+                    % (name, place.bare, ", ".join(wanted) or "the services that need it", place)
+                ],
+            )
+        else:
+            [line] = lines or {name}
+            if line != name:
+                self._warnings.append("%s comes from %s in .env, so that line is set" % (name, line))
+            return line
+        return None
+
+    def _stands_against(self, name: str, reasons: Sequence[str]) -> None:
+        if name in self._optional:
+            self._warnings.append("%s is left as it is: %s" % (name, "; ".join(dict.fromkeys(reasons))))
+        else:
+            self._refusals += dict.fromkeys(reasons)
+
+    def _reason(self, name: str, service: str, origin: Origin) -> str:
+        written = self._instance.written
+        if origin.kind == FILE:
+            line = written.line_of(origin.file, name)
+            return "%s of %s comes from %s%s: set it there by hand, or remove it there and add `env_file: .env`" % (
+                name,
+                service,
+                origin.file,
+                ", line %d" % line if line else "",
+            )
+        place = written.place(service, name)
+        if origin.kind == MIXED:
+            what = "is put together in the compose file"
+        else:
+            what = "is written in the compose file itself, which beats .env"
+        remedy = "Write `%s` there instead" % place.bare if place else "Have it come from .env"
+        if name == catalogue.KEY:
+            remedy = (
+                "First write the same key into .env (a line %s=…), so that it is not lost; then write `%s` there instead"
+                % (name, place.bare if place else name)
+            )
+        return "%s of %s %s%s. %s" % (name, service, what, " (%s)" % str(place) if place else "", remedy)
+
+    def _edited(self, base: Document, lines: Mapping[str, str | None]) -> Document:
+        for name, value in lines.items():
             try:
                 quote(value or "")
             except AppwriteError as error:
-                raise Refusal("%s cannot be written into .env: %s" % (name, error)) from None
-        return parse(base.edit(requested, catalogue.kin), self._instance.compose.environment)
+                self._refusals.append("%s cannot be written into .env: %s" % (name, error))
+        self._refuse()
+        return parse(base.edit(lines, catalogue.kin), self._instance.compose.environment)
 
-    def _services_with(self, data: bytes) -> Mapping[str, Mapping[str, str]]:
+    def _services_with(self, data: bytes, after: Document) -> Mapping[str, Mapping[str, str]]:
         """What every service would receive from the candidate, by compose's own word. Refuses what compose rejects."""
         compose = self._instance.compose
         if not self._instance.checked:
@@ -171,31 +290,24 @@ class _Transaction:
             raise AppwriteError(
                 "docker compose %s reads .env differently; install 2.18 or newer" % ".".join(map(str, version))
             )
-        return service_environment(compose.config(data))
+        return self._instance.written.with_candidate(service_environment(compose.config(data)), after.values)
 
     def _check_reach(self, requested: Mapping[str, str | None], services: Mapping[str, Mapping[str, str]]) -> None:
-        """A value that no container would receive is refused rather than written and believed."""
+        """A value that a container would not receive is refused rather than written and believed."""
         if not self._instance.checked:
             return
         for name, value in requested.items():
-            if not value or catalogue.get(name) is None or not catalogue.is_read(name, self._instance.release):
+            if not value or name in self._optional or catalogue.get(name) is None:
                 continue
-            if not self._instance.passed(name):
-                raise Refusal(
-                    "%s would reach no service: the compose file passes it to none. Add `- %s` under `environment:` of %s"
-                    % (
-                        name,
-                        name,
-                        ", ".join(catalogue.services(name, self._instance.release)) or "the services that need it",
-                    )
-                )
+            if not catalogue.is_read(name, self._instance.release):
+                continue
             others = sorted(
                 service for service, environment in services.items() if environment.get(name, value) != value
             )
             if others:
-                raise Refusal(
-                    "%s would not reach %s: a literal in the compose file, or a variable of the shell, beats .env there. Remove it"
-                    % (name, ", ".join(others))
+                self._refusals.append(
+                    "%s would not reach %s: something beats .env there that the compose files do not show, such as a variable of the shell. "
+                    "Remove it, or leave clean_environment at true" % (name, ", ".join(others))
                 )
 
     def _result(self, env_file: EnvFile, before: Document, after: Document, key: Any) -> dict[str, Any]:
