@@ -190,7 +190,7 @@ def dress(handle: int, like: os.stat_result) -> None:
 
 
 def replace(directory: int, files: Mapping[str, bytes], mode: int = 0o600, lasting: bool = True) -> None:
-    """Puts each of these files in its name's place in one step, when all of them are on disk. Where one cannot be written none is replaced.
+    """Puts each of these files in its name's place in one step, when all of them are on disk. If one cannot be written none is replaced.
 
     A name may lead into a directory below. lasting: whether all outlives a power failure when this returns.
     """
@@ -230,7 +230,7 @@ def move(source: str, target: str) -> None:
 
 
 def renameat2(source: Name, target: Name, src_dir_fd: int, dst_dir_fd: int, flag: int) -> bool:
-    """The system call of that name, of Linux 3.15 and glibc 2.28 or newer; false where the system or the file system does not have it.
+    """The system call of that name, of Linux 3.15 and glibc 2.28 or newer; false if the system or the file system does not have it.
 
     flag: C(EXCHANGE), or C(NOREPLACE), with which FileExistsError is raised instead of replacing anything.
     """
@@ -253,7 +253,7 @@ def remove(directory: int, name: Name) -> None:
 
 
 def discard(directory: int, name: Name) -> None:
-    """As C(remove), of what nobody misses: it stays where it cannot be removed."""
+    """As C(remove), of what nobody misses: it stays if it cannot be removed."""
     with suppress(OSError):
         os.unlink(name, dir_fd=directory)
 
@@ -283,11 +283,11 @@ def locked(directory: int, name: str, place: str, timeout: float, make: bool = T
     """Waits for an advisory lock (C(flock)) and holds it, on a file that only its owner may open, and that goes with the lock.
 
     A holder that dies lets go by itself. A file and not its directory is locked, since an exclusive lock on NFS takes one that is open for writing.
-    False is yielded where there is no lock to hold: this user may write nothing in the directory, and so can undo nobody's change; or there is no
+    False is yielded if there is no lock to hold: this user may write nothing in the directory, and so can undo nobody's change; or there is no
     such file, and none is to be made, so that nobody holds it.
 
     place: the directory's path, with the option that names it before it. timeout: seconds to wait. make: whether the file may be made, and removed.
-    Raises Busy when another holder keeps it all the time, AppwriteError where somebody else's file is in its place.
+    Raises Busy when another holder keeps it all the time, AppwriteError if somebody else's file is in its place.
     """
     handle = _acquire(directory, name, place, timeout, make)
     try:
@@ -371,7 +371,7 @@ def _takes(directory: int, name: str, handle: int, make: bool) -> bool:
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
             if make:
-                discard(directory, name)  # where locks do not work nobody holds one
+                discard(directory, name)  # if locks do not work nobody holds one
             raise
     finally:
         if not taken:

@@ -26,7 +26,7 @@ class Image(NamedTuple):
 
     @property
     def release(self) -> str | None:
-        """That of Appwrite, where it is Appwrite's own image and the tag says so."""
+        """That of Appwrite, if it is Appwrite's own image and the tag says so."""
         found = _RELEASE.fullmatch(self.tag) if self.name == "appwrite" else None
         return found.group(1) if found else None
 

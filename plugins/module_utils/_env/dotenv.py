@@ -152,8 +152,8 @@ class Document:
 
         A value that is in force already changes no byte. Otherwise the assignment in force is changed in place. A new
         name goes behind the line that has it commented out, else beside those that ``kin`` returns (a group in its
-        order, the name itself included), else to the end. Raises :class:`AppwriteError` where a name or a value cannot
-        be written, and where compose would read anything else than was asked for.
+        order, the name itself included), else to the end. Raises :class:`AppwriteError` if a name or a value cannot
+        be written, and if compose would read anything else than was asked for.
         """
         for name in changes:
             if not _WRITABLE_NAME.fullmatch(name):
@@ -187,7 +187,7 @@ class Document:
 def parse(text: str, environ: Mapping[str, str] | None = None) -> Document:
     """Read a text as compose does with ``environ`` as its shell's environment (default: an empty one).
 
-    Raises :class:`DotenvError` where compose rejects it. Where releases of compose differ, a text that one of them
+    Raises :class:`DotenvError` if compose rejects it. If releases of compose differ, a text that one of them
     rejects is rejected: before compose-go 2.10.1 the unused half of ``${name:-default}`` is evaluated too; a value
     with a NUL or without a name (as a bare name at the very end is read) is an error for 2.26.1 and not for 5.6.0.
     """
@@ -195,7 +195,7 @@ def parse(text: str, environ: Mapping[str, str] | None = None) -> Document:
 
 
 def quote(value: str) -> str:
-    """The value as compose reads it back: bare where that is safe, else in double quotes.
+    """The value as compose reads it back: bare if that is safe, else in double quotes.
 
     Raises :class:`AppwriteError` for NUL and lone surrogates.
     """
@@ -387,7 +387,7 @@ def _choose(operator: str, found: str | None, word: str) -> str:
 
 
 def _put(text: str, name: str, value: str, kin: Sequence[str], environ: Mapping[str, str]) -> str:
-    """The text with the value in force, in place where the name has an assignment."""
+    """The text with the value in force, in place if the name has an assignment."""
     statements, comments = _scan(text)
     own = [one for one in statements if one.name == name]
     given = [one for one in own if one.style != "inherited" or name in environ]
