@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module C(apply), and tells how far it is where that is wanted. See C(plugins/modules/apply.py)."""
+"""Runs the module C(apply), and tells how far it is if that is wanted. See C(plugins/modules/apply.py)."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ options:
     default: []
   project_name:
     description:
-      - The name of the compose project, where it is not the one that C(docker compose) derives by itself.
+      - The name of the compose project, if it is not the one that C(docker compose) derives by itself.
     type: str
   profiles:
     description:
@@ -44,7 +44,7 @@ options:
     description:
       - The release of Appwrite, for example V(1.9.6).
       - Defaults to what the image tags of the compose file say, and to the newest release that this collection knows, with a warning,
-        where they say nothing.
+        if they say nothing.
     type: str
   clean_environment:
     description:
@@ -71,7 +71,7 @@ options:
   mode:
     description:
       - The mode of the C(.env) file, in octal and in quotes, for example V('0600').
-      - Left as it is where not given, with a warning where it is open to others than the file's owner. A new file is 0600.
+      - Left as it is if not given, with a warning if it is open to others than the file's owner. A new file is 0600.
     type: raw
 """
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""C(docker compose up -d): predicted before, waited for, verified in every container, and undone where it fails."""
+"""C(docker compose up -d): predicted before, waited for, verified in every container, and undone if it fails."""
 
 from __future__ import annotations
 
@@ -411,7 +411,7 @@ def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
 
 
 def _none_opens(tried: Opening, coming: str | None = None) -> str:
-    """The end of a sentence, where the key at hand does not open what is stored, or not all of it."""
+    """The end of a sentence, if the key at hand does not open what is stored, or not all of it."""
     by_hand = ". If the one in .env is the right one all the same, start it by hand: docker compose up -d"
     return (
         ". Of %d values looked at, %s. Put the right key into .env: selfhost.appwrite.encryption_key tries those of the escrow and of the containers%s"
@@ -618,7 +618,7 @@ def _way_back(instance: Instance, document: Document, path: str) -> tuple[bytes,
 
 
 def _why_kept(instance: Instance, key: str, old: str) -> str:
-    """Why this key must stay; empty where the old one may take its place. Raises AppwriteError where neither may be in force."""
+    """Why this key must stay; empty if the old one may take its place. Raises AppwriteError if neither may be in force."""
     evidence = instance.holds_data()
     if evidence.state == "yes":
         tried = _tried(

@@ -27,7 +27,7 @@ def new_password() -> str:
 
 
 def check_password(password: str | None) -> None:
-    """Raises AppwriteError where what a task was given to seal with is too short to protect a secret."""
+    """Raises AppwriteError if what a task was given to seal with is too short to protect a secret."""
     if password is not None and len(password) < _SHORTEST:
         raise AppwriteError(
             "seal: is shorter than %d characters; give a random password of that length, made for this task" % _SHORTEST
@@ -41,7 +41,7 @@ def seal(secret: str, password: str) -> str:
 
 
 def unseal(sealed: str, password: str) -> str:
-    """Raises AppwriteError where this is not what was sealed with the password."""
+    """Raises AppwriteError if this is not what was sealed with the password."""
     try:
         data = base64.b64decode(sealed, validate=True)
     except binascii.Error:

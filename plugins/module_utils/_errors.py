@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
-from typing import Iterator, Type
+from typing import Iterator
 
 _NO_LOCKS = "the file system has no working locks (flock), without which two runs could undo each other; mount it with locks, or move the project"
 _REASONS = {
@@ -38,12 +38,12 @@ def reason(error: OSError) -> str:
 
 
 @contextmanager
-def words(path: str, done: str, kind: Type[Exception] = AppwriteError, denied: str = "") -> Iterator[None]:
+def words(path: str, done: str, kind: type[Exception] = AppwriteError, denied: str = "") -> Iterator[None]:
     """Turns an OSError inside into one of this kind, C(PATH cannot be DONE: what is wrong; what to do).
 
     path: with the option that names it before it, if one does.
     done: a participle, such as V(read).
-    denied: what to do where this user may not, if it is not the user of a task on a managed host.
+    denied: what to do if this user may not, unless it is the user of a task on a managed host.
     """
     try:
         yield

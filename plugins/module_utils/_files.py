@@ -20,7 +20,7 @@ import secrets
 import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Iterator, List, Mapping, Optional, Set, Tuple, Union
+from typing import Iterator, Mapping, Union
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
@@ -47,17 +47,17 @@ class Busy(AppwriteError):
 # --- directories ---
 
 
-def walk(path: str, option: str, inside: bool = False) -> Tuple[int, str]:
+def walk(path: str, option: str, inside: bool = False) -> tuple[int, str]:
     """Follows a path to its directory and its name in it, or inside the directory that it names. The handle is for going by alone (C(O_PATH)).
 
     A link that belongs to somebody else than root and the running user, or lies in a directory that does, may lead only into a directory of
     that user's; what is found there is then judged like any file of that directory.
     """
     left, name, links = _parts(path), ".", 0
-    makers: Set[int] = set()
+    makers: set[int] = set()
     with ExitStack() as opened:
 
-        def enter(part: str, directory: Optional[int] = None) -> int:
+        def enter(part: str, directory: int | None = None) -> int:
             found = os.open(part, PLACE, dir_fd=directory)
             opened.callback(os.close, found)
             return found
@@ -90,17 +90,17 @@ def walk(path: str, option: str, inside: bool = False) -> Tuple[int, str]:
         return os.dup(here), name
 
 
-def trusted() -> Set[int]:
+def trusted() -> set[int]:
     """Who cannot be robbed of anything by this process: root, and the user who runs it."""
     return {0, os.geteuid()}
 
 
-def _parts(path: str) -> List[str]:
+def _parts(path: str) -> list[str]:
     """The last first."""
     return [part for part in path.split("/") if part not in ("", ".")][::-1]
 
 
-def open_directory(name: Name, directory: Optional[int] = None) -> int:
+def open_directory(name: Name, directory: int | None = None) -> int:
     """No link is followed in the place of the directory itself."""
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
 
@@ -116,14 +116,14 @@ def entered(path: str) -> Iterator[int]:
 
 
 @contextmanager
-def beside(path: str) -> Iterator[Tuple[int, str]]:
+def beside(path: str) -> Iterator[tuple[int, str]]:
     """A file's directory, as C(entered), and its name there. What is in the file's place is not followed."""
     above, name = os.path.split(path)
     with entered(above) as directory:
         yield directory, name
 
 
-def names(directory: int, prefix: str = "") -> List[str]:
+def names(directory: int, prefix: str = "") -> list[str]:
     """What is in a directory and begins so."""
     opened = open_directory(".", directory)
     try:
@@ -144,7 +144,7 @@ def sync(directory: int) -> None:
 # --- files ---
 
 
-def open_plain(name: Name, directory: Optional[int] = None, flags: int = os.O_RDONLY) -> int:
+def open_plain(name: Name, directory: int | None = None, flags: int = os.O_RDONLY) -> int:
     """Follows no link, waits for no pipe, and takes no terminal. Whether it is a regular file, its handle says."""
     return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o600, dir_fd=directory)
 
@@ -190,7 +190,7 @@ def dress(handle: int, like: os.stat_result) -> None:
 
 
 def replace(directory: int, files: Mapping[str, bytes], mode: int = 0o600, lasting: bool = True) -> None:
-    """Puts each of these files in its name's place in one step, when all of them are on disk. Where one cannot be written none is replaced.
+    """Puts each of these files in its name's place in one step, when all of them are on disk. If one cannot be written none is replaced.
 
     A name may lead into a directory below. lasting: whether all outlives a power failure when this returns.
     """
@@ -230,7 +230,7 @@ def move(source: str, target: str) -> None:
 
 
 def renameat2(source: Name, target: Name, src_dir_fd: int, dst_dir_fd: int, flag: int) -> bool:
-    """The system call of that name, of Linux 3.15 and glibc 2.28 or newer; false where the system or the file system does not have it.
+    """The system call of that name, of Linux 3.15 and glibc 2.28 or newer; false if the system or the file system does not have it.
 
     flag: C(EXCHANGE), or C(NOREPLACE), with which FileExistsError is raised instead of replacing anything.
     """
@@ -253,7 +253,7 @@ def remove(directory: int, name: Name) -> None:
 
 
 def discard(directory: int, name: Name) -> None:
-    """As C(remove), of what nobody misses: it stays where it cannot be removed."""
+    """As C(remove), of what nobody misses: it stays if it cannot be removed."""
     with suppress(OSError):
         os.unlink(name, dir_fd=directory)
 
@@ -283,11 +283,11 @@ def locked(directory: int, name: str, place: str, timeout: float, make: bool = T
     """Waits for an advisory lock (C(flock)) and holds it, on a file that only its owner may open, and that goes with the lock.
 
     A holder that dies lets go by itself. A file and not its directory is locked, since an exclusive lock on NFS takes one that is open for writing.
-    False is yielded where there is no lock to hold: this user may write nothing in the directory, and so can undo nobody's change; or there is no
+    False is yielded if there is no lock to hold: this user may write nothing in the directory, and so can undo nobody's change; or there is no
     such file, and none is to be made, so that nobody holds it.
 
     place: the directory's path, with the option that names it before it. timeout: seconds to wait. make: whether the file may be made, and removed.
-    Raises Busy when another holder keeps it all the time, AppwriteError where somebody else's file is in its place.
+    Raises Busy when another holder keeps it all the time, AppwriteError if somebody else's file is in its place.
     """
     handle = _acquire(directory, name, place, timeout, make)
     try:
@@ -299,7 +299,7 @@ def locked(directory: int, name: str, place: str, timeout: float, make: bool = T
             os.close(handle)
 
 
-def _acquire(directory: int, name: str, place: str, timeout: float, make: bool) -> Optional[int]:
+def _acquire(directory: int, name: str, place: str, timeout: float, make: bool) -> int | None:
     deadline, is_theirs = time.monotonic() + timeout, False
     while True:
         try:
@@ -327,7 +327,7 @@ def _acquire(directory: int, name: str, place: str, timeout: float, make: bool) 
         time.sleep(_PAUSE)
 
 
-def _open_lock(directory: int, name: str, place: str, make: bool) -> Optional[int]:
+def _open_lock(directory: int, name: str, place: str, make: bool) -> int | None:
     try:
         handle = open_plain(name, directory, os.O_RDWR)
     except FileNotFoundError:
@@ -349,7 +349,7 @@ def _open_lock(directory: int, name: str, place: str, make: bool) -> Optional[in
     return handle
 
 
-def _make_lock(directory: int, name: str) -> Optional[int]:
+def _make_lock(directory: int, name: str) -> int | None:
     try:
         handle = open_plain(name, directory, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except OSError as error:
@@ -371,7 +371,7 @@ def _takes(directory: int, name: str, handle: int, make: bool) -> bool:
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
             if make:
-                discard(directory, name)  # where locks do not work nobody holds one
+                discard(directory, name)  # if locks do not work nobody holds one
             raise
     finally:
         if not taken:

@@ -30,7 +30,7 @@ class Tell(Protocol):
     """
 
     def __call__(self, phase: str, done: int, total: int, waiting: str = "") -> None:
-        """phase is one word. total is 0 where nobody knows it."""
+        """phase is one word. total is 0 if nobody knows it."""
 
 
 class Progress:

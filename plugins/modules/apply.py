@@ -13,12 +13,12 @@ version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
-  - Runs C(docker compose up -d) where the configuration hashes, image ids and states say that it would change something, waits until every
+  - Runs C(docker compose up -d) if the configuration hashes, image ids and states say that it would change something, waits until every
     touched service is up and healthy, and compares the real environment of every container with the C(.env) file.
   - Also runs C(exec appwrite vars) and checks that what it prints agrees.
   - Services that an earlier run left starting are waited for too.
-  - Fails with the name of the service and its last log lines where one does not come up.
-  - Where the installation holds data, containers are recreated with another encryption key than the one they run with only if that one opens a sample of
+  - Fails with the name of the service and its last log lines if one does not come up.
+  - If the installation holds data, containers are recreated with another encryption key than the one they run with only if that one opens a sample of
     what is stored and the running one does not; and a key that no container has run with, as after C(docker compose down), is started only after it has
     opened some. If the database does not run, it is started for that alone, and is left running. If it does not answer yet, it is waited for.
   - What only the public default opens counts for nothing if neither the file nor a container has that any more. A warning says how much it is.
@@ -26,7 +26,7 @@ description:
 options:
   verify:
     description:
-      - Whether to fail where a container does not run on what the file says, or C(exec appwrite vars) does not agree.
+      - Whether to fail if a container does not run on what the file says, or C(exec appwrite vars) does not agree.
     type: bool
     default: true
   timeout:
@@ -37,7 +37,7 @@ options:
   pull:
     description:
       - Which images C(docker compose up -d) pulls, as its own option C(--pull). V(policy) leaves it to the compose file.
-      - V(always) runs it even where nothing seems to change.
+      - V(always) runs it even if nothing seems to change.
     type: str
     choices: [policy, always, missing, never]
     default: policy
@@ -53,7 +53,7 @@ options:
     type: path
   backup_keep:
     description:
-      - How many backups of the C(.env) file stay where O(rollback_file) makes one more. At least 1.
+      - How many backups of the C(.env) file stay if O(rollback_file) makes one more. At least 1.
       - A backup that holds another encryption key than the file is never removed.
     type: int
     default: 10
@@ -116,10 +116,10 @@ drift:
   description: Where the containers are not, or the compose file does not let them be, what the C(.env) file says.
   type: list
   elements: dict
-  returned: success, and where a container does not run on the file
+  returned: success, and if a container does not run on the file
   contains:
     service:
-      description: The service; empty where the kind is V(not_passed).
+      description: The service; empty if the kind is V(not_passed).
       type: str
     name:
       description: The name of the variable.
@@ -141,14 +141,14 @@ warnings:
 service:
   description: The service that the failure is about.
   type: str
-  returned: failure, where it is one service
+  returned: failure of a single service
 log:
   description: Its last log lines, without secrets.
   type: list
   elements: str
-  returned: failure, where a service did not come up
+  returned: failure, if a service did not come up
 backup_file:
-  description: The copy of the file as it was before O(rollback_file) took its place, or V(none) where nothing was replaced.
+  description: The copy of the file as it was before O(rollback_file) took its place, or V(none) if nothing was replaced.
   type: str
   returned: success
 """

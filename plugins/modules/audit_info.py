@@ -15,7 +15,7 @@ author:
 description:
   - Looks at the C(.env) file and its copies, at what C(docker compose) makes of the project, at every container, from inside the container
     C(appwrite), and at what answers under its domain, and says of each control whether it passes, with evidence and remedy.
-  - Changes nothing. Where something cannot be looked at, the controls that need it are V(unknown), which never counts as passed; so a host
+  - Changes nothing. If something cannot be looked at, the controls that need it are V(unknown), which never counts as passed; so a host
     without docker, or with half an installation, gives findings. Only a directory that does not exist is an error.
   - No secret is in a finding. Evidence holds nothing that changes by itself, so that an unchanged installation gives the same findings.
   - The role P(selfhost.appwrite.appwrite_audit#role) runs it on many hosts and writes the reports.
@@ -27,7 +27,7 @@ options:
     suboptions:
       host:
         description:
-          - An address to connect to instead, for example V(127.0.0.1) where the managed host cannot reach its own public address.
+          - An address to connect to instead, for example V(127.0.0.1) if the managed host cannot reach its own public address.
           - The name that is asked for, and that the certificate has to be for, stays C(_APP_DOMAIN).
         type: str
       http_port:
@@ -45,7 +45,7 @@ options:
     type: dict
     suboptions:
       fingerprint:
-        description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint), of the key in the escrow; unset where it holds none.
+        description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint), of the key in the escrow; unset if it holds none.
         type: str
       proved:
         description: The day on which the controller last opened the escrow, as C(YYYY-MM-DD). A proof holds for 90 days.
@@ -74,7 +74,7 @@ options:
         required: true
   third_parties:
     description:
-      - Other auditors to run on the managed host where they are installed, and whose findings to return too, C(lynis) for the host and
+      - Other auditors to run on the managed host if they are installed, and whose findings to return too, C(lynis) for the host and
         C(testssl) for the TLS endpoint.
     type: list
     elements: str
@@ -103,7 +103,7 @@ EXAMPLES = r"""
       host: 127.0.0.1
   register: appwrite
 
-- name: Stop where something critical is wrong
+- name: Stop if something critical is wrong
   ansible.builtin.assert:
     that: appwrite.findings | selectattr('status', 'eq', 'fail') | selectattr('severity', 'eq', 'critical') | length == 0
 """
@@ -116,7 +116,7 @@ release:
   returned: success
   sample: 1.9.6
 project:
-  description: The name of the compose project; empty where C(docker compose) could not tell.
+  description: The name of the compose project; empty if C(docker compose) could not tell.
   type: str
   returned: success
 score:
@@ -140,7 +140,7 @@ findings:
       description: The control's name, which never changes, as C(group.name).
       type: str
     title:
-      description: What is so where it passes.
+      description: What is so if it passes.
       type: str
     severity:
       description: V(critical), V(high), V(medium) or V(low).
@@ -164,19 +164,19 @@ findings:
       description: Where the fact comes from.
       type: str
     waiver:
-      description: Its justification and the day on which it expires, where there is one.
+      description: Its justification and the day on which it expires, if there is one.
       type: dict
 parameters:
   description: Which installation was audited, for those who do it again. The options of the project and O(endpoint), as they were in force.
   type: dict
   returned: success
 certificate_expires:
-  description: When the endpoint's certificate ends, in UTC; V(none) where it was not seen.
+  description: When the endpoint's certificate ends, in UTC; V(none) if it was not seen.
   type: str
   returned: success
   sample: "2027-03-01T12:00:00Z"
 escrow_proved:
-  description: O(escrow.proved), where the escrow holds the key that is in force; otherwise V(none).
+  description: O(escrow.proved), if the escrow holds the key that is in force; otherwise V(none).
   type: str
   returned: success
   sample: "2026-11-24"

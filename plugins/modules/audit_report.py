@@ -28,7 +28,7 @@ description:
 options:
   report_dir:
     description:
-      - The directory on the controller. It is made where it is missing, for its owner alone.
+      - The directory on the controller. It is made if it is missing, for its owner alone.
     type: path
     required: true
   hosts:
@@ -44,7 +44,7 @@ options:
         required: true
       audit:
         description:
-          - What M(selfhost.appwrite.audit_info) returned on it, a failure included. Unset or empty where the play did not get that far.
+          - What M(selfhost.appwrite.audit_info) returned on it, a failure included. Unset or empty if the play did not get that far.
         type: raw
       waivers:
         description:

@@ -17,24 +17,24 @@ description:
     exactly as Appwrite splits and compares them, which is without spaces, in lower case, without duplicates and in a stable order.
   - Appwrite checks them when somebody signs up with a password, never at login, and requires all of them at once.
   - By magic URL and e-mail one-time password only O(root_only) limits, and who is invited to a team passes every limit (run on 1.9.6).
-  - Refuses entries that Appwrite could never match, and warns where the settings together do not do what they look like.
+  - Refuses entries that Appwrite could never match, and warns if the settings together do not do what they look like.
 options:
   root_only:
     description:
       - Whether only one console account can ever sign up. To admit several people by their address this must be V(false).
-      - Left as it is where not given.
+      - Left as it is if not given.
     type: bool
   emails:
     description:
       - E-mail addresses that may sign up. Whole addresses; Appwrite knows no wildcard.
-      - Left as they are where not given; an empty list clears them.
+      - Left as they are if not given; an empty list clears them.
     type: list
     elements: str
   ips:
     description:
       - IP addresses from which people may sign up. Single addresses; Appwrite knows no CIDR. An IPv6 address is written in its canonical form. A client's
         address is the leftmost of C(X-Forwarded-For), compared as text.
-      - Left as they are where not given; an empty list clears them.
+      - Left as they are if not given; an empty list clears them.
     type: list
     elements: str
 extends_documentation_fragment:
@@ -67,12 +67,12 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 env_file:
-  description: The file that was looked at, and changed where RV(ignore:changed) is true.
+  description: The file that was looked at, and changed if RV(ignore:changed) is true.
   type: str
   returned: success
   sample: /opt/appwrite/.env
 backup_file:
-  description: The copy of the file as it was before, or V(none) where nothing was changed or no backup was asked for.
+  description: The copy of the file as it was before, or V(none) if nothing was changed or no backup was asked for.
   type: str
   returned: success
   sample: /opt/appwrite/.env.20261124T030000Z.bak
@@ -86,17 +86,17 @@ changes:
       description: The name of the variable.
       type: str
     before:
-      description: The value before, or V(none) where the variable was not set.
+      description: The value before, or V(none) if the variable was not set.
       type: str
     after:
-      description: The value after, or V(none) where the variable is not set any more.
+      description: The value after, or V(none) if the variable is not set any more.
       type: str
   sample:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
 project:
-  description: The name of the compose project; empty where C(docker compose) is not installed.
+  description: The name of the compose project; empty if C(docker compose) is not installed.
   type: str
   returned: success
 release:
@@ -108,7 +108,7 @@ recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list
   elements: str
-  returned: success, where C(docker compose) is installed
+  returned: success, if C(docker compose) is installed
   sample: [appwrite, appwrite-worker-builds]
 warnings:
   description: What does not do what it looks like, in words.

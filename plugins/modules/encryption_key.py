@@ -17,17 +17,17 @@ description:
     A changed key makes every stored password, OAuth secret and API key unreadable.
   - Absent is a missing line, a commented line, an empty value, a name alone on its line, and the public placeholder V(your-secret-key)
     that Appwrite's 1.9 command-line installer leaves.
-  - A new key is made only where the installation provably holds no data. It holds none where docker is not installed, where the database
-    has no volume, or where the database itself, asked in its own container, knows no console account yet.
+  - A new key is made only if the installation provably holds no data. It holds none if docker is not installed, if the database
+    has no volume, or if the database itself, asked in its own container, knows no console account yet.
   - An absent key that a container of the same project still has is recovered from there.
-  - Where the installation holds data, a key is set only after it has opened a sample of what is stored. That is read from the database in its own
+  - If the installation holds data, a key is set only after it has opened a sample of what is stored. That is read from the database in its own
     container, which has to run, and opened by the Python package C(cryptography) on the host, or else by the PHP of Appwrite's image, in a container
     without network. A database that is no service of the project cannot be asked; its key is written into C(.env) by hand.
 options:
   key:
     description:
-      - The key to use when none is set, for example a lost one from a safe. Where the installation holds data, it must open what is stored.
-      - Refused where it is empty, a known placeholder, not expressible in a C(.env) file, or not the key that is set. If nothing is stored yet, also if it is
+      - The key to use when none is set, for example a lost one from a safe. If the installation holds data, it must open what is stored.
+      - Refused if it is empty, a known placeholder, not expressible in a C(.env) file, or not the key that is set. If nothing is stored yet, also if it is
         shorter than 16 bytes.
     type: raw
   length:
@@ -38,9 +38,9 @@ options:
     default: 64
   placeholder:
     description:
-      - What to do where the public placeholder is set.
-      - V(replace_if_unused) replaces it where the installation provably holds no data, keeps it with a warning where it holds some,
-        and refuses where that cannot be found out.
+      - What to do if the public placeholder is set.
+      - V(replace_if_unused) replaces it if the installation provably holds no data, keeps it with a warning if it holds some,
+        and refuses if that cannot be found out.
       - V(keep) keeps it with a warning.
     type: str
     choices: [replace_if_unused, keep]
@@ -95,12 +95,12 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 env_file:
-  description: The file that was looked at, and changed where RV(ignore:changed) is true.
+  description: The file that was looked at, and changed if RV(ignore:changed) is true.
   type: str
   returned: success
   sample: /opt/appwrite/.env
 backup_file:
-  description: The copy of the file as it was before, or V(none) where nothing was changed or no backup was asked for.
+  description: The copy of the file as it was before, or V(none) if nothing was changed or no backup was asked for.
   type: str
   returned: success
   sample: /opt/appwrite/.env.20261124T030000Z.bak
@@ -114,17 +114,17 @@ changes:
       description: The name of the variable.
       type: str
     before:
-      description: The value before, or V(none) where the variable was not set.
+      description: The value before, or V(none) if the variable was not set.
       type: str
     after:
-      description: The value after, or V(none) where the variable is not set any more.
+      description: The value after, or V(none) if the variable is not set any more.
       type: str
   sample:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
 project:
-  description: The name of the compose project; empty where C(docker compose) is not installed.
+  description: The name of the compose project; empty if C(docker compose) is not installed.
   type: str
   returned: success
 release:
@@ -136,7 +136,7 @@ recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list
   elements: str
-  returned: success, where C(docker compose) is installed
+  returned: success, if C(docker compose) is installed
   sample: [appwrite, appwrite-worker-builds]
 warnings:
   description: What does not do what it looks like, in words.
@@ -163,7 +163,7 @@ key:
     sealed:
       description: The key itself, sealed with the password that was passed.
       type: str
-      returned: where seal was passed
+      returned: when O(seal) was passed
   sample:
     state: generated
     fingerprint: 0f1e2d3c4b5a6978

@@ -37,9 +37,9 @@ options:
     default: fail
   create:
     description:
-      - Whether to write a whole file where there is none, with every variable of the release, its default, and secrets of its own instead
+      - Whether to write a whole file if there is none, with every variable of the release, its default, and secrets of its own instead
         of the public defaults. The encryption key is left to M(selfhost.appwrite.encryption_key).
-      - Refused where the installation was started before, since a new file would not fit its database.
+      - Refused if the installation was started before, since a new file would not fit its database.
     type: bool
     default: false
   replace_default_secrets:
@@ -79,12 +79,12 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 env_file:
-  description: The file that was looked at, and changed where RV(ignore:changed) is true.
+  description: The file that was looked at, and changed if RV(ignore:changed) is true.
   type: str
   returned: success
   sample: /opt/appwrite/.env
 backup_file:
-  description: The copy of the file as it was before, or V(none) where nothing was changed or no backup was asked for.
+  description: The copy of the file as it was before, or V(none) if nothing was changed or no backup was asked for.
   type: str
   returned: success
   sample: /opt/appwrite/.env.20261124T030000Z.bak
@@ -98,17 +98,17 @@ changes:
       description: The name of the variable.
       type: str
     before:
-      description: The value before, or V(none) where the variable was not set.
+      description: The value before, or V(none) if the variable was not set.
       type: str
     after:
-      description: The value after, or V(none) where the variable is not set any more.
+      description: The value after, or V(none) if the variable is not set any more.
       type: str
   sample:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
 project:
-  description: The name of the compose project; empty where C(docker compose) is not installed.
+  description: The name of the compose project; empty if C(docker compose) is not installed.
   type: str
   returned: success
 release:
@@ -120,7 +120,7 @@ recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list
   elements: str
-  returned: success, where C(docker compose) is installed
+  returned: success, if C(docker compose) is installed
   sample: [appwrite, appwrite-worker-builds]
 warnings:
   description: What does not do what it looks like, in words.

@@ -17,7 +17,7 @@ description:
   - Forced is what Appwrite itself answers. 1.9.6 redirects GET, without port and query, answers POST and HEAD with 500, and OPTIONS with 204. It exempts
     the hosts C(localhost) and that of C(_APP_MIGRATION_HOST). Behind its Traefik the console's pages (C(/console/)) and realtime (C(ws://)) are not
     covered.
-  - Warns where the release, the domain or the environment makes forcing useless, or an endless redirect.
+  - Warns if the release, the domain or the environment makes forcing useless, or an endless redirect.
 options:
   force:
     description:
@@ -34,7 +34,7 @@ options:
     description:
       - The address that the certificate authority may write to. This is C(_APP_EMAIL_CERTIFICATES) from Appwrite 1.5.8 on, and
         C(_APP_SYSTEM_SECURITY_EMAIL_ADDRESS) before.
-      - Left as it is where not given.
+      - Left as it is if not given.
     type: str
 extends_documentation_fragment:
   - selfhost.appwrite.project
@@ -62,12 +62,12 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 env_file:
-  description: The file that was looked at, and changed where RV(ignore:changed) is true.
+  description: The file that was looked at, and changed if RV(ignore:changed) is true.
   type: str
   returned: success
   sample: /opt/appwrite/.env
 backup_file:
-  description: The copy of the file as it was before, or V(none) where nothing was changed or no backup was asked for.
+  description: The copy of the file as it was before, or V(none) if nothing was changed or no backup was asked for.
   type: str
   returned: success
   sample: /opt/appwrite/.env.20261124T030000Z.bak
@@ -81,17 +81,17 @@ changes:
       description: The name of the variable.
       type: str
     before:
-      description: The value before, or V(none) where the variable was not set.
+      description: The value before, or V(none) if the variable was not set.
       type: str
     after:
-      description: The value after, or V(none) where the variable is not set any more.
+      description: The value after, or V(none) if the variable is not set any more.
       type: str
   sample:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
 project:
-  description: The name of the compose project; empty where C(docker compose) is not installed.
+  description: The name of the compose project; empty if C(docker compose) is not installed.
   type: str
   returned: success
 release:
@@ -103,7 +103,7 @@ recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list
   elements: str
-  returned: success, where C(docker compose) is installed
+  returned: success, if C(docker compose) is installed
   sample: [appwrite, appwrite-worker-builds]
 warnings:
   description: What does not do what it looks like, in words.

@@ -31,7 +31,7 @@ EXAMPLES = r"""
     project_src: /opt/appwrite
   register: appwrite
 
-- name: Stop where the encryption key is public
+- name: Stop if the encryption key is public
   ansible.builtin.assert:
     that: appwrite.key.state not in ['placeholder', 'absent']
 """
@@ -49,7 +49,7 @@ env_file:
   returned: success
   sample: /opt/appwrite/.env
 project:
-  description: The name of the compose project; empty where C(docker compose) is not installed.
+  description: The name of the compose project; empty if C(docker compose) is not installed.
   type: str
   returned: success
 services:
@@ -74,7 +74,7 @@ key:
       description: V(present), V(placeholder) for the public default, or V(absent).
       type: str
     fingerprint:
-      description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint), or V(none) where it is absent or weak.
+      description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint), or V(none) if it is absent or weak.
       type: str
     effective_bits:
       description: As RV(selfhost.appwrite.encryption_key#module:key.effective_bits).

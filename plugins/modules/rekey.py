@@ -74,7 +74,7 @@ options:
   dump:
     description:
       - Make a dump of the database first, beside the C(.env) file and for its owner alone. It needs the old key, which stays in the escrow.
-      - Turn it off where you make a snapshot yourself.
+      - Turn it off if you make a snapshot yourself.
     type: bool
     default: true
   drain_timeout:
@@ -87,7 +87,7 @@ options:
     description:
       - Queues that are not waited for, such as V(v1-mails). Jobs that wait there stay where they are, and hold nothing that is sealed. One that a worker
         has in hand is given five minutes; after that it is lost.
-      - Needed where jobs wait that no running worker takes. That stops the rotation before anything is, and the rehearsal warns of it.
+      - Needed if jobs wait that no running worker takes. That stops the rotation before anything is, and the rehearsal warns of it.
     type: list
     elements: str
     default: []
@@ -97,7 +97,7 @@ options:
         after the rotation otherwise, since it is stored as any other.
       - V(console) ends those of the console's users, who sign in again. V(all) ends those of every project's users, too. V(none) ends none.
       - Tokens that a session can be made from end as well, such as magic links, e-mail codes and password recoveries under way; they are asked for again.
-      - The default is V(console) where the key in force is a public default, and V(none) otherwise.
+      - The default is V(console) if the key in force is a public default, and V(none) otherwise.
       - On MariaDB and PostgreSQL they are removed in the transaction in which everything is sealed. On MongoDB they are removed after that; once it has begun,
         O(abort) brings none of them back.
       - A rotation that was interrupted goes on with what the run that began it was told, and another value is refused until it has ended.
@@ -153,7 +153,7 @@ RETURN = r"""
 ---
 phase:
   description:
-    - V(rehearsed), or how far the rotation is, V(written) where the project has to be started now, V(finished) or V(aborted).
+    - V(rehearsed), or how far the rotation is, V(written) if the project has to be started now, V(finished) or V(aborted).
     - In check mode on an unfinished rotation also V(prepared), V(guarded) or V(sealed).
     - With any other O(step), V(none), V(staged) or one of the others, as it is noted.
   type: str
@@ -163,7 +163,7 @@ project:
   type: str
   returned: with any O(step) but V(whole)
 env_key:
-  description: What may be said of the key in C(.env), as RV(key). Null where it has none, or a guard.
+  description: What may be said of the key in C(.env), as RV(key). Null if it has none, or a guard.
   type: dict
   returned: with any O(step) but V(whole)
 report:
@@ -173,7 +173,7 @@ report:
   type: dict
   returned: success with O(step=whole) and O(scope=values), unless it was aborted
 stops_working:
-  description: What is signed with the key and has to be issued again, with counts where there are any.
+  description: What is signed with the key and has to be issued again, with counts if there are any.
   type: list
   elements: str
   returned: with O(scope=values) and O(step=whole)
@@ -207,10 +207,10 @@ console:
   description:
     - What somebody else may have made at the console with the key, each kind as RV(ignore:count) of all that are there and the RV(ignore:newest) 200
       of them, the last one first. It is not known since when a key is public, so that all are listed, whoever made them.
-    - What others chose, such as names and user agents, is cut off after 200 characters. There is no secret in it. Times are in UTC, and null where
+    - What others chose, such as names and user agents, is cut off after 200 characters. There is no secret in it. Times are in UTC, and null if
       Appwrite has none.
   type: dict
-  returned: with O(scope=values) where the key is a public default or sessions end, in check mode and by the run that seals everything
+  returned: with O(scope=values) if the key is a public default or sessions end, in check mode and by the run that seals everything
   contains:
     accounts:
       description: For each RV(ignore:id), RV(ignore:email), when it was RV(ignore:registered), and when it last RV(ignore:accessed) the console, to the day.
@@ -251,7 +251,7 @@ remains:
 key:
   description:
     - What may be said of the key in force before.
-    - With any other O(step), of the key that stored data is under as far as that is noted; null where nothing says so.
+    - With any other O(step), of the key that stored data is under as far as that is noted; null if nothing says so.
   type: dict
   returned: success
   contains:
@@ -265,7 +265,7 @@ key:
       description: The key itself, with O(seal). P(selfhost.appwrite.unseal#filter) opens it.
       type: str
 new_key:
-  description: The same of the new key, null where none is noted.
+  description: The same of the new key, null if none is noted.
   type: dict
   returned: success
 dump_file:

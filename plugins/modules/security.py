@@ -17,7 +17,7 @@ description:
     with one lock, one backup, one difference and one replacement of the C(.env) file.
   - With O(escrow_file) it saves the encryption key on the controller first. A key that is generated, supplied, recovered or found is in the
     escrow file before the C(.env) file holds it and before any container is started with it. An absent key is put back from the escrow.
-    Where the escrow and the host disagree, nothing is changed.
+    If the escrow and the host disagree, nothing is changed.
   - A refusal anywhere leaves every byte as it was.
   - Nothing is applied to running containers; see M(selfhost.appwrite.apply).
 options:
@@ -94,7 +94,7 @@ options:
         type: str
   console_access:
     description:
-      - The options of M(selfhost.appwrite.console_access). Left alone where not given.
+      - The options of M(selfhost.appwrite.console_access). Left alone if not given.
     type: dict
     suboptions:
       root_only:
@@ -110,7 +110,7 @@ options:
         elements: str
   env:
     description:
-      - The options of M(selfhost.appwrite.env). Left alone where not given.
+      - The options of M(selfhost.appwrite.env). Left alone if not given.
     type: dict
     suboptions:
       variables:
@@ -175,12 +175,12 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 env_file:
-  description: The file that was looked at, and changed where RV(ignore:changed) is true.
+  description: The file that was looked at, and changed if RV(ignore:changed) is true.
   type: str
   returned: success
   sample: /opt/appwrite/.env
 backup_file:
-  description: The copy of the file as it was before, or V(none) where nothing was changed or no backup was asked for.
+  description: The copy of the file as it was before, or V(none) if nothing was changed or no backup was asked for.
   type: str
   returned: success
   sample: /opt/appwrite/.env.20261124T030000Z.bak
@@ -194,17 +194,17 @@ changes:
       description: The name of the variable.
       type: str
     before:
-      description: The value before, or V(none) where the variable was not set.
+      description: The value before, or V(none) if the variable was not set.
       type: str
     after:
-      description: The value after, or V(none) where the variable is not set any more.
+      description: The value after, or V(none) if the variable is not set any more.
       type: str
   sample:
     - name: _APP_OPTIONS_FORCE_HTTPS
       before: disabled
       after: enabled
 project:
-  description: The name of the compose project; empty where C(docker compose) is not installed.
+  description: The name of the compose project; empty if C(docker compose) is not installed.
   type: str
   returned: success
 release:
@@ -216,7 +216,7 @@ recreates:
   description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
   type: list
   elements: str
-  returned: success, where C(docker compose) is installed
+  returned: success, if C(docker compose) is installed
   sample: [appwrite, appwrite-worker-builds]
 warnings:
   description: What does not do what it looks like, in words.
@@ -259,7 +259,7 @@ key:
     sealed:
       description: The key itself, sealed with the password that was passed.
       type: str
-      returned: where seal was passed
+      returned: when O(seal) was passed
   sample:
     state: generated
     fingerprint: 0f1e2d3c4b5a6978

@@ -60,7 +60,7 @@ EXAMPLES = r"""
     project_src: /opt/appwrite
   register: stored
 
-- name: Stop where it does not
+- name: Stop if it does not
   ansible.builtin.assert:
     that: stored.opens
     fail_msg: "{{ stored.verdict }}"
@@ -70,7 +70,7 @@ RETURN = r"""
 ---
 proved:
   description:
-    - Whether the key is the one in C(.env) and in every container, and opens what is stored. Where nobody has signed up, nothing is stored, and nothing has to
+    - Whether the key is the one in C(.env) and in every container, and opens what is stored. If nobody has signed up, nothing is stored, and nothing has to
       open.
   type: bool
   returned: success
@@ -87,7 +87,7 @@ opens:
   type: bool
   returned: success
 report:
-  description: As RV(selfhost.appwrite.rekey#module:report), where C(old) is what the key opens. Null where nothing was opened, or PHP did it.
+  description: As RV(selfhost.appwrite.rekey#module:report), if C(old) is what the key opens. Null if nothing was opened, or PHP did it.
   type: dict
   returned: success
 key:

@@ -237,7 +237,7 @@ def _named_in(value: Any) -> list[str]:
         found = list(
             Environment().parse(value).find_all(nodes.Name)
         )  # what jinja2.meta does needs all of Ansible's filters
-    except TemplateError:  # which is for Ansible to complain of, where it is used
+    except TemplateError:  # Ansible complains of it itself, if it is used
         return []
     return sorted(
         {name.name for name in found if name.ctx == "load"} - {name.name for name in found if name.ctx != "load"}

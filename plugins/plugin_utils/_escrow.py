@@ -101,7 +101,7 @@ class Escrow:
         encrypt_vault_id: str | None = None,
         owner: Owner | None = None,
     ) -> None:
-        """owner: whose it must be, and who it is made for where it does not exist yet."""
+        """owner: whose it must be, and who it is made for if it does not exist yet."""
         self.path = os.path.abspath(os.path.expandvars(os.path.expanduser(path)))
         self._secrets = secrets or []
         self._encrypt_vault_id = encrypt_vault_id
@@ -136,7 +136,7 @@ class Escrow:
         return next((entry["key"] for entry in self.entries if entry.get("pending")), None)
 
     def read(self) -> None:
-        """Raises EscrowError where there is a file that is not a whole escrow, that no vault secret opens, or that is another's than the owner's."""
+        """Raises EscrowError if there is a file that is not a whole escrow, that no vault secret opens, or that is another's than the owner's."""
         self.entries, self._origin = [], {}
         with self._words("read"):
             try:
@@ -161,7 +161,7 @@ class Escrow:
             self.require(self._owner)
 
     def require(self, owner: Owner) -> None:
-        """Raises EscrowError where the file is not this owner's, whose key alone it may give away. What is known of the owner is written with the next key."""
+        """Raises EscrowError if the file is not this owner's, whose key alone it may give away. What is known of the owner is written with the next key."""
         if self.entries and not owner.is_of(self._origin):
             raise self._error(
                 "holds the key of %s, and this is %s. Name the file of this installation. If it is the same one under another name, write that under `for` in "
@@ -262,7 +262,7 @@ class Escrow:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One process of this controller at a time. The directory is made where it is missing; the lock file does not stay."""
+        """One process of this controller at a time. The directory is made if it is missing; the lock file does not stay."""
         with contextlib.ExitStack() as held:
             with self._words("locked"):
                 os.makedirs(os.path.dirname(os.path.realpath(self.path)), mode=0o700, exist_ok=True)

@@ -104,7 +104,7 @@ class Ended(Enum):
 
 
 class Row(NamedTuple):
-    """What to do where the facts are these, in the order of the table's columns. C(...) stands for any."""
+    """What to do if the facts are these, in the order of the table's columns. C(...) stands for any."""
 
     facts: tuple[Any, ...]
     do: Do
@@ -345,7 +345,7 @@ def decide(table: tuple[Row, ...], *facts: Any) -> Row:
 
 
 def old_key(escrow: Keys, host: State, scope: str, abort: bool, opens: Opens) -> Row:
-    """Of OLD_KEY: whether the escrow and the host agree on the key that a rotation goes from, and what follows where they do not."""
+    """Of OLD_KEY: whether the escrow and the host agree on the key that a rotation goes from, and what follows if they do not."""
     place = (
         Place.IN_FORCE
         if host.key == escrow.key

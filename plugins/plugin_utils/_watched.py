@@ -34,7 +34,7 @@ class WatchedAction(HostAction):
     """An action whose module takes the option C(progress_file). It may be handed no secret: its arguments lie in a file while it works."""
 
     def watch(self, module: str, arguments: Mapping[str, Any], lost: str) -> dict[str, Any]:
-        """lost: what has become of its work, and what to do, where the job dies without a result."""
+        """lost: what has become of its work, and what to do, if the job dies without a result."""
         # where whoever the module runs as may write, unlike in the connection's directory
         progress = self._connection._shell.join_path(self._jobs, "selfhost-appwrite-" + secrets.token_hex(8))
         self._task.async_val = _LONGEST
@@ -112,7 +112,7 @@ class WatchedAction(HostAction):
         return found
 
     def _patiently(self, question: Callable[[], _T]) -> _T:
-        """The job goes on where the connection is lost, and so does this for a while."""
+        """The job goes on if the connection is lost, and so does this for a while."""
         lost = time.monotonic()
         while True:
             try:

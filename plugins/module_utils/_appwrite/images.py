@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple
 
 _RELEASE = re.compile(r"v?(\d+\.\d+\.\d+)(?:[-+].*)?")
 
@@ -25,8 +25,8 @@ class Image(NamedTuple):
         return self.repository.rpartition("/")[2]
 
     @property
-    def release(self) -> Optional[str]:
-        """That of Appwrite, where it is Appwrite's own image and the tag says so."""
+    def release(self) -> str | None:
+        """That of Appwrite, if it is Appwrite's own image and the tag says so."""
         found = _RELEASE.fullmatch(self.tag) if self.name == "appwrite" else None
         return found.group(1) if found else None
 

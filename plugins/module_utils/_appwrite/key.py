@@ -136,7 +136,7 @@ def effective_bits(key: str) -> int:
 
 
 def weakness(key: str) -> str | None:
-    """A sentence where the key is there, is not public, and is weak."""
+    """A sentence if the key is there, is not public, and is weak."""
     bits = effective_bits(key)
     if not key or bits >= _WEAK or is_public(key):
         return None
@@ -144,7 +144,7 @@ def weakness(key: str) -> str | None:
 
 
 def check(key: str, option: str) -> None:
-    """Raises AppwriteError where an option's value will not do as a new key."""
+    """Raises AppwriteError if an option's value will not do as a new key."""
     if is_public(key):
         raise AppwriteError("%s: is a public placeholder; leave it out to have one generated" % option)
     if len(used_bytes(key)) < CIPHER_BYTES:

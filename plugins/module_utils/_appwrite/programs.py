@@ -22,7 +22,7 @@ class Part(NamedTuple):
 
     kind: str
     grace: int
-    """seconds that it is given to end; where its queue is waited for, a worker has no job in hand any more then"""
+    """seconds that it is given to end; if its queue is waited for, a worker has no job in hand any more then"""
     usual: int
     """seconds that it is seen to take"""
     queue: str = ""

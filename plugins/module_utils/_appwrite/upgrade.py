@@ -33,7 +33,7 @@ _FORCED = {"_APP_DB_HOST": tuple(catalogue.DATABASE_PORTS), "_APP_DB_PORT": tupl
 
 
 def loss(name: str, value: str, text: str, release: str) -> str | None:
-    """Why an upgrade from this release would not keep the value that C(text) holds for the name; None where it does."""
+    """Why an upgrade from this release would not keep the value that C(text) holds for the name; None if it does."""
     if not catalogue.documented(name, release):
         return "it drops what Appwrite's variables.php does not name"
     usual = catalogue.default(name, release) or ""

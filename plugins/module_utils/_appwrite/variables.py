@@ -5,7 +5,7 @@
 """The catalogue: every environment variable of every Appwrite release, its default, its kind and who receives it.
 
 A variable has rows ``(since, default, services)``; the newest row whose release is not newer than the one asked for
-counts. ``default`` is the installer's, ``None`` where ``variables.php`` does not name the variable. ``services`` are
+counts. ``default`` is the installer's, ``None`` if ``variables.php`` does not name the variable. ``services`` are
 the compose services that list it, less their ``appwrite-`` prefix: ``@name`` is a group of ``_SERVICE_GROUPS``,
 ``-name`` takes one out, ``$`` means that no service lists it but the compose file itself inserts its value.
 ``unread`` is the first release in which services list the variable but ignore ``.env``, because the code no longer
@@ -671,7 +671,7 @@ _Row = TypeVar("_Row", bound=Tuple[Any, ...])
 @lru_cache(maxsize=None)
 def _version(release: str) -> tuple[int, ...]:
     """An older release counts as the oldest, and ``1.9`` as its newest patch release; what follows ``-`` or ``+`` is
-    ignored. Raises ValueError where it is none, such as ``latest``.
+    ignored. Raises ValueError if it is none, such as ``latest``.
     """
     match = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+].*)?", release)
     if match is None:
@@ -838,7 +838,7 @@ def _ip_misfit(value: str) -> str | None:
 
 
 def given(values: Mapping[str, Any], name: str) -> str:
-    """The value as Appwrite reads it; empty where it is unset."""
+    """The value as Appwrite reads it; empty if it is unset."""
     value = str(values.get(name) or "")
     return "" if value in UNSET else value
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Mapping, Tuple
+from typing import Callable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
@@ -37,7 +37,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.consol
 ALERTS, COUNTRIES = "_APP_CONSOLE_SESSION_ALERTS", "_APP_CONSOLE_COUNTRIES_DENYLIST"
 
 
-def _views(observation: Observation) -> List[Tuple[str, Mapping[str, str]]]:
+def _views(observation: Observation) -> list[tuple[str, Mapping[str, str]]]:
     """The environments of the service that serves the console: as compose would make it, and as its containers have it."""
     if isinstance(observation.config, Unseen):
         return [(".env", seen(observation.env).values)]
@@ -52,8 +52,8 @@ def _views(observation: Observation) -> List[Tuple[str, Mapping[str, str]]]:
     ]
 
 
-def _judge(observation: Observation, faults: Callable[[Mapping[str, str]], List[str]], good: str) -> Outcome:
-    found: Dict[str, List[str]] = {}
+def _judge(observation: Observation, faults: Callable[[Mapping[str, str]], list[str]], good: str) -> Outcome:
+    found: dict[str, list[str]] = {}
     for place, values in _views(observation):
         for fault in faults(values):
             found.setdefault(fault, []).append(place)
@@ -70,7 +70,7 @@ def _any(observation: Observation, question: Callable[[Mapping[str, str]], objec
 
 
 def _signup_limited(observation: Observation) -> Outcome:
-    def faults(values: Mapping[str, str]) -> List[str]:
+    def faults(values: Mapping[str, str]) -> list[str]:
         if is_root_only(values) or lists(values):
             return []
         return ["anyone may sign up: %s is %r, and neither %s nor %s lists anybody" % (ROOT, values[ROOT], EMAILS, IPS)]
@@ -79,7 +79,7 @@ def _signup_limited(observation: Observation) -> Outcome:
 
 
 def _other_ways(observation: Observation) -> Outcome:
-    def faults(values: Mapping[str, str]) -> List[str]:
+    def faults(values: Mapping[str, str]) -> list[str]:
         if is_root_only(values) or not lists(values):
             return []
         return [
@@ -99,7 +99,7 @@ def _other_ways(observation: Observation) -> Outcome:
 
 
 def _lists_can_match(observation: Observation) -> Outcome:
-    def faults(values: Mapping[str, str]) -> List[str]:
+    def faults(values: Mapping[str, str]) -> list[str]:
         return [
             "%r in %s can never match: it %s" % (entry, name, reason)
             for name in lists(values)
@@ -121,7 +121,7 @@ def _never(name: str, entry: str, release: str) -> str:
 
 
 def _all_listed_admitted(observation: Observation) -> Outcome:
-    def faults(values: Mapping[str, str]) -> List[str]:
+    def faults(values: Mapping[str, str]) -> list[str]:
         listed = {entry for entry in values.get(EMAILS, "").split(",") if entry.strip()}
         if len(listed) < 2 or not is_root_only(values):
             return []
@@ -136,7 +136,7 @@ def _session_alerts(observation: Observation) -> Outcome:
     if not catalogue.is_read(ALERTS, observation.release):
         return not_applicable("Appwrite %s has no alerts of the console" % observation.release)
 
-    def faults(values: Mapping[str, str]) -> List[str]:
+    def faults(values: Mapping[str, str]) -> list[str]:
         if values.get(ALERTS) != "enabled":
             return ["%s is not enabled" % ALERTS]
         return (
@@ -149,7 +149,7 @@ def _session_alerts(observation: Observation) -> Outcome:
 
 
 def _countries(observation: Observation) -> Outcome:
-    def faults(values: Mapping[str, str]) -> List[str]:
+    def faults(values: Mapping[str, str]) -> list[str]:
         problem = catalogue.problem(COUNTRIES, values.get(COUNTRIES, ""), observation.release)
         return ["%s: %s" % (COUNTRIES, problem)] if problem else []
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, Set, Tuple
+from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image, replicas
@@ -37,7 +37,7 @@ _COMES_BACK = ("always", "unless-stopped")
 _STRONG = ("ALL", "CAP_SYS_ADMIN", "SYS_ADMIN")
 
 
-def _one_shots(observation: Observation) -> Set[str]:
+def _one_shots(observation: Observation) -> set[str]:
     """Services that are meant to end: another one waits for that."""
     return {
         name
@@ -83,9 +83,9 @@ def _ports_limited(observation: Observation) -> Outcome:
     )
 
 
-def _socket_mounts(observation: Observation) -> Dict[str, bool]:
+def _socket_mounts(observation: Observation) -> dict[str, bool]:
     """Service to whether it may write, for those that have the Docker socket, or a directory above it."""
-    found: Dict[str, bool] = {}
+    found: dict[str, bool] = {}
     mounts = [
         (name, str(mount.get("source") or ""), not mount.get("read_only"))
         for name, options in known_services(observation).items()
@@ -162,7 +162,7 @@ def _images_pinned(observation: Observation) -> Outcome:
     return passed("every image has a tag of a release")
 
 
-def _releases_here(observation: Observation) -> List[str]:
+def _releases_here(observation: Observation) -> list[str]:
     """The release that the files name, and those that containers were made of."""
     found = {observation.release} if observation.release_is_known else set()
     found |= {
@@ -243,7 +243,7 @@ def _running(observation: Observation) -> Outcome:
 
 
 def _current(observation: Observation) -> Outcome:
-    names: Dict[str, Set[str]] = {
+    names: dict[str, set[str]] = {
         container.service: set() for container in seen(observation.containers) if not container.current
     }
     for entry in () if names and isinstance(observation.drift, Unseen) else _drift(observation, "stale"):
@@ -261,7 +261,7 @@ def _current(observation: Observation) -> Outcome:
     return passed("every container was made from the present files")
 
 
-def _drift(observation: Observation, kind: str) -> List[Mapping[str, str]]:
+def _drift(observation: Observation, kind: str) -> list[Mapping[str, str]]:
     if not seen(observation.containers):
         raise Unobserved("the project has no container")
     return [entry for entry in seen(observation.drift) if entry["kind"] == kind]
@@ -282,7 +282,7 @@ def _env_received(observation: Observation) -> Outcome:
 
 
 def _env_not_overridden(observation: Observation) -> Outcome:
-    found: Dict[str, List[str]] = {}
+    found: dict[str, list[str]] = {}
     for entry in _drift(observation, "overridden"):
         if entry["name"] not in observation.shell:
             found.setdefault(entry["name"], []).append(entry["service"])
@@ -313,7 +313,7 @@ _UPGRADE = (
 )
 _APPLY = "ansible-playbook selfhost.appwrite.secure, or in the project's directory: docker compose up -d"
 
-CONTROLS: Tuple[Control, ...] = (
+CONTROLS: tuple[Control, ...] = (
     Control(
         "containers.ports_limited",
         "Nothing but HTTP and HTTPS is published",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, Iterable, List, Mapping, Sequence, Tuple
+from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import (
     console,
@@ -37,7 +37,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
-CONTROLS: Tuple[Control, ...] = tuple(
+CONTROLS: tuple[Control, ...] = tuple(
     control for group in (encryption, secrets, https, console, platform, containers, host) for control in group.CONTROLS
 )
 
@@ -47,7 +47,7 @@ _CAP = {"critical": 40, "high": 70}
 _IDS = [control.id for control in CONTROLS]
 
 
-def audit(observation: Observation, waivers: Sequence[Waiver] = (), others: Iterable[Finding] = ()) -> List[Finding]:
+def audit(observation: Observation, waivers: Sequence[Waiver] = (), others: Iterable[Finding] = ()) -> list[Finding]:
     """Every control's finding, and those of C(others), with the waivers applied; always in the same order."""
     found = [_apply(control, observation) for control in CONTROLS]
     found += sorted(others, key=lambda finding: (GROUPS.index(finding.group), finding.id))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
@@ -66,7 +66,7 @@ def _has_a_key(observation: Observation) -> bool:
     return any(_key(value) for _place, value in _everywhere(observation))
 
 
-def _everywhere(observation: Observation) -> List[Tuple[str, str]]:
+def _everywhere(observation: Observation) -> list[tuple[str, str]]:
     """The places of the key, of which C(.env) is one also where compose is here."""
     found = places(observation, NAME)
     if isinstance(observation.env, Unseen) or isinstance(observation.config, Unseen):
@@ -147,7 +147,7 @@ def _reaches(observation: Observation) -> Outcome:
 
 def _one(observation: Observation) -> Outcome:
     found = _everywhere(observation)
-    keys: Dict[str, List[str]] = {}
+    keys: dict[str, list[str]] = {}
     for place, value in found:
         keys.setdefault(_key(value), []).append(place)
     if not any(keys):

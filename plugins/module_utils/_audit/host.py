@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import stat
 from functools import partial
-from typing import Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Control,
@@ -95,7 +94,7 @@ def _project_closed(observation: Observation) -> Outcome:
     return failed(some(said, _SHOWN), " && ".join(commands))
 
 
-CONTROLS: Tuple[Control, ...] = (
+CONTROLS: tuple[Control, ...] = (
     Control(
         "host.observed",
         "The audit could look at the whole installation",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import re
-from typing import Callable, Iterable, List, Mapping, Tuple
+from typing import Callable, Iterable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
@@ -84,10 +84,10 @@ def _live(names: Iterable[str], release: str) -> str:
     return next((name for name in names if catalogue.is_read(name, release)), "")
 
 
-def _every(observation: Observation, checks: Iterable[Tuple[str, Callable[[str], bool]]]) -> Outcome:
+def _every(observation: Observation, checks: Iterable[tuple[str, Callable[[str], bool]]]) -> Outcome:
     """One outcome of several variables; those that the release does not read are left out."""
-    bad: List[str] = []
-    good: List[str] = []
+    bad: list[str] = []
+    good: list[str] = []
     unseen = None
     for name, is_good in checks:
         if catalogue.is_read(name, observation.release):
@@ -183,7 +183,7 @@ def _no_redirect_loop(observation: Observation) -> Outcome:
     return passed("https://%s answers without a circle of redirects" % endpoint.host)
 
 
-def _presented(observation: Observation) -> Tuple[Endpoint, Certificate]:
+def _presented(observation: Observation) -> tuple[Endpoint, Certificate]:
     endpoint = seen(observation.endpoint)
     return endpoint, seen(endpoint.certificate)
 
@@ -269,7 +269,7 @@ _TRUST_PROXY = (
 )
 _ISSUE = "docker compose exec appwrite ssl"
 
-CONTROLS: Tuple[Control, ...] = (
+CONTROLS: tuple[Control, ...] = (
     Control(
         "https.api_forced",
         "HTTPS is forced for the API",

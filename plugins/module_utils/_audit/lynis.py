@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Finding, Unobserved
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.others import Program
 
@@ -16,14 +14,14 @@ _SEVERITY = {"warning[]": "medium", "suggestion[]": "low"}
 _NOTHING = ("", "-")
 
 
-def read(report: str) -> List[Finding]:
+def read(report: str) -> list[Finding]:
     """Raises Unobserved, without words, where the report is not complete. Each of lynis' tests is one finding, however much it says."""
     lines = [(name, value) for name, _equals, value in (line.partition("=") for line in report.split("\n"))]
     values = dict(lines)
     if values.get("finish") != "true":
         raise Unobserved()
     version = values.get("lynis_version", "")
-    tests: Dict[str, List[Tuple[str, str, str, str]]] = {}
+    tests: dict[str, list[tuple[str, str, str, str]]] = {}
     for kind, severity in _SEVERITY.items():
         for value in (value for name, value in lines if name == kind):
             test, message, details, solution = (value.split("|") + [""] * 3)[:4]
@@ -31,7 +29,7 @@ def read(report: str) -> List[Finding]:
     return [PROGRAM.ran(version)] + [_finding(version, test, said) for test, said in sorted(tests.items())]
 
 
-def _finding(version: str, test: str, said: List[Tuple[str, str, str, str]]) -> Finding:
+def _finding(version: str, test: str, said: list[tuple[str, str, str, str]]) -> Finding:
     severity, title = said[0][:2]
     evidence = [
         message if details in _NOTHING else "%s (%s)" % (message, details)

@@ -10,7 +10,7 @@ Every sample carries the project's directory, which tells installations of one h
 from __future__ import annotations
 
 import datetime
-from typing import Any, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Iterator, Mapping, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.encryption import PROOF_HOLDS
 
@@ -37,14 +37,14 @@ METRICS = {
 _Sample = Tuple[str, Mapping[str, str], int]
 
 
-def text(directory: str, now: int, result: Optional[Mapping[str, Any]]) -> str:
+def text(directory: str, now: int, result: Mapping[str, Any] | None) -> str:
     """C(result) is what C(_audit.examine) returns, C(None) where it could not be made."""
-    samples: List[_Sample] = [
+    samples: list[_Sample] = [
         ("appwrite_audit_success", {}, int(result is not None)),
         ("appwrite_audit_last_run_timestamp_seconds", {}, now),
     ]
     samples += [] if result is None else _samples(result)
-    lines: List[str] = []
+    lines: list[str] = []
     for name, explanation in METRICS.items():
         found = [
             _line(name, {"directory": directory, **labels}, value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import shlex
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Any, Callable, Mapping, Sequence, TypeVar, Union
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
@@ -48,7 +48,7 @@ class File:
 
     path: str
     mode: int
-    holds: Tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
     is_backup: bool = False
     """whether it is one that this collection made before it changed C(.env)"""
 
@@ -58,8 +58,8 @@ class WorkTree:
     """The git work tree that the C(.env) file lies in. C(ignored) is C(None) where git is not here to ask."""
 
     root: str
-    tracked: Optional[bool]
-    ignored: Optional[bool]
+    tracked: bool | None
+    ignored: bool | None
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class EnvironmentFile:
 
     file: File
     values: Mapping[str, str]
-    copies: Tuple[File, ...] = ()
+    copies: tuple[File, ...] = ()
     """other files of the project's directory, two levels deep, that hold one of its secrets"""
-    work_tree: Seen[Optional[WorkTree]] = None
+    work_tree: Seen[WorkTree | None] = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class ProjectFiles:
 
     owner: int
     """the user whom C(.env) belongs to; of the directory where there is none"""
-    entries: Tuple[Owned, ...]
+    entries: tuple[Owned, ...]
     """the project's directory, that of C(.env) where it is another, and the compose files"""
 
 
@@ -99,15 +99,15 @@ class Running:
     service: str
     status: str
     """V(running), V(exited), V(restarting), V(created), …"""
-    health: Optional[str]
+    health: str | None
     """V(healthy), V(unhealthy), V(starting), or C(None) where there is no health check"""
     image: str
     """as it was named when the container was made, for example V(appwrite/appwrite:1.9.6)"""
     restart: str
     """restart policy: V(no), V(always), V(unless-stopped), V(on-failure)"""
-    ports: Tuple[Tuple[str, int, int], ...]
+    ports: tuple[tuple[str, int, int], ...]
     """published: address of the host, port of the host, port of the container"""
-    mounts: Tuple[Tuple[str, str, bool], ...]
+    mounts: tuple[tuple[str, str, bool], ...]
     """source on the host or name of the volume, path in the container, whether it may be written"""
     environment: Mapping[str, str]
     current: bool
@@ -119,8 +119,8 @@ class Answer:
     """One HTTP answer. C(location) where it redirects, C(hsts) the header C(Strict-Transport-Security)."""
 
     status: int
-    location: Optional[str] = None
-    hsts: Optional[str] = None
+    location: str | None = None
+    hsts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,10 @@ class Certificate:
     """What the TLS endpoint presents."""
 
     issuer: str
-    names: Tuple[str, ...]
+    names: tuple[str, ...]
     not_before: datetime.datetime
     not_after: datetime.datetime
-    chain_error: Optional[str]
+    chain_error: str | None
     """what the trust store of the managed host says against the chain, C(None) where nothing; the name is judged apart"""
     name_matches: bool
     """whether it is valid for the endpoint's host name"""
@@ -145,14 +145,14 @@ class Endpoint:
     """the host name that was asked for, from C(_APP_DOMAIN)"""
     address: str
     """where that was: C(host:port) of HTTPS"""
-    http: Seen[Optional[Answer]]
+    http: Seen[Answer | None]
     """the answer to GET / over HTTP; C(None) where nothing listens there"""
     https: Seen[Answer]
     """the answer to GET /v1/health/version over HTTPS"""
     loop: Seen[bool]
     """whether redirects lead back to where they started"""
     certificate: Seen[Certificate]
-    protocols: Seen[Mapping[str, Optional[bool]]]
+    protocols: Seen[Mapping[str, bool | None]]
     """V(TLSv1), V(TLSv1.1), V(TLSv1.2), V(TLSv1.3) to whether the endpoint speaks it; C(None) where this host cannot try"""
 
 
@@ -160,11 +160,11 @@ class Endpoint:
 class Inside:
     """The view from inside the container C(appwrite), which is what Appwrite's own C(doctor) has."""
 
-    reachable: Mapping[str, Optional[bool]]
+    reachable: Mapping[str, bool | None]
     """what it connects to (V(database), V(cache), V(smtp), V(antivirus)) to whether that answers; C(None) where it is not configured"""
-    volumes: Mapping[str, Tuple[bool, bool, Optional[int]]]
+    volumes: Mapping[str, tuple[bool, bool, int | None]]
     """V(uploads), V(cache), V(config), V(certificates) to readable, writable, and percent of its file system that is used"""
-    cache_is_open: Optional[bool]
+    cache_is_open: bool | None
     """whether Redis answers without a password; C(None) where that cannot be told"""
 
 
@@ -172,8 +172,8 @@ class Inside:
 class Escrow:
     """What the controller knows of the escrowed key. C(fingerprint) is C(None) where the escrow holds none."""
 
-    fingerprint: Optional[str]
-    proved: Optional[datetime.date] = None
+    fingerprint: str | None
+    proved: datetime.date | None = None
     """the day on which the controller last opened the escrow and found this key"""
 
 
@@ -200,10 +200,10 @@ class Observation:
     env: Seen[EnvironmentFile]
     config: Seen[Mapping[str, Any]]
     """the project as compose resolves it: C(docker compose config --format json), with C($) unescaped"""
-    containers: Seen[Tuple[Running, ...]]
+    containers: Seen[tuple[Running, ...]]
     shell: Mapping[str, str] = field(default_factory=dict)
     """variables of the environment of the audit itself that beat C(.env) in a compose command started there"""
-    drift: Seen[Tuple[Mapping[str, str], ...]] = ()
+    drift: Seen[tuple[Mapping[str, str], ...]] = ()
     """as RV(selfhost.appwrite.apply#module:drift)"""
     inside: Seen[Inside] = Unseen("the container appwrite was not asked")
     endpoint: Seen[Endpoint] = Unseen("the endpoint was not asked")
@@ -218,7 +218,7 @@ class Outcome:
 
     status: str
     evidence: str
-    remedy: Optional[str] = None
+    remedy: str | None = None
     """where it is another than the control's own"""
 
 
@@ -226,7 +226,7 @@ def passed(evidence: str) -> Outcome:
     return Outcome("pass", evidence)
 
 
-def failed(evidence: str, remedy: Optional[str] = None) -> Outcome:
+def failed(evidence: str, remedy: str | None = None) -> Outcome:
     return Outcome("fail", evidence, remedy)
 
 
@@ -275,10 +275,10 @@ class Finding:
     rationale: str
     remedy: str
     reference: str
-    waiver: Optional[Waiver] = None
+    waiver: Waiver | None = None
 
-    def public(self) -> Dict[str, Any]:
-        found: Dict[str, Any] = {
+    def public(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
             name: getattr(self, name)
             for name in ("id", "title", "severity", "group", "status", "evidence", "rationale", "remedy", "reference")
         }
@@ -298,7 +298,7 @@ def known_services(observation: Observation) -> Mapping[str, Mapping[str, Any]]:
     return {} if isinstance(observation.config, Unseen) else services(observation)
 
 
-def known_containers(observation: Observation) -> Tuple[Running, ...]:
+def known_containers(observation: Observation) -> tuple[Running, ...]:
     """The containers as far as they are known; a control that passes asks C(seen_all) whether that is all."""
     return () if isinstance(observation.containers, Unseen) else observation.containers
 
@@ -309,7 +309,7 @@ def seen_all(observation: Observation) -> None:
     seen(observation.containers)
 
 
-def places(observation: Observation, name: str) -> List[Tuple[str, str]]:
+def places(observation: Observation, name: str) -> list[tuple[str, str]]:
     """Where a variable has which value: each container that was given it, and each service that a recreate would give it.
 
     An unset variable is an empty text. Without compose only the C(.env) file is known. No place means that no service receives it.
@@ -332,7 +332,7 @@ def judge(
     found = places(observation, name)
     if not found:
         return failed("no service receives %s, whatever .env says" % name)
-    bad: Dict[str, List[str]] = {}
+    bad: dict[str, list[str]] = {}
     for place, value in found:
         if not good(value):
             bad.setdefault(value, []).append(place)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Tuple
+from typing import Iterable
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Finding
 
@@ -22,7 +22,7 @@ class Program:
     name: str
     subject: str
     """what it judges, in words"""
-    commands: Tuple[str, ...]
+    commands: tuple[str, ...]
     """the names that it is installed under"""
     by_hand: str
     """the command line that runs it without us"""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Set, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
@@ -33,7 +32,7 @@ _DSN_SINCE = (1, 6)
 _SCANNER = "clamav"
 
 
-def _given(observation: Observation, name: str) -> Set[str]:
+def _given(observation: Observation, name: str) -> set[str]:
     """Its values, wherever it is received."""
     return {value for _place, value in places(observation, name)} - set(catalogue.UNSET)
 
@@ -141,7 +140,7 @@ def _kept(observation: Observation, name: str, seconds: int) -> Outcome:
     return judge(observation, name, lambda value: value in catalogue.UNSET or value.isdigit() and int(value) >= seconds)
 
 
-CONTROLS: Tuple[Control, ...] = (
+CONTROLS: tuple[Control, ...] = (
     Control(
         "platform.environment_production",
         "Appwrite runs in production mode",

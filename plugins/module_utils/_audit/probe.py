@@ -20,7 +20,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from typing import Any, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Iterator, Mapping
 from urllib.parse import urljoin, urlsplit
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
@@ -76,9 +76,9 @@ def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
         )
 
 
-def resolved(address: str, port: int, timeout: float) -> List[Any]:
+def resolved(address: str, port: int, timeout: float) -> list[Any]:
     """As C(getaddrinfo), which knows no time limit: if it is not back in time, the thread that waits for it is left behind."""
-    answers: List[Any] = []
+    answers: list[Any] = []
 
     def ask() -> None:
         try:
@@ -93,11 +93,11 @@ def resolved(address: str, port: int, timeout: float) -> List[Any]:
         raise socket.gaierror(socket.EAI_AGAIN, "the name is not resolved within %d seconds" % timeout)
     if isinstance(answers[0], OSError):
         raise answers[0]
-    found: List[Any] = answers[0]
+    found: list[Any] = answers[0]
     return found
 
 
-def _plain(host: str, address: str, port: int) -> Seen[Optional[Answer]]:
+def _plain(host: str, address: str, port: int) -> Seen[Answer | None]:
     try:
         return _get(host, address, port, "/", False)
     except ConnectionRefusedError:
@@ -169,7 +169,7 @@ def _reached(address: str, port: int, end: float) -> socket.socket:
     raise failure
 
 
-def _connected(host: str, address: str, port: int, end: float, version: Optional[int] = None) -> ssl.SSLSocket:
+def _connected(host: str, address: str, port: int, end: float, version: int | None = None) -> ssl.SSLSocket:
     """Whatever the certificate and the version: those are judged apart."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -194,7 +194,7 @@ def _wrapped(context: ssl.SSLContext, host: str, address: str, port: int, end: f
         raise
 
 
-def _speaks(host: str, address: str, port: int, version: int) -> Optional[bool]:
+def _speaks(host: str, address: str, port: int, version: int) -> bool | None:
     try:
         _connected(host, address, port, _end(), version).close()
         return True
@@ -221,7 +221,7 @@ def _certificate(host: str, address: str, port: int) -> Seen[Certificate]:
     return Certificate(issuer, names, not_before, not_after, chain_error, any(_matches(name, host) for name in names))
 
 
-def _chain_error(host: str, address: str, port: int, end: float) -> Optional[str]:
+def _chain_error(host: str, address: str, port: int, end: float) -> str | None:
     context = ssl.create_default_context()
     context.check_hostname = False
     try:
@@ -269,7 +269,7 @@ def _words(error: Exception) -> str:
     return "no HTTP answer (%s)" % type(error).__name__
 
 
-def _decoded(der: bytes) -> Tuple[str, Tuple[str, ...], datetime, datetime]:
+def _decoded(der: bytes) -> tuple[str, tuple[str, ...], datetime, datetime]:
     """Issuer, host names and validity of an X.509 certificate (RFC 5280); C(ssl) decodes only those that it trusts."""
     _certificate_tag, certificate = next(_elements(der))
     _tbs_tag, tbs = next(_elements(certificate))
@@ -283,7 +283,7 @@ def _decoded(der: bytes) -> Tuple[str, Tuple[str, ...], datetime, datetime]:
     return _name(issuer), tuple(names), begin, end
 
 
-def _elements(data: bytes) -> Iterator[Tuple[int, bytes]]:
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Tag and content of each element of a DER sequence."""
     position = 0
     while position < len(data):
@@ -307,7 +307,7 @@ def _moment(tag: int, text: bytes) -> datetime:
 
 
 def _identifier(data: bytes) -> str:
-    numbers: List[int] = [0]
+    numbers: list[int] = [0]
     for byte in data:
         numbers[-1] = numbers[-1] << 7 | byte & 0x7F
         if not byte & 0x80:
@@ -327,9 +327,9 @@ def _name(data: bytes) -> str:
     return found.get(_COMMON_NAME) or found.get(_ORGANIZATION) or ""
 
 
-def _names(extensions: bytes) -> List[str]:
+def _names(extensions: bytes) -> list[str]:
     for _sequence, extension in _elements(next(_elements(extensions))[1]):
-        parts: List[Any] = list(_elements(extension))
+        parts: list[Any] = list(_elements(extension))
         if _identifier(parts[0][1]) == _ALTERNATIVE_NAMES:
             general = list(_elements(next(_elements(parts[-1][1]))[1]))
             return [value.decode("ascii", "replace") for tag, value in general if tag == 0x82] + [

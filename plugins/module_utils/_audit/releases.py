@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Iterable, List, Tuple
+from typing import Iterable
 
 LOOKED_UP = "2026-11-24"
 
@@ -30,7 +30,7 @@ class Vulnerability:
     source: str
 
 
-VULNERABILITIES: Tuple[Vulnerability, ...] = (
+VULNERABILITIES: tuple[Vulnerability, ...] = (
     Vulnerability(
         "CVE-2026-89036",
         "0.0.0",
@@ -90,7 +90,7 @@ VULNERABILITIES: Tuple[Vulnerability, ...] = (
 )
 
 
-def vulnerabilities(releases: Iterable[str]) -> List[Vulnerability]:
+def vulnerabilities(releases: Iterable[str]) -> list[Vulnerability]:
     """Those of any of these releases."""
     versions = [_version(release) for release in releases]
     return [
@@ -100,5 +100,5 @@ def vulnerabilities(releases: Iterable[str]) -> List[Vulnerability]:
     ]
 
 
-def _version(release: str) -> Tuple[int, ...]:
+def _version(release: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", release)[:3])

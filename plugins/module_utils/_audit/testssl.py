@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping
+from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Finding, Unobserved
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.others import Program
@@ -21,7 +21,7 @@ _UNTOLD = ("sessionresumption_", "cipher-")
 """It fails to try to resume a session now and then, and has nothing against either answer; single ciphers are told by their category."""
 
 
-def read(report: str) -> List[Finding]:
+def read(report: str) -> list[Finding]:
     """Raises Unobserved where the report is not complete, in words where it says why."""
     try:
         answer = json.loads(report, strict=False)
@@ -35,10 +35,10 @@ def read(report: str) -> List[Finding]:
         raise Unobserved() from None
 
 
-def _findings(version: str, endpoint: Mapping[str, Any]) -> List[Finding]:
+def _findings(version: str, endpoint: Mapping[str, Any]) -> list[Finding]:
     entries = [entry for part in endpoint.values() if isinstance(part, list) for entry in part]
     ends = {_certificate(entry["id"]): entry["finding"] for entry in entries if entry["id"].startswith("cert_notAfter")}
-    tests: Dict[str, List[Mapping[str, str]]] = {}
+    tests: dict[str, list[Mapping[str, str]]] = {}
     for entry in entries:
         if entry["severity"] in _SEVERITY and not entry["id"].startswith(_UNTOLD):
             # Of several certificates each has its entry, with the certificate's number behind the test's name.
@@ -50,7 +50,7 @@ def _findings(version: str, endpoint: Mapping[str, Any]) -> List[Finding]:
     return [_finding(version, test, said, remedy) for test, said in sorted(tests.items())]
 
 
-def _finding(version: str, test: str, said: List[Mapping[str, str]], remedy: str) -> Finding:
+def _finding(version: str, test: str, said: list[Mapping[str, str]], remedy: str) -> Finding:
     worst = min((entry["severity"] for entry in said), key=list(_SEVERITY).index)
     return PROGRAM.finding(
         version,

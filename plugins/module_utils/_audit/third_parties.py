@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Dict, List, Optional, Sequence
+from typing import Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import lynis, testssl
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
@@ -64,7 +64,7 @@ Dir::Log::Planner "/dev/null";
 _CHECKS = ("-p", "-s", "-f", "-P", "-S", "-h", "-U")
 
 
-def run(names: Sequence[str], observation: Observation, timeout: float) -> List[Finding]:
+def run(names: Sequence[str], observation: Observation, timeout: float) -> list[Finding]:
     """What those of C(THIRD_PARTIES) that are asked for and installed find. One that is not installed says nothing.
 
     After C(timeout) seconds those that still run are ended.
@@ -78,7 +78,7 @@ def run(names: Sequence[str], observation: Observation, timeout: float) -> List[
         return [finding for findings in found for finding in findings]
 
 
-def _find(name: str, path: str) -> Optional[str]:
+def _find(name: str, path: str) -> str | None:
     return next(
         (
             program
@@ -89,7 +89,7 @@ def _find(name: str, path: str) -> Optional[str]:
     )
 
 
-def _run(name: str, program: str, path: str, observation: Observation, timeout: float) -> List[Finding]:
+def _run(name: str, program: str, path: str, observation: Observation, timeout: float) -> list[Finding]:
     auditor = _PROGRAMS[name]
     try:
         with tempfile.TemporaryDirectory(prefix="appwrite-audit-") as scratch:
@@ -109,7 +109,7 @@ def _run(name: str, program: str, path: str, observation: Observation, timeout: 
         return [auditor.PROGRAM.did_not_run("it could not be run: %s" % reason(error))]
 
 
-def _lynis(scratch: str, report: str) -> List[str]:
+def _lynis(scratch: str, report: str) -> list[str]:
     profile = os.path.join(scratch, "profile.prf")
     for name, content in ((profile, _PROFILE), (os.path.join(scratch, "apt.conf"), _APT)):
         with open(name, "w", encoding="ascii") as stream:
@@ -129,7 +129,7 @@ def _lynis(scratch: str, report: str) -> List[str]:
     ]
 
 
-def _testssl(report: str, observation: Observation) -> List[str]:
+def _testssl(report: str, observation: Observation) -> list[str]:
     """Raises Unobserved where no TLS answers: testssl.sh would take its time, and tell of all that is not offered."""
     endpoint = seen(observation.endpoint)
     seen(endpoint.certificate)
@@ -161,8 +161,8 @@ def _testssl(report: str, observation: Observation) -> List[str]:
     )
 
 
-def _completes(command: List[str], scratch: str, path: str, output: str, timeout: float) -> bool:
-    environment: Dict[str, str] = {
+def _completes(command: list[str], scratch: str, path: str, output: str, timeout: float) -> bool:
+    environment: dict[str, str] = {
         "PATH": path,
         "HOME": scratch,
         "TMPDIR": scratch,

@@ -11,9 +11,9 @@ Pure: no files, no processes. No message of this file contains a value, or a nam
 from __future__ import annotations
 
 import re
-import typing as t
 import unicodedata
 from dataclasses import dataclass, field, replace
+from typing import Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
@@ -103,7 +103,7 @@ class Document:
     compose warns about, in clear, because a ``$name`` of a value is not set: each may be a piece of a secret.
     """
 
-    def __init__(self, text: str, environ: t.Mapping[str, str]) -> None:
+    def __init__(self, text: str, environ: Mapping[str, str]) -> None:
         self.text = text
         self._environ = environ
         statements, self._comments = _scan(text)
@@ -146,14 +146,14 @@ class Document:
             found |= more
 
     def edit(
-        self, changes: t.Mapping[str, str | None], kin: t.Callable[[str], t.Sequence[str]] = lambda unused_name: ()
+        self, changes: Mapping[str, str | None], kin: Callable[[str], Sequence[str]] = lambda unused_name: ()
     ) -> str:
         """The text with these values in force; None removes every assignment of a name.
 
         A value that is in force already changes no byte. Otherwise the assignment in force is changed in place. A new
         name goes behind the line that has it commented out, else beside those that ``kin`` returns (a group in its
-        order, the name itself included), else to the end. Raises :class:`AppwriteError` where a name or a value cannot
-        be written, and where compose would read anything else than was asked for.
+        order, the name itself included), else to the end. Raises :class:`AppwriteError` if a name or a value cannot
+        be written, and if compose would read anything else than was asked for.
         """
         for name in changes:
             if not _WRITABLE_NAME.fullmatch(name):
@@ -172,7 +172,7 @@ class Document:
             self._verify(text, changes)
         return text
 
-    def _verify(self, text: str, changes: t.Mapping[str, str | None]) -> None:
+    def _verify(self, text: str, changes: Mapping[str, str | None]) -> None:
         try:
             after = parse(text, self._environ)
         except DotenvError as exc:
@@ -184,10 +184,10 @@ class Document:
                 raise AppwriteError("internal error: refused to write a file that compose would not read as asked")
 
 
-def parse(text: str, environ: t.Mapping[str, str] | None = None) -> Document:
+def parse(text: str, environ: Mapping[str, str] | None = None) -> Document:
     """Read a text as compose does with ``environ`` as its shell's environment (default: an empty one).
 
-    Raises :class:`DotenvError` where compose rejects it. Where releases of compose differ, a text that one of them
+    Raises :class:`DotenvError` if compose rejects it. If releases of compose differ, a text that one of them
     rejects is rejected: before compose-go 2.10.1 the unused half of ``${name:-default}`` is evaluated too; a value
     with a NUL or without a name (as a bare name at the very end is read) is an error for 2.26.1 and not for 5.6.0.
     """
@@ -195,7 +195,7 @@ def parse(text: str, environ: t.Mapping[str, str] | None = None) -> Document:
 
 
 def quote(value: str) -> str:
-    """The value as compose reads it back: bare where that is safe, else in double quotes.
+    """The value as compose reads it back: bare if that is safe, else in double quotes.
 
     Raises :class:`AppwriteError` for NUL and lone surrogates.
     """
@@ -288,7 +288,7 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
 
 
 def _evaluate(
-    text: str, statements: t.Sequence[Assignment], environ: t.Mapping[str, str], unset: set[str]
+    text: str, statements: Sequence[Assignment], environ: Mapping[str, str], unset: set[str]
 ) -> tuple[tuple[Assignment, ...], dict[str, str], dict[str, set[str]]]:
     """The statements with their values, the values in force, and the names that each name refers to; adds to ``unset``."""
     assignments = []
@@ -326,7 +326,7 @@ def _unescape(match: re.Match[str]) -> str:
     return chr(int(octal, 8)) if re.fullmatch("[0-3][0-7][0-7]", octal) else "\\" + octal
 
 
-def _expand(value: str, lookup: t.Callable[[str], str | None], unset: set[str], nesting: int = 0) -> str:
+def _expand(value: str, lookup: Callable[[str], str | None], unset: set[str], nesting: int = 0) -> str:
     """Replace ``$name`` and its kind. Both halves of a conditional are evaluated, as compose-go before 2.10.1 does."""
     if nesting > _MAX_NESTING:
         raise _Rejected("${} is nested more than %d deep" % _MAX_NESTING)
@@ -386,8 +386,8 @@ def _choose(operator: str, found: str | None, word: str) -> str:
     return word
 
 
-def _put(text: str, name: str, value: str, kin: t.Sequence[str], environ: t.Mapping[str, str]) -> str:
-    """The text with the value in force, in place where the name has an assignment."""
+def _put(text: str, name: str, value: str, kin: Sequence[str], environ: Mapping[str, str]) -> str:
+    """The text with the value in force, in place if the name has an assignment."""
     statements, comments = _scan(text)
     own = [one for one in statements if one.name == name]
     given = [one for one in own if one.style != "inherited" or name in environ]
@@ -409,7 +409,7 @@ def _put(text: str, name: str, value: str, kin: t.Sequence[str], environ: t.Mapp
 
 
 def _place(
-    text: str, name: str, kin: t.Sequence[str], statements: t.Sequence[Assignment], comments: t.Sequence[_Comment]
+    text: str, name: str, kin: Sequence[str], statements: Sequence[Assignment], comments: Sequence[_Comment]
 ) -> int:
     """Where the line of a new name begins."""
     for comment in reversed(comments):

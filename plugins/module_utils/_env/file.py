@@ -73,7 +73,7 @@ class EnvFile:
 
     @contextmanager
     def opened(self, for_writing: bool) -> Iterator[None]:
-        """Read, and locked where it is opened for writing; then what a killed run left beside the file is removed as well."""
+        """Read, and locked if it is opened for writing; then what a killed run left beside the file is removed as well."""
         with self.locked() if for_writing else self.in_directory():
             if for_writing:
                 self.sweep()
@@ -128,7 +128,7 @@ class EnvFile:
             return os.path.join(self.directory, self._backup) if self._backup else None
 
     def check_replaceable(self) -> None:
-        """Raises AppwriteError where a replacement would do more than change the file."""
+        """Raises AppwriteError if a replacement would do more than change the file."""
         if self.status is None:
             return
         if self.status.st_nlink > 1:
@@ -315,7 +315,7 @@ def _dress_of(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def _mount_of(handle: int, name: str) -> str | None:
-    """The number of the mount that a file or directory is on; C(None) where the system does not tell."""
+    """The number of the mount that a file or directory is on; C(None) if the system does not tell."""
     try:
         found = os.open(name, _files.PLACE, dir_fd=handle)
     except OSError:
@@ -330,7 +330,7 @@ def _mount_of(handle: int, name: str) -> str | None:
 
 
 def _attributes(opened: int) -> list[str]:
-    """Extended attributes, which hold the ACL and the security label; none where the file system has none."""
+    """Extended attributes, which hold the ACL and the security label; none if the file system has none."""
     try:
         return os.listxattr(opened)
     except OSError as error:
@@ -340,7 +340,7 @@ def _attributes(opened: int) -> list[str]:
 
 
 def _listed(handle: int, prefix: str) -> list[str]:
-    """Nothing, where this user may not look."""
+    """Nothing, if this user may not look."""
     with suppress(OSError):
         return _files.names(handle, prefix)
     return []

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Callable, Tuple, TypeVar
+from typing import Callable, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
@@ -21,7 +21,7 @@ PATIENCE = 60.0
 """seconds"""
 _FIRST, _LONGEST = 0.1, 5.0
 """seconds between two attempts"""
-_SIGNS: Tuple[Tuple[str, str, str], ...] = (
+_SIGNS: tuple[tuple[str, str, str], ...] = (
     (
         "MariaDB",
         r"(?i)\berror:? 1040\b|max_user_connections",

@@ -14,7 +14,7 @@ import binascii
 import json
 import re
 import secrets
-from typing import Any, Dict, List, Match, Optional, Sequence, Tuple, Union
+from typing import Any, List, Match, Optional, Sequence, Tuple, Union
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -67,7 +67,7 @@ class Cipher:
     def opens_the_same(self, other: Cipher) -> bool:
         return self._key == other._key
 
-    def decrypt(self, data: bytes, iv: str, tag: str) -> Optional[bytes]:
+    def decrypt(self, data: bytes, iv: str, tag: str) -> bytes | None:
         """What was encrypted to this base64 text; C(None) where this key does not open it."""
         try:
             nonce, end = binascii.unhexlify(iv), binascii.unhexlify(tag)
@@ -76,7 +76,7 @@ class Cipher:
         except (ValueError, InvalidTag):
             return None
 
-    def encrypt(self, plain: bytes) -> Tuple[bytes, str, str]:
+    def encrypt(self, plain: bytes) -> tuple[bytes, str, str]:
         """The base64 text, the IV and the tag."""
         iv = secrets.token_bytes(_IV)
         sealed = self._gcm.encrypt(iv, plain, None)
@@ -99,7 +99,7 @@ class Exchange:
         self.old, self.new = old, new
         self._order = ((OLD, old), (NEW, new))
 
-    def verdicts(self, value: Value, nested: bool = False) -> List[str]:
+    def verdicts(self, value: Value, nested: bool = False) -> list[str]:
         """One for each sealed value in it, or C(PLAIN) alone.
 
         nested: whether what it opens to may hold sealed values itself.
@@ -112,14 +112,14 @@ class Exchange:
                 found += [inner for _text, inner in map(self._inner, _INNERMOST.finditer(plain))]
         return _told(found)
 
-    def reseal(self, value: Value, nested: bool = False) -> Tuple[Value, List[str]]:
+    def reseal(self, value: Value, nested: bool = False) -> tuple[Value, list[str]]:
         """The value with all that the old key opens under the new one, and the rest as it is; with the verdicts on what it was."""
-        found: List[str] = []
+        found: list[str] = []
         if isinstance(value, list):
             return [self._reseal(each, nested, found) for each in value], _told(found)
         return self._reseal(value, nested, found), _told(found)
 
-    def _reseal(self, text: Optional[str], nested: bool, found: List[str]) -> Optional[str]:
+    def _reseal(self, text: str | None, nested: bool, found: list[str]) -> str | None:
         verdict, plain = self._look(text)
         found.append(verdict)
         if nested and verdict in (OLD, NEW):
@@ -131,7 +131,7 @@ class Exchange:
                 verdict, plain = OLD, whole
         return self.new.seal(plain) if verdict == OLD else text
 
-    def try_keys(self, data: bytes, iv: str, tag: str) -> Tuple[str, bytes]:
+    def try_keys(self, data: bytes, iv: str, tag: str) -> tuple[str, bytes]:
         """Which key opens it, and the plaintext. Values come in long runs of the same key, so the one that opened the last is tried first."""
         for verdict, cipher in self._order:
             plain = cipher.decrypt(data, iv, tag)
@@ -141,7 +141,7 @@ class Exchange:
                 return verdict, plain
         return NEITHER, b""
 
-    def _look(self, text: Optional[str]) -> Tuple[str, bytes]:
+    def _look(self, text: str | None) -> tuple[str, bytes]:
         if not text:
             return PLAIN, b""
         parts = _parts(text)
@@ -149,7 +149,7 @@ class Exchange:
             return self.try_keys(*parts)
         return NEITHER if _looks_sealed(text) else PLAIN, b""
 
-    def _inner(self, match: Match[bytes]) -> Tuple[bytes, str]:
+    def _inner(self, match: Match[bytes]) -> tuple[bytes, str]:
         """What takes the place of an object inside a plaintext, where it may be a text of its own, and the verdict on it."""
         raw = match.group()
         text = raw.decode("utf-8", "surrogateescape")
@@ -165,9 +165,9 @@ class Exchange:
         return (json.dumps(sealed)[1:-1] if b'\\"' in raw else sealed).encode("ascii"), verdict
 
 
-def parts_of(value: Value) -> List[Optional[Parts]]:
+def parts_of(value: Value) -> list[Parts | None]:
     """The parts of each sealed value in it; C(None) for one that no key can open."""
-    found: List[Optional[Parts]] = []
+    found: list[Parts | None] = []
     for text in _elements(value):
         parts = _parts(text) if text else None
         if parts and (len(parts[1]), len(parts[2])) != (2 * _IV, 2 * _TAG):
@@ -177,11 +177,11 @@ def parts_of(value: Value) -> List[Optional[Parts]]:
     return found
 
 
-def _told(verdicts: Sequence[str]) -> List[str]:
+def _told(verdicts: Sequence[str]) -> list[str]:
     return [verdict for verdict in verdicts if verdict != PLAIN] or [PLAIN]
 
 
-def _elements(value: Value) -> Sequence[Optional[str]]:
+def _elements(value: Value) -> Sequence[str | None]:
     return value if isinstance(value, list) else [value]
 
 
@@ -189,7 +189,7 @@ def _looks_sealed(text: str) -> bool:
     return _BEGINNING.match(text) is not None or _fields(text).keys() >= {"data", "iv", "tag"}
 
 
-def _fields(text: str) -> Dict[str, Any]:
+def _fields(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text) if text.lstrip()[:1] == "{" else None
     except (ValueError, RecursionError):
@@ -197,7 +197,7 @@ def _fields(text: str) -> Dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _parts(sealed: str) -> Optional[Parts]:
+def _parts(sealed: str) -> Parts | None:
     """Ciphertext, IV and tag, where Appwrite's reader would look for the key of version 1."""
     usual = _USUAL.fullmatch(sealed)
     if usual:

@@ -9,7 +9,7 @@ A key that is rotated forges nothing any more, but a session that was made with 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store, Table, legible
@@ -24,7 +24,7 @@ _ENDING = (_SESSIONS, "_tokens")
 own from the oldest release that is known here (1.4.14, app/config/collections.php) to the newest (1.9.6, app/config/collections/common.php)."""
 
 
-def whose(given: Optional[str], key: str) -> str:
+def whose(given: str | None, key: str) -> str:
     """Whose sessions end with this key: what was asked for, or the console's where the key was public."""
     return given or (CONSOLE if is_public(key) else NONE)
 
@@ -39,7 +39,7 @@ def end_sessions(store: Store, which: str) -> None:
         store.clear(table)
 
 
-def _ending(store: Store, which: str) -> List[Table]:
+def _ending(store: Store, which: str) -> list[Table]:
     return [
         table
         for table in store.tables()
@@ -50,7 +50,7 @@ def _ending(store: Store, which: str) -> List[Table]:
     ]
 
 
-def listed(store: Store) -> Dict[str, Any]:
+def listed(store: Store) -> dict[str, Any]:
     """For each kind how many there are, and the newest of them, without any secret."""
     found = {}
     for kind, (collection, fields, told) in _KINDS.items():
@@ -63,7 +63,7 @@ def listed(store: Store) -> Dict[str, Any]:
     return found
 
 
-def _account(document: Mapping[str, str]) -> Dict[str, Any]:
+def _account(document: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": document["_uid"],
         "email": document["email"] or None,
@@ -72,7 +72,7 @@ def _account(document: Mapping[str, str]) -> Dict[str, Any]:
     }
 
 
-def _session(document: Mapping[str, str]) -> Dict[str, Any]:
+def _session(document: Mapping[str, str]) -> dict[str, Any]:
     texts = {
         name: document[field] or None
         for name, field in (
@@ -87,7 +87,7 @@ def _session(document: Mapping[str, str]) -> Dict[str, Any]:
     return {"created": _moment(document["_createdAt"]), **texts}
 
 
-def _key(document: Mapping[str, str]) -> Dict[str, Any]:
+def _key(document: Mapping[str, str]) -> dict[str, Any]:
     """Before 1.9 each was a project's."""
     owner = (
         "%s/%s" % (document["resourceType"], document["resourceId"])
@@ -102,7 +102,7 @@ def _key(document: Mapping[str, str]) -> Dict[str, Any]:
     }
 
 
-def _dev_key(document: Mapping[str, str]) -> Dict[str, Any]:
+def _dev_key(document: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": document["_uid"],
         "name": document["name"] or None,
@@ -111,12 +111,12 @@ def _dev_key(document: Mapping[str, str]) -> Dict[str, Any]:
     }
 
 
-def _moment(text: str) -> Optional[str]:
+def _moment(text: str) -> str | None:
     """Databases have them in UTC, to the millisecond."""
     return "%sZ" % text[:19].replace(" ", "T") if text else None
 
 
-_KINDS: Dict[str, Tuple[str, Tuple[str, ...], Callable[[Mapping[str, str]], Dict[str, Any]]]] = {
+_KINDS: dict[str, tuple[str, tuple[str, ...], Callable[[Mapping[str, str]], dict[str, Any]]]] = {
     "accounts": ("users", ("_uid", "email", "registration", "accessedAt"), _account),
     "sessions": (
         "sessions",

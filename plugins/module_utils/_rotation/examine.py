@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Collection, Counter, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Collection, Counter, Iterator, NamedTuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
@@ -59,12 +59,12 @@ class Tally:
 class Report:
     """What was found, never a value."""
 
-    collections: Dict[str, Tally] = field(default_factory=dict)
-    undecryptable: List[Undecryptable] = field(default_factory=list)
+    collections: dict[str, Tally] = field(default_factory=dict)
+    undecryptable: list[Undecryptable] = field(default_factory=list)
     """the first of them"""
     undecryptable_count: int = 0
     unwaived_count: int = 0
-    unwritable: List[str] = field(default_factory=list)
+    unwritable: list[str] = field(default_factory=list)
     """directories that cannot take the successors of their files, and why; not part of what is made public"""
     seconds: float = 0.0
     """that files took, whose successors are made while others write"""
@@ -87,7 +87,7 @@ class Report:
             return MIXED if self.count(NEW) else OLD
         return NEW if self.count(NEW) else EMPTY
 
-    def public(self) -> Dict[str, Any]:
+    def public(self) -> dict[str, Any]:
         return {
             "state": self.state,
             "collections": [
@@ -110,7 +110,7 @@ class Examination:
         files: Files,
         old: Cipher,
         new: Cipher,
-        waived: Collection[Tuple[str, str, str]] = (),
+        waived: Collection[tuple[str, str, str]] = (),
         progress: Tell = SILENT,
     ) -> None:
         self._store = store
@@ -125,7 +125,7 @@ class Examination:
         self._rows = 0
         """in all tables, once they are counted"""
 
-    def rehearse(self, sample: Optional[int] = None, foresee: bool = False) -> Report:
+    def rehearse(self, sample: int | None = None, foresee: bool = False) -> Report:
         """Opens everything, or about C(sample) rows of each table, and changes nothing. foresee: tries whether the files could get successors, too."""
         self._foresees = foresee
         try:
@@ -143,8 +143,8 @@ class Examination:
         return report.state
 
     def _walk(
-        self, phase: str, sample: Optional[int] = None, some: Optional[Callable[[Table], bool]] = None
-    ) -> Iterator[Tuple[Table, List[Row]]]:
+        self, phase: str, sample: int | None = None, some: Callable[[Table], bool] | None = None
+    ) -> Iterator[tuple[Table, list[Row]]]:
         """All rows, or those of some tables; those of files few at a time since each may take long."""
         tables = self._store.tables()
         if not any(table.collection.startswith("_console_") for table in tables):
@@ -174,9 +174,7 @@ class Examination:
                     done += len(rows)
                     self._progress(phase, done, max(done, total))
 
-    def _examine(
-        self, phase: str, sample: Optional[int] = None, some: Optional[Callable[[Table], bool]] = None
-    ) -> Report:
+    def _examine(self, phase: str, sample: int | None = None, some: Callable[[Table], bool] | None = None) -> Report:
         report = Report()
         for table, rows in self._walk(phase, sample, some):
             tally = report.collections.setdefault(table.collection, Tally())
@@ -199,7 +197,7 @@ class Examination:
             if doubt:
                 report.unwritable.append(doubt)
 
-    def _count(self, table: Table, row: Row, column: str, verdicts: List[str], tally: Tally, report: Report) -> None:
+    def _count(self, table: Table, row: Row, column: str, verdicts: list[str], tally: Tally, report: Report) -> None:
         for verdict in verdicts:
             tally.values[verdict] += 1
         if OLD in verdicts:

@@ -18,7 +18,7 @@ import re
 import shlex
 import stat
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Iterator
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
@@ -41,7 +41,7 @@ _FILE, _LOCK = "state.json", "lock"
 _ENDING = 0.2
 """Seconds that are left to a rotation that is ending."""
 _LONGEST = 16 << 20
-_TEXTS: Dict[str, Callable[[str], Any]] = {
+_TEXTS: dict[str, Callable[[str], Any]] = {
     "old": bool,
     "new": bool,
     "env": lambda text: base64.b64decode(text, validate=True),
@@ -60,7 +60,7 @@ class Journal:
         self._env_file = env_file
         self.directory = env_file.directory
         self.path = os.path.join(self.directory, _DIRECTORY)
-        self.content: Dict[str, Any] = {}
+        self.content: dict[str, Any] = {}
         self.handle = self.beside = -1
         """While it is locked: the open directory of the journal, and the one around it."""
 
@@ -134,7 +134,7 @@ class Journal:
         """On disk when it returns."""
         self.replace({**self.content, **changes})
 
-    def replace(self, content: Dict[str, Any]) -> None:
+    def replace(self, content: dict[str, Any]) -> None:
         """On disk when it returns."""
         with words(self.path, "written"):
             self._clear_drafts()
@@ -153,7 +153,7 @@ class Journal:
             _files.remove(self.beside, name)
 
 
-def remembered(env_file: EnvFile) -> Dict[str, Any]:
+def remembered(env_file: EnvFile) -> dict[str, Any]:
     """What the rotation of this C(.env) file has noted, empty where there is none. Reads only, and waits for nobody.
 
     Raises AppwriteError where that is damaged, cannot be read, or may be somebody else's word.
@@ -169,14 +169,14 @@ def remembered(env_file: EnvFile) -> Dict[str, Any]:
             os.close(handle)
 
 
-def refuse_unfinished(env_file: EnvFile, key: Optional[str] = None) -> None:
+def refuse_unfinished(env_file: EnvFile, key: str | None = None) -> None:
     """Raises AppwriteError while data may be sealed with either of two keys, unless this is the new one and nothing is left to do but to start with it."""
     content = remembered(env_file)
     if content.get("phase") in LOCKING and not (content["phase"] == WRITTEN and content["new"] == key):
         raise AppwriteError(UNFINISHED)
 
 
-def _inside(beside: int, path: str) -> Optional[int]:
+def _inside(beside: int, path: str) -> int | None:
     """The journal's open directory, C(None) where there is none."""
     with words(path, "opened"):
         try:
@@ -201,7 +201,7 @@ def _inside(beside: int, path: str) -> Optional[int]:
     return handle
 
 
-def _read(directory: int, path: str) -> Dict[str, Any]:
+def _read(directory: int, path: str) -> dict[str, Any]:
     path = os.path.join(path, _FILE)
     with words(path, "read"):
         try:
@@ -223,7 +223,7 @@ def _read(directory: int, path: str) -> Dict[str, Any]:
         ) from None
 
 
-def _checked(content: Any) -> Dict[str, Any]:
+def _checked(content: Any) -> dict[str, Any]:
     """Raises ValueError, KeyError or TypeError where this is not what a rotation notes."""
     phase = content["phase"]
     for name in _NEEDED.get(phase, _NEEDED[PREPARED]):

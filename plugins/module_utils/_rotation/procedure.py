@@ -17,7 +17,7 @@ import posixpath
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Collection, Mapping, NamedTuple, Protocol, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
@@ -77,8 +77,8 @@ Waivers = Collection[Tuple[str, str, str]]
 class Options:
     """Those of the module C(rekey) that a rotation of every value has. See C(plugins/modules/rekey.py)."""
 
-    key: Optional[str] = None
-    new_key: Optional[str] = None
+    key: str | None = None
+    new_key: str | None = None
     abort: bool = False
     waivers: Sequence[str] = ()
     sample: int = 1000
@@ -87,8 +87,8 @@ class Options:
     drain_timeout: int = 300
     """seconds"""
     leave_queues: Sequence[str] = ()
-    end_sessions: Optional[str] = None
-    seal: Optional[str] = None
+    end_sessions: str | None = None
+    seal: str | None = None
     check_mode: bool = False
 
 
@@ -117,7 +117,7 @@ class Disk(NamedTuple):
 class Journal(Protocol):
     """What the rotation must not forget. It is read when the procedure begins, and locked as long as that lasts."""
 
-    content: Dict[str, Any]
+    content: dict[str, Any]
     path: str
 
     @property
@@ -131,7 +131,7 @@ class Journal(Protocol):
     def save(self, **changes: Any) -> None:
         """On disk when it returns, as C(replace) and C(end)."""
 
-    def replace(self, content: Dict[str, Any]) -> None:
+    def replace(self, content: dict[str, Any]) -> None:
         """Forgets what was noted before."""
 
     def end(self) -> None:
@@ -150,7 +150,7 @@ class Others(Protocol):
     def sessions(self, running: bool = False) -> str:
         """Of the database. running: those of containers that go before the rotation seals anything are no strangers."""
 
-    def unseen(self) -> List[str]:
+    def unseen(self) -> list[str]:
         """What cannot be found out."""
 
     def require_none(self) -> None:
@@ -170,7 +170,7 @@ class Connected(Protocol):
     def rotation(self, waivers: Waivers) -> Rotation:
         """The same one each time would stage the same: it is made once in a run."""
 
-    def disks(self) -> Tuple[Disk, Optional[Disk]]:
+    def disks(self) -> tuple[Disk, Disk | None]:
         """That of the files, and the database's where it can be told."""
 
     def dump(self, name: str) -> None:
@@ -179,7 +179,7 @@ class Connected(Protocol):
     def stranded(self, leave: Sequence[str]) -> str:
         """Queues whose jobs nobody will ever take, in words."""
 
-    def make_still(self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None]) -> List[str]:
+    def make_still(self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None]) -> list[str]:
         """Lets what has a key end its work, and stops it. Returns what is left of jobs, in words. closing_api: called before the API is closed."""
 
     def forget_documents(self) -> object:
@@ -206,7 +206,7 @@ class Project(Protocol):
     def start_needed(self) -> None:
         """Starts what the rotation itself needs: the database and Redis."""
 
-    def expected(self) -> Tuple[float, float, float]:
+    def expected(self) -> tuple[float, float, float]:
         """Seconds until the API is closed, from then until everything stands still, and until all containers are started again."""
 
     def started(self) -> Mapping[str, float]:
@@ -228,7 +228,7 @@ class Host(Protocol):
     """path of the list of files and their successors"""
     environment: Mapping[str, str]
     """what compose knows beside C(.env)"""
-    warnings: List[str]
+    warnings: list[str]
     """for the result"""
 
     def now(self) -> float:
@@ -237,13 +237,13 @@ class Host(Protocol):
     def monotonic(self) -> float:
         """Seconds since whenever."""
 
-    def read(self) -> Optional[bytes]:
+    def read(self) -> bytes | None:
         """C(.env), nothing where it is not there."""
 
     def document(self) -> Document:
         """The same as compose reads it. Raises AppwriteError where compose would not."""
 
-    def replace(self, data: bytes, backup: bool) -> Optional[str]:
+    def replace(self, data: bytes, backup: bool) -> str | None:
         """Puts it in the place of what was last read, on disk when it returns. Returns the path of the backup, if one was made."""
 
     def writable(self) -> bool:
@@ -252,7 +252,7 @@ class Host(Protocol):
     def start(self, ids: Collection[str]) -> None:
         """Starts those of these containers that are stopped and not gone."""
 
-    def open(self, data: bytes, keys: Tuple[str, str]) -> Project:
+    def open(self, data: bytes, keys: tuple[str, str]) -> Project:
         """Reads the project with this C(.env). keys: the old one and the new one, any of which makes a holder of a container."""
 
 
@@ -274,7 +274,7 @@ class Procedure:
         self._host = host
         self._journal = journal
 
-    def run(self) -> Dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """The result of the module. Raises AppwriteError, which says what stays where something does."""
         try:
             return self._go_on() if self._is_begun() else self._begin()
@@ -293,7 +293,7 @@ class Procedure:
 
     # --- from the beginning ---
 
-    def _begin(self) -> Dict[str, Any]:
+    def _begin(self) -> dict[str, Any]:
         options, content = self._options, self._journal.content
         document = self._host.document()
         if options.abort:
@@ -316,7 +316,7 @@ class Procedure:
                 self._journal.end()  # nothing has happened, and the controller still has the key that was staged
             raise
 
-    def _prepared(self, data: bytes, old: str) -> Dict[str, Any]:
+    def _prepared(self, data: bytes, old: str) -> dict[str, Any]:
         options, started = self._options, self._host.now()
         new = self._journal.content.get("new") or options.new_key or (generate(LENGTH) if options.check_mode else None)
         new = check_keys(options.key, old, new, self._host.path)
@@ -348,7 +348,7 @@ class Procedure:
             self._prepare(run, connected, rotation, report)
             return self._forward(run, connected, rotation)
 
-    def _rehearse(self, run: _Run, connected: Connected) -> Dict[str, Any]:
+    def _rehearse(self, run: _Run, connected: Connected) -> dict[str, Any]:
         examination = connected.examination(_waivers(self._options.waivers))
         started = self._host.monotonic()
         report = examination.rehearse(foresee=True)
@@ -380,7 +380,7 @@ class Procedure:
             **_strangers(connected.store, run),
         )
 
-    def _obstacles(self, connected: Connected, report: Report) -> List[str]:
+    def _obstacles(self, connected: Connected, report: Report) -> list[str]:
         """What a rotation would fail at."""
         found = [connected.others.holders(), connected.stranded(self._options.leave_queues)] + _lacking(
             report, *connected.disks()
@@ -417,7 +417,7 @@ class Procedure:
                 error.args = (". ".join([str(error), *self._back(rotation)]),)
             raise
 
-    def _back(self, rotation: Optional[Rotation] = None) -> List[str]:
+    def _back(self, rotation: Rotation | None = None) -> list[str]:
         """Before the guard nothing has happened but that things were stopped, and files made that nothing uses. Returns what is left over, in words."""
         self._restart()
         left = self._prepared_files(rotation) if self._journal.phase == PREPARED else []
@@ -433,7 +433,7 @@ class Procedure:
 
     # --- from the middle ---
 
-    def _go_on(self) -> Dict[str, Any]:
+    def _go_on(self) -> dict[str, Any]:
         journal, options = self._journal, self._options
         old, new = journal.content["old"], journal.content["new"]
         project = self._host.open(journal.env, (old, new))
@@ -467,7 +467,7 @@ class Procedure:
             rotation = connected.rotation(_waivers(options.waivers))
             return self._abort(run, connected, rotation) if options.abort else self._forward(run, connected, rotation)
 
-    def _looked_at(self, run: _Run) -> Dict[str, Any]:
+    def _looked_at(self, run: _Run) -> dict[str, Any]:
         try:
             connected = self._connect(run.project, 0)
         except AppwriteError as error:
@@ -496,9 +496,9 @@ class Procedure:
                 % error
             ) from None
 
-    def _forward(self, run: _Run, connected: Connected, rotation: Rotation) -> Dict[str, Any]:
+    def _forward(self, run: _Run, connected: Connected, rotation: Rotation) -> dict[str, Any]:
         journal = self._journal
-        strangers: Dict[str, Any] = {}
+        strangers: dict[str, Any] = {}
         if journal.phase == PREPARED:
             journal.save(phase=GUARDED)
         if journal.phase == GUARDED:
@@ -517,7 +517,7 @@ class Procedure:
             journal.save(phase=WRITTEN)
         return self._end(run, rotation, strangers)
 
-    def _end(self, run: _Run, rotation: Rotation, strangers: Mapping[str, Any]) -> Dict[str, Any]:
+    def _end(self, run: _Run, rotation: Rotation, strangers: Mapping[str, Any]) -> dict[str, Any]:
         """The last part needs the containers, which somebody has to start in between."""
         journal = self._journal
         if not _runs(run):
@@ -541,7 +541,7 @@ class Procedure:
         journal.end()
         return result
 
-    def _downtime(self, started: Mapping[str, float]) -> Dict[str, int]:
+    def _downtime(self, started: Mapping[str, float]) -> dict[str, int]:
         """Seconds, where nobody has put the clock back meanwhile. What Appwrite itself takes to start comes on top."""
         content = self._journal.content
         ends = {
@@ -553,7 +553,7 @@ class Procedure:
             name: max(0, round(end - content[begin])) for name, (end, begin) in ends.items() if end and begin in content
         }
 
-    def _abort(self, run: _Run, connected: Connected, rotation: Rotation) -> Dict[str, Any]:
+    def _abort(self, run: _Run, connected: Connected, rotation: Rotation) -> dict[str, Any]:
         if self._journal.phase != GUARDED:
             raise _no_way_back()
         self._put(self._guarded(self._journal.env))
@@ -568,7 +568,7 @@ class Procedure:
         self._journal.save(phase=PREPARED)  # from the next step on the file is the user's again
         return self._aborted(run, left)
 
-    def _aborted(self, run: _Run, left: List[str]) -> Dict[str, Any]:
+    def _aborted(self, run: _Run, left: list[str]) -> dict[str, Any]:
         self._put(self._journal.env)
         result = self._result(ABORTED, run.old, run.new, warnings=left)
         self._drop_dump()
@@ -577,7 +577,7 @@ class Procedure:
 
     # --- what is left over ---
 
-    def _prepared_files(self, rotation: Optional[Rotation] = None) -> List[str]:
+    def _prepared_files(self, rotation: Rotation | None = None) -> list[str]:
         """Removes what was made before the guard stood, and says what is left."""
         content = self._journal.content
         if rotation is not None:
@@ -592,7 +592,7 @@ class Procedure:
                 % (error, self._host.noted)
             ]
 
-    def _left_over(self, rotation: Rotation) -> List[str]:
+    def _left_over(self, rotation: Rotation) -> list[str]:
         """What a sweep leaves is no reason to stay halfway: it is noted, and the next rotation removes it."""
         try:
             left = rotation.sweep()
@@ -600,7 +600,7 @@ class Procedure:
             left = [str(error)]
         return self._words_of(left)
 
-    def _words_of(self, left: Sequence[str]) -> List[str]:
+    def _words_of(self, left: Sequence[str]) -> list[str]:
         return (
             [
                 "%d files that nothing uses any more are left over: %s. They are noted in %s, and the next rotation removes them"
@@ -663,10 +663,10 @@ class Procedure:
         phase: str,
         old: str,
         new: str,
-        report: Optional[Report] = None,
-        strangers: Optional[Mapping[str, Any]] = None,
+        report: Report | None = None,
+        strangers: Mapping[str, Any] | None = None,
         **more: Any,
-    ) -> Dict[str, Any]:
+    ) -> dict[str, Any]:
         content, password = self._journal.content, self._options.seal
         stays = dict(content, dump_file=None) if phase == ABORTED else content
         return {
@@ -686,10 +686,10 @@ class Procedure:
             "warnings": self._host.warnings + more.get("warnings", []),
         }
 
-    def _beside(self, name: Optional[str]) -> Optional[str]:
+    def _beside(self, name: str | None) -> str | None:
         return posixpath.join(self._host.directory, name) if name else None
 
-    def _remains(self, content: Mapping[str, Any], ended: bool = False) -> List[str]:
+    def _remains(self, content: Mapping[str, Any], ended: bool = False) -> list[str]:
         """What a run leaves in the project's directory, why, and until when."""
         found = []
         if content.get("dump_file"):
@@ -717,7 +717,7 @@ def no_file(path: str) -> AppwriteError:
     return AppwriteError("env_file: %s does not exist%s" % (path, NO_KEY))
 
 
-def check_staged(content: Mapping[str, Any], new: Optional[str]) -> None:
+def check_staged(content: Mapping[str, Any], new: str | None) -> None:
     """content: of the journal. Raises AppwriteError where another new key is noted there."""
     staged = content.get("new")
     if new is not None and staged is not None and new != staged:
@@ -727,7 +727,7 @@ def check_staged(content: Mapping[str, Any], new: Optional[str]) -> None:
         )
 
 
-def check_keys(given: Optional[str], old: str, new: Optional[str], path: str) -> str:
+def check_keys(given: str | None, old: str, new: str | None, path: str) -> str:
     """Returns the new key. Raises AppwriteError where this one, or none, cannot follow the old one. given: the option C(key). path: of C(.env)."""
     if not old:
         raise AppwriteError(
@@ -750,7 +750,7 @@ def check_keys(given: Optional[str], old: str, new: Optional[str], path: str) ->
     return new
 
 
-def check_given(given: Optional[str], old: str, path: str) -> None:
+def check_given(given: str | None, old: str, path: str) -> None:
     """Raises AppwriteError where the option C(key) is another one than the old key, which stands in the file at this path."""
     if given not in (None, old):
         raise AppwriteError("key: is not the one in %s (%s); leave it out" % (path, told(old)))
@@ -786,7 +786,7 @@ def _check_report(report: Report) -> None:
     )
 
 
-def _lacking(report: Report, uploads: Disk, database: Optional[Disk]) -> List[str]:
+def _lacking(report: Report, uploads: Disk, database: Disk | None) -> list[str]:
     """Where there is no room for the files under the new key beside the old ones, or for what changes in the database."""
     needed = [(uploads, report.bytes)] + ([(database, _changed(report))] if database else [])
     found = []
@@ -824,7 +824,7 @@ def _waivers(given: Sequence[str]) -> Waivers:
 # --- what is said ---
 
 
-def described(key: str, password: Optional[str] = None) -> Dict[str, Any]:
+def described(key: str, password: str | None = None) -> dict[str, Any]:
     """What may be said of a key; itself for the one who asked for it with a password."""
     said = {"fingerprint": shown_fingerprint(key), "public": catalogue.is_public_default(catalogue.KEY, key)}
     return said if password is None else {**said, "sealed": seal(key, password)}
@@ -838,7 +838,7 @@ def _runs(run: _Run) -> bool:
     )
 
 
-def _strangers(store: Store, run: _Run) -> Dict[str, Any]:
+def _strangers(store: Store, run: _Run) -> dict[str, Any]:
     """What of the result is for one whose key somebody else had, as it is before the rotation."""
     if run.ending == _console.NONE and not is_public(run.old):
         return {}
@@ -849,7 +849,7 @@ def _strangers(store: Store, run: _Run) -> Dict[str, Any]:
     }
 
 
-def _stops_working(report: Report) -> List[str]:
+def _stops_working(report: Report) -> list[str]:
     """What is signed with the whole key (appwrite 1.9.6): those who hold it get a new one by asking again."""
     tokens = sum(
         sum(tally.values.values()) for name, tally in report.collections.items() if name.endswith("_resourceTokens")

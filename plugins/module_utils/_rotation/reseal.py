@@ -11,7 +11,7 @@ meanwhile: the services that hold the key are gone.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Collection, Dict, Iterator, List, Optional, Tuple
+from typing import Collection, Iterator
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
@@ -44,12 +44,12 @@ class Rotation(Examination):
         files: Successors,
         old: Cipher,
         new: Cipher,
-        waived: Collection[Tuple[str, str, str]] = (),
+        waived: Collection[tuple[str, str, str]] = (),
         progress: Tell = SILENT,
     ) -> None:
         super().__init__(store, files, old, new, waived, progress)
         self._successors = files
-        self._noted: Optional[int] = None
+        self._noted: int | None = None
         """how long the list of successors was before the first of this rotation"""
         self._staged = 0
         """rows of which the store keeps new values"""
@@ -124,13 +124,13 @@ class Rotation(Examination):
             return OLD
         return state
 
-    def sweep(self, replaced: bool = True, before: Optional[float] = None) -> List[str]:
+    def sweep(self, replaced: bool = True, before: float | None = None) -> list[str]:
         """After C(rotate()), or after an interruption: of each file and its successor, removes the one that no row uses.
 
         Without a row that uses its successor, no old file is removed. Returns what could not be removed and why; that stays noted. replaced: whether old
         files are removed at all. before: seconds since 1970; an old file that somebody has written since then is somebody's again, and stays.
         """
-        left: List[str] = []
+        left: list[str] = []
         waits = False
         for pairs in self._successors.pairs():
             noted = {path for pair in pairs for path in pair}
@@ -187,17 +187,17 @@ class Rotation(Examination):
                 done += count
                 self._progress("switch", done, max(done, self._staged))
 
-    def _resealed(self, table: Table, row: Row) -> Iterator[Tuple[str, Value, List[str]]]:
+    def _resealed(self, table: Table, row: Row) -> Iterator[tuple[str, Value, list[str]]]:
         """Each column of this row with its new value, and the verdicts on the old one."""
         for column in table.columns:
             if column in row.values:
                 yield (column, *self._exchange.reseal(row.values[column], nests(table, column)))
 
-    def _seal(self, table: Table, rows: List[Row], report: Report) -> None:
+    def _seal(self, table: Table, rows: list[Row], report: Report) -> None:
         changes = []
         tally = report.collections.setdefault(table.collection, Tally())
         for row in rows:
-            values: Dict[str, Value] = {}
+            values: dict[str, Value] = {}
             for column, value, verdicts in self._resealed(table, row):
                 self._count(table, row, column, verdicts, tally, report)
                 if value != row.values[column]:

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from itertools import islice
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key
@@ -55,7 +55,7 @@ echo json_encode(array_map(fn($key) => array_map(fn($value) => @$opens($key, $va
 
 class Looked(NamedTuple):
     report: Report
-    warnings: List[str]
+    warnings: list[str]
 
 
 class _NoFiles(Files):
@@ -74,7 +74,7 @@ def check_sample(sample: int) -> None:
 
 
 def look(
-    instance: Instance, key: str, sample: Optional[int], container: Optional[str] = None, progress: Tell = SILENT
+    instance: Instance, key: str, sample: int | None, container: str | None = None, progress: Tell = SILENT
 ) -> Looked:
     """Opens about C(sample) rows of each table with a key, or all; what it opens counts as C(old). Writes nothing.
 
@@ -118,7 +118,7 @@ def opening(instance: Instance, keys: Sequence[str]) -> Opening:
     return Opening(len(instance.sample), dict(zip(keys, map(sum, tried))))
 
 
-def _sample(store: Store) -> List[Optional[Parts]]:
+def _sample(store: Store) -> list[Parts | None]:
     """Some sealed values from all over the database. Where there seems to be none, all of it is read up to the first."""
     tables = [table for table in store.tables() if table.columns]
     found, size = [], 0
@@ -130,14 +130,14 @@ def _sample(store: Store) -> List[Optional[Parts]]:
     return found or list(islice(_sealed(store, tables, None), 1))
 
 
-def _some(tables: Sequence[Table]) -> List[Table]:
+def _some(tables: Sequence[Table]) -> list[Table]:
     """Those of the console, which every installation has, and as many others as a run can wait for."""
     console = [table for table in tables if table.collection.startswith("_console_")]
     others = [table for table in tables if table not in console]
     return console + others[:: max(1, -(-len(others) // _TABLES))]
 
 
-def _sealed(store: Store, tables: Sequence[Table], sample: Optional[int]) -> Iterator[Optional[Parts]]:
+def _sealed(store: Store, tables: Sequence[Table], sample: int | None) -> Iterator[Parts | None]:
     for table in tables:
         for rows in store.rows(table, sample):
             for row in rows:
@@ -145,12 +145,12 @@ def _sealed(store: Store, tables: Sequence[Table], sample: Optional[int]) -> Ite
                     yield from parts_of(row.values.get(column))
 
 
-def _open_here(_instance: Instance, keys: Sequence[str], values: Sequence[Parts]) -> List[List[bool]]:
+def _open_here(_instance: Instance, keys: Sequence[str], values: Sequence[Parts]) -> list[list[bool]]:
     """For each key whether it opens each value."""
     return [[cipher.decrypt(*parts) is not None for parts in values] for cipher in map(Cipher, keys)]
 
 
-def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Parts]) -> List[List[bool]]:
+def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Parts]) -> list[list[bool]]:
     """The same by the PHP of Appwrite's image, in a container that reaches nothing and is reached by nothing but its standard input."""
     image = instance.config["services"].get("appwrite", {}).get("image", "")
     if not image:
@@ -176,7 +176,7 @@ def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Par
         instance.compose.docker(["rm", "--force", name], tolerate=True)
         raise _cannot_open("the PHP of %s did not do it either (%s)" % (image, error)) from None
     try:
-        tried: List[List[bool]] = json.loads(answer)
+        tried: list[list[bool]] = json.loads(answer)
         if [[type(each) for each in one] for one in tried] != [[bool] * len(values)] * len(keys):
             raise ValueError
     except (TypeError, ValueError):

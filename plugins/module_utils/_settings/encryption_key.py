@@ -134,7 +134,7 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
 
 
 def _check_rotation(installation: Installation, current: str, pending: str) -> None:
-    """Where the project's directory was put back from a backup, the escrow alone remembers a rotation that is unfinished, besides the data itself."""
+    """If the project's directory was put back from a backup, the escrow alone remembers a rotation that is unfinished, besides the data itself."""
     if current == pending:
         raise Refusal(
             "%s: a rotation of the key is ending: .env has the new key already, and the escrow still has it as pending. Nothing was changed; run %s"
@@ -293,7 +293,7 @@ def _absent(installation: Installation, options: Mapping[str, Any], current: str
 
 
 def _check_rivals(installation: Installation, given: str, current: str, real: Mapping[str, tuple[str, ...]]) -> None:
-    """Where a console account exists but nothing that would tell, a key that runs weighs more than one that is passed."""
+    """If a console account exists but nothing that would tell, a key that runs weighs more than one that is passed."""
     if real and given not in real:
         raise Refusal(
             "key: the containers of this project run with another key (%s) and not with the one passed (%s). Pass that key or none"
@@ -325,7 +325,7 @@ def _recovered(
 def _placeholder_in_use(installation: Installation, current: str, evidence: Evidence) -> Plan:
     if evidence.state == "unknown":
         raise Refusal(
-            "%s is the public default, and %s. It is replaced only where the installation provably holds no data. "
+            "%s is the public default, and %s. It is replaced only if the installation provably holds no data. "
             "%s, or keep it with placeholder=keep" % (NAME, evidence.reason, evidence.remedy)
         )
     return Plan(
@@ -338,9 +338,9 @@ def _placeholder_in_use(installation: Installation, current: str, evidence: Evid
 
 
 def _proves(installation: Installation, options: Mapping[str, Any], key: str) -> bool:
-    """Whether a key may be put in force: what is stored opens with it, or there is nothing stored. False where nothing is sealed that could prove it.
+    """Whether a key may be put in force: what is stored opens with it, or there is nothing stored. False if nothing is sealed that could prove it.
 
-    Raises Refusal where the key does not open what is stored, or that cannot be found out.
+    Raises Refusal if the key does not open what is stored, or that cannot be found out.
     """
     evidence = installation.holds_data()
     if evidence.state == "no":
@@ -374,7 +374,7 @@ def _proves(installation: Installation, options: Mapping[str, Any], key: str) ->
 
 
 def _which_opens(installation: Installation, options: Mapping[str, Any], undecided: str) -> str:
-    """What to do where keys disagree, by what each of them opens; C(undecided) where nothing is stored that tells."""
+    """What to do if keys disagree, by what each of them opens; C(undecided) if nothing is stored that tells."""
     evidence = installation.holds_data()
     if evidence.state == "no":
         return undecided

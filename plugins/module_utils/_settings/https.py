@@ -106,7 +106,7 @@ def _useless(values: Mapping[str, str], email: str) -> list[str]:
 
 
 def why_not_public(name: str) -> str:
-    """Why no public authority would issue a certificate for a host name, which may have a port behind it; empty where one could.
+    """Why no public authority would issue a certificate for a host name, which may have a port behind it; empty if one could.
 
     There is no list of public suffixes here, so any top-level domain will do that is not known to be closed.
     """

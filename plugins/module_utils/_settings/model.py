@@ -37,11 +37,11 @@ class Evidence:
     never_started: bool = False
     """not even the database has been created, so its own credentials are free too"""
     remedy: str = "Let the database answer, starting nothing else, and run again"
-    """what to do where it is V(unknown)"""
+    """what to do if it is V(unknown)"""
     stopped: str = ""
-    """the service of the database, where it is V(unknown) since that does not run"""
+    """the service of the database, if it is V(unknown) since that does not run"""
     starting: str = ""
-    """the service of the database, where it is V(unknown) since that runs but does not answer, or not yet"""
+    """the service of the database, if it is V(unknown) since that runs but does not answer, or not yet"""
     elsewhere: bool = False
     """whether it is V(unknown) since the database is no service of the project: nothing here reaches it, so nothing here has sealed anything in it anew"""
 
@@ -68,7 +68,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class Published:
-    """What the proxy of the project publishes, as far as HTTPS is concerned. C(None) where there is no proxy to look at."""
+    """What the proxy of the project publishes, as far as HTTPS is concerned. C(None) if there is no proxy to look at."""
 
     ports: Mapping[int, int]
     """container port to host port"""
@@ -77,16 +77,16 @@ class Published:
 
 @dataclass(frozen=True)
 class Installation:
-    """What a setting may know: plain values, and questions that are only asked where the answer matters."""
+    """What a setting may know: plain values, and questions that are only asked if the answer matters."""
 
     release: str
     values: Mapping[str, str]
     """what C(.env) says now, as compose reads it"""
     holds_data: Callable[[], Evidence]
     container_keys: Callable[[], Mapping[str, tuple[str, ...]]]
-    """encryption key to the services whose containers were created with it; the empty string where they have none"""
+    """encryption key to the services whose containers were created with it; the empty string if they have none"""
     opens: Callable[[Sequence[str]], Opening]
-    """tries keys on a sample of what is stored; raises AppwriteError where that cannot be done"""
+    """tries keys on a sample of what is stored; raises AppwriteError if that cannot be done"""
     published: Published | None = None
     exists: bool = True
     """whether there is a C(.env) at all"""

@@ -93,7 +93,7 @@ def _complete(installation: Installation) -> str:
 
 
 def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
-    """Those of the database only where it was never created; the encryption key has a setting of its own."""
+    """Those of the database only if it was never created; the encryption key has a setting of its own."""
     offered = parse(wanted.content).values if wanted.content is not None else installation.values
     for name in catalogue.names(installation.release):
         entry = catalogue.get(name)

@@ -28,7 +28,7 @@ _MOST_READ = 5000
 
 
 def report(hosts: Iterable[Mapping[str, Any]], generated_at: str) -> dict[str, Any]:
-    """C(hosts) have C(host), C(audit), the result of C(audit_info), or empty where there is none, and the C(waivers) that it was given.
+    """C(hosts) have C(host), C(audit), the result of C(audit_info), or empty if there is none, and the C(waivers) that it was given.
 
     The texts can be shown as they are. What one host answers changes nothing of what is said of another.
     """
@@ -43,7 +43,7 @@ def fails(finding: Mapping[str, Any]) -> bool:
 
 
 def outline(text: str) -> dict[str, Any]:
-    """What the trend needs of an older C(report.json). Raises ValueError where the text is none."""
+    """What the trend needs of an older C(report.json). Raises ValueError if the text is none."""
     found = json.loads(text)
     try:
         datetime.datetime.strptime(found["generated_at"], WHEN)

@@ -46,7 +46,7 @@ def checked(
     """The release, and the findings: one for each control in their order, then those of other auditors. Raises NotAReport.
 
     Of a control the host says the status, the evidence, and how it is mended there; all else is what this collection says of it. C(waivers)
-    are those that the host was given: another counts for nothing. Where they are C(None), those of the answer are believed.
+    are those that the host was given: another counts for nothing. If they are C(None), those of the answer are believed.
     """
     if not isinstance(audit.get("release"), str):
         raise NotAReport("release %s" % _instead("a text", audit.get("release")))

@@ -19,7 +19,7 @@ import secrets
 import stat
 import weakref
 from contextlib import contextmanager, suppress
-from typing import ContextManager, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import ContextManager, Iterator, NamedTuple, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
@@ -74,10 +74,10 @@ class _Made(NamedTuple):
     """A file with a successor, or that one."""
 
     look: Look
-    values: Dict[str, str]
+    values: dict[str, str]
     """what belongs in the row that has the file; empty for a successor"""
     path: str
-    signature: Tuple[int, ...]
+    signature: tuple[int, ...]
     successor: Seals = ("", "", "")
 
 
@@ -91,7 +91,7 @@ class Files:
     def __init__(self, root: str) -> None:
         self._root = _open_root(root)
         weakref.finalize(self, os.close, self._root)
-        self._tried: Set[str] = set()
+        self._tried: set[str] = set()
 
     def look(self, row: Row, exchange: Exchange) -> Look:
         """Reads the file of a row, where the row says that it is whole and sealed."""
@@ -123,7 +123,7 @@ class Files:
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory) or os.geteuid() not in (0, owner):
             raise OSError(errno.EACCES, "")
 
-    def _open(self, row: Row, exchange: Exchange) -> Tuple[Look, bytes, Optional[os.stat_result]]:
+    def _open(self, row: Row, exchange: Exchange) -> tuple[Look, bytes, os.stat_result | None]:
         values = row.values
         if not values["openSSLCipher"] or values["chunksTotal"] != values["chunksUploaded"]:
             return Look(PLAIN), b"", None
@@ -137,7 +137,7 @@ class Files:
         return Look(verdict, status.st_size, "no key opens it" if verdict == NEITHER else ""), plain, status
 
     @contextmanager
-    def _place(self, path: str) -> Iterator[Tuple[int, bytes]]:
+    def _place(self, path: str) -> Iterator[tuple[int, bytes]]:
         """The open directory of a file and its name there. No symbolic link is followed below the root."""
         try:
             parts = (
@@ -163,7 +163,7 @@ class Files:
         finally:
             os.close(directory)
 
-    def _read(self, path: str) -> Tuple[bytes, os.stat_result]:
+    def _read(self, path: str) -> tuple[bytes, os.stat_result]:
         """A device is not even opened, since that alone may do something."""
         with _words(path, "read"):
             try:
@@ -184,14 +184,14 @@ class Successors(Files):
         super().__init__(root)
         self._directory = journal
         self._journal = name
-        self._handle: Optional[int] = None
-        self._made: Dict[Seals, _Made] = {}
+        self._handle: int | None = None
+        self._made: dict[Seals, _Made] = {}
 
     def look(self, row: Row, exchange: Exchange) -> Look:
         known = self._known(row)
         return known.look if known else super().look(row, exchange)
 
-    def prepare(self, row: Row, exchange: Exchange) -> Tuple[Look, Dict[str, str]]:
+    def prepare(self, row: Row, exchange: Exchange) -> tuple[Look, dict[str, str]]:
         """What a row's file is, and, where the old key opens it, what belongs in the row for its successor, which is on disk then.
 
         It may be called long before it is needed: called again, it finds the successor, unless the row or the file has changed since.
@@ -229,7 +229,7 @@ class Successors(Files):
             self._made[successor, iv, tag] = _Made(Look(NEW, stands.st_size), {}, successor, _signature(stands))
         return look, values
 
-    def _known(self, row: Row) -> Optional[_Made]:
+    def _known(self, row: Row) -> _Made | None:
         """What was found out of it before, if nothing speaks of a change."""
         values = row.values
         known = self._made.get(_seals(row))
@@ -253,7 +253,7 @@ class Successors(Files):
         """Whether a successor that is made now will be found again."""
         return len(self._made) < _MADE
 
-    def remove(self, path: str, before: Optional[float] = None) -> None:
+    def remove(self, path: str, before: float | None = None) -> None:
         """Removes a file that may be gone already, unless somebody has written it at that time (seconds since 1970) or later."""
         with _words(path, "removed"), suppress(FileNotFoundError, _Unusable), self._place(path) as (directory, name):
             if before is None or os.stat(name, dir_fd=directory, follow_symlinks=False).st_ctime < before:
@@ -275,14 +275,14 @@ class Successors(Files):
             return os.stat(self._journal, dir_fd=self._directory, follow_symlinks=False).st_size
         return 0
 
-    def pairs(self, start: int = 0) -> Iterator[List[Tuple[str, str]]]:
+    def pairs(self, start: int = 0) -> Iterator[list[tuple[str, str]]]:
         """The paths of files and successors that were noted from there on, some at a time. The last entry of a run that died may be half there: its file
         is not."""
         with _words(self._journal, "read"), suppress(FileNotFoundError), open(
             _files.open_plain(self._journal, self._directory), "rb"
         ) as stream:
             stream.seek(start)
-            some: List[Tuple[str, str]] = []
+            some: list[tuple[str, str]] = []
             for line in stream:
                 try:
                     old, new = json.loads(line)
@@ -353,7 +353,7 @@ def _seals(row: Row) -> Seals:
     return _text(row, "path"), _text(row, "openSSLIV"), _text(row, "openSSLTag")
 
 
-def _signature(status: os.stat_result) -> Tuple[int, ...]:
+def _signature(status: os.stat_result) -> tuple[int, ...]:
     """What is another one as soon as somebody writes to the file, or puts another one in its place."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from typing import List, Sequence
+from typing import Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     Seen,
@@ -65,7 +65,7 @@ _STAGE = "selfhost_appwrite_stage"
 _DENIED = "its user may not do this; grant it all privileges on Appwrite's database"
 
 
-def client(container: str) -> List[str]:
+def client(container: str) -> list[str]:
     """Starts the client in the database's container, with the credentials of its environment."""
     return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
@@ -37,7 +37,7 @@ class Table:
     """as the database knows it; PostgreSQL's long names are hashed"""
     collection: str
     """as Appwrite knows it, with its namespace, for example V(_1_users)"""
-    columns: Tuple[str, ...]
+    columns: tuple[str, ...]
     """the sealed columns, by the collection's metadata"""
     holds_files: bool = False
     """whether its rows describe files (V(bucket_…)); then C(FILE_COLUMNS) are read too"""
@@ -62,7 +62,7 @@ class Change:
     """New values for some of a row's columns."""
 
     row: Row
-    values: Dict[str, Value]
+    values: dict[str, Value]
 
 
 class Seen(NamedTuple):
@@ -77,7 +77,7 @@ class Seen(NamedTuple):
 class Sessions(NamedTuple):
     """What is known of who else is connected."""
 
-    seen: List[Seen]
+    seen: list[Seen]
     blind: str = ""
     """in words, which ones cannot be seen"""
 
@@ -87,11 +87,11 @@ class Store(ABC):
 
     transactional: bool
     """whether all changes become so at once, at C(commit)"""
-    DUMP: Tuple[str, bytes]
+    DUMP: tuple[str, bytes]
     """a script for the database's container that prints a dump, and what a whole one ends with"""
 
     @abstractmethod
-    def tables(self) -> List[Table]:
+    def tables(self) -> list[Table]:
         """Every table with sealed columns or files, by every C(__metadata) of the server; always in the same order."""
 
     @abstractmethod
@@ -107,7 +107,7 @@ class Store(ABC):
         """About how many bytes all data has on the disk."""
 
     @abstractmethod
-    def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
+    def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         """All rows in batches, or about C(sample) of them from all over the table. The memory needed does not grow with the table."""
 
     @abstractmethod
@@ -133,7 +133,7 @@ class Store(ABC):
         return iter(())
 
     @abstractmethod
-    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
         """The documents that were made last, the very last one first: of these fields the first C(SHOWN) characters, nothing where one is not set."""
 
     @abstractmethod

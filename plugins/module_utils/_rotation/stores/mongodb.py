@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
@@ -240,7 +240,7 @@ def _program(script: str, **parts: str) -> str:
     return "new Function(%s)()" % json.dumps(" ".join(line.strip() for line in script.strip().split("\n")))
 
 
-def client(container: str) -> List[str]:
+def client(container: str) -> list[str]:
     """Starts the client in the database's container, with the credentials of its environment."""
     return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT, _SCRIPT]
 
@@ -266,15 +266,13 @@ class MongoDB(Store):
         "Unauthorized": "the user in its container's environment may not do this",
     }
 
-    def __init__(
-        self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True
-    ) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str] | None = None, writes: bool = True) -> None:
         """command: C(client()) of a container. environ: for it. writes: a server without roles for it cannot be told."""
-        self._listed: Dict[Table, Dict[str, Set[str]]] = {}
+        self._listed: dict[Table, dict[str, set[str]]] = {}
         self._session = Session(command, self.NAME, '"%s"', r"(?m)^ERROR (\w+)", self.REASONS, environ)
         self._session.ask("")
 
-    def tables(self) -> List[Table]:
+    def tables(self) -> list[Table]:
         if not self._listed:
             self._find_tables()
         return list(self._listed)
@@ -288,7 +286,7 @@ class MongoDB(Store):
     def size(self) -> int:
         return _whole(self._ask("size"))
 
-    def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
+    def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         if sample is not None:
             count, slices = self.count(table), min(_SLICES, sample)
             for number in range(slices):
@@ -305,7 +303,7 @@ class MongoDB(Store):
                     % (self.NAME, table.space, table.name)
                 )
 
-    def _all(self, table: Table, first: Any) -> Iterator[List[Row]]:
+    def _all(self, table: Table, first: Any) -> Iterator[list[Row]]:
         """Every document with an id of this type."""
         place, more = {"from": first}, True
         while more:
@@ -323,7 +321,7 @@ class MongoDB(Store):
 
     def change(self, table: Table, changes: Sequence[Change]) -> int:
         changed, size = 0, 0
-        batch: List[Any] = []
+        batch: list[Any] = []
         for change in changes:
             old = {name: change.row.raw[name] for name in change.values}
             batch.append([change.row.key, old, change.values])
@@ -333,8 +331,8 @@ class MongoDB(Store):
                 batch, size = [], 0
         return changed + self._change(table, batch)
 
-    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
-        found: List[Dict[str, str]] = self._ask("newest", table, fields=fields, limit=limit, length=SHOWN)
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = self._ask("newest", table, fields=fields, limit=limit, length=SHOWN)
         return found
 
     def clear(self, table: Table) -> None:
@@ -352,7 +350,7 @@ class MongoDB(Store):
 
     def _find_tables(self) -> None:
         present = {(place[0], place[1]) for place in self._ask("places")}
-        listed: Dict[Tuple[str, str], Dict[str, Set[str]]] = {}
+        listed: dict[tuple[str, str], dict[str, set[str]]] = {}
         buckets = set()
         for space, name in sorted(present):
             for document in self._ask("metadata", (space, name)) if name.endswith("__metadata") else ():
@@ -382,7 +380,7 @@ class MongoDB(Store):
             columns = tuple(sorted(set().union(*listed[place].values())))
             self._listed[Table(place[0], place[1], place[1], columns, place in buckets)] = listed[place]
 
-    def _page(self, table: Table, skip: int = 0, limit: Optional[int] = None, **place: Any) -> Tuple[List[Row], bool]:
+    def _page(self, table: Table, skip: int = 0, limit: int | None = None, **place: Any) -> tuple[list[Row], bool]:
         """Documents from a place on, at most so many and fewer where they are large; whether there may be more."""
         fields = ["_uid", "_tenant", *table.columns, *(FILE_COLUMNS if table.holds_files else ())]
         answer = self._ask("page", table, fields=fields, skip=skip, limit=limit or _PAGE, size=_REQUEST, **place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import List, Sequence
+from typing import Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Sessions, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, LOST
@@ -30,7 +30,7 @@ _LOCK = int.from_bytes(b"selfhost", "big")
 _LONGEST_NAME = 63
 
 
-def client(container: str) -> List[str]:
+def client(container: str) -> list[str]:
     """Starts the client in the database's container, with the credentials of its environment."""
     return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT]
 

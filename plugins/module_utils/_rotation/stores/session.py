@@ -14,7 +14,7 @@ import select
 import subprocess
 import time
 from contextlib import suppress
-from typing import Dict, List, Mapping, NoReturn, Optional, Sequence, Union
+from typing import Mapping, NoReturn, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import StoreError
 
@@ -46,7 +46,7 @@ class Session:
         print_word: str,
         error: str,
         reasons: Mapping[str, str],
-        environ: Optional[Mapping[str, str]],
+        environ: Mapping[str, str] | None,
     ) -> None:
         """print_word: the statement that prints C(%s). error: matches the code in what the client complains. reasons: code to words."""
         self._name = name
@@ -57,9 +57,9 @@ class Session:
         self._word = word.encode() + b"\n"
         self._complaint = b""
         self._asked = self._answered = self._searched = 0
-        self._left: Union[bytes, memoryview] = b""
+        self._left: bytes | memoryview = b""
         self._answer = bytearray()
-        self._answers: Dict[int, bytes] = {}
+        self._answers: dict[int, bytes] = {}
         try:
             self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows no conversation
                 list(command),
@@ -78,7 +78,7 @@ class Session:
         with suppress(OSError):
             fcntl.fcntl(self._stdout, _SET_PIPE_SIZE, _PIPE)
 
-    def ask(self, statements: str) -> List[List[bytes]]:
+    def ask(self, statements: str) -> list[list[bytes]]:
         """The rows that the statements print, by fields, still escaped."""
         return self.collect(self.post(statements))
 
@@ -89,7 +89,7 @@ class Session:
         self._exchange(0)
         return self._asked
 
-    def collect(self, number: int) -> List[List[bytes]]:
+    def collect(self, number: int) -> list[list[bytes]]:
         """The answer to what was posted under this number."""
         deadline = time.monotonic() + _ANSWER_TIMEOUT
         while number not in self._answers:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from abc import abstractmethod
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
@@ -48,9 +48,9 @@ Place = Tuple[str, str]
 
 
 class _Shape(NamedTuple):
-    kinds: Dict[str, str]
+    kinds: dict[str, str]
     """column to the type that the server has it in"""
-    listed: Dict[str, Dict[str, bool]]
+    listed: dict[str, dict[str, bool]]
     """tenant, or empty for all, to the sealed columns of its metadata, and whether they are arrays"""
 
 
@@ -69,19 +69,17 @@ class SqlStore(Store):
     """around names"""
     READ_ONLY: str
     """the statement after which the server refuses every change in this session"""
-    STAGED: Tuple[str, str, str]
+    STAGED: tuple[str, str, str]
     """types for a row's key, the SHA-256 of a text, and a text"""
     STAGE_OPTIONS = ""
     """of the temporary table that they are in"""
     ERROR: str
     REASONS: Mapping[str, str]
 
-    def __init__(
-        self, command: Sequence[str], environ: Optional[Mapping[str, str]] = None, writes: bool = True
-    ) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str] | None = None, writes: bool = True) -> None:
         """command: starts the client, reading statements from standard input; the class's own C(client()) in a container. environ: for it."""
-        self._shapes: Dict[Table, _Shape] = {}
-        self._batches_staged: Dict[Table, List[Tuple[int, int]]] = {}
+        self._shapes: dict[Table, _Shape] = {}
+        self._batches_staged: dict[Table, list[tuple[int, int]]] = {}
         """the last key of each batch, and how many rows it has"""
         self._session = Session(command, self.NAME, self.PRINT % "SELECT '%s'", self.ERROR, self.REASONS, environ)
         try:
@@ -132,7 +130,7 @@ class SqlStore(Store):
 
     # --- Store ---
 
-    def tables(self) -> List[Table]:
+    def tables(self) -> list[Table]:
         if not self._shapes:
             self._find_tables()
         return list(self._shapes)
@@ -146,14 +144,14 @@ class SqlStore(Store):
     def size(self) -> int:
         return int(self._query(self.SIZE)[0][0])
 
-    def rows(self, table: Table, sample: Optional[int] = None) -> Iterator[List[Row]]:
+    def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         return self._all_rows(table) if sample is None else self._some_rows(table, sample)
 
     def begin(self) -> None:
         self._session.ask("START TRANSACTION;")
 
     def change(self, table: Table, changes: Sequence[Change]) -> int:
-        groups: Dict[Tuple[str, ...], List[Change]] = {}
+        groups: dict[tuple[str, ...], list[Change]] = {}
         for change in changes:
             groups.setdefault(tuple(sorted(change.values)), []).append(change)
         return sum(self._change(table, names, group) for names, group in groups.items())
@@ -192,7 +190,7 @@ class SqlStore(Store):
             after = last
             yield count
 
-    def newest(self, table: Table, fields: Sequence[str], limit: int) -> List[Dict[str, str]]:
+    def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
         present = self._columns_of((table.space, table.name), [*fields, _CREATED])
         texts = [
             "COALESCE(LEFT(%s, %d), '')" % (self._text(self._quoted(name)), SHOWN) if name in present else "''"
@@ -228,9 +226,9 @@ class SqlStore(Store):
     # --- tables ---
 
     def _find_tables(self) -> None:
-        collections: Dict[Place, str] = {}
-        listed: Dict[Place, Dict[str, Dict[str, bool]]] = {}
-        buckets: Set[Place] = set()
+        collections: dict[Place, str] = {}
+        listed: dict[Place, dict[str, dict[str, bool]]] = {}
+        buckets: set[Place] = set()
         for place, columns in sorted(
             self._present(["_id", "_uid", "_tenant", "attributes"], "RIGHT(table_name, 10) = '__metadata'").items()
         ):
@@ -272,9 +270,9 @@ class SqlStore(Store):
                 table = Table(place[0], place[1], collections[place], tuple(sealed_here), place in buckets)
                 self._shapes[table] = _Shape(kinds, listed[place])
 
-    def _present(self, names: Iterable[str], where: str) -> Dict[Place, Dict[str, str]]:
+    def _present(self, names: Iterable[str], where: str) -> dict[Place, dict[str, str]]:
         """Tables with those of their columns that have one of these names, and the columns' types."""
-        found: Dict[Place, Dict[str, str]] = {}
+        found: dict[Place, dict[str, str]] = {}
         for space, table, column, kind in self._query(
             "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns WHERE column_name IN (%s) AND %s"
             % (", ".join(map(self._literal, sorted(names))), where)
@@ -282,12 +280,12 @@ class SqlStore(Store):
             found.setdefault((text_of(space), text_of(table)), {})[text_of(column)] = text_of(kind)
         return found
 
-    def _columns_of(self, place: Place, names: Iterable[str]) -> Dict[str, str]:
+    def _columns_of(self, place: Place, names: Iterable[str]) -> dict[str, str]:
         return self._present(
             names, "table_schema = %s AND table_name = %s" % (self._literal(place[0]), self._literal(place[1]))
         ).get(place, {})
 
-    def _metadata(self, place: Place, columns: Mapping[str, str]) -> Iterator[Tuple[str, str, Dict[str, bool]]]:
+    def _metadata(self, place: Place, columns: Mapping[str, str]) -> Iterator[tuple[str, str, dict[str, bool]]]:
         """Tenant and collection, and its sealed columns with whether they are arrays; only those that may matter."""
         last = 0
         while True:
@@ -317,12 +315,12 @@ class SqlStore(Store):
     def _quoted(self, name: str) -> str:
         return self.QUOTE + name.replace(self.QUOTE, self.QUOTE * 2) + self.QUOTE
 
-    def _query(self, query: str) -> List[List[bytes]]:
+    def _query(self, query: str) -> list[list[bytes]]:
         return self._session.ask(self.PRINT % query)
 
     # --- rows ---
 
-    def _all_rows(self, table: Table) -> Iterator[List[Row]]:
+    def _all_rows(self, table: Table) -> Iterator[list[Row]]:
         """The next page is asked for before this one is worked on."""
         asked = self._session.post(self._page(table, None, _PAGE))
         try:
@@ -334,7 +332,7 @@ class SqlStore(Store):
             if asked:
                 self._session.forget(asked)
 
-    def _some_rows(self, table: Table, sample: int) -> Iterator[List[Row]]:
+    def _some_rows(self, table: Table, sample: int) -> Iterator[list[Row]]:
         ends = self._query("SELECT MIN(_id), MAX(_id) FROM %s" % self._place(table.space, table.name))[0]
         if not ends[0].isdigit():
             return
@@ -346,7 +344,7 @@ class SqlStore(Store):
             yield from self._batches(table, page)
             last = int(page[-1][0]) if page else last
 
-    def _page(self, table: Table, after: Optional[int], limit: int) -> str:
+    def _page(self, table: Table, after: int | None, limit: int) -> str:
         """Asks for key, id and tenant of rows, then length and text of each column; no text where it is long."""
         texts = [self._text(self._quoted(name)) for name in _columns(table)]
         tenant = "_tenant" if "_tenant" in self._shapes[table].kinds else "NULL"
@@ -364,9 +362,9 @@ class SqlStore(Store):
             )
         )
 
-    def _batches(self, table: Table, page: Sequence[List[bytes]]) -> Iterator[List[Row]]:
+    def _batches(self, table: Table, page: Sequence[list[bytes]]) -> Iterator[list[Row]]:
         """The rows of a page; one with a long value is alone."""
-        short: List[Row] = []
+        short: list[Row] = []
         for fields in page:
             lengths = [int(field) if field.isdigit() else 0 for field in fields[3::2]]
             if max(lengths) <= _LONG:
@@ -393,8 +391,8 @@ class SqlStore(Store):
     def _row(self, table: Table, fields: Sequence[bytes]) -> Row:
         listed = self._shapes[table].listed
         arrays = dict(listed.get("", {}), **listed.get(fields[2].decode(), {}))
-        values: Dict[str, Value] = {}
-        raw: Dict[str, Optional[bytes]] = {}
+        values: dict[str, Value] = {}
+        raw: dict[str, bytes | None] = {}
         for name, length, field in zip(_columns(table), fields[3::2], fields[4::2]):
             if name in arrays or table.holds_files and name in FILE_COLUMNS:
                 text = _plain(field) if length.isdigit() else None
@@ -409,17 +407,17 @@ class SqlStore(Store):
 
     # --- changes ---
 
-    def _change(self, table: Table, names: Tuple[str, ...], changes: Sequence[Change]) -> int:
+    def _change(self, table: Table, names: tuple[str, ...], changes: Sequence[Change]) -> int:
         kinds = [self._shapes[table].kinds[name] for name in names]
         return sum(
             int(self._session.ask(self._update(table, names, kinds, rows))[0][0])
             for rows in self._requests(names, changes)
         )
 
-    def _requests(self, names: Sequence[str], changes: Sequence[Change]) -> Iterator[List[str]]:
+    def _requests(self, names: Sequence[str], changes: Sequence[Change]) -> Iterator[list[str]]:
         """Rows as C(_update()) gets them, as many as one request takes."""
         size = 0
-        batch: List[str] = []
+        batch: list[str] = []
         for change in changes:
             row = self._written(names, change)
             if batch and size + len(row) > _REQUEST:
@@ -444,7 +442,7 @@ class SqlStore(Store):
         return "(%s)" % ", ".join(fields)
 
 
-def _columns(table: Table) -> Tuple[str, ...]:
+def _columns(table: Table) -> tuple[str, ...]:
     return table.columns + FILE_COLUMNS if table.holds_files else table.columns
 
 
