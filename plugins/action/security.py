@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import is_public, told
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import public_keys, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
@@ -111,7 +111,7 @@ class ActionModule(EscrowAction):
         row = decide(
             LEARNED_KEY,
             bool(foreseen.get("failed")),
-            bool(state) and not is_public(key),
+            bool(state) and key not in public_keys(),
             escrow.key is not None,
             state == "kept",
         )

@@ -74,7 +74,7 @@ def in_force(values: Mapping[str, str]) -> str:
 
 
 def is_public(key: str) -> bool:
-    """Whether it is a default of Appwrite's installer, which the whole world knows."""
+    """Whether anyone may know it: a default of Appwrite's installer, or a placeholder that a template put in its place."""
     return catalogue.is_public_default(NAME, key)
 
 
@@ -118,7 +118,7 @@ def told(key: str) -> str:
     if not key:
         return "no key"
     if is_public(key):
-        return "the public default"
+        return "the public default" if key in public_keys() else "a placeholder"
     shown = shown_fingerprint(key)
     return "fingerprint %s" % shown if shown else "a weak one, of about %d bits" % effective_bits(key)
 
@@ -145,13 +145,16 @@ def weakness(key: str) -> str | None:
 
 def check(key: str, option: str) -> None:
     """Raises AppwriteError if an option's value will not do as a new key."""
-    if is_public(key):
-        raise AppwriteError("%s: is a public placeholder; leave it out to have one generated" % option)
+    public = AppwriteError("%s: is a public placeholder; leave it out to have one generated" % option)
+    if key in public_keys():
+        raise public
     if len(used_bytes(key)) < CIPHER_BYTES:
         raise AppwriteError(
             "%s: is shorter than 16 bytes, the length of an AES-128 key; pass a longer one or leave it out to have one generated"
             % option
         )
+    if is_public(key):
+        raise public
     try:
         quote(key)
     except AppwriteError as error:

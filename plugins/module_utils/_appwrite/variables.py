@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Callable, Mapping, Sequence, Tuple, TypeVar
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.placeholder import is_placeholder
+
 KEY = "_APP_OPENSSL_KEY_V1"
 
 RELEASES: tuple[str, ...] = ("1.4.14", "1.5.11", "1.6.2", "1.7.4", "1.8.1", "1.9.0", "1.9.6")
@@ -859,6 +861,8 @@ def secrets_of(values: Mapping[str, str]) -> list[str]:
 
 
 def is_public_default(name: str, value: str) -> bool:
-    """Whether the value is a default of a secret that the whole world knows."""
+    """Whether the value is a default of a secret that the whole world knows, or a placeholder that a template put there."""
     variable = get(name)
-    return variable is not None and value in variable.public_defaults
+    return variable is not None and (
+        value in variable.public_defaults or variable.secret and bool(value) and is_placeholder(value)
+    )

@@ -49,10 +49,7 @@ ESCROW_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Of C(security), for its action on the controller alone."""
 
-FORGERY = (
-    "%s is the public default of Appwrite's installer: anyone who can reach the API can forge an administrator with it "
-    "(appwrite/appwrite#13769)." % NAME
-)
+_FORGERY = "%s is %s: anyone who can reach the API can forge an administrator with it (appwrite/appwrite#13769)."
 _PASS = "pass it as `key` (appwrite_security_encryption_key of the role): it goes into the escrow, which keeps its older key as history"
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
@@ -102,6 +99,7 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     if not 32 <= length <= 256:
         raise Refusal("length: %d is outside of 32 to 256 characters" % length)
     current = in_force(installation.values)
+    _check_one(installation)
     given, escrowed = options["key"], options["escrowed"]
     if given is not None and not isinstance(given, str):
         raise Refusal("key: is not text; put it in quotes")
@@ -129,8 +127,18 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
             raise Refusal(
                 "key: placeholder=keep leaves the public default in force, so this key would not be used; drop one of the two"
             )
-        return Plan(warnings=[FORGERY], key=describe("placeholder_kept", current))
+        return Plan(warnings=[_forgery(current)], key=describe("placeholder_kept", current))
     return _absent(installation, options, current)
+
+
+def _check_one(installation: Installation) -> None:
+    """Services with different keys cannot read what the others store."""
+    given = {key: services for key, services in installation.given_keys.items() if key}
+    if len(given) > 1:
+        raise Refusal(
+            "%s: the compose files give services different keys: %s. Have all of them take the line of .env"
+            % (NAME, "; ".join("%s to %s" % (told(key), ", ".join(names)) for key, names in sorted(given.items())))
+        )
 
 
 def _check_rotation(installation: Installation, current: str, pending: str) -> None:
@@ -217,7 +225,7 @@ def _restored(installation: Installation, options: Mapping[str, Any], current: s
         if key and not same_cipher(key, escrowed)
     }
     proved = _proves(installation, options, escrowed)
-    warnings = [FORGERY] if is_public(escrowed) else []
+    warnings = [_forgery(escrowed)] if is_public(escrowed) else []
     for key, services in carried.items():
         where = "the containers of this project (%s)" % ", ".join(services)
         if not proved and (current or not is_public(key)):
@@ -304,8 +312,8 @@ def _check_rivals(installation: Installation, given: str, current: str, real: Ma
         )
     if current and not real:
         raise Refusal(
-            "key: %s is the public default and in use: %s. Another key would make that data unreadable. Leave `key` out"
-            % (NAME, installation.holds_data().reason)
+            "key: %s is %s and in use: %s. Another key would make that data unreadable. Leave `key` out"
+            % (NAME, told(current), installation.holds_data().reason)
         )
 
 
@@ -315,23 +323,23 @@ def _recovered(
     _proves(installation, options, key)
     warnings = [
         "%s was %s in .env and has been recovered from the containers of this project (%s)"
-        % (NAME, "the public default" if current else "absent", ", ".join(services))
+        % (NAME, told(current) if current else "absent", ", ".join(services))
     ]
     if is_public(key):
-        warnings.append(FORGERY)
+        warnings.append(_forgery(key))
     return _set("recovered", key, warnings)
 
 
 def _placeholder_in_use(installation: Installation, current: str, evidence: Evidence) -> Plan:
     if evidence.state == "unknown":
         raise Refusal(
-            "%s is the public default, and %s. It is replaced only if the installation provably holds no data. "
-            "%s, or keep it with placeholder=keep" % (NAME, evidence.reason, evidence.remedy)
+            "%s is %s, and %s. It is replaced only if the installation provably holds no data. "
+            "%s, or keep it with placeholder=keep" % (NAME, told(current), evidence.reason, evidence.remedy)
         )
     return Plan(
         warnings=[
             "%s It is kept, because %s, and that data can only be read with it. To seal all of it under a key of your own, rehearse first: %s"
-            % (FORGERY, evidence.reason, rotation_of(installation.directory) + " --check")
+            % (_forgery(current), evidence.reason, rotation_of(installation.directory) + " --check")
         ],
         key=describe("placeholder_kept", current),
     )
@@ -482,7 +490,14 @@ def _out_of_the_way(installation: Installation, options: Mapping[str, Any]) -> s
 
 
 def _is_own(key: str) -> bool:
-    return bool(key) and not is_public(key)
+    return bool(key) and key not in public_keys()
+
+
+def _forgery(key: str) -> str:
+    what = (
+        "the public default of Appwrite's installer" if key in public_keys() else "a placeholder, which can be guessed"
+    )
+    return _FORGERY % (NAME, what)
 
 
 def _set(state: str, key: str, warnings: list[str] | None = None) -> Plan:

@@ -231,8 +231,14 @@ class _Transaction:
             self._stands_against(
                 name,
                 [
-                    "%s would reach no service, since the compose file passes it to none. Add `%s` under `environment:` of %s (%s)"
-                    % (name, place.bare, ", ".join(wanted) or "the services that need it", place)
+                    "%s would reach no service, since the compose file passes it to none. Add `%s`%s of %s (%s)"
+                    % (
+                        name,
+                        place.bare,
+                        "" if place.bare.startswith("environment") else " under `environment:`",
+                        ", ".join(wanted) or "the services that need it",
+                        place,
+                    )
                 ],
             )
         else:

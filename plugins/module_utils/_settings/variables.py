@@ -26,17 +26,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "replace_default_secrets": {"type": "bool", "default": False, "no_log": False},
 }
 _SECRET_LENGTH = 32
+_OF_COMPOSE = ("COMPOSE_", "DOCKER_")
+"""What the names of compose's and docker's own variables begin with."""
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     release = installation.release
     wanted = Plan()
     named = {name: _text(name, value) for name, value in options["variables"].items()}
+    refusals: list[str] = []
     for name, value in named.items():
-        wanted.warnings += _name_warnings(name, value, installation, options["unknown"], "variables")
+        wanted.warnings += _name_warnings(name, value, installation, options["unknown"], "variables", refusals)
         problem = None if value is None else catalogue.problem(name, value, release)
         if problem:
-            raise Refusal("variables: %s: %s" % (name, problem))
+            refusals.append("variables: %s: %s" % (name, problem))
+    if refusals:
+        raise Refusal("; ".join(refusals))
     if options["content"] is not None:
         _template(installation, options, named, wanted)
     else:
@@ -99,13 +104,14 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
         entry = catalogue.get(name)
         if entry is None or name == catalogue.KEY or name in wanted.changes or name in wanted.kept:
             continue
-        if not catalogue.is_public_default(name, offered.get(name, "")):
+        if not entry.public_defaults or not catalogue.is_public_default(name, offered.get(name, "")):
             continue
         current = installation.values.get(name, "")
         if current and not catalogue.is_public_default(name, current):
             wanted.kept[name] = current
-        elif not entry.sticky or installation.holds_data().never_started:
+        elif installation.passed(name) and (not entry.sticky or installation.holds_data().never_started):
             wanted.changes[name] = generate(_SECRET_LENGTH)
+            wanted.optional.add(name)
 
 
 def _template(
@@ -120,13 +126,16 @@ def _template(
         rendered = parse(wanted.content).values
     except AppwriteError as error:
         raise Refusal("content: compose would reject it: %s" % error) from None
+    refusals: list[str] = []
     for name, value in rendered.items():
         if name in named:
             continue
-        wanted.warnings += _name_warnings(name, value, installation, options["unknown"], "content")
+        wanted.warnings += _name_warnings(name, value, installation, options["unknown"], "content", refusals)
         problem = catalogue.problem(name, value, installation.release)
         if problem and installation.values.get(name) != value:
-            raise Refusal("content: %s: %s" % (name, problem))
+            refusals.append("content: %s: %s" % (name, problem))
+    if refusals:
+        raise Refusal("; ".join(refusals))
     _refuse_sticky(installation, named, "variables")
     wanted.changes = dict(named)
     for name in catalogue.names():
@@ -155,21 +164,28 @@ def _text(name: str, value: Any) -> str | None:
     )
 
 
-def _name_warnings(name: str, value: str | None, installation: Installation, unknown: str, option: str) -> list[str]:
-    """A name that no release knows is an error; one that has no effect in this release is told of, unless it is only the default."""
+def _name_warnings(
+    name: str, value: str | None, installation: Installation, unknown: str, option: str, refusals: list[str]
+) -> list[str]:
+    """A name that neither a release nor the project knows is an error; one that has no effect in this release is told of, unless it
+    is only the default. In a template only what looks like a variable of Appwrite is one: the rest is the template's own."""
     release = installation.release
     if value is None:
         return []
     if catalogue.get(name) is None:
+        if name.startswith(_OF_COMPOSE) or name in installation.names():
+            return []
         near = catalogue.suggest(name, release)
-        message = "%s: %s is not a variable of Appwrite %s%s" % (
+        if option == "content" and not near and not name.startswith("_APP_"):
+            return []
+        message = "%s: %s is not a variable of Appwrite %s, and nothing in this project uses it%s" % (
             option,
             name,
             release,
             "; is %s meant?" % near if near else "",
         )
         if unknown == "fail":
-            raise Refusal(message + ("" if near else ". Set unknown to warn or allow to write it all the same"))
+            refusals.append(message + ("" if near else ". Set unknown to warn or allow to write it all the same"))
         return [message] if unknown == "warn" else []
     if value and value != catalogue.default(name, release) and not catalogue.is_read(name, release):
         return ["%s: %s has no effect: %s" % (option, name, catalogue.why_unread(name, release))]

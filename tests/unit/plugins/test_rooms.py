@@ -84,6 +84,7 @@ ORDER = (
     "_env.dotenv",
     "_project.origin",
     "_appwrite.variables",
+    "_appwrite.placeholder",
     "_appwrite.images",
     "_appwrite.programs",
     "_progress",
