@@ -269,7 +269,11 @@ class Instance:
         if any(name in self.listed(service) for service in self.services):
             return True
         mention = re.compile(r"\$(?:\{%s[:?+\-}]|%s\b)" % (name, name))
-        return any(mention.search(text) for _path, text in self.written.texts)
+        if any(mention.search(text) for _path, text in self.written.texts):
+            return True
+        return self.written.has_env_files and any(
+            self.written.passes(service, name) for service in self.appwrite_services()
+        )
 
     def _find_release(self) -> str:
         if self._stated_release:

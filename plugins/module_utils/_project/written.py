@@ -89,6 +89,10 @@ class Written:
     def origin(self, service: str, name: str) -> origin.Origin:
         return origin.origin(name, self.services.get(service, {}), self._env_path, self.contents)
 
+    def passes(self, service: str, name: str) -> bool:
+        """Whether a service gets a variable once it is set."""
+        return self.origin(service, name).kind != origin.NOWHERE
+
     def with_candidate(
         self, services: Mapping[str, Mapping[str, str]], values: Mapping[str, str]
     ) -> dict[str, Mapping[str, str]]:

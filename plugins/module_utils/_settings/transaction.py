@@ -217,6 +217,7 @@ class _Transaction:
     def _other_line(self, name: str, value: str | None, takers: Sequence[str]) -> str | None:
         """The name of the line that gives a variable to all services that take it; C(None) if no line can."""
         written = self._instance.written
+        takers = takers or [service for service in self._instance.appwrite_services() if written.passes(service, name)]
         origins = {service: written.origin(service, name) for service in takers}
         lines = {origin.name for origin in origins.values() if origin.kind in (ENV, OTHER)}
         others = {service: origin for service, origin in origins.items() if origin.kind not in (ENV, OTHER)}
@@ -270,7 +271,9 @@ class _Transaction:
         else:
             what = "is written in the compose file itself, which beats .env"
         remedy = "Write `%s` there instead" % place.bare if place else "Have it come from .env"
-        if name == catalogue.KEY:
+        if name == catalogue.KEY and not catalogue.is_public_default(
+            name, self._instance.services[service].get(name, "")
+        ):
             remedy = (
                 "First write the same key into .env (a line %s=…), so that it is not lost; then write `%s` there instead"
                 % (name, place.bare if place else name)

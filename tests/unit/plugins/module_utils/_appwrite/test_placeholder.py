@@ -9,6 +9,7 @@ import random
 import string
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.placeholder import is_placeholder
 
 MIXED = string.ascii_letters + string.digits

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import (
     ENV,
     FILE,

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Set-ups as people have them that were never started: what replaces their public secrets, and where. The engine knows that they never were."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+from integration.support import module, read_env, refuse, succeed
+
+BARE = (
+    "_APP_OPENSSL_KEY_V1",
+    "_APP_OPTIONS_FORCE_HTTPS",
+    "_APP_OPTIONS_ROUTER_FORCE_HTTPS",
+    "_APP_CONSOLE_WHITELIST_ROOT",
+    "_APP_ENV",
+    "_APP_DOMAIN",
+    "_APP_EMAIL_CERTIFICATES",
+    "_APP_DB_PASS",
+)
+WISHES = {
+    "https": {"certificate_email": "ops@notarealcompany.com"},
+    "console_access": {"root_only": True},
+    "encryption_key": {},
+    "env": {"replace_default_secrets": True},
+}
+DOMAIN = "_APP_ENV=production\n_APP_DOMAIN=aw.notarealcompany.com\n"
+
+
+def written(directory, entries, env, file="docker-compose.yml"):
+    """A project of Appwrite and its database that was never started, under a name of its own."""
+    lines = "".join(f"      - {entry}\n" for entry in entries)
+    text = (
+        f"services:\n  appwrite:\n    image: appwrite/appwrite:1.9.6\n    environment:\n{lines}"
+        "  mariadb:\n    image: mariadb:10.11\n    environment:\n      - MYSQL_PASSWORD=${_APP_DB_PASS}\n"
+        "    volumes: ['data:/var/lib/mysql']\nvolumes:\n  data:\n"
+    )
+    (directory / file).parent.mkdir(exist_ok=True)
+    (directory / file).write_text(text)
+    (directory / ".env").write_text(f"_APP_DB_HOST=mariadb\n{DOMAIN}{env}")
+    (directory / ".env").chmod(0o600)
+
+
+@pytest.fixture
+def project(tmp_path):
+    directory = tmp_path / f"never-{secrets.token_hex(4)}"
+    directory.mkdir()
+    return directory
+
+
+def secured(directory):
+    """Checks, runs, and runs again, which must change nothing."""
+    arguments = {"project_src": str(directory), **WISHES}
+    foreseen, done = module("security", arguments, check=True), succeed("security", arguments)
+    assert [each["name"] for each in foreseen["changes"]] == [each["name"] for each in done["changes"]]
+    assert foreseen["recreates"] == done["recreates"]
+    assert succeed("security", arguments)["changed"] is False
+    return done
+
+
+def test_key_that_is_absent_under_another_name(project):
+    written(project, ("_APP_OPENSSL_KEY_V1=${SHOP_KEY:-your-secret-key}", *BARE[1:]), "")
+    assert secured(project)["key"]["state"] == "placeholder_replaced"
+    values = read_env(project)
+    assert len(values["SHOP_KEY"]) == 64 and "_APP_OPENSSL_KEY_V1" not in values
+
+
+def test_public_key_in_the_compose_file(project):
+    written(project, ("_APP_OPENSSL_KEY_V1=your-secret-key", *BARE[1:]), "")
+    message = refuse("security", {"project_src": str(project), **WISHES})
+    assert f"{project / 'docker-compose.yml'}, line 5" in message
+    assert "Write `- _APP_OPENSSL_KEY_V1` there instead" in message
+
+
+def test_secrets_of_a_template(project):
+    written(
+        project,
+        BARE,
+        "_APP_OPENSSL_KEY_V1=change_this_to_a_long_random_secret\n_APP_DB_PASS=change_db_password\n"
+        "_APP_DB_ROOT_PASS=rootsecretpassword\n_APP_SMTP_PASSWORD=password\n",
+    )
+    changed = {change["name"] for change in secured(project)["changes"]}
+    assert changed >= {"_APP_OPENSSL_KEY_V1", "_APP_DB_PASS"}
+    assert not changed & {"_APP_DB_ROOT_PASS", "_APP_SMTP_PASSWORD"}, (
+        "one reaches no service, the other is not ours to choose"
+    )
+
+
+@pytest.mark.parametrize(
+    "entry", ["  - stack/compose.yml\n", "  - path: stack/compose.yml\n    project_directory: .\n"]
+)
+def test_included_file(project, entry):
+    written(project, BARE, "_APP_OPENSSL_KEY_V1=your-secret-key\n", "stack/compose.yml")
+    (project / "docker-compose.yml").write_text("include:\n" + entry)
+    assert secured(project)["key"]["state"] == "placeholder_replaced"

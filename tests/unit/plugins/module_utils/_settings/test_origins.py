@@ -1,0 +1,195 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Projects that have their values from elsewhere than from the line of that name in .env; compose itself resolves them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+KEY = "not-a-real-key-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+OWN = f"_APP_ENV=production\n_APP_DOMAIN=aw.notarealcompany.com\n_APP_OPENSSL_KEY_V1={KEY}\n"
+WISHES = {
+    "https": {"certificate_email": "ops@notarealcompany.com"},
+    "console_access": {"root_only": True},
+    "encryption_key": {},
+}
+SWITCHES = ("_APP_OPTIONS_FORCE_HTTPS", "_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_CONSOLE_WHITELIST_ROOT")
+REST = ("_APP_ENV", "_APP_DOMAIN", "_APP_EMAIL_CERTIFICATES")
+BARE = ("_APP_OPENSSL_KEY_V1", *SWITCHES, *REST)
+
+
+def service(entries, image="appwrite/appwrite:1.9.6", more=""):
+    lines = "".join(f"      - {entry}\n" for entry in entries)
+    return f"    image: {image}\n" + (f"    environment:\n{lines}" if lines else "") + more
+
+
+def compose_file(*names_and_bodies):
+    return "services:\n" + "".join(f"  {name}:\n{body}" for name, body in names_and_bodies)
+
+
+@pytest.fixture
+def write(project):
+    def make(compose, env=OWN, **others):
+        (project / "docker-compose.yml").write_text(compose)
+        (project / ".env").write_text(env)
+        for name, text in others.items():
+            path = project / name.replace("__", "/").replace("_yml", ".yml").replace("_env", ".env")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        return project
+
+    return make
+
+
+@pytest.fixture
+def secure(run_module, without_engine):
+    """Checks, runs, and runs again, which must change nothing."""
+
+    def run(**more):
+        foreseen = run_module("security", check=True, **{**WISHES, **more})
+        done = run_module("security", **{**WISHES, **more})
+        assert not done.get("failed"), done["msg"]
+        assert foreseen["recreates"] == done["recreates"]
+        assert [change["name"] for change in foreseen["changes"]] == [change["name"] for change in done["changes"]]
+        again = run_module("security", **{**WISHES, **more})
+        assert (again["changed"], again["changes"], again["recreates"]) == (False, [], [])
+        assert KEY not in json.dumps([foreseen, done, again])
+        return done
+
+    return run
+
+
+@pytest.fixture
+def refused(run_module, without_engine, project):
+    def run(**more):
+        before = (project / ".env").read_bytes()
+        result = run_module("security", **{**WISHES, **more})
+        assert result["failed"] and (project / ".env").read_bytes() == before
+        assert KEY not in json.dumps(result)
+        return result["msg"]
+
+    return run
+
+
+@pytest.mark.parametrize("expression", ["$SHOP_KEY", "${SHOP_KEY}", "${SHOP_KEY:-none}", "${SHOP_KEY:?must be set}"])
+def test_key_under_another_name(write, secure, expression):
+    entries = (f"_APP_OPENSSL_KEY_V1={expression}", *BARE[1:])
+    project = write(compose_file(("appwrite", service(entries))), OWN.replace("_APP_OPENSSL_KEY_V1", "SHOP_KEY"))
+    assert secure()["key"]["state"] == "kept"
+    assert "_APP_OPENSSL_KEY_V1" not in (project / ".env").read_text()
+
+
+def test_setting_under_another_name(write, secure):
+    entries = ("_APP_OPENSSL_KEY_V1", "_APP_OPTIONS_FORCE_HTTPS=${FORCE_HTTPS:-disabled}", *BARE[2:])
+    project = write(compose_file(("appwrite", service(entries))))
+    done = secure()
+    assert "FORCE_HTTPS=enabled\n" in (project / ".env").read_text()
+    assert any("_APP_OPTIONS_FORCE_HTTPS comes from FORCE_HTTPS" in warning for warning in done["warnings"])
+
+
+@pytest.mark.parametrize("form", [".env", "[.env]", "[{path: .env}]", "[.env, other.env]"])
+def test_env_file(write, secure, form):
+    project = write(
+        compose_file(
+            ("appwrite", service((), more=f"    env_file: {form}\n")),
+            ("worker", service((), more="    env_file: .env\n")),
+        ),
+        other_env="SOMETHING=else\n",
+    )
+    (project / "other.env").write_text("SOMETHING=else\n")
+    done = secure()
+    assert (done["key"]["state"], done["recreates"]) == ("kept", ["appwrite", "worker"])
+
+
+def test_value_in_another_file(write, refused, project):
+    write(compose_file(("appwrite", service((), more="    env_file: [.env, web.env]\n"))))
+    (project / "web.env").write_text("# ours\n_APP_OPTIONS_FORCE_HTTPS=disabled\n")
+    message = refused()
+    assert "_APP_OPTIONS_FORCE_HTTPS of appwrite comes from %s, line 2" % (project / "web.env") in message
+
+
+def test_key_in_the_compose_file(write, secure):
+    project = write(
+        compose_file(("appwrite", service((f"_APP_OPENSSL_KEY_V1={KEY}", *BARE[1:])))),
+        "_APP_ENV=production\n_APP_DOMAIN=a.b.de\n",
+    )
+    done = secure()
+    assert done["key"]["state"] == "kept" and "Remove" not in json.dumps(done)
+    assert KEY not in (project / ".env").read_text()
+
+
+def test_another_key_than_that_in_the_compose_file(write, refused):
+    write(compose_file(("appwrite", service((f"_APP_OPENSSL_KEY_V1={KEY}", *BARE[1:])))), "_APP_ENV=production\n")
+    message = refused(encryption_key={"key": "not-another-real-key-" * 3})
+    assert "is already set" in message
+
+
+def test_services_with_different_keys(write, refused):
+    message = write(
+        compose_file(
+            ("appwrite", service(BARE)),
+            ("worker", service(("_APP_OPENSSL_KEY_V1=not-the-real-key-of-this", "_APP_ENV"))),
+        )
+    )
+    message = refused()
+    assert "different keys" in message and "to worker" in message
+
+
+def test_all_refusals_in_one_message(write, refused, project):
+    write(
+        compose_file(
+            ("proxy", "    image: traefik:3.6\n"),
+            ("appwrite", service(("_APP_OPENSSL_KEY_V1", "_APP_OPTIONS_FORCE_HTTPS=disabled", "_APP_ENV"))),
+            (
+                "worker",
+                "    image: appwrite/appwrite:1.9.6\n    environment:\n      _APP_OPTIONS_FORCE_HTTPS: disabled\n",
+            ),
+        )
+    )
+    message = refused(env={"variables": {"_APP_LOCALE": "de", "_APP_OPTION_ABUSE": "enabled", "_APP_DOMIAN": "x"}})
+    path = project / "docker-compose.yml"
+    for part in (
+        f"_APP_OPTIONS_FORCE_HTTPS of appwrite is written in the compose file itself, which beats .env ({path}, line 8)",
+        f"_APP_OPTIONS_FORCE_HTTPS of worker is written in the compose file itself, which beats .env ({path}, line 13)",
+        "Write `_APP_OPTIONS_FORCE_HTTPS: ${_APP_OPTIONS_FORCE_HTTPS}` there instead",
+        f"_APP_CONSOLE_WHITELIST_ROOT would reach no service, since the compose file passes it to none. "
+        f"Add `- _APP_CONSOLE_WHITELIST_ROOT` under `environment:` of appwrite ({path}, line 6)",
+        "is _APP_OPTIONS_ABUSE meant?",
+        "is _APP_DOMAIN meant?",
+    ):
+        assert part in message, part
+    assert "appwrite-worker" not in message, "no service is named that this project has not"
+
+
+@pytest.mark.parametrize(
+    "variables", [{"TUNNEL_TOKEN": "x"}, {"SHOP_VERSION": "1.9.6"}, {"COMPOSE_PROJECT_NAME": "shop"}]
+)
+def test_own_names(write, secure, project, variables):
+    write(
+        compose_file(
+            ("appwrite", service(BARE, "appwrite/appwrite:${SHOP_VERSION:-1.9.6}")),
+            ("tunnel", service(("TUNNEL_TOKEN",), "cloudflare/cloudflared")),
+        )
+    )
+    secure(env={"variables": variables})
+    assert "%s=%s\n" % next(iter(variables.items())) in (project / ".env").read_text()
+
+
+def test_own_names_of_a_template(write, secure, project):
+    write(compose_file(("appwrite", service(BARE))))
+    secure(env={"content": OWN + "TZ=Etc/UTC\n"})
+    assert "TZ=Etc/UTC\n" in (project / ".env").read_text()
+
+
+def test_a_name_that_nothing_knows(write, refused):
+    write(compose_file(("appwrite", service(BARE))))
+    assert "nothing in this project uses it" in refused(env={"variables": {"TUNNEL_TOKEN": "x"}})
+
+
+def test_literal_in_an_included_file(write, refused, project):
+    entries = ("_APP_OPENSSL_KEY_V1", "_APP_OPTIONS_FORCE_HTTPS=disabled", *BARE[2:])
+    write("include: [stack/compose.yml]\n", stack__compose_yml=compose_file(("appwrite", service(entries))))
+    assert f"{project / 'stack/compose.yml'}, line 6" in refused()
