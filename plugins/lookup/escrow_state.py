@@ -33,7 +33,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Audit the installation, and whether its key is in escrow
+- name: Audit the installation and the escrow of its key
   selfhost.appwrite.audit_info:
     project_src: /opt/appwrite
     escrow: "{{ lookup('selfhost.appwrite.escrow_state', inventory_dir ~ '/.appwrite-escrow/shop.yml') }}"
@@ -44,8 +44,8 @@ RETURN = r"""
 _raw:
   description:
     - For each file the C(fingerprint) of the key that is in force, as RV(selfhost.appwrite.encryption_key#module:key.fingerprint), and today
-      as the day on which that was C(proved), in UTC. The C(fingerprint) alone is returned, and is V(none), where there is no such file.
-    - Where the file cannot be opened, or the key in it is weak, the reason as C(unseen).
+      as the day on which that was C(proved), in UTC. The C(fingerprint) alone is returned, and is V(none), if there is no such file.
+    - If the file cannot be opened, or the key in it is weak, the reason as C(unseen).
   type: list
   elements: dict
   sample:
