@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import os
 import posixpath
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import refuse_facts, validated
+from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import waivers_for
+from ansible_collections.selfhost.appwrite.plugins.lookup.escrow_state import state_of
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable, refuse_facts, validated
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import (
     Escrow,
     EscrowError,
@@ -22,11 +29,24 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import (
     former_path,
 )
 
+_ROLES = Path(__file__).parents[2] / "roles"
 OPTIONS: dict[str, dict[str, Any]] = {
     "role": {"type": "str", "required": True, "choices": ["appwrite_audit", "appwrite_rotation", "appwrite_security"]},
     "names": {"type": "list", "elements": "str", "default": []},
 }
+_PREFIXES = tuple("%s_" % role for role in OPTIONS["role"]["choices"])
+_PROJECT = "appwrite_project_src"
 _CLUSTER = "appwrite_security_cluster"
+_HANDED_OUT = "appwrite_security_key_to_save"
+"""Set by the role for the operator's tasks, so that nobody's argument specification has it."""
+_FOLDERS = {
+    "backup_tasks": "tasks",
+    "env_template": "templates",
+    "safe_read_tasks": "tasks",
+    "safe_write_tasks": "tasks",
+    "waivers_file": "files",
+}
+"""The files that the operator brings, each with the folder in which Ansible looks for its kind."""
 
 
 class ActionModule(ActionBase):
@@ -40,30 +60,73 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         options = validated(OPTIONS, self._task.args)
-        role = options["role"]
-        names = ["%s_%s" % (role, name) for name in options["names"]]
-        escrow_files = ["%s_escrow_file" % role, "appwrite_security_escrow_file"]
+        self._role = options["role"]
+        names = ["%s_%s" % (self._role, name) for name in options["names"]]
+        escrow_files = ["%s_escrow_file" % self._role, "appwrite_security_escrow_file"]
         refuse_facts(self._task_vars, [*names, *escrow_files, _CLUSTER])
-        owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(_CLUSTER), self._project(role))
-        file = next(filter(None, map(self._text, escrow_files)), None) or self._default(role, owner)
+        self._wrong = list(unknown(self._task_vars))
+        self._inventory = home(self._text("inventory_dir"))
+        owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(_CLUSTER), self._project())
+        file = next(filter(None, map(self._text, escrow_files)), None)
+        settings = {name[len(self._role) + 1 :]: self._setting(name) for name in names}
+        if self._role == "appwrite_rotation":
+            self._confirmed(settings.get("confirm"), owner)
+        waivers = self._waivers(settings.get("waivers_file"), owner.host)
+        if self._wrong:
+            raise AnsibleActionFail("%s. Nothing was changed" % ". ".join(self._wrong))
+        file = beside(self._inventory, file) if file else self._default(owner)
         return {
             "changed": False,
-            "settings": {name[len(role) + 1 :]: self._value(name) for name in names},
-            "escrow": {"file": file, "host": owner.host, "cluster": owner.cluster, "project_src": owner.project_src},
+            "settings": settings,
+            "escrow": {
+                "file": file,
+                "host": owner.host,
+                "cluster": owner.cluster,
+                "project_src": owner.project_src,
+                **({"state": self._state(file, owner)} if self._role == "appwrite_audit" else {}),
+            },
+            "waivers": waivers,
         }
 
-    def _project(self, role: str) -> str:
-        found = self._text("%s_project_src" % role)
+    def _project(self) -> str:
+        name = "%s_project_src" % self._role
+        found = self._text(name) or self._text(_PROJECT)
         if not found:
-            raise AnsibleActionFail(
-                "%s_project_src: is missing; name the directory on the managed host that holds Appwrite's docker-compose.yml"
-                % role
+            self._wrong.append(
+                "%s: is missing; name the directory on the managed host that holds Appwrite's docker-compose.yml, or set %s for all roles"
+                % (name, _PROJECT)
             )
-        return posixpath.normpath(found)
+        return posixpath.normpath(found or "")
 
-    def _default(self, role: str, owner: Owner) -> str:
-        """Beside the inventory, or in the current directory for hosts that were named on the command line."""
-        folder = os.path.join(self._text("inventory_dir") or os.environ.get("PWD") or os.getcwd(), ".appwrite-escrow")
+    def _confirmed(self, confirm: Any, owner: Owner) -> None:
+        if owner.cluster:
+            self._wrong.append(
+                "%s: hosts that share one database cannot be rotated one by one, since the others would write with the old key meanwhile"
+                % _CLUSTER
+            )
+        elif not self._task.check_mode and confirm != owner.host:
+            self._wrong.append(
+                "appwrite_rotation_confirm: rotating stops this Appwrite for a while; set it to %s, or run with --check to rehearse"
+                % owner.host
+            )
+
+    def _waivers(self, path: str | None, host: str) -> list[dict[str, str]]:
+        """Those that are for the host, of all that are in the file."""
+        if not path:
+            return []
+        try:
+            return waivers_for(self._loader.load_from_file(path), host, list(self._task_vars.get("group_names") or []))
+        except AnsibleError as error:
+            self._wrong.append("appwrite_audit_waivers_file: %s: %s" % (path, str(error).removeprefix("waivers_for: ")))
+        return []
+
+    def _state(self, file: str, owner: Owner) -> dict[str, Any]:
+        if self._value("appwrite_audit_escrow") != "auto":
+            return {"unseen": "appwrite_audit_escrow is off"}
+        return state_of(Escrow(file, self._loader._vault.secrets, owner=owner))
+
+    def _default(self, owner: Owner) -> str:
+        folder = beside(self._inventory, ".appwrite-escrow")
         path, former = default_path(folder, owner), former_path(folder, owner)
         if os.path.lexists(path) or not os.path.lexists(former):
             return path
@@ -71,17 +134,85 @@ class ActionModule(ActionBase):
         try:
             return escrow.moved_to(path, owner, dry_run=self._task.check_mode)
         except EscrowError:
-            if role == "appwrite_audit":  # which reports it
+            if self._role == "appwrite_audit":  # which reports it
                 return former
             raise
+
+    def _setting(self, name: str) -> Any:
+        """The value of a variable; of one that names a file, its path on the controller, or C(None) if it names none."""
+        short = name[len(self._role) + 1 :]
+        if short == "report_dir":
+            return beside(self._inventory, self._text(name) or "appwrite-audit")
+        if short not in _FOLDERS:
+            return self._value(name)
+        given = self._text(name)
+        if given is None:
+            return None
+        places = [
+            os.path.join(place, folder)
+            for place in (*self._callers(), self._loader.get_basedir(), self._inventory)
+            for folder in (_FOLDERS[short], "")
+        ]
+        found = first_there(given, places)
+        if found is None:
+            self._wrong.append(
+                "%s: there is no file %s; name one in the directory of the playbook or of the inventory, or give its whole path"
+                % (name, " or ".join(dict.fromkeys(beside(place, given) for place in places)))
+            )
+        return found
+
+    def _callers(self) -> Iterator[str]:
+        """The directories of roles that this role was called from: not its own, in which files of the same name lie."""
+        for path in self._task.get_search_path():
+            if not Path(path).is_relative_to(_ROLES):
+                yield path
 
     def _text(self, name: str) -> str | None:
         value = self._value(name)
         if value in (None, "", False):
             return None
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise AnsibleActionFail("%s: is not text; write it in quotes" % name)
+            self._wrong.append("%s: is not text; write it in quotes" % name)
+            return None
         return str(value)
 
     def _value(self, name: str) -> Any:
         return self._templar.template(self._task_vars[name]) if name in self._task_vars else None
+
+
+def unknown(variables: Iterable[str]) -> Iterator[str]:
+    """What is wrong with each variable that begins with a role's name and is no role's."""
+    known = variables_of_roles()
+    for name in sorted(variables):
+        if name.startswith(_PREFIXES) and name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0)
+            yield (
+                "%s: no role of this collection has this variable; is %s meant? Give one of your own a name that does not begin with %s"
+                % (printable(name), near[0], next(prefix for prefix in _PREFIXES if name.startswith(prefix)))
+            )
+
+
+@functools.cache
+def variables_of_roles() -> frozenset[str]:
+    """All that their argument specifications have, whatever the entry point."""
+    return frozenset(
+        name
+        for path in _ROLES.glob("*/meta/argument_specs.yml")
+        for entry in yaml_load(path.read_text("utf-8"))["argument_specs"].values()
+        for name in entry["options"]
+    ) | {_HANDED_OUT}
+
+
+def home(inventory_dir: str | None) -> str:
+    """The inventory's directory, or the current one for hosts of the command line, of which Ansible says that it is C("None")."""
+    return inventory_dir if inventory_dir and os.path.isabs(inventory_dir) else os.environ.get("PWD") or os.getcwd()
+
+
+def beside(directory: str, path: str) -> str:
+    """An operator's path as it is if it is whole, and beginning at the directory if it is not."""
+    return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
+
+
+def first_there(path: str, directories: Iterable[str]) -> str | None:
+    """The first file of this path below one of the directories; C(None) if there is none."""
+    return next(filter(os.path.isfile, (beside(directory, path) for directory in directories)), None)

@@ -10,16 +10,14 @@ from typing import Any
 
 
 def audited(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {"host": host, "audit": _answer(hostvars[host]), "waivers": hostvars[host].get("__appwrite_audit_given") or []}
-        for host in hosts
-    ]
+    return [{"host": host, **_answered(hostvars[host])} for host in hosts]
 
 
-def _answer(variables: Mapping[str, Any]) -> Any:
+def _answered(variables: Mapping[str, Any]) -> dict[str, Any]:
     """One that was refused on the controller was not asked."""
     settled = variables.get("__appwrite_audit_settled") or {}
-    return variables.get("__appwrite_audit_audited") or (settled if settled.get("failed") else {})
+    answer = variables.get("__appwrite_audit_audited") or (settled if settled.get("failed") else {})
+    return {"audit": answer, "waivers": settled.get("waivers") or []}
 
 
 class FilterModule:

@@ -21,6 +21,7 @@ _LONGEST = 150
 """A name of a file has 255 characters at most, and Ansible and systemd add to it."""
 _SLASH = ord("/")
 _PLAIN = (string.ascii_letters + string.digits).encode()
+_DAILY = re.compile(r"\*-\*-\* ([01]?[0-9]|2[0-3]):([0-5][0-9])(?::[0-5][0-9])?")
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
 _LASTS = 7
 """days after which a proof of the escrow is written down again"""
@@ -35,21 +36,38 @@ def unit_name(directory: Any) -> str:
     name = "".join("-" if byte == _SLASH else chr(byte) if byte in _PLAIN else "_%02x" % byte for byte in path)
     if len(name) > _LONGEST:
         return "--%s" % hashlib.sha256(path).hexdigest()
-    # No name of 1.0.0, which wrote each of these bytes as _, begins with a dash.
+    # The dash tells /~/appwrite from ~/appwrite.
     return name if name and "_" not in name or directory[0] == "~" else "-" + name
 
 
-def audits_project(slurped: Any, directory: Any) -> bool:
-    told = _audit(slurped).get("project_src")
-    return (
-        isinstance(told, str) and isinstance(directory, str) and os.path.normpath(told) == os.path.normpath(directory)
+def cron_time(schedule: Any) -> str:
+    found = _DAILY.fullmatch(str(schedule))
+    if not found:
+        raise AnsibleFilterError(
+            "appwrite_audit_timer_schedule: this host has no systemd, and for cron only a time of the day can be used; %s is none. "
+            "Give one such as *-*-* 03:17:00" % schedule
+        )
+    return "%d %d" % (int(found[2]), int(found[1]))
+
+
+def timer_configuration(
+    audited: Any, settled: Mapping[str, Any], endpoint: Any, slurped: Any, textfile: str
+) -> dict[str, Any]:
+    told = audited.get("parameters") if isinstance(audited, Mapping) else None
+    parameters = (
+        told if isinstance(told, Mapping) else {"project_src": settled["escrow"]["project_src"], "endpoint": endpoint}
     )
+    escrow = _kept_proof(settled["escrow"]["state"], _configured(slurped))
+    return {
+        "audit": {**parameters, "escrow": escrow, "waivers": settled["waivers"], "third_parties": []},
+        "textfile": textfile,
+    }
 
 
-def kept_proof(escrow: Any, slurped: Any) -> Any:
-    known = _audit(slurped).get("escrow")
+def _kept_proof(escrow: Mapping[str, Any], known: Any) -> Mapping[str, Any]:
+    """Of what the controller knows and the host was told before, the one that the host is told."""
     before = _proof(known)
-    if before is None or not isinstance(escrow, Mapping):
+    if before is None:
         return escrow
     now = _proof(escrow)
     if (
@@ -62,17 +80,16 @@ def kept_proof(escrow: Any, slurped: Any) -> Any:
     return {"fingerprint": before[0], "proved": before[1].isoformat()}
 
 
-def _audit(slurped: Any) -> Mapping[str, Any]:
-    """The options of the audit in a configuration, empty where it is none: a host may have anything there."""
+def _configured(slurped: Any) -> Any:
+    """What a configuration says of the escrow; C(None) if it is damaged: a host may have anything there."""
     try:
-        audit = json.loads(base64.b64decode(slurped))["audit"]
+        return json.loads(base64.b64decode(slurped))["audit"]["escrow"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        return {}
-    return audit if isinstance(audit, Mapping) else {}
+        return None
 
 
 def _proof(escrow: Any) -> tuple[str, datetime.date] | None:
-    """Fingerprint and day, where these are what they should be."""
+    """Fingerprint and day; C(None) if either is not what it should be."""
     if not isinstance(escrow, Mapping) or not all(
         isinstance(escrow.get(name), str) for name in ("fingerprint", "proved")
     ):
@@ -86,4 +103,4 @@ def _proof(escrow: Any) -> tuple[str, datetime.date] | None:
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"unit_name": unit_name, "audits_project": audits_project, "kept_proof": kept_proof}
+        return {"unit_name": unit_name, "cron_time": cron_time, "timer_configuration": timer_configuration}

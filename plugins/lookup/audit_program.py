@@ -15,7 +15,7 @@ description:
   - Packs the code of M(selfhost.appwrite.audit_info) into one file that a timer on the managed host can run, with Python 3.8 or newer and
     its standard library alone, and returns where that file is on the controller. It is removed when Ansible ends.
   - The same release of the collection gives the same bytes, on every controller.
-  - The role P(selfhost.appwrite.appwrite_audit#role) uses it where its timer is asked for.
+  - The role P(selfhost.appwrite.appwrite_audit#role) uses it if its timer is asked for.
 options: {}
 seealso:
   - module: selfhost.appwrite.audit_info
@@ -23,7 +23,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Put the audit on the managed host
+- name: Copy the program to the managed host
   ansible.builtin.copy:
     src: "{{ lookup('selfhost.appwrite.audit_program') }}"
     dest: /usr/local/lib/appwrite-audit.pyz

@@ -33,7 +33,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Audit the installation, and whether its key is in escrow
+- name: Audit the installation and the escrow of its key
   selfhost.appwrite.audit_info:
     project_src: /opt/appwrite
     escrow: "{{ lookup('selfhost.appwrite.escrow_state', inventory_dir ~ '/.appwrite-escrow/shop.yml') }}"
@@ -44,8 +44,8 @@ RETURN = r"""
 _raw:
   description:
     - For each file the C(fingerprint) of the key that is in force, as RV(selfhost.appwrite.encryption_key#module:key.fingerprint), and today
-      as the day on which that was C(proved), in UTC. The C(fingerprint) alone is returned, and is V(none), where there is no such file.
-    - Where the file cannot be opened, or the key in it is weak, the reason as C(unseen).
+      as the day on which that was C(proved), in UTC. The C(fingerprint) alone is returned, and is V(none), if there is no such file.
+    - If the file cannot be opened, or the key in it is weak, the reason as C(unseen).
   type: list
   elements: dict
   sample:
@@ -64,22 +64,23 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import E
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[dict[str, Any]]:
-        told = kwargs.get("owner")
-        owner = Owner(told["host"], told.get("cluster"), told.get("project_src") or "") if told else None
-        return [self._state(str(term), owner) for term in terms]
+        given = kwargs.get("owner")
+        owner = Owner(given["host"], given.get("cluster"), given.get("project_src") or "") if given else None
+        return [state_of(Escrow(str(term), self._loader._vault.secrets, owner=owner)) for term in terms]
 
-    def _state(self, path: str, owner: Owner | None) -> dict[str, Any]:
-        escrow = Escrow(path, self._loader._vault.secrets, owner=owner)
-        try:
-            escrow.read()
-        except EscrowError as error:
-            return {"unseen": str(error)}
-        if escrow.key is None:
-            return {"fingerprint": None}
-        fingerprint = shown_fingerprint(escrow.key)
-        if fingerprint is None:
-            return {
-                "unseen": "escrow_file: the key in %s is %s, so its fingerprint is told to nobody; rotate it"
-                % (escrow.path, told(escrow.key))
-            }
-        return {"fingerprint": fingerprint, "proved": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
+
+def state_of(escrow: Escrow) -> dict[str, Any]:
+    """What an audit is told of the key in the file, or why it cannot be told."""
+    try:
+        escrow.read()
+    except EscrowError as error:
+        return {"unseen": str(error)}
+    if escrow.key is None:
+        return {"fingerprint": None}
+    fingerprint = shown_fingerprint(escrow.key)
+    if fingerprint is None:
+        return {
+            "unseen": "escrow_file: the key in %s is %s, so its fingerprint is told to nobody; rotate it"
+            % (escrow.path, told(escrow.key))
+        }
+    return {"fingerprint": fingerprint, "proved": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}

@@ -80,16 +80,16 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Recreate exactly what changed and verify it
+- name: Recreate what changed and verify it
   selfhost.appwrite.apply:
     project_src: /opt/appwrite
 
-- name: Go back to the file of before and apply that
+- name: Put the earlier file back and apply it
   selfhost.appwrite.apply:
     project_src: /opt/appwrite
     rollback_file: /opt/appwrite/.env.20261124T030000Z.bak
 
-- name: Start everything, and see what it waits for
+- name: Start everything and report the progress
   selfhost.appwrite.apply:
     project_src: /opt/appwrite
     progress: true

@@ -103,7 +103,7 @@ EXAMPLES = r"""
       host: 127.0.0.1
   register: appwrite
 
-- name: Stop if something critical is wrong
+- name: Fail if a critical control fails
   ansible.builtin.assert:
     that: appwrite.findings | selectattr('status', 'eq', 'fail') | selectattr('severity', 'eq', 'critical') | length == 0
 """

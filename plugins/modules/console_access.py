@@ -49,12 +49,12 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Only the first account, nobody after it
+- name: Let only the first account sign up
   selfhost.appwrite.console_access:
     project_src: /opt/appwrite
     root_only: true
 
-- name: Two people and nobody else
+- name: Let two people sign up and nobody else
   selfhost.appwrite.console_access:
     project_src: /opt/appwrite
     root_only: false

@@ -70,7 +70,7 @@ EXAMPLES = r"""
       _APP_SMTP_SECURE: tls
       _APP_SMTP_PASSWORD: "{{ vault_smtp_password }}"
 
-- name: Render the whole file from a template, the encryption key stays
+- name: Render the whole file from a template and keep the encryption key
   selfhost.appwrite.env:
     project_src: /opt/appwrite
     content: "{{ lookup('ansible.builtin.template', 'appwrite.env.j2') }}"

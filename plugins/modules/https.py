@@ -53,7 +53,7 @@ EXAMPLES = r"""
     project_src: /opt/appwrite
     certificate_email: admin@example.com
 
-- name: Force it for the API only
+- name: Force HTTPS for the API only
   selfhost.appwrite.https:
     project_src: /opt/appwrite
     force_router: false

@@ -26,12 +26,12 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Look at the installation
+- name: Describe the installation
   selfhost.appwrite.instance_info:
     project_src: /opt/appwrite
   register: appwrite
 
-- name: Stop if the encryption key is public
+- name: Fail if the encryption key is public
   ansible.builtin.assert:
     that: appwrite.key.state not in ['placeholder', 'absent']
 """

@@ -141,7 +141,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Rehearse the rotation, which opens everything that is stored
+- name: Rehearse the rotation by opening everything that is stored
   selfhost.appwrite.rekey:
     project_src: /opt/appwrite
     scope: values

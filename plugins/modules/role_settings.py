@@ -8,19 +8,27 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: role_settings
-short_description: Settle on the controller what a role does there, before the managed host is asked anything
+short_description: Check a role's variables on the controller, before the managed host is asked anything
 version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
+  - Refuses every variable that begins with the name of a role of this collection and is none of these roles', and names the nearest one. A
+    misspelled variable would otherwise be ignored. All that is wrong with the variables is in one message.
   - Facts outrank the defaults of roles and the inventory, and a managed host can return any fact with any module's result. A host that
     somebody took over could so name a file, a task file, or a severity on the controller.
   - The roles of this collection run this first, and use what it returns from then on. A registered result outranks facts.
   - Fails if a fact of the host has the name of a variable of these roles, or of a variable that O(names) or the place of the escrow file
     are made from. With C(inject_facts_as_vars = False) in C(ansible.cfg) no fact takes a variable's place, and only what is made from
     C(ansible_facts) is refused.
+  - Finds the files that the operator names by a relative path. A template, a file with tasks and a file with waivers are looked for in the
+    directory of the playbook and of the inventory, each time first in the folder of its kind there (C(templates), C(tasks), C(files)), and in
+    the roles that this role was called from. An escrow file and the directory of reports are beside the inventory. For hosts that are named on
+    the command line alone, the current directory stands for that of the inventory.
   - Says which escrow file is the host's. One by default is named after the host or cluster and the project directory, so that no two
     installations share one. A file with the name of an earlier release of this collection is renamed if it belongs to this host.
+  - For C(appwrite_audit) it reads the waivers and the escrow file. For C(appwrite_rotation) it refuses a host that was not confirmed, unless in
+    check mode, and one that belongs to a cluster.
 options:
   role:
     description: The role whose variables they are.
@@ -48,7 +56,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Settle what no host may move
+- name: Check the variables of the role
   selfhost.appwrite.role_settings:
     role: appwrite_security
     names: [env_template]
@@ -60,7 +68,7 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 settings:
-  description: The value of each of O(names), or V(none) if it is not set.
+  description: The value of each of O(names), or V(none) if it is not set. That of a file or directory is its whole path.
   type: dict
   returned: success
 escrow:
@@ -78,6 +86,14 @@ escrow:
       description: The cluster that the host belongs to; V(none) if it belongs to none.
       type: str
     project_src:
-      description: The project directory on the managed host.
+      description: The project directory on the managed host, from the role's own variable or from C(appwrite_project_src).
       type: str
+    state:
+      description: For C(appwrite_audit) what P(selfhost.appwrite.escrow_state#lookup) returns for the file.
+      type: dict
+waivers:
+  description: Those of the file with waivers that are for the host; empty if there is no such file.
+  type: list
+  elements: dict
+  returned: success
 """

@@ -163,7 +163,7 @@ EXAMPLES = r"""
       variables:
         _APP_DOMAIN: appwrite.example.com
 
-- name: Secure the installation, but not without a copy of its key
+- name: Secure the installation only if its key can be kept in escrow
   selfhost.appwrite.security:
     project_src: /opt/appwrite
     https:

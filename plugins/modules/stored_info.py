@@ -55,12 +55,12 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: See whether the key opens what is stored
+- name: Check whether the key opens what is stored
   selfhost.appwrite.stored_info:
     project_src: /opt/appwrite
   register: stored
 
-- name: Stop if it does not
+- name: Fail if the key does not open what is stored
   ansible.builtin.assert:
     that: stored.opens
     fail_msg: "{{ stored.verdict }}"

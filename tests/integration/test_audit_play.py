@@ -21,7 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES
 
 FORMATS = ("report.html", "report.json", "report.junit.xml", "report.md", "report.sarif")
-AUDIT, REPORT, VERDICT = "Audit the installation", "Write the report", "Fail at the severity"
+AUDIT, REPORT, VERDICT = "Audit the installation", "Write the report", "Fail if a finding"
 SCHEMA = json.loads((CHECKOUT / "docs" / "audit-report.schema.json").read_text())
 SERIAL = """\
 - hosts: fleet

@@ -230,25 +230,32 @@ class Timer:
         self.root = root
         for part in ("usr/local/lib", "etc/cron.d"):
             (root / part).mkdir(parents=True)
+        self.directory = directory
         self.variables = {
-            "appwrite_audit_project_src": str(directory),
             "appwrite_audit_textfile_dir": str(root / "textfile"),
+            "appwrite_audit_endpoint": NOBODY,
             "__appwrite_audit_root": str(root),
-            "__appwrite_audit_parameters": {"project_src": str(directory), "endpoint": NOBODY},
-            "__appwrite_audit_waivers": [],
         }
 
-    def play(self, *steps: dict[str, Any], **variables: Any) -> Play:
-        """The role's timer, once for each step's variables. In one play, since each of its tasks costs as much as a test."""
+    def play(self, *steps: dict[str, Any], tasks_from: str = "timer_present", **variables: Any) -> Play:
+        """The role's timer, once for each step, in one play, since each of its tasks costs as much as a test.
+
+        steps: what the controller knows of the escrow, as C(escrow), another project than the timer's, as C(project), and whether to C(check).
+        """
         tasks = []
         for step in steps:
             role = {
                 "name": "selfhost.appwrite.appwrite_audit",
-                "tasks_from": "timer",
-                "apply": {"check_mode": step.pop("check", False)},
+                "tasks_from": tasks_from,
+                "apply": {"check_mode": step.get("check", False)},
             }
+            settled = {
+                "escrow": {"project_src": str(step.get("project", self.directory)), "state": step.get("escrow", {})},
+                "waivers": [],
+            }
+            known = {"__appwrite_audit_settled": settled, "__appwrite_audit_audited": {"failed": True}}
             tasks += [
-                {"ansible.builtin.include_role": role, "vars": {"__appwrite_audit_escrow": {}, **step}},
+                {"ansible.builtin.include_role": role, "vars": known},
                 {
                     "ansible.builtin.debug": {
                         "msg": "{{ q('ansible.builtin.fileglob', __appwrite_audit_root ~ '/etc/*', __appwrite_audit_root ~ '/etc/cron.d/*') }}"
@@ -276,16 +283,13 @@ def test_timer(directory, tmp_path):
     """Checked, applied, applied again, run as cron runs it, and removed."""
     timer = Timer(tmp_path / "root", directory)
     proved = [{"fingerprint": "0f1e2d3c4b5a6978", "proved": f"2026-11-{day:02}"} for day in (1, 8, 9)]
-    steps = [
-        {"__appwrite_audit_escrow": escrow, "appwrite_audit_timer": True}
-        for escrow in (proved[0], *proved, {"unseen": "no vault secret"})
-    ]
+    steps = [{"escrow": escrow} for escrow in (proved[0], *proved, {"unseen": "no vault secret"})]
     play = timer.play({**steps[0], "check": True}, *steps[1:])
     assert play.rc == 0, play.output
     assert _states(play, "Write the configuration") == ["changed", "changed", "ok", "changed", "ok"], (
         "a proof is written down when it is a week older"
     )
-    for task in ("Copy the audit", "Make the directory", "Write the table"):
+    for task in ("Copy the program", "Create the directory", "Write the crontab"):
         assert _states(play, task) == ["changed", "changed", "ok", "ok", "ok"], task
     assert _states(play, "Run the program once") == ["skipping", "ok", "skipping", "ok", "skipping"]
     assert [bool(files) for files in re.findall(r'"msg": \[(.*?)\]', play.output, re.DOTALL)] == [
@@ -323,46 +327,32 @@ def test_timer(directory, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "cron would mail what is printed"
     assert "appwrite_audit_success{" in (timer.root / metrics).read_text()
 
-    play = timer.play({}, appwrite_audit_timer=False)
+    play = timer.play({}, tasks_from="timer_absent")
     assert play.rc == 0 and play.recap["changed"] == 1 and not timer.files(), play.output
 
 
 def test_projects_of_like_names(directory, tmp_path):
-    """Each has a timer of its own. What 1.0.0 called by one name is removed by the project that it is for."""
+    """Each has a timer of its own."""
     one, other = (directory.rename(tmp_path / "app-1"), tmp_path / "app_1")
     shutil.copytree(one, other)
-    earlier = re.sub("[^A-Za-z0-9/]", "_", str(one)[1:]).replace("/", "-")
-    timer = Timer(tmp_path / "root", other)
-    old = [
-        f"usr/local/lib/appwrite-audit-{earlier}.pyz",
-        f"etc/appwrite-audit-{earlier}.json",
-        f"etc/cron.d/appwrite-audit-{earlier}",
-        f"textfile/appwrite_audit_{earlier}.prom",
-    ]
-    for name in old:
-        (timer.root / name).parent.mkdir(exist_ok=True)
-        (timer.root / name).write_text(json.dumps({"audit": {"project_src": str(one), "escrow": "{{ 1 / 0 }}"}}))
-    first, second = [
-        {
-            "appwrite_audit_timer": True,
-            "appwrite_audit_project_src": str(project),
-            "__appwrite_audit_parameters": {"project_src": str(project), "endpoint": NOBODY},
-        }
-        for project in (other, one)
-    ]
-    timer.variables = {name: value for name, value in timer.variables.items() if name not in first}
+    timer = Timer(tmp_path / "root", one)
 
     def of(*projects: Path) -> set[str]:
-        return {name.replace(earlier, unit_name(str(project))) for project in projects for name in old}
+        names = [unit_name(str(project)) for project in projects]
+        return {
+            place % name
+            for name in names
+            for place in (
+                "usr/local/lib/appwrite-audit-%s.pyz",
+                "etc/appwrite-audit-%s.json",
+                "etc/cron.d/appwrite-audit-%s",
+                "textfile/appwrite_audit_%s.prom",
+            )
+        }
 
-    assert timer.play(first).rc == 0
-    assert timer.files().keys() == of(other) | set(old), "it is not that project's"
-    play = timer.play({**second, "check": True}, second, second)
-    assert play.rc == 0 and timer.files().keys() == of(other, one), play.output
-    assert len(re.findall(r"^TASK \[.*Remove its files", play.output, re.MULTILINE)) == 2, "not a third time"
-    for name in old:
-        (timer.root / name).write_text(json.dumps({"audit": {"project_src": str(one)}}))
-    assert timer.play({**second, "appwrite_audit_timer": False}).rc == 0
+    play = timer.play({"project": one}, {"project": other})
+    assert play.rc == 0 and timer.files().keys() == of(one, other), play.output
+    assert timer.play({"project": one}, tasks_from="timer_absent").rc == 0
     assert timer.files().keys() == of(other)
 
 
@@ -372,14 +362,14 @@ def test_configuration_that_a_host_has_spoiled(directory, tmp_path):
     timer = Timer(tmp_path / "root", directory)
     config = timer.root / f"etc/appwrite-audit-{unit_name(str(directory))}.json"
     config.write_text(found)
-    play = timer.play({"appwrite_audit_timer": True, "__appwrite_audit_escrow": {"unseen": "no vault secret"}})
+    play = timer.play({"escrow": {"unseen": "no vault secret"}})
     assert play.rc == 0, play.output
     assert json.loads(config.read_text())["audit"]["escrow"] == {"unseen": "no vault secret"}
 
 
 def test_schedule_that_cron_cannot_keep(directory, tmp_path):
     timer = Timer(tmp_path / "root", directory)
-    play = timer.play({}, appwrite_audit_timer=True, appwrite_audit_timer_schedule="Mon *-*-* 03:17:00")
+    play = timer.play({}, appwrite_audit_timer_schedule="Mon *-*-* 03:17:00")
     assert play.rc == 2 and "appwrite_audit_timer_schedule: this host has no systemd" in play.output
     assert not timer.files()
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 from integration.support import HTTPS, KEY, ROOT_ONLY, playbook, read_env, small, succeed, tree
 
 APPLY, WRITE, FAIL = "Recreate what changed", "Secure the .env", "Fail with the reason"
@@ -29,6 +31,14 @@ SINGLE_MODULE = """\
         project_src: "{{ appwrite_security_project_src }}"
         root_only: false
 """
+ALL_ROLES = """\
+- hosts: all
+  gather_facts: false
+  roles:
+    - role: selfhost.appwrite.appwrite_security
+    - role: selfhost.appwrite.appwrite_audit
+"""
+WAIVERS = "- {control: containers.come_back, hosts: one, justification: Replaced in spring, expires: 2999-03-31}\n"
 TEMPLATE = """\
 # rendered for {{ inventory_hostname }}
 _APP_ENV=production
@@ -66,9 +76,54 @@ def test_single_module(directory):
     assert read_env(directory)[ROOT_ONLY] == "disabled"
 
 
-def test_required_option():
-    play = playbook("selfhost.appwrite.secure", {})
-    assert play.rc and "appwrite_security_project_src" in play.output
+def test_variables_that_are_none_of_the_roles(directory):
+    """All that is wrong is said at once, before the host is asked anything; the same name on another host does not matter."""
+    files = tree(directory)
+    mistaken = {"appwrite_security_force_http": False, "appwrite_rotation_scpoe": "tokens"}
+    play = playbook("selfhost.appwrite.secure", mistaken)
+    assert play.rc == 2 and WRITE not in play.output
+    said = play.result("Check the variables")["msg"]
+    for words in (
+        "appwrite_rotation_scpoe: no role of this collection has this variable; is appwrite_rotation_scope meant?",
+        "appwrite_security_force_http: no role of this collection has this variable; is appwrite_security_force_https meant?",
+        "appwrite_security_project_src: is missing",
+    ):
+        assert words in said
+    inventory = directory.parent / "hosts.json"
+    hosts = {"one": {"ansible_connection": "local"}, "other": mistaken}
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    given = {"appwrite_project_src": str(directory), "appwrite_security_apply": False}
+    play = playbook("selfhost.appwrite.secure", given, "--inventory", str(inventory), "--limit", "one", "--check")
+    assert play.rc == 0, play.output
+    assert tree(directory) == files
+
+
+def test_one_project_for_all_roles(directory):
+    """Whatever a file is for, it is found beside the playbook and beside the inventory."""
+    place = directory.parent / "site"
+    for folder in ("play/templates", "inventory"):
+        (place / folder).mkdir(parents=True)
+    (place / "play" / "templates" / "env.j2").write_text(TEMPLATE)
+    (place / "inventory" / "waivers.yml").write_text(WAIVERS)
+    (place / "inventory" / "hosts.json").write_text(
+        json.dumps({"all": {"hosts": {"one": {"ansible_connection": "local"}}}})
+    )
+    (place / "play" / "site.yml").write_text(ALL_ROLES)
+    variables = {
+        "appwrite_project_src": str(directory),
+        "appwrite_security_apply": False,
+        "appwrite_security_env_template": "env.j2",
+        "appwrite_audit_waivers_file": "waivers.yml",
+        "appwrite_audit_third_parties": [],
+        "appwrite_audit_fail_on": "never",
+        "domain": "appwrite.example.com",
+    }
+    hosts = str(place / "inventory" / "hosts.json")
+    play = playbook(place / "play" / "site.yml", variables, "--inventory", hosts, "--limit", "one")
+    assert play.rc == 0, play.output
+    assert read_env(directory)["_APP_DOMAIN"] == "appwrite.example.com"
+    report = (place / "inventory" / "appwrite-audit" / "report.md").read_text()
+    assert "Replaced in spring" in report
 
 
 @small("role")

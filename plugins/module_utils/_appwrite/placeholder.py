@@ -56,7 +56,7 @@ _ROWS = (
     "1234567890" * 2,
 )
 _COUNTED = (string.ascii_lowercase, string.digits * 2, "0123456789abcdef" * 2)
-_NAME = re.compile(r"<[\w -]+>|\$\{?\w+\}?|_APP_[A-Z0-9_]+")
+_NAME = re.compile(r"<[\w -]+>|\$\{\w+\}|\$[A-Z_]{4,}|_APP_[A-Z0-9_]+")
 """Of a variable, or of what is to be put there."""
 _NUMBER = re.compile("v1|16|24|32|48|64|128|256|512|19[0-9][0-9]|20[0-9][0-9]")
 _LEET = str.maketrans("013457@$!", "oleastasi")

@@ -28,12 +28,14 @@ def settle(controller, tmp_path):
     def make(role: str = "appwrite_security", names: Any = (), check: bool = False, **variables: Any) -> dict[str, Any]:
         loader = DataLoader()
         loader.set_vault_secrets(controller.secrets)
+        loader.set_basedir(str(tmp_path / "site"))
         task = SimpleNamespace(
             args={"role": role, "names": list(names)},
             check_mode=check,
             async_val=0,
             action="selfhost.appwrite.role_settings",
             diff=False,
+            get_search_path=lambda: [str(role_settings._ROLES / role), str(tmp_path / "site" / "roles" / "shop")],
         )
         templar = SimpleNamespace(template=lambda value: value)
         action = role_settings.ActionModule(
@@ -89,14 +91,15 @@ def test_named_file(settle, role, variables, file):
     assert settle(role, **{f"{role}_project_src": "/opt/appwrite"}, **variables)["escrow"]["file"] == file
 
 
+@pytest.mark.parametrize("inventory", [None, "None"])
 @pytest.mark.parametrize("shell", [True, False])
-def test_hosts_of_the_command_line(settle, tmp_path, monkeypatch, shell):
+def test_hosts_of_the_command_line(settle, tmp_path, monkeypatch, shell, inventory):
     """Which have no inventory that a file could lie beside."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PWD", str(tmp_path))
     if not shell:
         monkeypatch.delenv("PWD")
-    assert file_of(settle(inventory_dir=None, **PROJECT), tmp_path) == PRESENT
+    assert file_of(settle(inventory_dir=inventory, **PROJECT), tmp_path) == PRESENT
 
 
 @pytest.mark.parametrize(
@@ -119,6 +122,171 @@ def test_refused(settle, variables, words):
 def test_wrong_role(settle):
     with pytest.raises(AnsibleActionFail, match="value of role must be one of"):
         settle("other", **PROJECT)
+
+
+def test_all_that_is_wrong_is_in_one_message(settle):
+    with pytest.raises(AnsibleActionFail) as caught:
+        settle(
+            "appwrite_rotation",
+            names=["backup_tasks", "confirm"],
+            appwrite_rotation_scpoe="tokens",
+            appwrite_security_console_email="ada@example.com",
+            appwrite_rotation_backup_tasks="snapshot.yml",
+        )
+    for words in (
+        "appwrite_rotation_scpoe: no role of this collection has this variable; is appwrite_rotation_scope meant?",
+        "appwrite_security_console_email: no role of this collection has this variable; is appwrite_security_console_emails",
+        "appwrite_rotation_project_src: is missing; name the directory",
+        "or set appwrite_project_src for all roles",
+        "appwrite_rotation_backup_tasks: there is no file /",
+        "appwrite_rotation_confirm: rotating stops this Appwrite for a while; set it to one, or run with --check",
+    ):
+        assert words in str(caught.value)
+    assert str(caught.value).endswith(". Nothing was changed")
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("appwrite_security_force_http", "appwrite_security_force_https"),
+        ("appwrite_security_project_source", "appwrite_security_project_src"),
+        ("appwrite_audit_waivers", "appwrite_audit_waivers_file"),
+        ("appwrite_audit_", "appwrite_audit_timer"),
+    ],
+)
+def test_misspelled(name, near):
+    [words] = role_settings.unknown({name: 1})
+    assert f"{name}: no role" in words and f"is {near} meant?" in words
+
+
+def test_all_roles_of_a_play_may_be_set():
+    """The variables of all entry points of all roles, those handed to the operator's tasks, and whatever is not named after a role."""
+    known = role_settings.variables_of_roles()
+    assert {
+        "appwrite_security_drill_data",
+        "appwrite_security_safe_key",
+        "appwrite_security_key_to_save",
+        "appwrite_audit_timer",
+        "appwrite_rotation_scope",
+    } <= known
+    others = ("__appwrite_security_settled", "appwrite_hosts", "appwrite_project_src", "appwrite_securityx", "shop")
+    assert not list(role_settings.unknown([*known, *others]))
+
+
+# --- the project, once for all roles ---
+
+
+@pytest.mark.parametrize("role", role_settings.OPTIONS["role"]["choices"])
+def test_project_of_all_roles(settle, role):
+    given = {"appwrite_project_src": "/srv/all/", "appwrite_rotation_confirm": "one"}
+    names = ["confirm"] if role == "appwrite_rotation" else []
+    assert settle(role, names, **given)["escrow"]["project_src"] == "/srv/all"
+    assert settle(role, names, **given, **{f"{role}_project_src": "/own"})["escrow"]["project_src"] == "/own"
+
+
+# --- the operator's files ---
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("env_template", "templates"), ("safe_read_tasks", "tasks"), ("safe_write_tasks", "tasks")]
+)
+def test_places_of_a_file(settle, tmp_path, name, folder):
+    """From the farthest to the nearest, so that each is found before those of the round before."""
+    for place in (".", folder, "site", f"site/{folder}", "site/roles/shop", f"site/roles/shop/{folder}"):
+        file = tmp_path / place / "one.yml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        found = settle(names=[name], **{f"appwrite_security_{name}": "one.yml"}, **PROJECT)
+        assert found["settings"] == {name: str(file)}
+
+
+def test_file_of_the_role_itself_is_nobodys(settle):
+    with pytest.raises(
+        AnsibleActionFail, match="appwrite_security_safe_read_tasks: there is no file .*/site/tasks/main.yml"
+    ):
+        settle(names=["safe_read_tasks"], appwrite_security_safe_read_tasks="main.yml", **PROJECT)
+
+
+@pytest.mark.parametrize("value", [None, "", False])
+def test_no_file(settle, value):
+    assert settle(names=["env_template"], appwrite_security_env_template=value, **PROJECT)["settings"] == {
+        "env_template": None
+    }
+
+
+def test_whole_path(settle, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "one.j2").touch()
+    for given in (str(tmp_path / "one.j2"), "~/one.j2"):
+        found = settle(names=["env_template"], appwrite_security_env_template=given, **PROJECT)
+        assert found["settings"]["env_template"] == str(tmp_path / "one.j2")
+
+
+def test_what_is_written_lies_beside_the_inventory(settle, tmp_path):
+    for given, name in ((None, "appwrite-audit"), ("reports", "reports"), ("/reports", "/reports")):
+        found = settle(
+            "appwrite_audit", ["report_dir"], appwrite_audit_report_dir=given, appwrite_project_src="/opt/appwrite"
+        )
+        assert found["settings"]["report_dir"] == str(tmp_path / name)
+    assert file_of(settle(appwrite_security_escrow_file="safe/one.yml", **PROJECT), tmp_path) == "safe/one.yml"
+
+
+# --- what the audit is told ---
+
+
+def audit(settle, **variables):
+    return settle(
+        "appwrite_audit",
+        ["escrow", "waivers_file"],
+        **{"appwrite_project_src": "/opt/appwrite", "appwrite_audit_escrow": "auto", **variables},
+    )
+
+
+def test_waivers(settle, tmp_path):
+    waivers = tmp_path / "waivers.yml"
+    entry = "- {control: host.observed, hosts: %s, justification: Replaced in spring, expires: 2027-03-31}\n"
+    waivers.write_text(entry % "web" + entry % "other")
+    found = audit(settle, appwrite_audit_waivers_file="waivers.yml", group_names=["web"])["waivers"]
+    assert found == [{"control": "host.observed", "justification": "Replaced in spring", "expires": "2027-03-31"}]
+    assert audit(settle)["waivers"] == []
+    for text, words in (
+        ("{", "waivers.yml: .*YAML"),
+        (entry.replace("hosts: %s, ", ""), "waivers.yml: entry 1: hosts has to be"),
+    ):
+        waivers.write_text(text)
+        with pytest.raises(AnsibleActionFail, match=f"(?s)appwrite_audit_waivers_file: .*/{words}"):
+            audit(settle, appwrite_audit_waivers_file="waivers.yml")
+
+
+def test_escrow_of_the_audit(settle):
+    assert audit(settle)["escrow"]["state"] == {"fingerprint": None}
+    off = audit(settle, appwrite_audit_escrow="off")
+    assert off["escrow"]["state"] == {"unseen": "appwrite_audit_escrow is off"}
+
+
+# --- which host is rotated ---
+
+
+@pytest.mark.parametrize(
+    ("check", "variables", "words"),
+    [
+        (False, {}, "appwrite_rotation_confirm: rotating stops"),
+        (False, {"appwrite_rotation_confirm": "other"}, "set it to one"),
+        (True, {}, None),
+        (False, {"appwrite_rotation_confirm": "one"}, None),
+        (True, {"appwrite_security_cluster": "eu"}, "appwrite_security_cluster: hosts that share one database"),
+    ],
+)
+def test_confirmed(settle, check, variables, words):
+    given = {"appwrite_project_src": "/opt/appwrite", **variables}
+    if words is None:
+        assert settle("appwrite_rotation", ["confirm"], check, **given)["escrow"]["host"] == "one"
+        return
+    with pytest.raises(AnsibleActionFail, match=words):
+        settle("appwrite_rotation", ["confirm"], check, **given)
 
 
 # --- a file of the name that several hosts could have in common ---

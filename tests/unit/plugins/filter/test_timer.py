@@ -15,12 +15,18 @@ from ansible.errors import AnsibleFilterError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.selfhost.appwrite.plugins.filter.timer import audits_project, kept_proof, unit_name
+from ansible_collections.selfhost.appwrite.plugins.filter.timer import cron_time, timer_configuration, unit_name
 
 PATHS = st.text(
     alphabet=st.one_of(st.sampled_from("/a1-_.2d5f "), st.characters(exclude_characters="\0")), max_size=20
 ).map("/{}".format)
 OLD = {"fingerprint": "0f1e2d3c4b5a6978", "proved": "2026-11-01"}
+
+
+def told(escrow, configuration):
+    """What the host is told of the escrow, if the controller knows the one and the host has the other."""
+    settled = {"escrow": {"state": escrow, "project_src": "/opt/appwrite"}, "waivers": []}
+    return timer_configuration({}, settled, {}, configuration, "x.prom")["audit"]["escrow"]
 
 
 def slurped(value) -> str:
@@ -63,17 +69,6 @@ def test_cron_and_systemd_take_the_name(directory):
     assert re.fullmatch("[A-Za-z0-9_-]{1,150}", unit_name(directory))
 
 
-@given(PATHS, PATHS)
-def test_no_other_directory_had_the_name_in_1_0_0(one, other):
-    name = unit_name(one)
-    earlier = re.sub("/+", "-", re.sub("[^A-Za-z0-9/]", "_", re.sub("^/+|/+$", "", os.path.normpath(other))))
-    assert (
-        name != earlier
-        or os.path.normpath(one).lstrip("/") == os.path.normpath(other).lstrip("/")
-        or name == earlier == ""
-    )
-
-
 @pytest.mark.parametrize("directory", ["", "opt/appwrite", "../appwrite", None, 1, ["/opt"]])
 def test_what_is_no_absolute_path_has_no_name(directory):
     with pytest.raises(AnsibleFilterError, match="is not an absolute path; give the whole path"):
@@ -99,20 +94,46 @@ GARBAGE = [
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_configuration_that_is_none(garbage):
-    assert not audits_project(garbage, "/opt/appwrite")
-    assert kept_proof(OLD, garbage) == OLD and kept_proof({"unseen": "no vault secret"}, garbage) == {
-        "unseen": "no vault secret"
+    for known in (OLD, {"unseen": "no vault secret"}):
+        assert told(known, garbage) == known
+
+
+def test_configuration():
+    settled = {"escrow": {"state": OLD, "project_src": "/opt/a"}, "waivers": [{"control": "c"}]}
+    made = {"escrow": OLD, "waivers": [{"control": "c"}], "third_parties": []}
+    parameters = {"project_src": "/opt/a", "files": ["stack.yml"], "third_parties": ["lynis"]}
+    assert timer_configuration({"parameters": parameters}, settled, {}, "", "x.prom") == {
+        "audit": {**parameters, **made},
+        "textfile": "x.prom",
     }
-
-
-def test_audits_project():
-    config = slurped({"audit": {"project_src": "/opt/app-1/"}, "textfile": "x"})
-    assert audits_project(config, "/opt/app-1") and not audits_project(config, "/opt/app_1")
-    assert not audits_project(slurped({"audit": {"project_src": ["/opt/app-1"]}}), "/opt/app-1")
+    for failed in ({"failed": True}, {"parameters": "{{ 1 / 0 }}"}, None):
+        assert timer_configuration(failed, settled, {"host": "h"}, "", "x.prom")["audit"] == {
+            "project_src": "/opt/a",
+            "endpoint": {"host": "h"},
+            **made,
+        }
 
 
 @pytest.mark.parametrize(
-    ("known", "told", "kept"),
+    ("schedule", "time"),
+    [("*-*-* 03:17:00", "17 3"), ("*-*-* 3:07", "7 3"), ("*-*-* 23:59", "59 23"), ("*-*-* 00:00:00", "0 0")],
+)
+def test_cron_time(schedule, time):
+    assert cron_time(schedule) == time
+
+
+@pytest.mark.parametrize(
+    "schedule", ["daily", "Mon *-*-* 03:17:00", "*-*-* 24:00", "*-*-* 03:17:00\n* * * * * root x", None]
+)
+def test_schedule_that_cron_cannot_keep(schedule):
+    with pytest.raises(
+        AnsibleFilterError, match="(?s)appwrite_audit_timer_schedule: this host has no systemd.* Give one such as"
+    ):
+        cron_time(schedule)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "kept"),
     [
         (OLD, {**OLD, "proved": "2026-11-08"}, True),
         (OLD, {**OLD, "proved": "2026-11-09"}, False),
@@ -127,10 +148,10 @@ def test_audits_project():
         ("x", OLD, False),
     ],
 )
-def test_kept_proof(known, told, kept):
-    assert kept_proof(told, slurped({"audit": {"escrow": known}})) == (known if kept else told)
+def test_kept_proof(before, now, kept):
+    assert told(now, slurped({"audit": {"escrow": before}})) == (before if kept else now)
 
 
 def test_nothing_but_a_proof_is_taken_over():
     """Text from a host goes no further."""
-    assert kept_proof({"unseen": "x"}, slurped({"audit": {"escrow": {**OLD, "more": "{{ 1 / 0 }}"}}})) == OLD
+    assert told({"unseen": "x"}, slurped({"audit": {"escrow": {**OLD, "more": "{{ 1 / 0 }}"}}})) == OLD

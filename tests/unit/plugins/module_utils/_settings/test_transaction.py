@@ -467,7 +467,9 @@ def test_role(role):
         for names in re.findall(r"^    names: \[(.+)\]$", tasks, re.MULTILINE)
         for name in names.split(", ")
     }
-    settled |= {name for name in (f"{role}_escrow_file", "appwrite_security_cluster") if name in told}
+    settled |= {
+        name for name in (f"{role}_project_src", f"{role}_escrow_file", "appwrite_security_cluster") if name in told
+    }
     assert set(re.findall(rf"\b(?<!_){role}_\w+", tasks)) - handed_out | settled == set(told)
     readme = directory / "README.md"
     if readme.exists():
