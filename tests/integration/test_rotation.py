@@ -355,7 +355,7 @@ OPTIONS = {
     "no key": ({"new_key": None}, "new_key: is missing"),
     "nothing to abort": ({"abort": True}, "abort: no rotation is under way"),
     "a waiver that names nothing": ({"waivers": ["users"]}, "waivers: 'users' is not collection/id/column"),
-    "a password that could be guessed": ({"seal": "p" * 31}, "seal: is shorter than 32 characters"),
+    "a password that could be guessed": ({"seal": "p" * 31}, "seal: must be at least 32 characters long"),
     "less than nothing": ({"sample": -1}, "sample: -1 is no number of values"),
     "tokens with another cipher": (
         {"scope": "tokens"},

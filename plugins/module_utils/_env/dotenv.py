@@ -158,7 +158,8 @@ class Document:
         for name in changes:
             if not _WRITABLE_NAME.fullmatch(name):
                 raise AppwriteError(
-                    "%r is no name for an environment variable; use letters, digits and _, and no digit first" % name
+                    "%r is not a valid name for an environment variable; use letters, digits and _, and no digit first"
+                    % name
                 )
         moving = {name for name, value in changes.items() if self.values.get(name) != value}
         moving.update(*map(self.references, moving))
