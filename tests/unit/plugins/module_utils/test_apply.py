@@ -699,8 +699,8 @@ def test_start_where_the_database_is_elsewhere(run_module, engine, project):
     gone(engine)
     result = run_module("apply")
     assert (
-        "db.example.com is no database service" in result["msg"]
-        and "start by hand what runs with it (docker compose up -d)" in result["msg"]
+        "db.example.com is not a database service" in result["msg"]
+        and "start what uses it by hand (docker compose up -d)" in result["msg"]
     )
     assert engine.calls == []
 
