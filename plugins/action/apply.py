@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
-_LOST = "What it had started stays; run the same command again, which waits for that and starts the rest"
+_LOST = "What it has started keeps running; run the same command again, which waits for that and starts the rest"
 
 
 class ActionModule(WatchedAction):

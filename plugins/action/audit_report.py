@@ -84,7 +84,7 @@ class ActionModule(ActionBase):
         told = [{**entry, "audit": None} if isinstance(entry, Mapping) else entry for entry in entries]
         options = validated(OPTIONS, {**self._task.args, **({"hosts": told} if entries else {})})
         if options["keep"] < 0:
-            raise AnsibleActionFail("keep: is %d; give 0 or more" % options["keep"])
+            raise AnsibleActionFail("keep: must be at least 0, got %d" % options["keep"])
         options["hosts"] = [
             {"host": one["host"], "audit": answer, "waivers": _waivers(one["waivers"], "hosts[%d].waivers" % number)}
             for number, (one, answer) in enumerate(zip_longest(options["hosts"], answers))

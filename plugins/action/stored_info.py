@@ -23,7 +23,9 @@ class ActionModule(EscrowAction, WatchedAction):
     def carry_out(self) -> dict[str, Any]:
         key, path = self._own["key"], self._own["escrow_file"]
         if key is not None and path is not None:
-            raise AnsibleActionFail("key: is given, and escrow_file, too, which has one; leave one of them out")
+            raise AnsibleActionFail(
+                "key: is given together with escrow_file, which holds a key too; leave one of the two out"
+            )
         if key is not None:
             return self.ask(_MODULE, self._arguments)
         if path is None:

@@ -119,9 +119,7 @@ class Facts:
 def apply(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"]) if module.params["progress_file"] else SILENT
     if module.params["timeout"] <= 0:
-        raise AppwriteError(
-            "timeout: %d is no time to wait; give a number of seconds above 0" % module.params["timeout"]
-        )
+        raise AppwriteError("timeout: must be at least 1 second, got %d" % module.params["timeout"])
     keep = backup_keep(module.params)
     instance = instance_of(module.params)
     env_file = EnvFile(instance.env_path)
@@ -291,7 +289,7 @@ def predict(facts: Facts) -> Prediction:
         follow = followers(facts.services, recreated, facts.version) & {
             container.service for container in facts.containers
         }
-        recreated.update({name: "recreated, since a service that it builds on is" for name in follow})
+        recreated.update({name: "recreated, because a service that it depends on is" for name in follow})
     return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
 
 
@@ -387,7 +385,7 @@ def _guard_start(
             )
         if tried.opened[key] < tried.looked:
             instance.warnings.append(
-                "%s. Of %d values looked at, %s; the others are closed to it" % (what, tried.looked, _openers(tried))
+                "%s. Of %d values looked at, %s; it cannot open the others" % (what, tried.looked, _openers(tried))
             )
 
 
@@ -417,7 +415,7 @@ def _none_opens(tried: Opening, coming: str | None = None) -> str:
         ". Of %d values looked at, %s. Put the right key into .env: selfhost.appwrite.encryption_key tries those of the escrow and of the containers%s"
         % (
             tried.looked,
-            _openers(tried) or "it opens none, and no other key that is known here does",
+            _openers(tried) or "it opens none, and neither does any other key that is known here",
             by_hand if coming is not None and tried.opened[coming] else "",
         )
     )
@@ -533,7 +531,7 @@ def _verify(instance: Instance, drift: Sequence[Mapping[str, str]]) -> None:
     stale = [entry for entry in drift if entry["kind"] == "stale"]
     if stale:
         raise ApplyError(
-            "containers do not run on what .env says: %s"
+            "containers run with other values than those in .env: %s"
             % "; ".join("%s in %s" % (entry["name"], entry["service"]) for entry in stale),
             drift=list(drift),
         )

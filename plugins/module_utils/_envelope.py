@@ -30,7 +30,7 @@ def check_password(password: str | None) -> None:
     """Raises AppwriteError if what a task was given to seal with is too short to protect a secret."""
     if password is not None and len(password) < _SHORTEST:
         raise AppwriteError(
-            "seal: is shorter than %d characters; give a random password of that length, made for this task" % _SHORTEST
+            "seal: must be at least %d characters long; give a random password made for this task" % _SHORTEST
         )
 
 

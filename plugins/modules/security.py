@@ -259,7 +259,7 @@ key:
     sealed:
       description: The key itself, sealed with the password that was passed.
       type: str
-      returned: when O(seal) was passed
+      returned: when O(encryption_key.seal) was passed
   sample:
     state: generated
     fingerprint: 0f1e2d3c4b5a6978

@@ -209,9 +209,9 @@ def refuse_facts(variables: Mapping[str, Any], names: Iterable[str]) -> None:
                 and source[len("ansible_") :] in facts
             ):
                 raise AnsibleActionFail(
-                    "%s: is made from %s, which is %s, and a host may not say what is done on the controller. Use a variable of the inventory instead. "
+                    "%s: is made from %s, which is %s, and a managed host must not decide what the controller does. Use a variable of the inventory instead. "
                     "Nothing was changed"
-                    % (name, source, "where facts of hosts are" if source in _OF_HOSTS else "a fact of this host")
+                    % (name, source, "a place for facts of hosts" if source in _OF_HOSTS else "a fact of this host")
                 )
 
 

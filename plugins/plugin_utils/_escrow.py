@@ -144,7 +144,7 @@ class Escrow:
                     ciphertext = stream.read()
             except FileNotFoundError:
                 if self.exists:
-                    raise self._error("is a symbolic link to nothing") from None
+                    raise self._error("is a broken symbolic link; remove it or name the file itself") from None
                 return
         if not self.usable:
             raise self._error("cannot be opened: Ansible was given no vault secret; %s" % HOW)
@@ -177,21 +177,21 @@ class Escrow:
             content = None
         entries = content.get("keys") if isinstance(content, dict) and content.get("format") == FORMAT else None
         if not isinstance(entries, list) or not entries:
-            raise self._error("is damaged: it opens, but what is inside is not an escrow")
+            raise self._error("is damaged: it opens, but its content is not an escrow")
         for entry in entries:
             if (
                 not isinstance(entry, dict)
                 or not isinstance(entry.get("key"), str)
                 or entry.get("fingerprint") != fingerprint(entry["key"])
             ):
-                raise self._error("is damaged: a key inside does not have the fingerprint that stands beside it")
+                raise self._error("is damaged: a key in it does not match the fingerprint recorded beside it")
         self._origin = self._origin_of(content.get("for") or next((entry for entry in entries if "host" in entry), {}))
         return entries
 
     def _origin_of(self, told: Any) -> dict[str, str]:
         """A file that was written before it had a place for that says it with its newest key."""
         if not isinstance(told, dict):
-            raise self._error("is damaged: what stands under `for` is not an owner")
+            raise self._error("is damaged: its entry `for` does not name an owner")
         names = ("cluster",) if told.get("cluster") else ("host", "project_src", "project")
         found = {name: str(told[name]) for name in names if told.get(name)}
         return {

@@ -165,12 +165,12 @@ OLD_KEY = (
     Row(
         (True, ..., True, ..., ..., ..., ...),
         Do.GO_ON,
-        "It was begun with this escrow. The journal says which key data is under, and knows better.",
+        "It was begun with this escrow. The journal says which key seals the data, and it is the better source.",
     ),
     Row(
         (False, ..., True, ..., ..., Opens.UNASKED, ...),
         Do.TRY,
-        "They disagree at rest, and the data alone can tell which is right.",
+        "They disagree while no rotation is under way, and only the data can tell which is right.",
     ),
     Row(
         (False, Place.HISTORY, True, ..., ..., Opens.YES, ...),
@@ -180,7 +180,7 @@ OLD_KEY = (
     Row(
         (False, ..., True, ..., ..., Opens.YES, ...),
         Do.REFUSE,
-        "A key that only the host has is saved by its name, not by the way.",
+        "A key that only the host has is saved only if somebody passes it.",
         "escrow_file: %(file)s holds another key (%(escrow_key)s) than the one in force (%(host_key)s), and the one in force opens what is stored. Run "
         "selfhost.appwrite.secure with that key as appwrite_security_encryption_key, which saves it, and rotate then. Nothing was changed",
     ),
@@ -206,18 +206,18 @@ NEW_KEY = (
         (True, True, ..., ..., ..., ...),
         Do.REFUSE,
         "The tokens' key changes in one step, which has no middle.",
-        "scope: with tokens there is nothing to go back from; leave abort out. Nothing was changed",
+        "scope: a rotation with scope: tokens is one step, which cannot be aborted; leave abort out. Nothing was changed",
     ),
     Row(
         (True, False, False, ..., ..., ...),
         Do.REFUSE,
         "There is nothing to change that data does not depend on, or nothing that is secret.",
-        "scope: the key in force has no tail that could change without the data; rotate the whole key with scope: values. Nothing was changed",
+        "scope: no part of the key in force can change without the data; rotate the whole key with scope: values. Nothing was changed",
     ),
     Row(
         (False, True, ..., True, ..., ...), Do.FORGET_AND_GO_BACK, "No host was told the pending key, or it refused it."
     ),
-    Row((False, True, ..., False, ..., ...), Do.GO_BACK, "The journal knows the way."),
+    Row((False, True, ..., False, ..., ...), Do.GO_BACK, "The journal says how to go on."),
     Row(
         (False, False, ..., ..., True, ...),
         Do.TAKE_NOTED,
@@ -293,7 +293,11 @@ ESCROW = (
         "They could not read each other's data.",
         "cluster: its hosts need one key, and %(missing)s; or pass the key. Nothing was changed",
     ),
-    Row((False, File.NO_SECRET, False), Do.SECURE_AND_WARN, "A .env that is safe in all else is better than none."),
+    Row(
+        (False, File.NO_SECRET, False),
+        Do.SECURE_AND_WARN,
+        "A .env that is safe in every other respect is better than none.",
+    ),
     Row(
         (..., File.AT_HAND, ...),
         Do.OPEN,
@@ -307,7 +311,7 @@ ESCROWED_KEY = (
         (True, ..., ...),
         Do.REFUSE,
         "Two safes that disagree cannot both be right.",
-        "encryption_key.escrowed: is another key (%(safe_key)s) than the one in the escrow file %(file)s (%(escrow_key)s). Let one of the two safes do it: set "
+        "encryption_key.escrowed: is another key (%(safe_key)s) than the one in the escrow file %(file)s (%(escrow_key)s). Use only one of the two safes: set "
         "escrow to off, or leave escrowed out. Nothing was changed",
     ),
     Row((False, True, ...), Do.GIVE, "There is nothing to save, so one task on the host will do."),

@@ -120,7 +120,7 @@ class WatchedAction(HostAction):
             except AnsibleConnectionFailure as error:
                 if time.monotonic() - lost > _SILENCE:
                     raise AnsibleConnectionFailure(
-                        "%s. What was begun on the host goes on there; run the same command again, which waits for it or takes it up"
+                        "%s. What was begun on the host continues there; run the same command again, which waits for it or resumes it"
                         % error
                     ) from None
             time.sleep(_POLL)

@@ -404,7 +404,9 @@ def test_owner_and_mode(project, mode, options, wanted):
     """A wider mode than it needs is the user's to narrow, and is told of."""
     os.chown(project / ".env", OTHER, GROUP)
     (project / ".env").chmod(mode)
-    warned = any("is open to others" in warning for warning in secure(project, **options)["warnings"])
+    warned = any(
+        "is accessible to users other than its owner" in warning for warning in secure(project, **options)["warnings"]
+    )
     status = (project / ".env").stat()
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (OTHER, GROUP, wanted) and warned
 

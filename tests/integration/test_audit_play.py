@@ -374,7 +374,7 @@ def test_action(tmp_path):
         "report_dir: " in play.result("Refuse a place")["msg"]
         and "name another place" in play.result("Refuse a place")["msg"]
     )
-    assert "keep: is -1; give 0 or more" in play.result("Refuse a number")["msg"]
+    assert "keep: must be at least 0, got -1" in play.result("Refuse a number")["msg"]
     assert "name" in play.result("Refuse an option")["msg"] and play.states["Refuse an option"] == "fatal"
 
 

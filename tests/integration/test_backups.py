@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backups are whole, for their owner alone, as many as stated, and put back by the lines that README.md gives."""
+"""Backups are whole, for their owner alone, as many as stated, and put back by the lines that the guide gives."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NAME = ".env.20261124T030000Z.bak"
 
 
 def line(program: str) -> str:
-    """The line of README.md that puts a backup back with this program."""
+    """The line of the guide that puts a backup back with this program."""
     return next(
         found
-        for found in re.findall(r"^\$ (.*)", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
+        for found in re.findall(r"^ *\$ (.*)", (CHECKOUT / "docs/docsite/rst/trouble.rst").read_text(), re.MULTILINE)
         if NAME in found and found.startswith(program + " ")
     )
 
@@ -75,7 +75,7 @@ def test_no_way_back(directory, keep):
 
 @small("role")
 def test_put_back_and_applied(stack, tmp_path):
-    """The two lines of README.md, word for word."""
+    """The two lines of the guide, word for word."""
     set_env(stack.directory, _APP_LOCALE="de")
     succeed("apply", stack.arguments)
     for program in ("cmp", "ansible"):

@@ -15,6 +15,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -261,7 +262,7 @@ def test_cluster(directory, tmp_path):
 
 
 def test_a_safe_of_your_own(controller, directory):
-    """README.md's example, with a fake safe: a command that keeps secrets in files."""
+    """The guide's example, with a fake safe: a command that keeps secrets in files."""
     without(directory, KEY)
     safe = controller.directory / "safe"
     safe.write_text(
@@ -269,10 +270,14 @@ def test_a_safe_of_your_own(controller, directory):
     )
     safe.chmod(0o755)
     examples = re.findall(
-        r"^```yaml\n(# safe-(\w+)\.yml\n.*?)^```", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+        r"^   :caption: safe-(\w+)\.yml\n\n((?:   .*\n|\n)+)",
+        (CHECKOUT / "docs/docsite/rst/escrow.rst").read_text(),
+        re.MULTILINE,
     )
-    for text, name in examples:
-        (controller.directory / f"safe-{name}.yml").write_text(text.replace("cmd: safe ", f"cmd: {safe} "))
+    for name, text in examples:
+        (controller.directory / f"safe-{name}.yml").write_text(
+            textwrap.dedent(text).replace("cmd: safe ", f"cmd: {safe} ")
+        )
     variables = {f"safe_{name}_tasks": str(controller.directory / f"safe-{name}.yml") for name in ("read", "write")}
     assert controller.run("--check", **variables).rc == 0 and not list(controller.directory.glob("kept/*"))
     play = controller.run("--diff", verbosity="-vvvv", **variables)
@@ -293,7 +298,7 @@ def test_a_safe_of_your_own(controller, directory):
 
 @small("lost")
 def test_everything_lost_but_the_inventory(stack, tmp_path):
-    """The page of README.md, command by command, on a server that was rebuilt with its old volumes and the installer's file.
+    """The guide, command by command, on a server that was rebuilt with its old volumes and the installer's file.
 
     It ends with the drill, which touches neither side and proves nothing where it cannot look.
     """
@@ -308,12 +313,7 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
     data.write_files(stack.project.uploads())
     stack.project.compose("down")
     set_env(stack.directory, **{KEY: PLACEHOLDER})
-    page = (
-        (CHECKOUT / "README.md")
-        .read_text()
-        .partition("### If you lose everything but your inventory\n")[2]
-        .partition("\n## ")[0]
-    )
+    page = (CHECKOUT / "docs/docsite/rst/lost_everything.rst").read_text()
     commands = re.findall(r"^ *[$#] (.*)", page, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:

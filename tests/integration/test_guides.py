@@ -42,7 +42,13 @@ from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
 
 PAGES = CHECKOUT / "docs" / "docsite" / "rst"
 BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n(?: +:caption: (.*)\n)?\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
-TYPED_IN_ELSEWHERE = {"rotation": "test_rotation.py", "audit_doctor": "there is nothing to type in"}
+TYPED_IN_ELSEWHERE = {
+    "rotation": "test_rotation.py",
+    "escrow": "test_escrow.py, test_a_safe_of_your_own; every guide runs the drill",
+    "lost_everything": "test_escrow.py, test_everything_lost_but_the_inventory",
+    "trouble": "test_backups.py, test_put_back_and_applied",
+    "audit_doctor": "there is nothing to type in",
+}
 
 
 class Block(NamedTuple):
@@ -297,10 +303,7 @@ SNIPPETS = [
 ]
 TESTED_ELSEWHERE = {
     r"make (demo|test) ": "the continuous integration runs them",
-    r"# safe-(read|write)\.yml\n": "test_escrow.py, test_a_safe_of_your_own",
-    r"(ansible-vault view|cd /opt/appwrite) ": "test_escrow.py, test_everything_lost_but_the_inventory",
     r"ansible-playbook selfhost\.appwrite\.rotate ": "test_rotation.py, test_guide",
-    r"(cmp|ansible appwrite .*) ?.*\.env\.20261124T030000Z\.bak": "test_backups.py, test_put_back_and_applied",
 }
 
 

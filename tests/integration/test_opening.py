@@ -173,7 +173,7 @@ def test_nothing_can_be_asked(loaded):
     [
         (
             None,
-            "the image testbed.invalid/absent:1, which could do it, is not here. Install python3-cryptography there, or pull the image",
+            "the image testbed.invalid/absent:1, which could do it, is not on this host. Install python3-cryptography there, or pull the image",
         ),
         ("redis", "did not do it either (docker run failed: "),
     ],

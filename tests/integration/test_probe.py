@@ -49,7 +49,7 @@ def test_an_answer_that_never_ends(said, secure):
     with drip(said, secure) as port:
         endpoint = probed(*((NOBODY, port) if secure else (port, NOBODY)))
     unseen = endpoint.https if secure else endpoint.http
-    assert isinstance(unseen, Unseen) and unseen.reason.endswith("no whole answer within 2 seconds")
+    assert isinstance(unseen, Unseen) and unseen.reason.endswith("no complete answer within 2 seconds")
 
 
 def test_a_body_that_never_ends_is_not_read():

@@ -355,8 +355,8 @@ OPTIONS = {
     "no key": ({"new_key": None}, "new_key: is missing"),
     "nothing to abort": ({"abort": True}, "abort: no rotation is under way"),
     "a waiver that names nothing": ({"waivers": ["users"]}, "waivers: 'users' is not collection/id/column"),
-    "a password that could be guessed": ({"seal": "p" * 31}, "seal: is shorter than 32 characters"),
-    "less than nothing": ({"sample": -1}, "sample: -1 is no number of values"),
+    "a password that could be guessed": ({"seal": "p" * 31}, "seal: must be at least 32 characters long"),
+    "less than nothing": ({"sample": -1}, "sample: must be at least 0, got -1"),
     "tokens with another cipher": (
         {"scope": "tokens"},
         "new_key: does not have the first 16 bytes of the key in force",
@@ -387,11 +387,11 @@ FILES = {
     ),
     "a database elsewhere": (
         {"_APP_DB_HOST": "db.notarealcompany.com"},
-        "the database host db.notarealcompany.com is no database service of this project",
+        "the database host db.notarealcompany.com is not a database service of this project",
     ),
     "a Redis elsewhere": (
         {"_APP_REDIS_HOST": "cache.notarealcompany.com"},
-        "the Redis cache.notarealcompany.com is no running container",
+        "the Redis cache.notarealcompany.com is not a running container",
     ),
 }
 
@@ -657,7 +657,7 @@ def test_verify_elsewhere(loaded):
     assert result["opens"] and not any(one["files"].get("old") for one in result["report"]["collections"])
     redis = loaded.stack.ids()["redis"]
     other = {**loaded.stack.arguments, "container": "not-a-container"}
-    assert refuse("stored_info", other).startswith("container: not-a-container is no running container")
+    assert refuse("stored_info", other).startswith("container: not-a-container is not a running container")
     assert "is none of MariaDB, PostgreSQL or MongoDB" in refuse(
         "stored_info", {**loaded.stack.arguments, "container": redis}
     )

@@ -406,7 +406,7 @@ def test_metadata_unreadable(store, server, monkeypatch, text):
     )
     monkeypatch.setattr(store, "_listed", {})
     with pytest.raises(
-        StoreError, match="attributes of the collection users in appwrite._console__metadata are no JSON"
+        StoreError, match="attributes of the collection users in appwrite._console__metadata are not JSON"
     ):
         store.tables()
 
@@ -458,7 +458,7 @@ def test_another_session(container, data, monkeypatch):
     first = mongodb.MongoDB(mongodb.client(container))
     first.tables()
     monkeypatch.setattr(mongodb, "_SCRIPT", mongodb._SCRIPT.replace(f"{mongodb.LOCK_TIMEOUT} * 10", "1"))
-    with pytest.raises(StoreError, match="another session of this collection has been at work on it"):
+    with pytest.raises(StoreError, match="another session of this collection has been working on it"):
         mongodb.MongoDB(mongodb.client(container))
     monkeypatch.undo()
     second = subprocess.Popen(mongodb.client(container), stdin=subprocess.PIPE, stdout=subprocess.PIPE)

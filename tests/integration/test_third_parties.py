@@ -248,7 +248,7 @@ def test_when_time_is_up_no_process_is_left(tmp_path, stand_in):
         "lynis.ran": "unknown",
         "testssl.ran": "unknown",
     }
-    assert all("within 6 seconds, and was ended" in finding.evidence for finding in found.values())
+    assert all("within 6 seconds, and was stopped" in finding.evidence for finding in found.values())
     started = {path.name: int(path.read_text()) for path in tmp_path.glob("*.*")}
     assert len(started) == 6
     assert not [name for name, pid in started.items() if not ends(pid)]

@@ -383,10 +383,10 @@ class _Project:
 
     def connect(self, patience: float) -> Any:
         if not all(box.is_on for box in self._world.boxes.values() if not box.key):
-            raise Unreachable("the database is no running container")
+            raise Unreachable("the database is not a running container")
         store = self._world.place.store
         if not (store.closed or store.ended):
-            raise Unreachable("another session of this collection has been at work on it for 60 seconds")
+            raise Unreachable("another session of this collection has been working on it for 60 seconds")
         store.draft, store.staged, store.listed, store.closed, store.ended = None, {}, [], False, False
         return Announced("connected", _Connected(self._world, self._moments, self._opened, self._keys), self._moments)
 

@@ -5,14 +5,14 @@
 """The catalogue: every environment variable of every Appwrite release, its default, its kind and who receives it.
 
 A variable has rows ``(since, default, services)``; the newest row whose release is not newer than the one asked for
-counts. ``default`` is the installer's, ``None`` if ``variables.php`` does not name the variable. ``services`` are
-the compose services that list it, less their ``appwrite-`` prefix: ``@name`` is a group of ``_SERVICE_GROUPS``,
-``-name`` takes one out, ``$`` means that no service lists it but the compose file itself inserts its value.
-``unread`` is the first release in which services list the variable but ignore ``.env``, because the code no longer
-looks at it or the compose file gives a literal; ``use`` is the variable that took its place.
+counts. C(default) is the installer's, C(None) if C(variables.php) does not name the variable. C(services) are
+the compose services that list it, less their C(appwrite-) prefix: C(@name) is a group of C(_SERVICE_GROUPS),
+C(-name) takes one out, C($) means that no service lists it but the compose file itself inserts its value.
+C(unread) is the first release in which services list the variable but ignore C(.env), because the code no longer
+looks at it or the compose file gives a literal; C(use) is the variable that took its place.
 
-To add a release: its number in ``RELEASES``; a row wherever a default or a list changed; new variables at the place
-that ``variables.php`` gives them.
+To add a release: its number in C(RELEASES); a row wherever a default or a list changed; new variables at the place
+that C(variables.php) gives them.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ _SHELL = re.compile(r"[\s\"'`$&|;<>()\[\]{}\\*~!]")
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable: its category in ``variables.php`` (``Compose``: only the compose file names it), its kind, whether
-    its value must never be shown (``secret``), whether changing it in ``.env`` alone breaks an installation with data
-    (``sticky``), and the defaults of a secret, which the whole world knows. The last three fields are the catalogue's
+    """One variable: its category in C(variables.php) (C(Compose): only the compose file names it), its kind, whether
+    its value must never be shown (C(secret)), whether changing it in C(.env) alone breaks an installation with data
+    (C(sticky)), and the defaults of a secret, which the whole world knows. The last three fields are the catalogue's
     own.
     """
 
@@ -672,8 +672,8 @@ _Row = TypeVar("_Row", bound=Tuple[Any, ...])
 
 @lru_cache(maxsize=None)
 def _version(release: str) -> tuple[int, ...]:
-    """An older release counts as the oldest, and ``1.9`` as its newest patch release; what follows ``-`` or ``+`` is
-    ignored. Raises ValueError if it is none, such as ``latest``.
+    """An older release counts as the oldest, and C(1.9) as its newest patch release; what follows C(-) or C(+) is
+    ignored. Raises ValueError if it is none, such as C(latest).
     """
     match = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+].*)?", release)
     if match is None:
@@ -719,7 +719,7 @@ def get(name: str) -> Variable | None:
 
 
 def names(release: str | None = None) -> tuple[str, ...]:
-    """All names in catalogue order, that of ``variables.php``; with a release, those that exist in it."""
+    """All names in catalogue order, that of C(variables.php); with a release, those that exist in it."""
     return tuple(name for name in _VARIABLES if release is None or _rows(name, release))
 
 
@@ -729,13 +729,13 @@ def is_older(release: str, version: tuple[int, ...]) -> bool:
 
 
 def default(name: str, release: str) -> str | None:
-    """The value that the release's installer writes; None when ``variables.php`` does not name the variable."""
+    """The value that the release's installer writes; None when C(variables.php) does not name the variable."""
     rows = _rows(name, release)
     return rows[-1][1] if rows else None
 
 
 def documented(name: str, release: str) -> bool:
-    """Whether the release's ``variables.php`` names the variable, and so ``vars`` prints it."""
+    """Whether the release's C(variables.php) names the variable, and so C(vars) prints it."""
     return default(name, release) is not None
 
 
@@ -746,7 +746,7 @@ def services(name: str, release: str) -> tuple[str, ...]:
 
 
 def is_read(name: str, release: str) -> bool:
-    """Whether a value in ``.env`` can have any effect: the compose file passes it on and something looks at it."""
+    """Whether a value in C(.env) can have any effect: the compose file passes it on and something looks at it."""
     rows = _rows(name, release)
     return bool(rows and rows[-1][2]) and not _is_ignored(name, release)
 
@@ -757,7 +757,7 @@ def _is_ignored(name: str, release: str) -> bool:
 
 
 def why_unread(name: str, release: str) -> str:
-    """A sentence that says why ``is_read`` is False and what to set instead; empty when it is True."""
+    """A sentence that says why C(is_read) is False and what to set instead; empty when it is True."""
     if is_read(name, release):
         return ""
     variable = get(name)
@@ -799,7 +799,7 @@ def suggest(name: str, release: str) -> str | None:
 
 def problem(name: str, value: str, release: str) -> str | None:
     """Why the value does not fit the variable's kind, as a sentence with the remedy but never with a secret's value;
-    None when it fits. Empty and ``0`` always fit: Appwrite reads them as unset.
+    None when it fits. Empty and C(0) always fit: Appwrite reads them as unset.
     """
     variable = get(name)
     if variable is None or value in UNSET:

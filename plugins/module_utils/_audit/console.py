@@ -183,7 +183,7 @@ CONTROLS = (
         "console.signup_limited",
         "Not everyone may sign up to the console",
         "high",
-        "Whoever can sign up makes projects of his own: he runs functions on the host, fills its disk, and sends mail in its name. Who is invited to a "
+        "Whoever can sign up can create projects: run functions on the host, fill its disk, and send mail in its name. Who is invited to a "
         "team passes every limit (run: 1.9.6).",
         "appwrite_security_console_root_only: true",
         "%s; appwrite/appwrite#9283, #10262, #6107" % _SOURCE,
@@ -191,9 +191,9 @@ CONTROLS = (
     ),
     Control(
         "console.other_ways_limited",
-        "No other way to sign up goes round the lists",
+        "No other way to sign up bypasses the lists",
         "high",
-        "The lists of addresses are only checked where somebody signs up with a password. Magic URLs, one-time passwords and OAuth only "
+        "The lists of addresses are only checked if somebody signs up with a password. Magic URLs, one-time passwords and OAuth only "
         "check the limit of one account: on 1.9.6 an outsider who was on no list made an account, a team and a project by each of the first two.",
         "appwrite_security_console_root_only: true (once everyone who is listed has signed up: they stay, and team invitations still work)",
         _SOURCE,
@@ -214,7 +214,7 @@ CONTROLS = (
         "console.all_listed_admitted",
         "Everyone who is listed can sign up",
         "low",
-        "The conditions are AND-ed: while only one account may exist, a list of several people admits one of them.",
+        "Every condition has to be met: while only one account may exist, a list of several people admits one of them.",
         "appwrite_security_console_root_only: false (until all of them have signed up, then true again)",
         _SOURCE,
         _all_listed_admitted,
@@ -239,7 +239,7 @@ CONTROLS = (
     ),
     Control(
         "console.no_dead_variables",
-        "No variable is set in vain",
+        "No variable is set without effect",
         "low",
         "Releases rename variables, and what the code no longer reads still looks as if it protected something.",
         "appwrite_security_variables: {_APP_CONSOLE_HOSTNAMES: null}",

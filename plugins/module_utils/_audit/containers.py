@@ -318,8 +318,8 @@ CONTROLS: tuple[Control, ...] = (
         "containers.ports_limited",
         "Nothing but HTTP and HTTPS is published",
         "high",
-        "A published port goes round the firewalls of most hosts, since Docker writes its own rules first. Redis has no password, and the database "
-        "a public one, unless somebody saw to it.",
+        "A published port bypasses the firewalls of most hosts, since Docker writes its own rules first. Redis has no password, and the database "
+        "a public one, unless somebody changed that.",
         "remove ports from the service, or bind it to this host by 127.0.0.1:<port>:<port>; then: docker compose up -d",
         "Appwrite 1.9.6, docker-compose.yml; Docker Engine, packet filtering and firewalls",
         _ports_limited,
@@ -328,7 +328,7 @@ CONTROLS: tuple[Control, ...] = (
         "containers.socket_limited",
         "Only the proxy and the executor have the Docker socket",
         "high",
-        "Whoever has the socket is root on the host. The executor cannot do without, and Traefik reads labels by it; nothing else of Appwrite "
+        "Whoever has the socket is root on the host. The executor cannot do without it, and Traefik reads labels through it; nothing else of Appwrite "
         "needs it.",
         "remove the mount of /var/run/docker.sock from the service; then: docker compose up -d",
         "Appwrite 1.4.14 to 1.9.6, docker-compose.yml",
@@ -398,7 +398,7 @@ CONTROLS: tuple[Control, ...] = (
         "containers.running",
         "Every service runs and is healthy",
         "medium",
-        "A worker that stands still is not missed at once: no audit log, no mail, no deletion, no certificate.",
+        "Nobody notices at once that a worker stands still: no audit log, no mail, no deletion, no certificate.",
         "docker compose ps --all, then docker compose logs <service>, then docker compose up -d",
         "Docker Engine, container states and health",
         _running,
@@ -407,7 +407,7 @@ CONTROLS: tuple[Control, ...] = (
         "containers.current",
         "Every container was made from the present files",
         "medium",
-        "A change takes effect with the recreate and not before; docker compose restart is none (appwrite/appwrite#2322, #5042). Until then the "
+        "A change takes effect with the recreate and not before; docker compose restart is not one (appwrite/appwrite#2322, #5042). Until then the "
         "files say one thing and the installation does another.",
         _APPLY,
         "docker compose config --hash, and the label of each container",
@@ -417,7 +417,7 @@ CONTROLS: tuple[Control, ...] = (
         "containers.env_received",
         "Every value of .env that the release reads reaches a service",
         "medium",
-        "Compose hands over only what it lists by name. Where the file is older than the release, or was cut down, a setting stays in .env and "
+        "Compose hands over only what it lists by name. If the file is older than the release, or was cut down, a setting stays in .env and "
         "does nothing.",
         "list the variable under environment of the services that read it, in %s; then: docker compose up -d"
         % _OVERRIDE,

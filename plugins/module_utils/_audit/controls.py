@@ -69,7 +69,7 @@ def waiver_of(entry: Mapping[str, Any], where: str) -> Waiver:
             % (where, name, "is %s meant?" % near[0] if near else "take the id from a finding")
         )
     if not isinstance(justification, str) or not justification.strip():
-        raise AppwriteError("%sjustification: is missing; say why this finding is lived with" % where)
+        raise AppwriteError("%sjustification: is missing; say why this finding is accepted" % where)
     return Waiver(name, justification.strip(), day(entry.get("expires"), where + "expires"))
 
 

@@ -313,7 +313,7 @@ CONTROLS = (
         "encryption.one_key",
         "One encryption key is in force everywhere",
         "critical",
-        "Data is sealed with the key that the containers run with. Where .env holds another, the next recreate makes that data "
+        "Data is sealed with the key that the containers run with. If .env holds another, the next recreate makes that data "
         "unreadable, without an error.",
         "ansible-playbook selfhost.appwrite.drill (says which of them the escrow holds; recreate nothing until .env holds the key that "
         "opens the data)",
@@ -335,7 +335,7 @@ CONTROLS = (
         "encryption.key_escrowed",
         "The encryption key is in escrow, and that was proved in the last 90 days",
         "high",
-        "A database dump without the key is lost data. A copy that was never opened is a hope.",
+        "A database dump without the key is lost data. A copy that was never opened may be useless.",
         "appwrite_security_escrow: required",
         "Appwrite 1.9.6: app/init/database/filters.php",
         _escrowed,

@@ -169,7 +169,7 @@ def _http_redirects(observation: Observation) -> Outcome:
         seen(endpoint.certificate)
         return passed("nothing answers over HTTP, and something does over HTTPS")
     if answer.status not in (301, 302, 307, 308):
-        return failed("http://%s answers %d, which is no redirect" % (endpoint.host, answer.status))
+        return failed("http://%s answers %d, which is not a redirect" % (endpoint.host, answer.status))
     found = _HTTPS_URL.match(answer.location or "")
     if found is None or found.group(1).lower() != endpoint.host.lower().split(":")[0]:
         return failed("http://%s redirects to %s" % (endpoint.host, answer.location or "nowhere"))
@@ -180,7 +180,7 @@ def _no_redirect_loop(observation: Observation) -> Outcome:
     endpoint = seen(observation.endpoint)
     if seen(endpoint.loop):
         return failed("https://%s redirects back to where the request came from" % endpoint.host)
-    return passed("https://%s answers without a circle of redirects" % endpoint.host)
+    return passed("https://%s answers without a redirect loop" % endpoint.host)
 
 
 def _presented(observation: Observation) -> tuple[Endpoint, Certificate]:
@@ -332,7 +332,7 @@ CONTROLS: tuple[Control, ...] = (
         "https.dns_targets_real",
         "Custom domains are checked against the real address",
         "low",
-        "A custom domain is accepted where its DNS record names one of these targets. Loopback and placeholders match no record of anybody, or a "
+        "A custom domain is accepted if its DNS record names one of these targets. Loopback and placeholders match no record of anybody, or a "
         "record that leads elsewhere.",
         'appwrite_security_variables: {_APP_DOMAIN_TARGET_CNAME: "<the public host name>", _APP_DOMAIN_TARGET_A: "<its IPv4 address>", '
         '_APP_DOMAIN_TARGET_AAAA: "<its IPv6 address, or empty>"}, before 1.7.0 _APP_DOMAIN_TARGET alone',
@@ -343,7 +343,7 @@ CONTROLS: tuple[Control, ...] = (
         "https.http_redirects",
         "HTTP leads to HTTPS of the same name",
         "high",
-        "What is configured counts for nothing where another program answers port 80, or a container still runs on older settings. Asked is GET /: "
+        "What is configured counts for nothing if another program answers port 80, or a container still runs on older settings. Asked is GET /: "
         "1.9.6 behind its Traefik answers /console/ and ws://…/v1/realtime over HTTP all the same.",
         "appwrite_security_force_https: true",
         "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6",
@@ -351,9 +351,9 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         "https.no_redirect_loop",
-        "HTTPS answers without a circle of redirects",
+        "HTTPS answers without a redirect loop",
         "high",
-        "Traefik overwrites the X-Forwarded-Proto of a proxy that it does not trust. Where that proxy ends TLS, Appwrite takes every request for "
+        "Traefik overwrites the X-Forwarded-Proto of a proxy that it does not trust. If that proxy ends TLS, Appwrite takes every request for "
         "HTTP and redirects it for ever.",
         _TRUST_PROXY,
         "coollabsio/coolify#4279",
@@ -372,7 +372,7 @@ CONTROLS: tuple[Control, ...] = (
         "https.certificate_name",
         "The certificate is for the domain of the console",
         "high",
-        "Clients refuse a certificate for another name. Traefik presents one that it made itself where it has none for the name that is asked for.",
+        "Clients refuse a certificate for another name. Traefik presents one that it made itself if it has none for the name that is asked for.",
         _ISSUE,
         "RFC 6125",
         _certificate_name,
@@ -381,7 +381,7 @@ CONTROLS: tuple[Control, ...] = (
         "https.certificate_lasts",
         "The certificate is valid for more than 14 days",
         "high",
-        "Appwrite renews 30 days before the end. Where less than half of that is left renewal has failed, and the day comes on which every client "
+        "Appwrite renews 30 days before the end. If less than half of that is left, renewal has failed, and the day comes on which every client "
         "is locked out.",
         _ISSUE,
         "Appwrite 1.9.6, src/Appwrite/Certificates/LetsEncrypt.php",
@@ -413,7 +413,7 @@ CONTROLS: tuple[Control, ...] = (
         "Browsers are told to stay with HTTPS",
         "medium",
         "Without Strict-Transport-Security the first request of each visit may go over HTTP, where it can be answered by somebody else. Appwrite "
-        "sends it with answers of the API where it knows that the request came over HTTPS; on the domains of functions and sites none was seen.",
+        "sends it with answers of the API if it knows that the request came over HTTPS; on the domains of functions and sites none was seen.",
         _TRUST_PROXY,
         "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6; RFC 6797",
         _hsts_sent,

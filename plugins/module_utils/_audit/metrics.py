@@ -23,14 +23,14 @@ METRICS = {
     "appwrite_audit_score": "0 to 100: the share of the applicable controls that pass, by weight.",
     "appwrite_audit_control_status": (
         "What was found: 0 the control passes, 1 it is waived, 2 it could not be observed, 3 it fails. "
-        "No sample where it does not apply."
+        "No sample if it does not apply."
     ),
     "appwrite_audit_certificate_expiry_timestamp_seconds": (
-        "When the certificate of the HTTPS endpoint ends, in seconds since 1970. No sample where it was not seen."
+        "When the certificate of the HTTPS endpoint ends, in seconds since 1970. No sample if it was not seen."
     ),
     "appwrite_audit_escrow_proof_expiry_timestamp_seconds": (
         "Until when it counts as proved that the escrow holds the encryption key in force, in seconds since 1970. "
-        "No sample where it does not hold it."
+        "No sample if the escrow does not hold it."
     ),
 }
 

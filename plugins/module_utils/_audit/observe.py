@@ -319,7 +319,7 @@ def _answered(answer: str) -> Inside:
         elif parts[0] == "ping":
             is_open = True if parts[1] == "+PONG" else False if parts[1].startswith("-") else None
     if reachable["database"] is None:
-        raise AppwriteError("the container appwrite has no program nc to look with")
+        raise AppwriteError("the container appwrite has no program nc, with which the audit looks")
     return Inside(reachable, volumes, is_open)
 
 
@@ -339,10 +339,10 @@ def _endpoint(instance: Instance, options: Mapping[str, Any]) -> Endpoint:
     listed = instance.listed("appwrite") if instance.checked else instance.values
     host = str(listed.get("_APP_DOMAIN") or "")
     if not re.fullmatch(r"[A-Za-z0-9_.:-]+", host) or not _is_name(host):
-        raise AppwriteError("_APP_DOMAIN is no host name that could be asked")
+        raise AppwriteError("_APP_DOMAIN is not a host name that could be asked")
     address = options["host"] or host
     if not _is_name(address):
-        raise AppwriteError("endpoint.host: %r is no host name or address" % address)
+        raise AppwriteError("endpoint.host: %r is not a host name or address" % address)
     return probe(host, address, options["http_port"], options["https_port"])
 
 

@@ -28,7 +28,7 @@ class Program:
     """the command line that runs it without us"""
 
     def ran(self, version: str) -> Finding:
-        return self._itself("pass", "%s %s ran to its end" % (self.name, version), "%s %s" % (self.name, version))
+        return self._itself("pass", "%s %s finished" % (self.name, version), "%s %s" % (self.name, version))
 
     def did_not_run(self, reason: str) -> Finding:
         return self._itself("unknown", reason, self.name)
@@ -61,12 +61,12 @@ class Program:
     def _itself(self, status: str, evidence: str, reference: str) -> Finding:
         return Finding(
             self.group + ".ran",
-            "%s, where it is installed, runs to its end" % self.name,
+            "%s finishes, if it is installed" % self.name,
             "low",
             self.group,
             status,
             plain(evidence),
-            "An auditor that did not come to its end found nothing, which does not mean that there is nothing to find.",
+            "An auditor that did not finish found nothing, which does not mean that there is nothing to find.",
             "run it by hand and see what it says: %s" % self.by_hand,
             plain(reference),
         )

@@ -60,7 +60,7 @@ def _schema_closed(observation: Observation) -> Outcome:
     name = "_APP_GRAPHQL_INTROSPECTION"
     if not catalogue.is_read(name, observation.release):
         return not_applicable(
-            "Appwrite %s has no %s: it shows the schema only where abuse protection is disabled"
+            "Appwrite %s has no %s: it shows the schema only if abuse protection is disabled"
             % (observation.release, name)
         )
     return judge(observation, name, lambda value: value == "disabled")
@@ -91,7 +91,7 @@ def _scanner_there(observation: Observation) -> Outcome:
     }
     missing = sorted(host for host in hosts - names if "." not in host)
     if missing:
-        return failed("uploads are to be scanned by %s, which is no service of the project" % ", ".join(missing))
+        return failed("uploads are to be scanned by %s, which is not a service of the project" % ", ".join(missing))
     if hosts - names:
         seen(inside)
         raise Unobserved(
@@ -192,9 +192,9 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         "platform.scanner_there",
-        "Where uploads are to be scanned there is a scanner",
+        "If uploads are to be scanned, there is a scanner",
         "medium",
-        "An upload fails where scanning is on and no scanner answers. Up to 1.8.1 the official file has the service clamav commented out, since "
+        "An upload fails if scanning is on and no scanner answers. Up to 1.8.1 the official file has the service clamav commented out, since "
         "1.9.0 it has none.",
         "appwrite_security_variables: {_APP_STORAGE_ANTIVIRUS: disabled}, or the host of a scanner in _APP_STORAGE_ANTIVIRUS_HOST",
         "Appwrite 1.8.1, app/views/install/compose.phtml; 1.9.6, docker-compose.yml",
@@ -214,7 +214,7 @@ CONTROLS: tuple[Control, ...] = (
         "platform.audit_kept",
         "Audit logs of projects are kept for 14 days or longer",
         "medium",
-        "What is deleted cannot be looked at after an incident. 14 days are Appwrite's own default; many rules of the trade ask for a year.",
+        "What is deleted cannot be looked at after an incident. 14 days are Appwrite's own default; many regulations ask for a year.",
         "appwrite_security_variables: {_APP_MAINTENANCE_RETENTION_AUDIT: '31536000'}",
         "Appwrite 1.9.6, app/init/worker/message.php",
         partial(_kept, name="_APP_MAINTENANCE_RETENTION_AUDIT", seconds=1209600),
@@ -223,7 +223,7 @@ CONTROLS: tuple[Control, ...] = (
         "platform.console_audit_kept",
         "Audit logs of the console are kept for six months or longer",
         "medium",
-        "They tell who changed which project. Six months are Appwrite's own default; many rules of the trade ask for a year.",
+        "They tell who changed which project. Six months are Appwrite's own default; many regulations ask for a year.",
         "appwrite_security_variables: {_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE: '31536000'}",
         "Appwrite 1.9.6, app/init/worker/message.php",
         partial(_kept, name="_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE", seconds=15778800),

@@ -90,7 +90,7 @@ def resolved(address: str, port: int, timeout: float) -> list[Any]:
     thread.start()
     thread.join(timeout)
     if not answers:
-        raise socket.gaierror(socket.EAI_AGAIN, "the name is not resolved within %d seconds" % timeout)
+        raise socket.gaierror(socket.EAI_AGAIN, "the name was not resolved within %d seconds" % timeout)
     if isinstance(answers[0], OSError):
         raise answers[0]
     found: list[Any] = answers[0]
@@ -257,7 +257,7 @@ def _where(address: str, port: int) -> str:
 
 def _words(error: Exception) -> str:
     if isinstance(error, _Endless):
-        return "no whole answer within %g seconds" % _LIMIT
+        return "no complete answer within %g seconds" % _LIMIT
     if isinstance(error, socket.timeout):
         return "no answer within %g seconds" % _TIMEOUT
     if isinstance(error, socket.gaierror):

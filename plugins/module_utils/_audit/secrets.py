@@ -92,7 +92,7 @@ def _by_hand(observation: Observation) -> str:
 def _redis_asks(observation: Observation) -> Outcome:
     is_open = None if isinstance(observation.inside, Unseen) else observation.inside.cache_is_open
     if is_open is False:
-        return passed("Redis refuses who does not log in")
+        return passed("Redis refuses clients that do not log in")
     told = any(value not in catalogue.UNSET for _place, value in places(observation, REDIS))
     if is_open is None and not _is_bare(services(observation).get("redis")):
         seen(observation.inside)
@@ -188,7 +188,7 @@ CONTROLS = (
         "secrets.redis_password",
         "Redis asks for a password",
         "medium",
-        "It holds the queue and the cache: whoever reaches its port can read sessions, and hand the workers jobs of his own. The bundled "
+        "It holds the queue and the cache: whoever reaches its port can read sessions, and give the workers jobs. The bundled "
         "one has no password, and setting %s alone does not give it one." % REDIS,
         'appwrite_security_variables: {%s: "letters and digits alone"} (with the same word behind --requirepass in the command of the '
         "service redis)" % REDIS,
@@ -197,7 +197,7 @@ CONTROLS = (
     ),
     Control(
         "secrets.dsn_safe",
-        "Passwords hold nothing that breaks a DSN",
+        "No password breaks a DSN",
         "medium",
         "They pass unencoded through a DSN, in which # + , / = ? and %XX mean something else: Appwrite then logs in with another word, or "
         "not at all, and the usual way out is a password that everybody knows.",

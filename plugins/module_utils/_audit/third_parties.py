@@ -96,7 +96,7 @@ def _run(name: str, program: str, path: str, observation: Observation, timeout: 
             report, output = os.path.join(scratch, "report"), os.path.join(scratch, "output")
             arguments = _lynis(scratch, report) if name == "lynis" else _testssl(report, observation)
             if not _completes([program] + arguments, scratch, path, output, timeout):
-                raise Unobserved("it did not come to its end within %d seconds, and was ended" % timeout)
+                raise Unobserved("it did not end within %d seconds, and was stopped" % timeout)
             try:
                 return auditor.read(_text(report))
             except Unobserved as incomplete:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 
-"""Read and edit the text of a ``.env`` file exactly as docker compose (2.18 and later) reads it.
+"""Read and edit the text of a C(.env) file exactly as docker compose (2.18 and later) reads it.
 
 Pure: no files, no processes. No message of this file contains a value, or a name that might be a piece of one.
 """
@@ -57,7 +57,7 @@ _COMMENTED = re.compile(r"#[#\s]*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=(.
 
 
 class DotenvError(AppwriteError):
-    """The text is one that compose rejects. ``line`` counts from 1; ``reason`` is safe to print."""
+    """The text is one that compose rejects. C(line) counts from 1; C(reason) is safe to print."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__("line %d: %s" % (line, reason))
@@ -73,10 +73,10 @@ class _Rejected(Exception):
 class Assignment:
     """One statement of the text.
 
-    ``start`` to ``end`` is the statement with a leading ``export``, without the newline; ``value_start`` to
-    ``value_end`` its value with the quotes. A bare value's statement includes the comment behind it. ``line`` counts
-    from 1. ``style`` is ``bare``, ``single``, ``double`` or ``inherited``; an inherited name that the shell does not
-    have has the ``value`` None.
+    C(start) to C(end) is the statement with a leading C(export), without the newline; C(value_start) to
+    C(value_end) its value with the quotes. A bare value's statement includes the comment behind it. C(line) counts
+    from 1. C(style) is C(bare), C(single), C(double) or C(inherited); an inherited name that the shell does not
+    have has the C(value) None.
     """
 
     name: str
@@ -96,11 +96,11 @@ class _Comment:
 
 
 class Document:
-    """A text and what compose reads in it; made by :func:`parse`.
+    """A text and what compose reads in it; made by C(parse).
 
-    ``assignments`` are in the order of the text. ``values`` holds, for every name that gets one, the value that is in
-    force in the file; the shell's precedence over it is the caller's concern. ``unset_references`` are the names that
-    compose warns about, in clear, because a ``$name`` of a value is not set: each may be a piece of a secret.
+    C(assignments) are in the order of the text. C(values) holds, for every name that gets one, the value that is in
+    force in the file; the shell's precedence over it is the caller's concern. C(unset_references) are the names that
+    compose warns about, in clear, because a C($name) of a value is not set: each may be a piece of a secret.
     """
 
     def __init__(self, text: str, environ: Mapping[str, str]) -> None:
@@ -151,14 +151,15 @@ class Document:
         """The text with these values in force; None removes every assignment of a name.
 
         A value that is in force already changes no byte. Otherwise the assignment in force is changed in place. A new
-        name goes behind the line that has it commented out, else beside those that ``kin`` returns (a group in its
-        order, the name itself included), else to the end. Raises :class:`AppwriteError` if a name or a value cannot
+        name goes behind the line that has it commented out, else beside those that C(kin) returns (a group in its
+        order, the name itself included), else to the end. Raises C(AppwriteError) if a name or a value cannot
         be written, and if compose would read anything else than was asked for.
         """
         for name in changes:
             if not _WRITABLE_NAME.fullmatch(name):
                 raise AppwriteError(
-                    "%r is no name for an environment variable; use letters, digits and _, and no digit first" % name
+                    "%r is not a valid name for an environment variable; use letters, digits and _, and no digit first"
+                    % name
                 )
         moving = {name for name, value in changes.items() if self.values.get(name) != value}
         moving.update(*map(self.references, moving))
@@ -185,10 +186,10 @@ class Document:
 
 
 def parse(text: str, environ: Mapping[str, str] | None = None) -> Document:
-    """Read a text as compose does with ``environ`` as its shell's environment (default: an empty one).
+    """Read a text as compose does with C(environ) as its shell's environment (default: an empty one).
 
-    Raises :class:`DotenvError` if compose rejects it. If releases of compose differ, a text that one of them
-    rejects is rejected: before compose-go 2.10.1 the unused half of ``${name:-default}`` is evaluated too; a value
+    Raises C(DotenvError) if compose rejects it. If releases of compose differ, a text that one of them
+    rejects is rejected: before compose-go 2.10.1 the unused half of C(${name:-default}) is evaluated too; a value
     with a NUL or without a name (as a bare name at the very end is read) is an error for 2.26.1 and not for 5.6.0.
     """
     return Document(text, environ or {})
@@ -197,18 +198,18 @@ def parse(text: str, environ: Mapping[str, str] | None = None) -> Document:
 def quote(value: str) -> str:
     """The value as compose reads it back: bare if that is safe, else in double quotes.
 
-    Raises :class:`AppwriteError` for NUL and lone surrogates.
+    Raises C(AppwriteError) for NUL and lone surrogates.
     """
     return value if _BARE.fullmatch(value) else _double_quote(value)
 
 
 def decode(data: bytes) -> str:
-    """The text of a file's bytes; foreign bytes and a byte order mark survive a round trip through :func:`encode`."""
+    """The text of a file's bytes; foreign bytes and a byte order mark survive a round trip through C(encode)."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def encode(text: str) -> bytes:
-    """The bytes of a file's text, the reverse of :func:`decode`."""
+    """The bytes of a file's text, the reverse of C(decode)."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -290,7 +291,7 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
 def _evaluate(
     text: str, statements: Sequence[Assignment], environ: Mapping[str, str], unset: set[str]
 ) -> tuple[tuple[Assignment, ...], dict[str, str], dict[str, set[str]]]:
-    """The statements with their values, the values in force, and the names that each name refers to; adds to ``unset``."""
+    """The statements with their values, the values in force, and the names that each name refers to; adds to C(unset)."""
     assignments = []
     values: dict[str, str] = {}
     uses: dict[str, set[str]] = {}
@@ -327,7 +328,7 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def _expand(value: str, lookup: Callable[[str], str | None], unset: set[str], nesting: int = 0) -> str:
-    """Replace ``$name`` and its kind. Both halves of a conditional are evaluated, as compose-go before 2.10.1 does."""
+    """Replace C($name) and its kind. Both halves of a conditional are evaluated, as compose-go before 2.10.1 does."""
     if nesting > _MAX_NESTING:
         raise _Rejected("${} is nested more than %d deep" % _MAX_NESTING)
     result = []
@@ -357,7 +358,7 @@ def _expand(value: str, lookup: Callable[[str], str | None], unset: set[str], ne
 
 
 def _closing_brace(value: str, pos: int) -> int:
-    """The brace that closes the reference at ``pos``, else the last of the line.
+    """The brace that closes the reference at C(pos), else the last of the line.
 
     As in compose, the character after an opening brace does not count.
     """

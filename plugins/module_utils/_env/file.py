@@ -133,7 +133,7 @@ class EnvFile:
             return
         if self.status.st_nlink > 1:
             raise self._error(
-                "%s has %d hard links; replacing it would part them. Remove the other names or use a symbolic link"
+                "%s has %d hard links; replacing it would separate them. Remove the other names or use a symbolic link"
                 % (self.path, self.status.st_nlink)
             )
         with self.in_directory() as handle:
@@ -208,7 +208,7 @@ class EnvFile:
             os.close(opened)
         if len(data) > _LARGEST:
             raise self._error(
-                "%s is larger than %d MiB, which no such file is; name the file itself" % (path, _LARGEST >> 20)
+                "%s is larger than %d MiB, too large for such a file; name the right one" % (path, _LARGEST >> 20)
             )
         return data, status, attributes
 

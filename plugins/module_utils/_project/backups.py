@@ -19,7 +19,7 @@ BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 
 def backup_keep(parameters: Mapping[str, Any]) -> int:
     if parameters["backup_keep"] < 1:
-        raise AppwriteError("backup_keep: %d keeps no way back; give 1 or more" % parameters["backup_keep"])
+        raise AppwriteError("backup_keep: must be at least 1, got %d" % parameters["backup_keep"])
     return int(parameters["backup_keep"])
 
 

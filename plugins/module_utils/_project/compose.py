@@ -249,7 +249,7 @@ class Compose:
             return json.loads(answer.stdout)
         except ValueError:
             raise ComposeError(
-                "failed", "docker compose config printed no JSON; is this docker compose 2.18 or newer?"
+                "failed", "docker compose config did not print JSON; install docker compose 2.18 or newer"
             ) from None
 
     def hashes(self) -> dict[str, str]:

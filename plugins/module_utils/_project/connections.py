@@ -36,7 +36,7 @@ _SIGNS: tuple[tuple[str, str, str], ...] = (
     (
         "MongoDB",
         r"TooManyConnections|connection \S+ to \S+ closed|read ECONNRESET",
-        "see in its log whether it closes connections for another reason, raise net.maxIncomingConnections (--maxConns in the command of its service)",
+        "look in its log whether it closes connections for another reason, raise net.maxIncomingConnections (--maxConns in the command of its service)",
     ),
 )
 """MariaDB 10.11 (errors 1040, 1203 and 1226), PostgreSQL 15 to 18 (SQLSTATE 53300, which psql leaves out here). MongoDB says nothing and closes."""

@@ -146,7 +146,7 @@ class Instance:
             )
         if project_name is not None and not _PROJECT.fullmatch(project_name):
             raise AppwriteError(
-                "project_name: %r is no name of a compose project; use lower-case letters, digits, - and _, a letter or digit first"
+                "project_name: %r is not a valid name for a compose project; use lower-case letters, digits, - and _, a letter or digit first"
                 % project_name
             )
         self._config: dict[str, Any] | None = None
@@ -394,10 +394,10 @@ class Instance:
         if service is None or database is None:
             return Evidence(
                 "unknown",
-                "the database host %s is no database service of this project, so it cannot be asked whether anyone signed up"
+                "the database host %s is not a database service of this project, so it cannot be asked whether anyone signed up"
                 % host,
-                remedy="Databases elsewhere are out of this collection's reach: write the line of the right key into .env by hand, and it is kept; "
-                "start by hand what runs with it (docker compose up -d)",
+                remedy="This collection cannot reach databases elsewhere: write the line of the right key into .env by hand, and it is kept; "
+                "start what uses it by hand (docker compose up -d)",
                 elsewhere=True,
             )
         try:
@@ -420,7 +420,7 @@ class Instance:
         service, database = self._database(host)
         if service is None or database is None:
             raise AppwriteError(
-                "the database host %s is no database service of this project, so its data cannot be reached" % host
+                "the database host %s is not a database service of this project, so its data cannot be reached" % host
             )
         running = [
             container

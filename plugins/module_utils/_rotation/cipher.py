@@ -94,7 +94,7 @@ class Exchange:
     def __init__(self, old: Cipher, new: Cipher) -> None:
         if old.opens_the_same(new):
             raise AppwriteError(
-                "both keys begin with the same 16 bytes, which alone encrypt: what is sealed with one is sealed with the other already"
+                "both keys begin with the same 16 bytes, and AES uses only those: what is sealed with one is sealed with the other already"
             )
         self.old, self.new = old, new
         self._order = ((OLD, old), (NEW, new))

@@ -297,10 +297,10 @@ def _dumped(instance: Instance, container: str, script: str, directory: int, nam
                 while True:
                     patience = min(_SILENCE, deadline - time.monotonic())
                     if patience <= 0:
-                        return "it was not at its end after %d seconds" % _DUMPING
+                        return "it did not end within %d seconds" % _DUMPING
                     if not select.select([stream], [], [], patience)[0]:
                         if patience == _SILENCE:
-                            return "the database gave nothing for %d seconds; it may be paused" % _SILENCE
+                            return "the database sent nothing for %d seconds; it may be paused" % _SILENCE
                         continue
                     block = stream.read(1 << 20)
                     if not block:

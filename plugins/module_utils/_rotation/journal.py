@@ -191,7 +191,7 @@ def _inside(beside: int, path: str) -> int | None:
             ) from None
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise _foreign(path, "is no directory") from None
+                raise _foreign(path, "is not a directory") from None
             raise
     try:
         _check(os.fstat(handle), path)
@@ -207,7 +207,7 @@ def _read(directory: int, path: str) -> dict[str, Any]:
         try:
             status = os.stat(_FILE, dir_fd=directory, follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
-                raise _foreign(path, "is no regular file")
+                raise _foreign(path, "is not a regular file")
             handle = _files.open_plain(_FILE, directory)
         except FileNotFoundError:
             return {}
@@ -249,12 +249,12 @@ def _check(status: os.stat_result, path: str) -> None:
     if status.st_uid not in (0, os.geteuid()):
         raise _foreign(path, "belongs to the user %d" % status.st_uid)
     if status.st_mode & 0o077:
-        raise _foreign(path, "is open to others (mode %04o)" % stat.S_IMODE(status.st_mode))
+        raise _foreign(path, "is accessible to users other than its owner (mode %04o)" % stat.S_IMODE(status.st_mode))
 
 
 def _foreign(path: str, what: str) -> AppwriteError:
     return AppwriteError(
-        "%s: %s, which no rotation that this user or root has begun would leave, so nothing in it is believed. If another user has begun one, run as that "
+        "%s: %s, which no rotation begun by this user or root would leave, so nothing in it is trusted. If another user has begun one, run as that "
         "user; if nobody has, remove it" % (path, what)
     )
 

@@ -387,7 +387,7 @@ class Procedure:
         )
         if report.unwritable:
             found.append(
-                "no file can be made in %d directories of the uploads, the first ones %s"
+                "files cannot be created in %d directories of the uploads, the first ones %s"
                 % (len(report.unwritable), "; ".join(report.unwritable[:_NAMED]))
             )
         return [each for each in found if each]
@@ -532,7 +532,7 @@ class Procedure:
         left = rotation.sweep(before=journal.content.get("sealed"))
         if left:
             raise AppwriteError(
-                "everything is under the new key and runs, but %d files under the old one cannot be removed: %s. Fix that and run again"
+                "everything is sealed with the new key and runs, but %d files under the old one cannot be removed: %s. Fix that and run again"
                 % (len(left), "; ".join(left[:_NAMED]))
             )
         result = self._result(
@@ -588,7 +588,7 @@ class Procedure:
                 return self._left_over(connected.rotation(_waivers(self._options.waivers)))
         except AppwriteError as error:
             return [
-                "files that nothing uses may be left over, since %s. They are noted in %s, and the next rotation removes them"
+                "unused files may be left over, because %s. They are noted in %s, and the next rotation removes them"
                 % (error, self._host.noted)
             ]
 
@@ -603,7 +603,7 @@ class Procedure:
     def _words_of(self, left: Sequence[str]) -> list[str]:
         return (
             [
-                "%d files that nothing uses any more are left over: %s. They are noted in %s, and the next rotation removes them"
+                "%d unused files are left over: %s. They are noted in %s, and the next rotation removes them"
                 % (len(left), "; ".join(left[:_NAMED]), self._host.noted)
             ]
             if left
@@ -646,7 +646,7 @@ class Procedure:
             journal.save(backup_file=posixpath.basename(made))
         elif made:
             self._host.warnings.append(
-                "%s was not as the rotation had left it; what stood there is kept in %s" % (self._host.path, made)
+                "%s was not as the rotation had left it; its previous content is kept in %s" % (self._host.path, made)
             )
 
     def _holds(self, key: str) -> bool:
@@ -694,17 +694,17 @@ class Procedure:
         found = []
         if content.get("dump_file"):
             found.append(
-                "%s, the database as it was, with values that the old key opens: remove it when there is a backup that was made after the rotation"
+                "%s, the database as it was, with values that the old key opens: remove it once there is a backup made after the rotation"
                 % self._beside(content["dump_file"])
             )
         if content.get("backup_file"):
             found.append(
-                "%s, the file with the old key: remove it when nothing from before the rotation is kept any more, no backup and no dump"
+                "%s, the file with the old key: remove it once no backup or dump from before the rotation is kept any more"
                 % self._beside(content["backup_file"])
             )
         if content and not ended:
             found.append(
-                "%s, what the rotation remembers: it goes by itself when the rotation has ended" % self._journal.path
+                "%s, the journal of the rotation: it is removed when the rotation has ended" % self._journal.path
             )
         return found
 
@@ -731,8 +731,7 @@ def check_keys(given: str | None, old: str, new: str | None, path: str) -> str:
     """Returns the new key. Raises AppwriteError where this one, or none, cannot follow the old one. given: the option C(key). path: of C(.env)."""
     if not old:
         raise AppwriteError(
-            "%s is empty: what was stored was sealed with no key at all, which this rotation does not handle"
-            % catalogue.KEY
+            "%s is empty: what was stored was sealed without a key, which this rotation does not handle" % catalogue.KEY
         )
     check_given(given, old, path)
     if new is None:
@@ -745,7 +744,7 @@ def check_keys(given: str | None, old: str, new: str | None, path: str) -> str:
     if same_cipher(new, old):
         raise AppwriteError(
             "new_key: has the same first 16 bytes as the key in force, and AES uses no more, so nothing would be sealed anew. "
-            "To invalidate issued tokens alone is scope: tokens"
+            "To invalidate issued tokens alone, use scope: tokens"
         )
     return new
 
@@ -794,7 +793,7 @@ def _lacking(report: Report, uploads: Disk, database: Disk | None) -> list[str]:
         whole = sum(size for other, size in needed if other.device == disk.device)
         if disk.free < whole:
             found.append(
-                "%s has %d MB free, but what is sealed anew needs %d MB beside what is there; free some space"
+                "%s has %d MB free, but the newly sealed data needs %d MB in addition to what is there; free some space"
                 % (disk.path, disk.free >> 20, whole >> 20)
             )
     return found

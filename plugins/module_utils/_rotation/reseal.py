@@ -109,7 +109,7 @@ class Rotation(Examination):
         left = self.sweep() if sweep else []
         if left:
             raise AppwriteError(
-                "everything is under the new key, but not all files under the old one are removed: %s. Run again"
+                "everything is sealed with the new key, but some files sealed with the old one could not be removed: %s. Run again"
                 % left[0]
             )
         return report
@@ -210,7 +210,7 @@ class Rotation(Examination):
                 changes.append(Change(row, values))
         if changes and self._store.change(table, changes) != len(changes):
             raise AppwriteError(
-                "somebody else has changed %s meanwhile: a service of Appwrite still runs. %s"
+                "somebody else has changed %s in the meantime: a service of Appwrite still runs. %s"
                 % (table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again")
             )
 

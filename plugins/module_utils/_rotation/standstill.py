@@ -77,7 +77,8 @@ class Redis:
         ]
         if not found:
             raise AppwriteError(
-                "the Redis %s is no running container of this project, so its cache cannot be emptied; start it" % host
+                "the Redis %s is not a running container of this project, so its cache cannot be emptied; start it"
+                % host
             )
         self._compose = instance.compose
         self._id = found[0].id
@@ -123,7 +124,7 @@ class Redis:
     @staticmethod
     def _allowed(answer: str) -> list[str]:
         if answer.startswith(("NOAUTH", "WRONGPASS", "NOPERM", "(error)")):
-            raise AppwriteError("Redis refuses what is asked of it: %s" % answer.split("\n")[0])
+            raise AppwriteError("Redis refuses a command: %s" % answer.split("\n")[0])
         return answer.splitlines()
 
     def _run(self, arguments: Sequence[str], script: str) -> str:
@@ -312,7 +313,7 @@ class Stillness:
             )
         if in_hand:
             found.append(
-                "jobs that a worker had in hand when it was killed, now or long ago, are left over in %s, and Appwrite takes none of them up again"
+                "jobs that a worker was processing when it was killed, now or long ago, are left over in %s, and Appwrite will not resume them"
                 % _listed({queue: len(jobs) for queue, jobs in in_hand.items()})
             )
         return found
@@ -349,8 +350,8 @@ class Others:
             if name and not (is_public(self._key) and within.isdisjoint(_networks(item))):
                 project = (item["Config"].get("Labels") or {}).get(PROJECT_LABEL)
                 return (
-                    "the container %s%s has the encryption key too (%s), so that it may write what the new key does not open: stop and remove it, "
-                    "or give it a key of its own if it has a database of its own"
+                    "the container %s%s has the encryption key too (%s), so it may write values that the new key does not open: stop and remove it, "
+                    "or give it its own key if it has its own database"
                     % (item["Name"].lstrip("/"), " of the project %s" % project if project else "", name)
                 )
         return ""
@@ -375,7 +376,7 @@ class Others:
             for each in seen[:_TOLD]
         )
         return (
-            "other sessions are open at the database (%d): %s. End whatever they belong to, or restart the database if nothing does any more"
+            "other sessions are open at the database (%d): %s. End the programs that they belong to, or restart the database if there are none any more"
             % (len(seen), told)
         )
 

@@ -70,7 +70,7 @@ class _NoFiles(Files):
 
 def check_sample(sample: int) -> None:
     if sample < 0:
-        raise AppwriteError("sample: %d is no number of values; give 0 for all of them" % sample)
+        raise AppwriteError("sample: must be at least 0, got %d; 0 means all values" % sample)
 
 
 def look(
@@ -157,7 +157,8 @@ def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Par
         raise _cannot_open("the project has no service appwrite, whose image could do it")
     if not instance.compose.image_ids([image]):
         raise _cannot_open(
-            "the image %s, which could do it, is not here" % image, ", or pull the image (docker compose pull appwrite)"
+            "the image %s, which could do it, is not on this host" % image,
+            ", or pull the image (docker compose pull appwrite)",
         )
     asked = {
         "keys": [base64.b64encode(cipher_key(key)).decode("ascii") for key in keys],
@@ -208,10 +209,10 @@ def store_of(instance: Instance, container: str | None = None, progress: Tell = 
         )
         status, _blank, image = answer.stdout.strip().partition(" ")
         if status != "running":
-            raise AppwriteError("container: %s is no running container" % container)
+            raise AppwriteError("container: %s is not a running container" % container)
         kind, found = kind_of(image), container
         if kind is None:
-            raise AppwriteError("container: the image of %s is none of MariaDB, PostgreSQL or MongoDB" % container)
+            raise AppwriteError("container: the image of %s is not MariaDB, PostgreSQL or MongoDB" % container)
     known = {
         "mariadb": (MariaDB, mariadb.client),
         "postgresql": (PostgreSQL, postgresql.client),
@@ -235,7 +236,7 @@ def uploads_of(instance: Instance) -> str:
     )
     if device != "local":
         raise AppwriteError(
-            "files are stored on %s (_APP_STORAGE_DEVICE), which this rotation cannot reach; it knows the local volume alone. Nothing was changed"
+            "files are stored on %s (_APP_STORAGE_DEVICE), which this rotation cannot reach; it knows only the local volume. Nothing was changed"
             % device
         )
     for mount in instance.config["services"].get("appwrite", {}).get("volumes") or []:
@@ -254,7 +255,7 @@ def uploads_of(instance: Instance) -> str:
             if path and os.path.isdir(path):
                 return path
             raise AppwriteError(
-                "the volume %s is not to be found on this host (%s); run this where the engine runs, as root"
+                "the volume %s cannot be found on this host (%s); run this where the engine runs, as root"
                 % (name, path or "no such volume")
             )
     raise AppwriteError("the service appwrite has no volume at /storage/uploads, so its files cannot be found")

@@ -65,7 +65,7 @@ def stored_info(module: AnsibleModule) -> dict[str, Any]:
     data = (
         _data(key, instance, module.params["container"], module.params["sample"] or None, tell)
         if module.params["data"]
-        else _Found(True, "what is stored was not opened, as was asked for")
+        else _Found(True, "what is stored was not opened, as requested")
     )
     findings = [_file(key, current, is_guarded), _containers(key, instance), data]
     return {
@@ -108,7 +108,7 @@ def _containers(key: str, instance: Instance) -> _Found:
         )
     if not mine:
         return _Found(
-            False, "no container with a key is there to compare with; start the project (docker compose up -d)"
+            False, "there is no container with a key to compare with; start the project (docker compose up -d)"
         )
     return _Found(
         True,
@@ -148,11 +148,7 @@ def _data(key: str, instance: Instance, container: str | None, sample: int | Non
         )
     if not opened:
         return _Found(
-            False,
-            "the database holds an account, and yet no value that was sealed could be found to try it on",
-            True,
-            False,
-            report,
+            False, "the database holds an account, but no sealed value could be found to try it on", True, False, report
         )
     return _Found(
         True,

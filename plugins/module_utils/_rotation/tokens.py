@@ -63,7 +63,7 @@ def rotate_tail(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
 def _check_tail(old: str, new: str | None) -> None:
     if catalogue.is_public_default(catalogue.KEY, old) or not old:
         raise AppwriteError(
-            "scope: %s is %s, so its tail protects nothing; rotate the whole key with scope: values"
+            "scope: %s is %s, so changing its tail would protect nothing; rotate the whole key with scope: values"
             % (catalogue.KEY, "the public default" if old else "empty")
         )
     if len(old.encode("utf-8", "surrogateescape")) <= CIPHER_BYTES:

@@ -125,7 +125,7 @@ def _together(values: Mapping[str, str]) -> list[str]:
     warnings = []
     if listing and root_only:
         warnings.append(
-            "%s is set, but %s lets only one console account exist, and the conditions are AND-ed: once it exists, none of the listed "
+            "%s is set, but %s lets only one console account exist, and a sign-up must meet both conditions: once it exists, none of the listed "
             "can sign up. Set root_only to false to admit them" % (" and ".join(listing), ROOT)
         )
     if not listing and not root_only:

@@ -97,7 +97,7 @@ class _Candidate:
 def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     length = options["length"]
     if not 32 <= length <= 256:
-        raise Refusal("length: %d is outside of 32 to 256 characters" % length)
+        raise Refusal("length: must be from 32 to 256 characters, got %d" % length)
     current = in_force(installation.values)
     _check_one(installation)
     given, escrowed = options["key"], options["escrowed"]
@@ -107,7 +107,7 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         raise Refusal("key: is empty; leave it out to have one generated, or pass at least 16 bytes")
     if escrowed is not None and given not in (None, escrowed):
         raise Refusal(
-            "key: is not the one in the escrow (%s, there %s). Leave it out, or move the escrow file away if it belongs to "
+            "key: is not the one in the escrow (passed: %s; in the escrow: %s). Leave it out, or move the escrow file away if it belongs to "
             "another installation" % (told(given), told(escrowed))
         )
     if options["pending"] is not None:
@@ -197,7 +197,8 @@ def _present(installation: Installation, options: Mapping[str, Any], current: st
                 NAME,
                 told(escrowed),
                 told(current),
-                "Both open the same, since AES takes their first 16 bytes; the rest is for signatures. " + either
+                "Both open the same data, because AES uses only their first 16 bytes; the rest counts for signatures alone. "
+                + either
                 if same_cipher(escrowed, current)
                 else _which_opens(installation, options, "Nothing is stored yet that tells which is right. " + either),
             )
@@ -468,7 +469,7 @@ def _candidates(installation: Installation, options: Mapping[str, Any]) -> list[
         for key in public_keys()
     ]
     known += [
-        (key, "no key at all", "it was stored while there was none, and is closed to every key")
+        (key, "no key at all", "it was stored while there was none, so no key can open it")
         for key in carried
         if not key
     ]

@@ -86,7 +86,7 @@ def _useless(values: Mapping[str, str], email: str) -> list[str]:
     why = why_not_public(domain)
     if why:
         warnings.append(
-            "_APP_DOMAIN is %s: %s. Forcing HTTPS has no use until it is the public host name of this installation"
+            "_APP_DOMAIN is %s: %s. Forcing HTTPS is of no use until it is the public host name of this installation"
             % (repr(domain) if domain else "empty", why)
         )
     elif not catalogue.given(values, email):
@@ -100,7 +100,7 @@ def _useless(values: Mapping[str, str], email: str) -> list[str]:
         )
     if values.get("_APP_ENV", "") != "production":
         warnings.append(
-            "_APP_ENV is not 'production': certificates are then only requested as a dry run, and forced HTTPS has none to show"
+            "_APP_ENV is not 'production': certificates are then requested only as a dry run, so there is none for forced HTTPS to present"
         )
     return warnings
 
@@ -119,7 +119,7 @@ def why_not_public(name: str) -> str:
     if len(labels) < 2:
         return "no authority issues a certificate for a name without a dot"
     if labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
-        return "it is no host name"
+        return "it is not a host name"
     if labels[-1] in _CLOSED:
         return "no authority issues a certificate under .%s, which is no public domain" % labels[-1]
     domain = ".".join(labels[-2:])

@@ -36,7 +36,7 @@ class Evidence:
     reason: str
     never_started: bool = False
     """not even the database has been created, so its own credentials are free too"""
-    remedy: str = "Let the database answer, starting nothing else, and run again"
+    remedy: str = "Start the database alone, wait until it answers, and run again"
     """what to do if it is V(unknown)"""
     stopped: str = ""
     """the service of the database, if it is V(unknown) since that does not run"""

@@ -138,7 +138,7 @@ class _Transaction:
             for name, value in plan.changes.items():
                 if name in requested and requested[name] != value:
                     self._refusals.append(
-                        "%s is asked for twice with different values: leave it out of the variables or of the other setting"
+                        "%s is set twice, to different values; leave it out of the variables or of the other setting"
                         % name
                     )
                 requested[name] = value
@@ -333,13 +333,13 @@ class _Transaction:
         mode = env_file.mode if self._mode is None else self._mode
         if mode is not None and mode & 0o077:
             self._warnings.append(
-                "%s is open to others than its owner (mode %04o), and it holds every secret of the installation. Set mode to '0600'"
+                "%s is accessible to users other than its owner (mode %04o), and holds every secret of the installation. Set mode to '0600'"
                 % (env_file.path, mode)
             )
         for name in sorted(set(after.values) & set(change["name"] for change in changes)):
             if catalogue.is_secret(name) and after.has_dead_copy(name):
                 self._warnings.append(
-                    "%s: an older copy of %s stays in a line that is not in force; remove it by hand"
+                    "%s: an older copy of %s remains in a line that is not in force; remove it by hand"
                     % (env_file.path, name)
                 )
         written = {change["name"]: after.values[change["name"]] for change in changes if change["name"] in after.values}

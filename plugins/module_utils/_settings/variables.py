@@ -68,7 +68,7 @@ def _complete(installation: Installation) -> str:
             % (
                 "the database services %s" % ", ".join(installation.databases)
                 if installation.databases
-                else "no database service that is known"
+                else "no known database service"
             )
         )
     database, release = installation.databases[0], installation.release

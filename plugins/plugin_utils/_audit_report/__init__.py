@@ -93,7 +93,7 @@ def _host(audit: Any, waivers: Any, today: datetime.date) -> dict[str, Any]:
         return _blind("fail", _why(audit))
     try:
         if not isinstance(audit, Mapping):
-            raise NotAReport("it is no dictionary")
+            raise NotAReport("it is not a dictionary")
         release, findings = checked(audit, waivers, today)
     except NotAReport as error:
         return _blind("unknown", "the host's answer is not a report: %s" % error)

@@ -62,7 +62,7 @@ def checked(
     for number, entry in enumerate(entries):
         finding = _finding(entry, "findings[%d]" % number, waivers, today)
         if finding.id in found:
-            raise NotAReport("findings[%d].id is %s, as that of an earlier one is" % (number, finding.id))
+            raise NotAReport("findings[%d].id is %s, which an earlier finding has already" % (number, finding.id))
         found[finding.id] = finding
     if (
         sum(len(text) for finding in found.values() for text in finding.public().values() if isinstance(text, str))
@@ -109,7 +109,7 @@ def _finding(entry: Any, where: str, waivers: Sequence[Waiver] | None, today: da
         if entry[name] not in known:
             raise NotAReport("%s.%s is %s, none of %s" % (where, name, _echo(entry[name]), ", ".join(known)))
     if entry["id"] not in _CONTROLS and not _FOREIGN.fullmatch(entry["id"]):
-        raise NotAReport("%s.id is %s, which is no control" % (where, _echo(entry["id"])))
+        raise NotAReport("%s.id is %s, which is not a control" % (where, _echo(entry["id"])))
     if entry["group"] != entry["id"].partition(".")[0]:
         raise NotAReport("%s.group is not the first part of its id" % where)
     status, waiver = str(entry["status"]), _waiver(entry.get("waiver"), entry["id"], where + ".waiver")
@@ -148,7 +148,7 @@ def _waiver(entry: Any, control: str, where: str) -> Waiver | None:
         or set(entry) != {"justification", "expires"}
         or not all(isinstance(text, str) for text in entry.values())
     ):
-        raise NotAReport("%s is not a justification and a day" % where)
+        raise NotAReport("%s must have a justification and a day" % where)
     try:
         return Waiver(
             control,
@@ -156,7 +156,7 @@ def _waiver(entry: Any, control: str, where: str) -> Waiver | None:
             datetime.date.fromisoformat(_DAY.fullmatch(entry["expires"]) and entry["expires"] or ""),
         )
     except ValueError:
-        raise NotAReport("%s.expires is %s, and no date" % (where, _echo(entry["expires"]))) from None
+        raise NotAReport("%s.expires is %s, which is not a date" % (where, _echo(entry["expires"]))) from None
 
 
 def _unsaid(control: Control) -> Finding:

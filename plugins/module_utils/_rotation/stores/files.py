@@ -51,7 +51,7 @@ _NO_FILE = {
     errno.ENOTDIR: "its path leads over a symbolic link or a file",
     errno.ELOOP: "its path leads over a symbolic link or a file",
     errno.ENAMETOOLONG: "its path is too long",
-    errno.EINVAL: "its path is no path here",
+    errno.EINVAL: "its path is not valid on this host",
     errno.ENOENT: "it is missing",
 }
 """What is wrong with the path, and not with the disk."""
@@ -221,7 +221,7 @@ class Successors(Files):
             return gone, {}
         if opened is None or hashlib.sha256(opened).digest() != digest:
             raise AppwriteError(
-                "file %s: what was written reads back as something else; the disk may be failing" % successor
+                "file %s: what was read back differs from what was written; the disk may be failing" % successor
             )
         values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
         if self.remembers:
@@ -337,14 +337,14 @@ def _open_root(root: str) -> int:
                 os.close(way)
         except (FileNotFoundError, NotADirectoryError):
             raise AppwriteError(
-                "the uploads: %s is no directory; it must be what the containers have as %s"
+                "the uploads: %s is not a directory; it must be what the containers have as %s"
                 % (root, _UPLOADS.rstrip("/"))
             ) from None
 
 
 def _require_file(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise _Unusable(_NO_FILE[errno.ELOOP] if stat.S_ISLNK(status.st_mode) else "it is no regular file")
+        raise _Unusable(_NO_FILE[errno.ELOOP] if stat.S_ISLNK(status.st_mode) else "it is not a regular file")
     if status.st_size > _LARGEST:
         raise _Unusable("it is larger than anything that Appwrite seals")
 

@@ -106,7 +106,7 @@ class MariaDB(SqlStore):
         )
         if self._query("SELECT GET_LOCK('%s', %d)" % (_LOCK, LOCK_TIMEOUT)) != [[b"1"]]:
             raise StoreError(
-                "%s: another session of this collection has been at work on it for %d seconds; wait for its end and run again"
+                "%s: another session of this collection has been working on it for %d seconds; wait until it ends and run again"
                 % (self.NAME, LOCK_TIMEOUT)
             )
         self._lower_case = self._query("SELECT @@lower_case_table_names") == [[b"1"]]

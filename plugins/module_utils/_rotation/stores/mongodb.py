@@ -257,7 +257,7 @@ class MongoDB(Store):
     )
     REASONS = {
         "AuthenticationFailed": "its password is not the one in its container's environment",
-        "Busy": "another session of this collection has been at work on it for %d seconds; wait for its end and run again"
+        "Busy": "another session of this collection has been working on it for %d seconds; wait until it ends and run again"
         % LOCK_TIMEOUT,
         "MongoNetworkError": "the connection was lost",
         "MongoServerSelectionError": "it does not answer",
@@ -364,7 +364,7 @@ class MongoDB(Store):
                     }
                 except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
                     raise StoreError(
-                        "%s: the attributes of the collection %s in %s.%s are no JSON, so that it is not known which of its fields are sealed"
+                        "%s: the attributes of the collection %s in %s.%s are not JSON, so it is not known which of its fields are sealed"
                         % (self.NAME, uid, space, name)
                     ) from None
                 if any(each in _NO_FIELDS or each.startswith("$") or "\0" in each for each in sealed):

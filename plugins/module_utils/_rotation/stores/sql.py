@@ -215,7 +215,7 @@ class SqlStore(Store):
             self._session.ask("COMMIT;")
         except StoreError as error:
             raise StoreError(
-                "%s. It was about to commit, and may have done so or not: run again, and what is stored will tell"
+                "%s. It was about to commit, and may or may not have done so: run again, and what is stored will show which"
                 % error
             ) from None
         self._settle()
@@ -302,7 +302,7 @@ class SqlStore(Store):
                     sealed = {clean(each["$id"]): bool(each.get("array")) for each in found}
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     raise StoreError(
-                        "%s: the attributes of the collection %s in %s.%s cannot be read, so that it is not known which of its columns are sealed"
+                        "%s: the attributes of the collection %s in %s.%s cannot be read, so it is not known which of its columns are sealed"
                         % (self.NAME, text_of(uid), *place)
                     ) from None
                 yield text_of(tenant) if tenant.isdigit() else "", text_of(uid), sealed

@@ -299,8 +299,8 @@ def test_tokens_failed(run, controller):
 @pytest.mark.parametrize(
     ("key", "options", "words"),
     [
-        (PUBLIC, {}, "has no tail that could change"),
-        ("16-bytes-unreal!", {}, "has no tail that could change"),
+        (PUBLIC, {}, "no part of the key in force can change"),
+        ("16-bytes-unreal!", {}, "no part of the key in force can change"),
         (OLD, {"abort": True}, "leave abort out"),
     ],
 )

@@ -483,7 +483,7 @@ def test_another_key_that_opens_what_is_stored(run_module, engine, project, chec
         ({SECRET: 6, OTHER: 1}, "whose data the running key opens"),
         (
             {"not-a-real-key-of-nobody": 7},
-            "Of 7 values looked at, it opens none, and no other key that is known here does. Put the right key into .env",
+            "Of 7 values looked at, it opens none, and neither does any other key that is known here. Put the right key into .env",
         ),
         ({"your-secret-key": 7}, "Of 7 values looked at, the public default opens 7. Put the right key into .env"),
         (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
@@ -506,7 +506,7 @@ def test_another_key_where_nothing_can_be_asked(run_module, engine, project):
     result = run_module("apply")
     assert (
         result.get("failed")
-        and "start it (docker compose up -d mariadb). A recreate could make that data unreadable. Let the database"
+        and "start it (docker compose up -d mariadb). A recreate could make that data unreadable. Start the database"
         in result["msg"]
     )
     assert engine.calls == []
@@ -540,7 +540,7 @@ def test_start_with_a_key_that_no_container_has(run_module, engine, opens, datab
         (
             {"not-a-real-key-of-nobody": 7},
             "is in no container of this project that has run, and a console account exists in the database of project appwrite. "
-            "Of 7 values looked at, it opens none, and no other key that is known here does",
+            "Of 7 values looked at, it opens none, and neither does any other key that is known here",
         ),
         ({"your-secret-key": 7}, "Of 7 values looked at, the public default opens 7. Put the right key into .env"),
         (AppwriteError("install it"), "and it cannot be tried on what is stored: install it"),
@@ -571,7 +571,7 @@ def test_start_with_a_key_that_opens_a_part(run_module, engine, opens):
     assert result.get("msg") is None and engine.calls == ["up"]
     openers = "opens 5 and the public default opens 2" if "your-secret-key" in opens else "opens 5"
     assert (
-        f"{openers}; the others are closed to it" in result["warnings"][0]
+        f"{openers}; it cannot open the others" in result["warnings"][0]
         and "Of 7 values looked at" in result["warnings"][0]
     )
 
@@ -699,8 +699,8 @@ def test_start_where_the_database_is_elsewhere(run_module, engine, project):
     gone(engine)
     result = run_module("apply")
     assert (
-        "db.example.com is no database service" in result["msg"]
-        and "start by hand what runs with it (docker compose up -d)" in result["msg"]
+        "db.example.com is not a database service" in result["msg"]
+        and "start what uses it by hand (docker compose up -d)" in result["msg"]
     )
     assert engine.calls == []
 

@@ -166,7 +166,7 @@ def test_variable_that_is_made_from_a_fact(injected, variables, source):
 @pytest.mark.parametrize("source", ["ansible_facts", "ansible_local", "hostvars", "vars"])
 def test_variable_that_is_made_from_what_holds_facts(injected, source):
     """Which no setting of ansible.cfg takes out of the host's hands."""
-    assert f"is made from {source}, which is where facts of hosts are" in refusal(
+    assert f"is made from {source}, which is a place for facts of hosts" in refusal(
         {}, [ESCROW], **{ESCROW: "{{ %s['hostname'] }}.yml" % source}
     )
 

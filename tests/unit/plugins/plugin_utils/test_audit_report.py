@@ -422,13 +422,17 @@ def test_a_value_that_is_odd(path):
         (("findings", 3, "status"), "x" * 99, f"findings[3].status is '{'x' * 39}…', none of fail, unknown"),
         (("findings", 3, "group"), "host", "findings[3].group is not the first part of its id"),
         (("findings", 3, "evidence"), None, "findings[3].evidence is missing"),
-        (("findings", 3, "id"), "encryption.invented", "findings[3].id is 'encryption.invented', which is no control"),
-        (("findings", 3, "id"), IDS[0], f"findings[3].id is {IDS[0]}, as that of an earlier one is"),
+        (
+            ("findings", 3, "id"),
+            "encryption.invented",
+            "findings[3].id is 'encryption.invented', which is not a control",
+        ),
+        (("findings", 3, "id"), IDS[0], f"findings[3].id is {IDS[0]}, which an earlier finding has already"),
         (("findings", 3, "more"), 1, "findings[3] has fields that no"),
-        (("findings", -1, "id"), "lynis.with space", "is no control"),
+        (("findings", -1, "id"), "lynis.with space", "is not a control"),
         (("findings", -1, "waiver"), None, "].waiver is missing"),
-        (("findings", -1, "waiver", "expires"), "2027-2-30", "].waiver.expires is '2027-2-30', and no date"),
-        (("findings", -1, "waiver", "more"), "x", "].waiver is not a justification and a day"),
+        (("findings", -1, "waiver", "expires"), "2027-2-30", "].waiver.expires is '2027-2-30', which is not a date"),
+        (("findings", -1, "waiver", "more"), "x", "].waiver must have a justification and a day"),
     ],
 )
 def test_a_bad_answer_says_what_is_wrong_with_it(path, value, why):
@@ -447,7 +451,7 @@ def test_an_answer_of_another_size():
         if one["id"] == "lynis.CTRL-01"
     ]
     assert len(cut["evidence"]) == 20_000 and cut["evidence"].endswith("…")
-    assert complaint("x" * 10**6) == complaint([1]) == "it is no dictionary"
+    assert complaint("x" * 10**6) == complaint([1]) == "it is not a dictionary"
 
 
 def test_what_this_collection_says_of_a_control_is_not_the_hosts():

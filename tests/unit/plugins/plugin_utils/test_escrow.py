@@ -107,7 +107,10 @@ def _sealed(text):
             "fingerprint",
         ),
         (lambda path: path.unlink() or path.mkdir(), "cannot be read"),
-        (lambda path: path.unlink() or path.symlink_to("nothing"), "is a symbolic link to nothing"),
+        (
+            lambda path: path.unlink() or path.symlink_to("nothing"),
+            "is a broken symbolic link; remove it or name the file itself",
+        ),
     ],
     ids=[
         "empty",

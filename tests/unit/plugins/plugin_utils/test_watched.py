@@ -171,5 +171,5 @@ def test_connection_that_comes_back_or_does_not(watch):
         return status
 
     assert watch(lost_until(30), lambda now: {})["phase"] == "finished"
-    with pytest.raises(AnsibleConnectionFailure, match="goes on there; run the same command again"):
+    with pytest.raises(AnsibleConnectionFailure, match="continues there; run the same command again"):
         watch(lost_until(1e9), lambda now: {})

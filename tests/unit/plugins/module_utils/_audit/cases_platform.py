@@ -71,7 +71,7 @@ CASES = {
             "empty": secured("1.9.0", {INTROSPECTION: ""}),
         },
         "pass": {"disabled": secured()},
-        "not_applicable": {"before 1.9": (secured("1.8.1"), "only where abuse protection is disabled")},
+        "not_applicable": {"before 1.9": (secured("1.8.1"), "only if abuse protection is disabled")},
     },
     "platform.mail_encrypted": {
         "fail": {
@@ -87,7 +87,7 @@ CASES = {
     },
     "platform.scanner_there": {
         "fail": {
-            "no such service": (scanning(), "by clamav, which is no service"),
+            "no such service": (scanning(), "by clamav, which is not a service"),
             "does not answer": (scanning(answers=False), "clamav does not answer"),
             "another name": (scanning("scanner"), "by scanner,"),
             "far away": (scanning("av.notarealcompany.com", False), "av.notarealcompany.com does not"),

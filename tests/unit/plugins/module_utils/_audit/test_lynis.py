@@ -27,7 +27,7 @@ def test_that_it_ran_is_a_finding_of_its_own():
     assert (ran.id, ran.status, ran.evidence, ran.reference) == (
         "lynis.ran",
         "pass",
-        "lynis 3.0.8 ran to its end",
+        "lynis 3.0.8 finished",
         "lynis 3.0.8",
     )
 

@@ -35,7 +35,7 @@ def test_that_it_ran_is_a_finding_of_its_own():
     assert (ran.id, ran.status, ran.evidence, ran.reference) == (
         "testssl.ran",
         "pass",
-        "testssl.sh 3.0.8 ran to its end",
+        "testssl.sh 3.0.8 finished",
         "testssl.sh 3.0.8",
     )
     assert testssl.read(NEWER)[0].reference == "testssl.sh 3.2.0"

@@ -598,7 +598,7 @@ def test_edit_with_a_shell() -> None:
 @pytest.mark.parametrize("name", ["", "1A", "A B", "A=B", "A\n", "Ä", "A-B", "#A"])
 def test_edit_refuses_names(name: str) -> None:
     for value in ("x", None):
-        with pytest.raises(AppwriteError, match="is no name for an environment variable"):
+        with pytest.raises(AppwriteError, match="is not a valid name for an environment variable"):
             parse("A=1\n").edit({name: value})
 
 

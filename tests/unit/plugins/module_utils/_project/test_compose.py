@@ -216,7 +216,7 @@ def test_directory_that_is_gone(project, without_engine):
 def test_answer_that_is_no_json(project, fake_docker):
     """No release within reach prints another format, so a program does that stands for one."""
     fake_docker("echo name: appwrite\n")
-    with pytest.raises(ComposeError, match="printed no JSON"):
+    with pytest.raises(ComposeError, match="did not print JSON"):
         Compose(str(project)).config()
 
 

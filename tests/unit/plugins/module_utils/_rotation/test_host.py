@@ -64,10 +64,10 @@ def test_dump(journal, tmp_path):
 FAILED = {
     "a database that is paused": (
         "echo 'a row'; echo $$ > pid; exec sleep 1000",
-        "the database gave nothing for 0 seconds",
+        "the database sent nothing for 0 seconds",
     ),
     "one that says nothing more, and does not end": ("exec >&-; exec sleep 1000", "its program did not end"),
-    "one that goes on and on": ("while echo 'a row'; do sleep 0.01; done", "it was not at its end after 1 seconds"),
+    "one that goes on and on": ("while echo 'a row'; do sleep 0.01; done", "it did not end within 1 seconds"),
     "an error": ("echo 'not allowed' >&2; exit 3", r"exit code 3 \(not allowed\)"),
     "half of it": ("echo 'a row'", "it is not complete"),
 }

@@ -328,9 +328,7 @@ def test_drafts_of_a_killed_run_go(tmp_path):
 def test_link_instead_of_the_directory(run_module, project, without_docker, others):
     plant(others.parent, WHOLE)
     (project / ".appwrite-rotation").symlink_to(others.parent / ".appwrite-rotation")
-    assert_foreign(
-        run_module, project, "is no directory, which no rotation that this user or root has begun would leave"
-    )
+    assert_foreign(run_module, project, "is not a directory, which no rotation begun by this user or root would leave")
     assert others.exists() and (others.parent / ".appwrite-rotation" / "state.json").exists()
 
 
@@ -339,7 +337,7 @@ def test_something_else_instead_of_the_file(run_module, project, without_docker,
     path = plant(project, WHOLE)
     path.unlink()
     path.symlink_to(others) if kind == "link" else os.mkfifo(path)
-    assert_foreign(run_module, project, "is no regular file, which no rotation")
+    assert_foreign(run_module, project, "is not a regular file, which no rotation")
     assert others.read_text() == "of root"
 
 
@@ -347,7 +345,9 @@ def test_something_else_instead_of_the_file(run_module, project, without_docker,
 def test_open_to_others(run_module, project, without_docker, inner):
     path = plant(project, WHOLE, 0o600 | inner * 0o020)
     path.parent.chmod(0o700 | (not inner) * 0o005)
-    assert_foreign(run_module, project, "is open to others (mode 0620)" if inner else "is open to others (mode 0705)")
+    assert_foreign(
+        run_module, project, "is accessible to users other than its owner (mode %s)" % ("0620" if inner else "0705")
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
@@ -356,6 +356,6 @@ def test_belongs_to_another(run_module, project, without_docker, others, inner):
     path = plant(project, {**WHOLE, "phase": "prepared", "dump_file": str(others)})
     os.chown(path if inner else path.parent, 12345, 12345)
     assert_foreign(
-        run_module, project, "belongs to the user 12345, which no rotation that this user or root has begun would leave"
+        run_module, project, "belongs to the user 12345, which no rotation begun by this user or root would leave"
     )
     assert others.exists() and path.exists()

@@ -231,7 +231,7 @@ def test_backup_is_put_back_by_hand(worlds, moment, writes):
     assert [
         each
         for each in result["warnings"]
-        if each.endswith(f"what stood there is kept in /project/.env.{len(world.backups)}.bak")
+        if each.endswith(f"its previous content is kept in /project/.env.{len(world.backups)}.bak")
     ]
     end_forward(world, Moments())
 

@@ -134,8 +134,8 @@ def test_files_that_cannot_be_opened(place, tmp_path):
         "/storage/uploads/link/whole.txt": over,
         "/storage/uploads/app-1/link.txt": over,
         "/storage/uploads/app-1/whole.txt/x": over,
-        "/storage/uploads/app-1/directory": "it is no regular file",
-        "/storage/uploads/app-1/pipe": "it is no regular file",
+        "/storage/uploads/app-1/directory": "it is not a regular file",
+        "/storage/uploads/app-1/pipe": "it is not a regular file",
         "/storage/uploads/app-1/gone.txt": "it is missing",
         "/storage/uploads/gone/gone.txt": "it is missing",
         "/storage/uploads/app-1/" + "x" * 300: "its path is too long",
@@ -176,7 +176,7 @@ def test_device(place, monkeypatch):
     place.store.content[BUCKET].append({**place.store.content[BUCKET][0], "path": "/storage/uploads/app-1/device.txt"})
     os.mknod(place.root / "app-1" / "device.txt", stat.S_IFCHR | 0o600, os.makedev(1, 7))
     monkeypatch.setattr(os, "open", watched)
-    assert [each.reason for each in place.rotation().rehearse().undecryptable] == ["it is no regular file"]
+    assert [each.reason for each in place.rotation().rehearse().undecryptable] == ["it is not a regular file"]
     place.rotation(("_1_bucket_4", "_1_bucket_43", "path")).rotate()
     assert place.store.content[BUCKET][3]["path"].endswith("device.txt")
 
@@ -192,7 +192,7 @@ def test_file_that_becomes_something_else(place, monkeypatch):
 
     real = os.open
     monkeypatch.setattr(os, "open", swapped)
-    assert [each.reason for each in place.rotation().rehearse().undecryptable] == ["it is no regular file"]
+    assert [each.reason for each in place.rotation().rehearse().undecryptable] == ["it is not a regular file"]
 
 
 def test_file_that_is_too_large(place):
@@ -463,7 +463,7 @@ def test_changed_meanwhile(place):
     place.store.change = lambda table, changes: len(changes) - (table is BUCKET)
     with pytest.raises(
         AppwriteError,
-        match="^somebody else has changed _1_bucket_4 meanwhile: a service of Appwrite still runs. Nothing was changed$",
+        match="^somebody else has changed _1_bucket_4 in the meantime: a service of Appwrite still runs. Nothing was changed$",
     ):
         place.rotation().rotate()
     place.assert_all_under(OLD)
@@ -524,7 +524,7 @@ def test_file_that_reads_back_otherwise(place, monkeypatch):
     monkeypatch.setattr(os, "write", lambda handle, data: real(handle, bytes(data).replace(b"A", b"B")))
     for number in range(3):
         place.store.content[BUCKET][number] = place.file(f"file{number}.txt", WORD * 1000)
-    with pytest.raises(AppwriteError, match="what was written reads back as something else"):
+    with pytest.raises(AppwriteError, match="what was read back differs from what was written"):
         place.rotation().rotate()
     assert place.files == [f"app-1/file{number}.txt" for number in range(3)]
 
@@ -539,7 +539,7 @@ def test_old_file_that_cannot_be_removed(place, monkeypatch):
     monkeypatch.setattr(os, "unlink", refuse)
     with pytest.raises(
         AppwriteError,
-        match="^everything is under the new key, but not all files under the old one are removed: .* Run again$",
+        match="^everything is sealed with the new key, but some files sealed with the old one could not be removed: .* Run again$",
     ):
         place.rotation().rotate()
     monkeypatch.undo()

@@ -161,8 +161,7 @@ def test_of_several_processes_all_must_rest(processes):
 def test_left_over():
     stack = Stack()
     assert stack.make(Queues(({}, {"v1-mails": ["1", "2"], "v1-gone": ["3"]}, ["worker-of-mails"]))) == [
-        "jobs that a worker had in hand when it was killed, now or long ago, are left over in v1-gone (1), v1-mails (2), and Appwrite takes none of them up "
-        "again"
+        "jobs that a worker was processing when it was killed, now or long ago, are left over in v1-gone (1), v1-mails (2), and Appwrite will not resume them"
     ]
 
 

@@ -141,7 +141,7 @@ def test_in_the_image(monkeypatch, without):
     [
         (
             {"images": ()},
-            "the image image, which could do it, is not here. Install python3-cryptography there, or pull the image (docker compose pull appwrite)",
+            "the image image, which could do it, is not on this host. Install python3-cryptography there, or pull the image (docker compose pull appwrite)",
         ),
         (
             {"answer": ComposeError("failed", "docker run failed: no php")},

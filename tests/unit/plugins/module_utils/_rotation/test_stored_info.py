@@ -106,7 +106,7 @@ def examine(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callabl
         ({"here": False}, "it opens the 3 stored values"),
         ({"evidence": NO}, "nothing is stored that it could open"),
         ({"evidence": UNKNOWN}, "it opens the 3"),
-        ({"data": False}, "was not opened, as was asked for"),
+        ({"data": False}, "was not opened, as requested"),
         ({"container": "copy", "evidence": NO}, "it opens the 3"),
         ({"given": False}, "it opens the 3"),
     ],
@@ -126,7 +126,7 @@ def test_proved(examine, how, words):
         ({"engine": False}, "the Docker Engine does not answer"),
         ({"closed": 2}, "2 of the 5 stored values"),
         ({"opened": 0, "closed": 4}, "4 of the 4"),
-        ({"opened": 0}, "no value that was sealed could be found"),
+        ({"opened": 0}, "no sealed value could be found"),
         ({"down": "the database mariadb does not run; start it"}, "was not opened: the database mariadb"),
         ({"here": False, "closed": 1}, "1 of the 4"),
         ({"here": False, "down": "no image"}, "no image"),
@@ -147,8 +147,8 @@ def test_not_proved(examine, how, words):
     [
         ({"env": "", "given": False}, "^key: is missing, and /opt/appwrite/.env has none$"),
         (
-            {"container": "copy", "down": "container: copy is no running container"},
-            "^container: copy is no running container$",
+            {"container": "copy", "down": "container: copy is not a running container"},
+            "^container: copy is not a running container$",
         ),
         ({"container": "copy", "here": False, "down": "the Python of this host lacks"}, "lacks"),
     ],
@@ -160,5 +160,5 @@ def test_refused(examine, how, words):
 
 def test_sample():
     module: Any = SimpleNamespace(params={"progress_file": None, "sample": -1})
-    with pytest.raises(AppwriteError, match="^sample: -1 is no number of values; give 0 for all of them$"):
+    with pytest.raises(AppwriteError, match="^sample: must be at least 0, got -1; 0 means all values$"):
         _stored_info.stored_info(module)

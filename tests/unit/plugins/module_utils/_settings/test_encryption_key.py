@@ -115,7 +115,9 @@ def test_length_of_a_generated_key(installation, length):
 @pytest.mark.parametrize("length", [31, 257, 0, -1])
 @pytest.mark.parametrize("values", [{}, {NAME: "present" * 8}])
 def test_length_out_of_bounds_is_refused(installation, length, values):
-    assert refused(installation(values), length=length).startswith(f"length: {length} is outside of 32 to 256")
+    assert refused(installation(values), length=length).startswith(
+        f"length: must be from 32 to 256 characters, got {length}"
+    )
 
 
 def test_generated_keys_differ_and_use_the_whole_alphabet(installation):
@@ -253,14 +255,14 @@ def test_placeholder_in_use_and_a_key_is_refused(installation, key):
 def test_placeholder_and_nobody_knows_is_refused(installation):
     message = refused(installation({NAME: PUBLIC}, data="unknown"))
     assert (
-        "the evidence is unknown" in message and "Let the database answer" in message and "placeholder=keep" in message
+        "the evidence is unknown" in message and "Start the database alone" in message and "placeholder=keep" in message
     )
 
 
 # --- absent, and there is data ---
 
 
-@pytest.mark.parametrize(("data", "remedy"), [("yes", ".env.*.backup"), ("unknown", "Let the database answer")])
+@pytest.mark.parametrize(("data", "remedy"), [("yes", ".env.*.backup"), ("unknown", "Start the database alone")])
 @pytest.mark.parametrize("text", ABSENT.values(), ids=ABSENT)
 def test_absent_with_data_is_refused(installation, data, remedy, text):
     message = refused(installation(parse(text).values, data=data))
@@ -428,7 +430,7 @@ def test_key_where_nothing_can_be_asked(installation, values, options, keys):
     asked = []
     said = refused(installation(values, data="unknown", keys=keys, asked=asked), **options)
     assert (
-        "is put in force only after it has opened some of what is stored, and the evidence is unknown. Nothing was changed. Let the database"
+        "is put in force only after it has opened some of what is stored, and the evidence is unknown. Nothing was changed. Start the database"
         in said
     )
     assert "opens" not in asked
@@ -563,12 +565,14 @@ def test_escrow_and_file_disagree_about_data(installation, opens, words):
 
 def test_escrow_and_file_disagree_and_nobody_knows(installation):
     said = refused(installation({NAME: TWO}, data="unknown"), escrowed=ONE)
-    assert "cannot be tried: the evidence is unknown. Let the database answer" in said and "remove the line" not in said
+    assert (
+        "cannot be tried: the evidence is unknown. Start the database alone" in said and "remove the line" not in said
+    )
 
 
 def test_escrow_and_file_differ_in_what_signs_alone(installation):
     said = refused(installation({NAME: ONE[:16] + "-and-another-tail"}, data="yes", opens={ONE: 7}), escrowed=ONE)
-    assert "Both open the same, since AES takes their first 16 bytes" in said
+    assert "Both open the same data, because AES uses only their first 16 bytes" in said
 
 
 @pytest.mark.parametrize(
@@ -639,7 +643,7 @@ def test_a_rotation_that_may_have_been_forgotten(installation, values, options, 
     said = refused(installation(values, data="unknown"), pending=TWO, **options)
     assert (
         "a rotation may be unfinished" in said
-        and "the evidence is unknown. Nothing was changed. Let the database answer" in said
+        and "the evidence is unknown. Nothing was changed. Start the database alone" in said
     )
     said = refused(installation(values, data="yes", opens=AppwriteError("install it")), pending=TWO, **options)
     assert "cannot be tried: install it. Nothing was changed" in said
@@ -734,7 +738,7 @@ def test_a_weak_key_that_is_set_is_warned_of(installation, options):
 
 
 def test_password_that_could_be_guessed(installation):
-    assert refused(installation(), seal="p" * 31).startswith("seal: is shorter than 32")
+    assert refused(installation(), seal="p" * 31).startswith("seal: must be at least 32 characters")
 
 
 @pytest.mark.parametrize("given", [["not-a-real-key-in-a-list"], {"key": "not-a-real-key"}, 12345678901234567890, True])

@@ -180,7 +180,7 @@ def _locked(directory):
         ("env", {"variables": {"_APP_ENV": "a\0b"}, "unknown": "allow"}, "_APP_ENV"),
         ("env", {"variables": {"A B": "x"}, "unknown": "allow"}, "'A B'"),
         ("env", {"content": "A='\n", "unknown": "allow"}, "content: "),
-        ("security", {"https": {}, "env": {"variables": {"_APP_OPTIONS_FORCE_HTTPS": "disabled"}}}, "asked for twice"),
+        ("security", {"https": {}, "env": {"variables": {"_APP_OPTIONS_FORCE_HTTPS": "disabled"}}}, "set twice"),
         ("security", {"https": {}, "console_access": {"emails": ["nobody"]}}, "emails: "),
         ("security", {"env": {"variables": {KEY: SECRET}}}, KEY),
         ("https", {"appwrite_version": "latest"}, "appwrite_version: "),
