@@ -138,7 +138,7 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
             backup_file = env_file.replace(data, True)
         document = opened_with(instance, data)
         if backup_file:
-            prune_backups(env_file, document, keep)
+            prune_backups(env_file, document, keep, instance.key_line())
         try:
             result = _applied(module, instance, document, tell)
             return dict(result, backup_file=backup_file, changed=replaced or result["changed"])
@@ -605,12 +605,14 @@ def _way_back(instance: Instance, document: Document, path: str) -> tuple[bytes,
     if not backup.exists:
         raise AppwriteError("rollback_file: %s does not exist" % path)
     old = document_of(backup, instance, "rollback_file")
-    data, key, kept = backup.data, in_force(document.values), ""
-    if not same_cipher(key, in_force(old.values)):
-        kept = _why_kept(instance, key, in_force(old.values))
+    line = instance.key_line()
+    data, key, kept = backup.data, in_force(instance.values), ""
+    former = in_force({catalogue.KEY: old.values.get(line, "")}) if line else key
+    if not same_cipher(key, former):
+        kept = _why_kept(instance, key, former)
     if kept:
         kept = "%s is not rolled back: %s" % (catalogue.KEY, kept)
-        data = encode(old.edit({catalogue.KEY: key}, catalogue.kin))
+        data = encode(old.edit({line: key}, catalogue.kin))
         instance.warnings.append(kept)
     return data, kept
 

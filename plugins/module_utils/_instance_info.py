@@ -25,7 +25,7 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
     document = opened(instance, env_file, None if module.params["env_file"] is None else "", compose=False)
     evidence = instance.holds_data()
     drift, services = _observed(instance, document)
-    key = _key.in_force(document.values)
+    key = _key.in_force(instance.values)
     instance.warnings += filter(None, [_key.weakness(key)])
     state = "absent" if not key else "placeholder" if _key.is_public(key) else "present"
     return {

@@ -147,7 +147,7 @@ def _env(instance: Instance, document: Document) -> EnvironmentFile:
     }
     return EnvironmentFile(
         File(instance.env_path, stat.S_IMODE(os.stat(path).st_mode), tuple(sorted(secrets))),
-        document.values,
+        instance.values or document.values,
         tuple(_copies(instance.directory, path, secrets)),
         _work_tree(path),
     )
@@ -325,7 +325,7 @@ def _answered(answer: str) -> Inside:
 
 def _stored(instance: Instance, document: Document, _config: Mapping[str, Any]) -> Stored:
     try:
-        report = look(instance, in_force(document.values), _SAMPLE).report
+        report = look(instance, in_force(instance.values), _SAMPLE).report
     except NothingSealed:
         return Stored(0, 0)
     return Stored(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -23,17 +22,20 @@ def backup_keep(parameters: Mapping[str, Any]) -> int:
     return int(parameters["backup_keep"])
 
 
-def prune_backups(env_file: EnvFile, document: Document, keep: int) -> None:
-    """A backup that holds another encryption key than the file may be the only copy of it, and stays whatever its age."""
+def prune_backups(env_file: EnvFile, document: Document, keep: int, line: str = catalogue.KEY) -> None:
+    """A backup that holds another encryption key than the file may be the only copy of it, and stays whatever its age.
+
+    line: the name of the line that has the key.
+    """
 
     def holds_another_key(data: bytes) -> bool:
         try:
-            key = in_force(parse(decode(data)).values)
+            key = parse(decode(data)).values.get(line)
         except AppwriteError:
             return True
         return (
             bool(key)
-            and key != document.values.get(catalogue.KEY)
+            and key not in (*catalogue.UNSET, document.values.get(line))
             and not catalogue.is_public_default(catalogue.KEY, key)
         )
 

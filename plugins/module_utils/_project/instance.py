@@ -130,6 +130,8 @@ class Instance:
         self.env_path = os.path.join(self.directory, env_file or ".env")
         self.warnings: list[str] = []
         self.values: Mapping[str, str] = {}
+        """What .env says, and what Appwrite's services get instead."""
+        self._lines: Mapping[str, str] = {}
         self.files: list[str] = []
         self.release = ""
         self.release_is_known = True
@@ -194,7 +196,7 @@ class Instance:
 
     def load(self, document: Document, instead: bytes | None = None) -> None:
         """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known."""
-        self.values = document.values
+        self.values = self._lines = document.values
         self.compose.mask.add(catalogue.secrets_of(document.values), document.unset_references)
         try:
             self.files = self.compose_files(document.values)
@@ -233,6 +235,15 @@ class Instance:
             if _project.image(service.get("image", "")).name == "appwrite"
             or catalogue.KEY in (service.get("environment") or {})
         ]
+
+    def key_line(self) -> str:
+        """The name of the line of .env that Appwrite's services have, or would have, their key from; empty if none has it from there."""
+        listed = [service for service in self.appwrite_services() if catalogue.KEY in self.listed(service)]
+        given = {service: self.services[service].get(catalogue.KEY, "") for service in listed}
+        if not given or all(key and key == self._lines.get(catalogue.KEY) for key in given.values()):
+            return catalogue.KEY
+        lines = {self.written.origin(service, catalogue.KEY).name for service in listed}
+        return lines.pop() if len(lines) == 1 else ""
 
     def given_keys(self) -> dict[str, tuple[str, ...]]:
         """Encryption key to the services that the project, as it is written now, would start with it."""

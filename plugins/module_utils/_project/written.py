@@ -29,7 +29,7 @@ class Written:
         self._env_path = env_path
         self._files = files
         self._candidate = candidate
-        self._texts: list[tuple[str, str]] | None = None
+        self._texts: list[tuple[str, str]] = []
         self._services: dict[str, Any] | None = None
         self._contents: dict[str, dict[str, str]] | None = None
         self._included: list[tuple[list[str], str]] = []
@@ -40,7 +40,12 @@ class Written:
 
         Raises AppwriteError if one cannot be read.
         """
-        if self._texts is None:
+        self._include()
+        return self._texts
+
+    def _include(self) -> list[tuple[list[str], str]]:
+        """Paths and directory of what the files include."""
+        if not self._texts:
             self._texts, waiting = [], list(self._files)
             while waiting:
                 path = waiting.pop(0)
@@ -52,7 +57,7 @@ class Written:
                     if found and not any(part == known for part in found for known, _text in self._texts):
                         self._included.append((found, os.path.join(os.path.dirname(path), directory)))
                         waiting += found
-        return self._texts
+        return self._included
 
     @property
     def services(self) -> dict[str, Any]:
@@ -61,9 +66,9 @@ class Written:
         Raises ComposeError if compose rejects the project.
         """
         if self._services is None:
-            _read_first = self.texts
+            included = self._include()
             self._services = dict(self._compose.as_written(self._candidate)["services"])
-            for paths, directory in self._included:
+            for paths, directory in included:
                 try:
                     parts = self._compose.as_written(self._candidate, (paths, directory))
                 except ComposeError:

@@ -16,6 +16,7 @@ import time
 from typing import IO, Any, Callable, Collection, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
@@ -26,6 +27,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import PAIRS, Journal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LOCKING
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
     Disk,
     Holder,
@@ -104,8 +106,34 @@ class Host:
 
     def open(self, data: bytes, keys: tuple[str, str]) -> Project:
         opened_with(self._instance, data)
+        if self._journal.phase not in LOCKING:
+            check_line(self._instance)
         self._instance.compose.mask.add(keys)
         return Project(self._instance, self._journal, keys, self._tell, self._writes)
+
+
+def check_line(instance: Instance) -> None:
+    """Raises AppwriteError if the key comes from elsewhere than from its own line of .env, the only one that a rotation changes.
+
+    instance: loaded.
+    """
+    line = instance.key_line()
+    if line == catalogue.KEY:
+        return
+    service = next(name for name in instance.appwrite_services() if catalogue.KEY in instance.listed(name))
+    place = instance.written.place(service, catalogue.KEY)
+    raise AppwriteError(
+        "%s of %s comes from %s%s, and a rotation changes its own line of .env alone. First write the same key into .env as the line %s=…, then "
+        "write `%s` in the compose file instead, for every service that has it (docker compose up -d has nothing to recreate then), and run again"
+        % (
+            catalogue.KEY,
+            service,
+            "the line %s of .env" % line if line else "elsewhere than .env",
+            " (%s)" % str(place) if place else "",
+            catalogue.KEY,
+            place.bare if place else "- " + catalogue.KEY,
+        )
+    )
 
 
 class Project:

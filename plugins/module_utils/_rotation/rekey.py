@@ -25,7 +25,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
     opened,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import Host
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import Host, check_line
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal, remembered
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
     GUARDED,
@@ -92,6 +92,8 @@ def _state(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
 def _said(module: AnsibleModule, instance: Instance, env_file: EnvFile, journal: dict[str, Any]) -> dict[str, Any]:
     document, is_guarded = opened(instance, env_file, past_guard=True), GUARD.encode() in env_file.data
     phase = journal.get("phase", NONE)
+    if phase not in LOCKING and not is_guarded:
+        check_line(instance)
     if phase == PREPARED and is_guarded:
         phase = GUARDED
     env_key = "" if is_guarded else in_force(document.values)

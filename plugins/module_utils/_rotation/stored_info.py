@@ -55,9 +55,9 @@ def stored_info(module: AnsibleModule) -> dict[str, Any]:
     check_sample(module.params["sample"])
     instance = instance_of(module.params)
     env_file = env_file_of(instance)
-    document = opened(instance, env_file, past_guard=module.params["key"] is not None)
+    opened(instance, env_file, past_guard=module.params["key"] is not None)
     is_guarded = GUARD.encode() in env_file.data
-    current = "" if is_guarded else in_force(document.values)
+    current = "" if is_guarded else in_force(instance.values)
     key = module.params["key"] or current
     if not key:
         raise AppwriteError("key: is missing, and %s has none" % env_file.path)

@@ -23,6 +23,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import backup_keep, prune_backups
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import opened
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import check_line
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import WRITTEN
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
@@ -39,6 +40,7 @@ def rotate_tail(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
     with env_file.opened(for_writing=not module.check_mode):
         refuse_unfinished(env_file)
         document = opened(instance, env_file, missing=NO_KEY)
+        check_line(instance)
         old, new = in_force(document.values), module.params["new_key"]
         check_given(module.params["key"], old, env_file.path)
         _check_tail(old, new)

@@ -113,7 +113,7 @@ class _Transaction:
             if result["changed"] and not self._module.check_mode:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
                 if result["backup_file"]:
-                    prune_backups(env_file, after, self._backup_keep)
+                    prune_backups(env_file, after, self._backup_keep, self._instance.key_line())
         return result
 
     def _may_create(self) -> bool:

@@ -63,7 +63,7 @@ def examine(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callabl
         env_file = SimpleNamespace(path="/opt/appwrite/.env", data=_key.GUARD.encode() if guarded else b"")
         monkeypatch.setattr(_stored_info, "env_file_of", lambda instance: env_file)
         monkeypatch.setattr(
-            _stored_info, "opened", lambda instance, env_file, past_guard: SimpleNamespace(values=values)
+            _stored_info, "opened", lambda instance, env_file, past_guard: setattr(instance, "values", values)
         )
         monkeypatch.setattr(_stored_info, "at_hand", lambda: here)
         report = SimpleNamespace(
