@@ -37,12 +37,12 @@ from testbed.dataset import Dataset
 from testbed.traffic import Traffic
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
+    ALPHABET,
     GUARD,
     fingerprint,
     shown_fingerprint,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import ALPHABET
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 OWN = OLD + secrets.token_hex(3)

@@ -12,6 +12,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import images as _project
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Published
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
@@ -20,11 +21,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
     OVERRIDE_NAMES,
     Compose,
     ComposeError,
-    Container,
-    service_environment,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Published
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import drift, service_environment
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -302,23 +302,10 @@ class Instance:
         return {key: tuple(services) for key, services in found.items()}
 
     def drift(self, document: Document) -> list[dict[str, str]]:
-        """Where what runs, or would run, is not what C(.env) says: C(service), C(name), C(kind)."""
-        found = []
+        """Where what runs, or would run, is not what C(.env) says: C(service), C(name), C(kind). Raises ComposeError where the engine does not answer."""
         services = self.services
-        for container in self.containers():
-            for name, value in self.listed(container.service).items():
-                if container.environment.get(name) != (None if value is None else str(value)):
-                    found.append({"service": container.service, "name": name, "kind": "stale"})
-        for name, value in document.values.items():
-            receivers = [service for service, environment in services.items() if name in environment]
-            found += [
-                {"service": service, "name": name, "kind": "overridden"}
-                for service in receivers
-                if services[service][name] != value
-            ]
-            if not receivers and catalogue.get(name) is not None and not self.passed(name):
-                found.append({"service": "", "name": name, "kind": "not_passed"})
-        return sorted(found, key=lambda entry: (entry["kind"], entry["service"], entry["name"]))
+        listed = {service: self.listed(service) for service in services}
+        return drift(document.values, listed, services, self.containers(), self.passed)
 
     def require_compose(self) -> None:
         """Call it after C(load)."""

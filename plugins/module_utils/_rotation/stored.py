@@ -14,7 +14,8 @@ from itertools import islice
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
@@ -35,7 +36,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Store, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mongodb import MongoDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.postgresql import PostgreSQL
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Opening, generate
 
 _ROWS = 5
 """of each table that a sample is taken from"""

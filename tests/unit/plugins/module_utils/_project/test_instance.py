@@ -16,7 +16,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import instance as _instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 
 KEY = catalogue.KEY
