@@ -40,8 +40,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stands
     start,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import store_of, uploads_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
 
 _STARTED = 0.3
 """seconds that each container takes to be made and started (29 of 1.9.6 in 9 s)"""

@@ -31,9 +31,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, mongodb, postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Look
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row, Store, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mongodb import MongoDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.postgresql import PostgreSQL
 

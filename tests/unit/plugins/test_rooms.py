@@ -43,6 +43,7 @@ ORDER = (
     "_rotation.reseal",
     "_rotation.examine",
     "_rotation.console",
+    "_rotation.stores.successors",
     "_rotation.stores.mariadb",
     "_rotation.stores.postgresql",
     "_rotation.stores.sql",
@@ -129,7 +130,14 @@ PURE = (
     "plugin_utils._escrow_table",
 )
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
-WRITERS = {"_apply", "_rotation.procedure", "_rotation.reseal", "_rotation.rekey", "_settings.transaction"}
+WRITERS = {
+    "_apply",
+    "_rotation.procedure",
+    "_rotation.reseal",
+    "_rotation.rekey",
+    "_rotation.stores.successors",
+    "_settings.transaction",
+}
 FILES = sorted(
     path
     for path in PLUGINS.rglob("*.py")

@@ -8,16 +8,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from base64 import b64encode
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import compose as _compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import service_environment
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.mask import Mask
 
 SECRET = 'not-a-real-secret-$x"y\\z'
 

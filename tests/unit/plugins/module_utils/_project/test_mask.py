@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode, urlsafe_b64encode
-from urllib.parse import quote, quote_plus
+from base64 import b64encode
+from urllib.parse import quote
 
 import pytest
 
