@@ -20,7 +20,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance, kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
     METHOD,
     PLAIN,
