@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
     CIPHER_BYTES,
+    generate,
     is_public,
     shown_fingerprint,
     told,
@@ -20,7 +21,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LENGTH
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import generate
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction, unsealed

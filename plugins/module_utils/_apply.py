@@ -11,13 +11,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import replicas
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
     in_force,
     public_keys,
@@ -33,11 +33,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups
     backup_keep,
     prune_backups,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
-    ComposeError,
-    Container,
-    followers,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import Facts, Prediction, predict
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     document_of,
@@ -47,7 +45,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished, remembered
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import WRITTEN
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Opening
 
 SETTLED = 2.0
 """Seconds that a started container must run before it counts as up: one that dies at once must not pass."""
@@ -77,43 +74,6 @@ class ApplyError(AppwriteError):
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
         self.details = details
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What C(up -d) would do, by configuration hash, image id and state."""
-
-    recreated: Mapping[str, str]
-    """service to why"""
-    started: tuple[str, ...]
-
-    @property
-    def changes(self) -> bool:
-        return bool(self.recreated or self.started)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """A project as it stood at one moment, on which everything is decided until something has changed."""
-
-    services: Mapping[str, Mapping[str, Any]]
-    """as compose resolves them"""
-    environments: Mapping[str, Mapping[str, str]]
-    """service to what a container that is made now would get"""
-    containers: Sequence[Container]
-    hashes: Mapping[str, str]
-    """service to the hash of its configuration"""
-    images: Mapping[str, str]
-    """name to id, of those that are here"""
-    version: tuple[int, ...]
-    """of compose"""
-
-    def of(self, service: str) -> list[Container]:
-        return [container for container in self.containers if container.service == service]
-
-    def takes_key(self, service: str) -> bool:
-        """Whether the compose file hands the key to a service."""
-        return catalogue.KEY in (self.services.get(service, {}).get("environment") or {})
 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:
@@ -263,34 +223,6 @@ def facts_of(instance: Instance) -> Facts:
         return Facts(
             services, instance.services, containers.result(), hashes.result(), images.result(), version.result()
         )
-
-
-def predict(facts: Facts) -> Prediction:
-    recreated: dict[str, str] = {}
-    started = []
-    for name, service in facts.services.items():
-        present = facts.of(name)
-        stale = [
-            container
-            for container in present
-            if container.config_hash != facts.hashes.get(name)
-            or container.image != facts.images.get(service.get("image", ""), container.image)
-        ]
-        if stale:
-            names = sorted(
-                variable
-                for variable, value in facts.environments[name].items()
-                if any(container.environment.get(variable) != value for container in stale)
-            )
-            recreated[name] = "recreated with %s" % (", ".join(names) or "another image or configuration")
-        elif len(present) != replicas(service) or any(container.status != "running" for container in present):
-            started.append(name)
-    if recreated:
-        follow = followers(facts.services, recreated, facts.version) & {
-            container.service for container in facts.containers
-        }
-        recreated.update({name: "recreated, because a service that it depends on is" for name in follow})
-    return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
 
 
 def _guard_key(instance: Instance, facts: Facts, prediction: Prediction, timeout: float, tell: Tell) -> None:

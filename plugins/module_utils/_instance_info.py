@@ -12,7 +12,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, instance_of, opened
 

@@ -79,7 +79,7 @@ def rotation(database: str, container: str, root: str, journal: str, old: str, n
     """A store and the rotation that works on it."""
     module = importlib.import_module(f"{_ROOMS}._rotation.stores.{database}")
     cipher = importlib.import_module(f"{_ROOMS}._rotation.cipher").Cipher
-    files = importlib.import_module(f"{_ROOMS}._rotation.stores.files").Successors
+    files = importlib.import_module(f"{_ROOMS}._rotation.stores.successors").Successors
     store = getattr(module, CLASSES[database])(module.client(container))
     directory = os.open(os.path.dirname(journal), os.O_RDONLY)
     rotation_of = importlib.import_module(f"{_ROOMS}._rotation.reseal").Rotation

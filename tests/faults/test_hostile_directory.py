@@ -29,8 +29,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journa
     refuse_unfinished,
     remembered,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 OWNER, STRANGER, GROUP = 12345, 23456, 54321

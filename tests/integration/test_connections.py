@@ -23,7 +23,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import DATABASES, Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import dump
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal
@@ -179,10 +180,10 @@ def closing_server():
 @pytest.mark.nightly
 def test_mongodb_that_closes(closing_server, monkeypatch, tmp_path):
     monkeypatch.setattr(_connections, "PATIENCE", 0)
-    ask = next(database.ask for database in DATABASES if database.service == "mongodb")
+    database = next(each for each in DATABASES if each.service == "mongodb")
     for connect in (
         lambda: mongodb.MongoDB(mongodb.client(closing_server)),
-        lambda: ask(Compose(str(tmp_path)), closing_server),
+        lambda: Compose(str(tmp_path)).execute(closing_server, database.question, database.script),
     ):
         with pytest.raises(
             AppwriteError, match="^MongoDB: all of its connections are in use.*raise net.maxIncomingConnections"

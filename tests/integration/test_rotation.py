@@ -37,12 +37,12 @@ from testbed.dataset import Dataset
 from testbed.traffic import Traffic
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
+    ALPHANUMERIC,
     GUARD,
     fingerprint,
     shown_fingerprint,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import ALPHABET
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 OWN = OLD + secrets.token_hex(3)
@@ -68,7 +68,7 @@ class Vault:
         self.data = data
         self.root = stack.project.uploads()
         self.password = directory / "password"
-        self.password.write_text("".join(secrets.choice(ALPHABET) for _unused in range(40)))
+        self.password.write_text("".join(secrets.choice(ALPHANUMERIC) for _unused in range(40)))
         self.escrow = directory / "escrow.yml"
         set_env(stack.directory, **{KEY: key})
         stack.project.up()

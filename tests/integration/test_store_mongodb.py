@@ -25,13 +25,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mongodb
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     Change,
     Row,
     StoreError,
     Table,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
 
 KEY = "NotARealEncryptionKey1"
 WORD = "NotARealReplacementWord1"

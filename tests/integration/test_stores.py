@@ -25,13 +25,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import session as _session
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import sql as _sql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     Change,
     Row,
     StoreError,
     Table,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
 
 KINDS = [Kind(database=database, services=(database,), room="stores") for database in ("mariadb", "postgresql")]
 MODULES: Mapping[str, Any] = {"mariadb": mariadb, "postgresql": postgresql}

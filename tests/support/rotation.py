@@ -13,7 +13,6 @@ from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Successors
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     Change,
     Row,
@@ -22,6 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
     StoreError,
     Table,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
 
 OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher("NotARealOtherKey")
 WORD = b"NotARealStoredWord1"

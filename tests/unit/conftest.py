@@ -20,9 +20,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import PASS_VARS
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import compose as _compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Installation, Opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation
 
 try:
     from ansible.module_utils.testing import patch_module_args

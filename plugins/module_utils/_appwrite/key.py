@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import secrets
 import string
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +21,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 NAME = catalogue.KEY
 CIPHER_BYTES = 16
 """AES-128 takes the first 16 bytes of the key and no more (Appwrite 1.4.14 to 1.9.6)."""
-_ALPHANUMERIC = string.ascii_letters + string.digits
+ALPHANUMERIC = string.ascii_letters + string.digits
+"""Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""
 _ALPHABETS = (
     string.digits,
     string.digits + "abcdef",
@@ -29,10 +31,10 @@ _ALPHABETS = (
     string.ascii_uppercase,
     string.digits + string.ascii_lowercase,
     string.digits + string.ascii_uppercase,
-    _ALPHANUMERIC,
-    _ALPHANUMERIC + "-_",
-    _ALPHANUMERIC + "+/=",
-    _ALPHANUMERIC + string.punctuation + " ",
+    ALPHANUMERIC,
+    ALPHANUMERIC + "-_",
+    ALPHANUMERIC + "+/=",
+    ALPHANUMERIC + string.punctuation + " ",
 )
 """From which keys are usually drawn, smallest first."""
 _WEAK = 64
@@ -159,3 +161,8 @@ def check(key: str, option: str) -> None:
         quote(key)
     except AppwriteError as error:
         raise AppwriteError("%s: cannot be written into .env: %s" % (option, error)) from None
+
+
+def generate(length: int) -> str:
+    """So many letters and digits from the system's cryptographic generator: a key, or another secret."""
+    return "".join(secrets.choice(ALPHANUMERIC) for _unused in range(length))

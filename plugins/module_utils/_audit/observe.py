@@ -38,7 +38,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe imp
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     document_of,

@@ -14,14 +14,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from base64 import b64encode, urlsafe_b64encode
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import IO, Any, Iterable, Mapping, Sequence
-from urllib.parse import quote, quote_plus
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.mask import Mask
 
 FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDE_NAMES = (
@@ -37,14 +34,9 @@ ONEOFF_LABEL = "com.docker.compose.oneoff"
 DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
 OLDEST = (2, 18)
 """Older releases of compose read C(.env) differently."""
-_SPARES_DEPENDENTS = (2, 29, 4)
 _LEFTOVER = re.compile(r"_APP_|COMPOSE_|OPEN_RUNTIMES_|DOCKERHUB_PULL_")
 _QUESTION_TIMEOUT = 60.0
 _GRACE = 10.0
-_MASKED = 4
-"""A shorter text is no secret, and to mask it would make every message unreadable."""
-_PIECE = 8
-"""So many characters of a secret are one, too."""
 _PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin", "/opt/bin")
 """Where docker may be although the task's short PATH does not name it: to overlook it would be to overlook the data."""
 _NO_PLUGIN = (
@@ -63,116 +55,6 @@ class ComposeError(AppwriteError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-@dataclass(frozen=True)
-class Container:
-    """What C(docker inspect) says of one container, as far as it matters here."""
-
-    id: str
-    service: str
-    status: str
-    """V(running), V(exited), V(restarting), V(created), …"""
-    health: str | None
-    """V(healthy), V(unhealthy), V(starting), or C(None) where there is no health check"""
-    started_at: str
-    restarts: int
-    exit_code: int
-    config_hash: str
-    image: str
-    """image id"""
-    environment: Mapping[str, str]
-    image_name: str = ""
-    restart: str = ""
-    ports: tuple[tuple[str, int, int], ...] = ()
-    """published: address and port of the host, port of the container"""
-    mounts: tuple[tuple[str, str, bool], ...] = ()
-    """source on the host or name of the volume, path in the container, whether it may be written"""
-    program: tuple[str, ...] = ()
-    """entry point and command"""
-    addresses: tuple[str, ...] = ()
-    """in its networks"""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether it runs, or will as soon as the engine tries again."""
-        return self.status in ("running", "restarting")
-
-    @property
-    def started(self) -> float:
-        """Seconds since 1970."""
-        return datetime.strptime(self.started_at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
-
-
-class Mask:
-    """Replaces every known secret in free text, and every piece of one: programs shorten and wrap what they print."""
-
-    def __init__(self) -> None:
-        self._secrets: set[str] = set()
-        self._names: set[str] = set()
-        self._starts: dict[str, set[str]] | None = None
-        self._lock = threading.Lock()
-
-    def add(self, secrets: Iterable[str], names: Iterable[str] = ()) -> None:
-        """C(names) are variables that a secret seems to refer to: pieces of it, which compose prints in quotation marks."""
-        with self._lock:
-            self._names |= {form for name in names for form in ('"%s"' % name, '\\"%s\\"' % name)}
-            self._secrets |= {part for secret in secrets for part in [secret, secret.strip()] + secret.splitlines()}
-            self._starts = None
-
-    def __call__(self, text: str) -> str:
-        starts = self._known()
-        shown, end = [], 0
-        for start, character in enumerate(text):
-            found = [
-                len(piece) for piece in starts.get(text[start : start + _MASKED], ()) if text.startswith(piece, start)
-            ]
-            if start >= end:
-                shown.append("********" if found else character)
-            end = max([end] + [start + length for length in found])
-        return "".join(shown)
-
-    def _known(self) -> dict[str, set[str]]:
-        """The first characters of each piece to the pieces."""
-        with self._lock:
-            if self._starts is None:
-                self._starts = {}
-                for piece in self._names.union(*map(_pieces, self._secrets)):
-                    if len(piece) >= _MASKED:
-                        self._starts.setdefault(piece[:_MASKED], set()).add(piece)
-            return self._starts
-
-
-def _pieces(text: str) -> set[str]:
-    found: set[str] = set()
-    for start in range(max(1, len(text) - _PIECE + 1)):
-        found |= _spellings(text[start : start + _PIECE])
-    return found
-
-
-def _spellings(text: str) -> set[str]:
-    """A text as compose, the engine and what runs in containers may print it."""
-    data = text.encode("utf-8", "surrogateescape")
-    written = text.replace("\\", "\\\\").replace('"', '\\"')
-    found = {
-        text,
-        text.replace("$", "$$"),
-        written.replace("$", "\\$"),
-        json.dumps(text)[1:-1],
-        json.dumps(text, ensure_ascii=False)[1:-1],
-        json.dumps(written.replace("$", "\\$"))[1:-1],
-        text.replace("\\", "\\\\").replace("'", "\\'"),
-        quote(data),
-        quote(data, safe=""),
-        quote_plus(data),
-    }
-    if len(text) >= _PIECE:
-        for before in range(3):
-            first, last = -(-8 * before // 6), 8 * (before + len(data)) // 6
-            found |= {
-                encode(bytes(before) + data).decode("ascii")[first:last] for encode in (b64encode, urlsafe_b64encode)
-            }
-    return found
 
 
 def search_path(environment: Mapping[str, str], places: Sequence[str]) -> str:
@@ -436,35 +318,6 @@ def _end(process: subprocess.Popen[str]) -> None:
             return
         except (ProcessLookupError, subprocess.TimeoutExpired):
             continue
-
-
-def followers(services: Mapping[str, Any], recreated: Iterable[str], version: tuple[int, ...]) -> set[str]:
-    """The services that C(up) recreates only because another one is.
-
-    Up to compose 2.29.3 those are all that depend on it, directly or through others; later, those that share its namespaces or volumes.
-    """
-    found = set(recreated)
-    while True:
-        more = {name for name, service in services.items() if name not in found and _leads(service, version) & found}
-        if not more:
-            return found - set(recreated)
-        found |= more
-
-
-def _leads(service: Mapping[str, Any], version: tuple[int, ...]) -> set[str]:
-    shared = {str(service.get(field, "")).partition("service:")[2] for field in ("network_mode", "ipc", "pid")}
-    shared |= {str(volume).split(":", 1)[0] for volume in service.get("volumes_from") or []}
-    return shared | (set(service.get("depends_on") or {}) if version < _SPARES_DEPENDENTS else set())
-
-
-def service_environment(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Service to the environment that a container created now would get. A name that is nowhere set is left out."""
-    return {
-        name: {
-            variable: str(value) for variable, value in (service.get("environment") or {}).items() if value is not None
-        }
-        for name, service in (config.get("services") or {}).items()
-    }
 
 
 def _container(item: Mapping[str, Any]) -> Container:

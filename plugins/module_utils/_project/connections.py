@@ -16,30 +16,14 @@ from typing import Callable, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES
 
 PATIENCE = 60.0
 """seconds"""
 _FIRST, _LONGEST = 0.1, 5.0
 """seconds between two attempts"""
-_SIGNS: tuple[tuple[str, str, str], ...] = (
-    (
-        "MariaDB",
-        r"(?i)\berror:? 1040\b|max_user_connections",
-        "raise max_connections (--max-connections=300 in the command of its service, or at once as its root: SET GLOBAL max_connections = 300), or "
-        "max_user_connections",
-    ),
-    (
-        "PostgreSQL",
-        r"sorry, too many clients already|remaining connection slots are reserved|too many connections for (?:role|database)",
-        "raise max_connections (-c max_connections=300 in the command of its service), or the CONNECTION LIMIT of its user or database",
-    ),
-    (
-        "MongoDB",
-        r"TooManyConnections|connection \S+ to \S+ closed|read ECONNRESET",
-        "look in its log whether it closes connections for another reason, raise net.maxIncomingConnections (--maxConns in the command of its service)",
-    ),
-)
-"""MariaDB 10.11 (errors 1040, 1203 and 1226), PostgreSQL 15 to 18 (SQLSTATE 53300, which psql leaves out here). MongoDB says nothing and closes."""
+# MariaDB 10.11 (errors 1040, 1203 and 1226), PostgreSQL 15 to 18 (SQLSTATE 53300, which psql leaves out here). MongoDB says nothing and closes.
+_SIGNS = tuple((database.name, database.exhausted, database.remedy) for database in DATABASES)
 
 T = TypeVar("T")
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import images as _project
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Published
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
@@ -20,97 +21,17 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
     OVERRIDE_NAMES,
     Compose,
     ComposeError,
-    Container,
-    service_environment,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES, kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import drift, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written import Written
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Published
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
-
-_SHELL = ["sh", "-s"]
-_SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_name = '_console_users'"
-# The passwords stay in the container's environment: an argument would be seen in the host's process list. Each question is a connection of its own, and
-# the shell ends at one that fails only where its answer is assigned: no answer must not be taken for an empty one.
-_ASK_MARIADB = (
-    r"""
-set -eu
-export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
-ask() { "$(command -v mariadb || command -v mysql)" --user="${MYSQL_USER:-${MARIADB_USER:-}}" --batch --skip-column-names --execute="$1" </dev/null; }
-found=empty
-schemas="$(ask "%s")"
-for schema in $schemas; do
-    row="$(ask "SELECT 1 FROM \`$schema\`._console_users LIMIT 1")"
-    if [ -n "$row" ]; then found=users; fi
-done
-echo "console accounts: $found"
-"""
-    % _SQL_TABLES
-)
-_ASK_POSTGRESQL = (
-    r"""
-set -eu
-export PGPASSWORD="${POSTGRES_PASSWORD:-}"
-user="${POSTGRES_USER:-postgres}"
-ask() { psql --username="$user" --dbname="${POSTGRES_DB:-$user}" --no-psqlrc --tuples-only --no-align --command="$1" </dev/null; }
-found=empty
-schemas="$(ask "%s")"
-for schema in $schemas; do
-    row="$(ask "SELECT 1 FROM \"$schema\"._console_users LIMIT 1")"
-    if [ -n "$row" ]; then found=users; fi
-done
-echo "console accounts: $found"
-"""
-    % _SQL_TABLES
-)
-_ASK_MONGODB = r"""
-const name = process.env.MONGO_INITDB_ROOT_USERNAME, word = process.env.MONGO_INITDB_ROOT_PASSWORD;
-const who = name ? encodeURIComponent(name) + ":" + encodeURIComponent(word) + "@" : "";
-const options = "?directConnection=true&serverSelectionTimeoutMS=10000" + (name ? "&authSource=admin" : "");
-const client = Mongo("mongodb://" + who + "127.0.0.1:27017/" + options);
-let found = "empty";
-for (const each of client.getDB("admin").adminCommand({listDatabases: 1, nameOnly: true}).databases) {
-  const database = client.getDB(each.name);
-  if (database.getCollectionNames().includes("_console_users") && database.getCollection("_console_users").findOne({}) !== null) { found = "users"; }
-}
-print("console accounts: " + found);
-"""
-
-
-class Database:
-    """How one of Appwrite's databases is recognised and asked."""
-
-    def __init__(self, service: str, images: tuple[str, ...], ask: Callable[[Compose, str], str]) -> None:
-        self.service = service
-        self.images = images
-        self.ask = ask
-
-
-DATABASES = (
-    Database(
-        "mariadb", ("mariadb", "mysql"), lambda compose, container: compose.execute(container, _SHELL, _ASK_MARIADB)
-    ),
-    Database(
-        "postgresql",
-        ("postgres", "postgresql"),
-        lambda compose, container: compose.execute(container, _SHELL, _ASK_POSTGRESQL),
-    ),
-    Database(
-        "mongodb",
-        ("mongo", "mongodb"),
-        lambda compose, container: compose.execute(
-            container, ["mongosh", "--quiet", "--norc", "--nodb", "--eval", _ASK_MONGODB]
-        ),
-    ),
-)
-
-
-def kind_of(image: str) -> str | None:
-    """The name of the database in an image, as its service is called; C(None) where it is none of Appwrite's."""
-    return next((database.service for database in DATABASES if _project.image(image).name in database.images), None)
 
 
 class Instance:
@@ -348,23 +269,10 @@ class Instance:
         return {key: tuple(services) for key, services in found.items()}
 
     def drift(self, document: Document) -> list[dict[str, str]]:
-        """Where what runs, or would run, is not what C(.env) says: C(service), C(name), C(kind)."""
-        found = []
+        """Where what runs, or would run, is not what C(.env) says: C(service), C(name), C(kind). Raises ComposeError where the engine does not answer."""
         services = self.services
-        for container in self.containers():
-            for name, value in self.listed(container.service).items():
-                if container.environment.get(name) != (None if value is None else str(value)):
-                    found.append({"service": container.service, "name": name, "kind": "stale"})
-        for name, value in document.values.items():
-            receivers = [service for service, environment in services.items() if name in environment]
-            found += [
-                {"service": service, "name": name, "kind": "overridden"}
-                for service in receivers
-                if services[service][name] != value
-            ]
-            if not receivers and catalogue.get(name) is not None and not self.passed(name):
-                found.append({"service": "", "name": name, "kind": "not_passed"})
-        return sorted(found, key=lambda entry: (entry["kind"], entry["service"], entry["name"]))
+        listed = {service: self.listed(service) for service in services}
+        return drift(document.values, listed, services, self.containers(), self.passed)
 
     def require_compose(self) -> None:
         """Call it after C(load)."""
@@ -475,7 +383,7 @@ class Instance:
                 stopped=service,
             )
         try:
-            answer = patiently(lambda: database.ask(self.compose, running[0].id))
+            answer = patiently(lambda: self.compose.execute(running[0].id, database.question, database.script))
         except AppwriteError as error:
             return _not_found_out(error, service)
         if "console accounts: users" in answer:

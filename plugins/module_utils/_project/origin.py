@@ -12,7 +12,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 ENV, OTHER, FILE, LITERAL, MIXED, NOWHERE = "env", "other_name", "env_file", "literal", "expression", "not_passed"
 _TOKEN = re.compile(
@@ -82,7 +82,7 @@ def _rest(expression: str, token: re.Match[str]) -> int:
     return position - token.end()
 
 
-def written(service: Mapping[str, Any]) -> dict[str, Optional[str]]:
+def written(service: Mapping[str, Any]) -> dict[str, str | None]:
     """What a service's C(environment) says before anything is put in: C(None) for a bare name."""
     listed = service.get("environment") or {}
     if isinstance(listed, Mapping):
@@ -194,7 +194,7 @@ def names_used(services: Iterable[Mapping[str, Any]], texts: Iterable[str]) -> s
     return found.union(*([reference.name for reference in references(text)] for text in texts))
 
 
-def place(texts: Sequence[tuple[str, str]], service: str, name: str) -> Optional[Place]:
+def place(texts: Sequence[tuple[str, str]], service: str, name: str) -> Place | None:
     """The line that gives a service a variable, of several files the last one's: in the service's own block, or else anywhere in
     the file, since an anchor may bring it.
 
@@ -225,7 +225,7 @@ def gap(texts: Sequence[tuple[str, str]], service: str, name: str) -> Place:
     return Place(texts[0][0] if texts else "the compose file", 0, _bare(name, "- "))
 
 
-def _bare(name: str, dash: Optional[str]) -> str:
+def _bare(name: str, dash: str | None) -> str:
     return "- %s" % name if dash else "%s: ${%s}" % (name, name)
 
 

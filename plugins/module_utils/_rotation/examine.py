@@ -19,8 +19,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     Cipher,
     Exchange,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Look
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Store, Table, legible
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    Look,
+    Row,
+    Store,
+    Table,
+    legible,
+)
 
 MIXED, EMPTY = "mixed", "empty"
 _ROW = 100

@@ -22,6 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, opened_with
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
@@ -42,8 +43,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stands
     start,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import store_of, uploads_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
 
 _STARTED = 0.3
 """seconds that each container takes to be made and started (29 of 1.9.6 in 9 s)"""
@@ -51,8 +53,6 @@ _COMPLAINT = 4096
 """Bytes that are read of what a dump complains, from its end."""
 _SILENCE, _DUMPING = 300, 24 * 3600
 """Seconds that a dump may say nothing, and that it may take in all."""
-_DATA = ("/var/lib/mysql", "/var/lib/postgresql/data", "/var/lib/postgresql", "/data/db")
-"""where a database's container keeps its data"""
 
 
 class Host:
@@ -269,7 +269,7 @@ def _data_of(instance: Instance) -> str | None:
         for container in instance.containers()
         if container.id == identity
         for source, target, _writable in container.mounts
-        if target in _DATA
+        if any(target in database.data for database in DATABASES)
     ]
     if sources and not os.path.isabs(sources[0]):
         sources = instance.compose.docker(

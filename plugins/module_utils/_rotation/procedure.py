@@ -24,6 +24,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
     GUARD,
     MARK,
     check,
+    generate,
     in_force,
     is_public,
     same_cipher,
@@ -56,7 +57,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import generate
 
 _PASSES = {True: 2, False: 3}
 """How many times as long as the rehearsal the sealing takes, by whether values can be staged before: it reads everything and writes it, and without a stage

@@ -31,8 +31,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examin
     Tally,
     nests,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Successors
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
 
 
 class Rotation(Examination):

@@ -26,12 +26,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.progra
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell, some_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
-    PROJECT_LABEL,
-    Container,
-    addresses,
-)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance, kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import PROJECT_LABEL, addresses
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Store
 
 START = 300

@@ -14,12 +14,14 @@ from itertools import islice
 from typing import Any, Iterator, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance, kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import kind_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
     METHOD,
     PLAIN,
@@ -30,12 +32,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, mongodb, postgresql
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Look
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row, Store, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mongodb import MongoDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.postgresql import PostgreSQL
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Opening, generate
 
 _ROWS = 5
 """of each table that a sample is taken from"""

@@ -11,10 +11,12 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
     NAME,
     check,
     describe,
+    generate,
     in_force,
     is_public,
     public_keys,
@@ -24,14 +26,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
-    Evidence,
-    Installation,
-    Opening,
-    Plan,
-    Refusal,
-    generate,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "key": {"type": "raw", "no_log": True},

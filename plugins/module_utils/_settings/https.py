@@ -11,12 +11,8 @@ import re
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
-    Installation,
-    Plan,
-    Published,
-    Refusal,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Published
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "force": {"type": "bool", "default": True},

@@ -6,73 +6,16 @@
 
 from __future__ import annotations
 
-import secrets
-import string
 from dataclasses import dataclass, field
 from typing import Callable, Collection, Mapping, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import Key, same_cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Opening, Published
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import Key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-
-ALPHABET = string.ascii_letters + string.digits
-"""Of what is made up here: nothing that a DSN, a shell or C(.env) would read otherwise."""
-
-
-def generate(length: int) -> str:
-    """From the system's cryptographic generator."""
-    return "".join(secrets.choice(ALPHABET) for _unused in range(length))
 
 
 class Refusal(AppwriteError):
     """The wish cannot be granted safely; the message says what was found, why it stops and what to do."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Whether an installation holds data, and how that is known."""
-
-    state: str
-    """V(yes), V(no) or V(unknown)"""
-    reason: str
-    never_started: bool = False
-    """not even the database has been created, so its own credentials are free too"""
-    remedy: str = "Start the database alone, wait until it answers, and run again"
-    """what to do if it is V(unknown)"""
-    stopped: str = ""
-    """the service of the database, if it is V(unknown) since that does not run"""
-    starting: str = ""
-    """the service of the database, if it is V(unknown) since that runs but does not answer, or not yet"""
-    elsewhere: bool = False
-    """whether it is V(unknown) since the database is no service of the project: nothing here reaches it, so nothing here has sealed anything in it anew"""
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What each of several keys opens of a sample of the sealed values."""
-
-    looked: int
-    """how many values there are in the sample"""
-    opened: Mapping[str, int]
-    """key to how many of them it opens"""
-    bygone: Sequence[str] = ()
-    """those of the keys that nothing here has any more: what they open is left from before"""
-
-    def proves(self, key: str) -> bool:
-        """Whether this key opens some, and no other one does. What is bygone, or was sealed while there was no key, proves nothing against it."""
-        return self.opened[key] > 0 and not any(
-            count
-            for other, count in self.opened.items()
-            if other and other not in self.bygone and not same_cipher(other, key)
-        )
-
-
-@dataclass(frozen=True)
-class Published:
-    """What the proxy of the project publishes, as far as HTTPS is concerned. C(None) if there is no proxy to look at."""
-
-    ports: Mapping[int, int]
-    """container port to host port"""
-    arguments: tuple[str, ...]
 
 
 @dataclass(frozen=True)

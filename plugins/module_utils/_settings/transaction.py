@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import upgrade as _upgrade
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, encode, parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -23,7 +24,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups
     backup_keep,
     prune_backups,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import OLDEST, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import OLDEST
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     PROJECT_OPTIONS,
     instance_of,
@@ -37,12 +39,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import
     https,
     variables,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
-    Installation,
-    Opening,
-    Plan,
-    Refusal,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
 
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,

@@ -9,14 +9,10 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
-    Installation,
-    Plan,
-    Refusal,
-    generate,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "variables": {"type": "dict", "default": {}, "no_log": False},

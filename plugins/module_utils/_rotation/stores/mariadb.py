@@ -11,6 +11,8 @@ import os
 import time
 from typing import Sequence
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.mariadb import MARIADB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import inside
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     Seen,
     Sessions,
@@ -20,46 +22,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, LOST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sql import SqlStore, text_of
 
-# The password stays in the container's environment: an argument would be seen in the host's process list.
-_LOGIN = r"""
-export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
-user="${MYSQL_USER:-${MARIADB_USER:-}}"
-"""
-# One that connects anew by itself would go on without its transaction.
-_CLIENT = (
-    _LOGIN
-    + r"""
-exec "$(command -v mariadb || command -v mysql)" --user="$user" --batch --binary-mode --quick --unbuffered \
-    --skip-column-names --skip-reconnect --max-allowed-packet=1G
-"""
-)
-# Whatever the rotation would change. What was made since does not stay where the dump is put back: a new collection may get the name of a left table.
-_DUMP = (
-    _LOGIN
-    + r"""
-names="$("$(command -v mariadb || command -v mysql)" --user="$user" --batch --raw --skip-column-names \
-    --execute="SELECT DISTINCT table_schema FROM information_schema.tables WHERE RIGHT(table_name, 10) = '__metadata'")" || exit
-names="${names:-${MYSQL_DATABASE:-${MARIADB_DATABASE:-}}}"
-set -f
-IFS='
-'
-for name in $names; do
-    printf 'USE `%s`;\n' "$name"
-    cat <<'SQL'
-SET foreign_key_checks = 0, lock_wait_timeout = 60;
-DELIMITER //
-BEGIN NOT ATOMIC
-  FOR found IN (SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()) DO
-    EXECUTE IMMEDIATE CONCAT('DROP ', IF(found.table_type IN ('VIEW', 'SEQUENCE'), found.table_type, 'TABLE'), ' `', REPLACE(found.table_name, '`', '``'), '`');
-  END FOR;
-END//
-DELIMITER ;
-SQL
-done
-exec "$(command -v mariadb-dump || command -v mysqldump)" --user="$user" --single-transaction --quick --no-tablespaces --hex-blob \
-    --default-character-set=utf8mb4 --max-allowed-packet=1G --databases $names
-"""
-)
 _LOCK = "selfhost.appwrite"
 _STAGE = "selfhost_appwrite_stage"
 _DENIED = "its user may not do this; grant it all privileges on Appwrite's database"
@@ -67,14 +29,14 @@ _DENIED = "its user may not do this; grant it all privileges on Appwrite's datab
 
 def client(container: str) -> list[str]:
     """Starts the client in the database's container, with the credentials of its environment."""
-    return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT]
+    return inside(container, MARIADB.client)
 
 
 class MariaDB(SqlStore):
     """Its changes go to a temporary table first, from which one statement takes them over."""
 
-    NAME = "MariaDB"
-    DUMP = _DUMP, b"\n-- Dump completed"
+    NAME = MARIADB.name
+    DUMP = MARIADB.dump, MARIADB.dumped
     PRINT = "%s;"
     SIZE = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
     LENGTH = "LENGTH"

@@ -65,6 +65,15 @@ class Change:
     values: dict[str, Value]
 
 
+class Look(NamedTuple):
+    """What a row's file is found to be."""
+
+    verdict: str
+    size: int = 0
+    reason: str = ""
+    """in words, where the verdict is C(NEITHER)"""
+
+
 class Seen(NamedTuple):
     """A session of somebody else's."""
 

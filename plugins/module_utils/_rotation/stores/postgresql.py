@@ -10,37 +10,26 @@ import hashlib
 import os
 from typing import Sequence
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import inside
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.postgresql import POSTGRESQL
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Sessions, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, LOST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sql import SqlStore, text_of
 
-# The password stays in the container's environment: an argument would be seen in the host's process list.
-_LOGIN = r"""
-export PGPASSWORD="${POSTGRES_PASSWORD:-}" PGUSER="${POSTGRES_USER:-postgres}"
-export PGDATABASE="${POSTGRES_DB:-$PGUSER}"
-"""
-_CLIENT = (
-    _LOGIN
-    + r"""
-export PGCLIENTENCODING=UTF8
-exec psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --set=VERBOSITY=sqlstate
-"""
-)
 _LOCK = int.from_bytes(b"selfhost", "big")
 _LONGEST_NAME = 63
 
 
 def client(container: str) -> list[str]:
     """Starts the client in the database's container, with the credentials of its environment."""
-    return ["docker", "exec", "--interactive", container, "sh", "-c", _CLIENT]
+    return inside(container, POSTGRESQL.client)
 
 
 class PostgreSQL(SqlStore):
     """Its changes are part of the statement that makes them."""
 
-    NAME = "PostgreSQL"
-    # It is put back as a new database: objects that were made since, and depend on others, would not let those be replaced.
-    DUMP = _LOGIN + "exec pg_dump --create --clean --if-exists", b"\n-- PostgreSQL database dump complete\n--\n"
+    NAME = POSTGRESQL.name
+    DUMP = POSTGRESQL.dump, POSTGRESQL.dumped
     PRINT = "COPY (%s) TO STDOUT;"
     SIZE = "SELECT pg_database_size(current_database())"
     LENGTH = "octet_length"

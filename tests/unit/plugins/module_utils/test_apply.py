@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply
-from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import Prediction, printed_variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import printed_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import Prediction
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Opening
 
 KEY = catalogue.KEY
 OLD = "2026-11-24T03:00:00.123456789Z"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import kinds as _kinds
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
 HTTPS, FUNCTIONS_HTTPS, ROUTER_HTTPS = (f"_APP_OPTIONS_{part}FORCE_HTTPS" for part in ("", "FUNCTIONS_", "ROUTER_"))
@@ -40,15 +41,9 @@ def test_row_is_consistent(name):
     assert variable.name == name
     assert variable.group in catalogue.GROUPS
     assert starts == sorted(set(starts))
-    assert variable.kind in {
-        "text",
-        "secret",
-        "password",
-        "dsn",
-        "ip",
-        *catalogue._PATTERNS,
-        *catalogue._LIST_KINDS,
-    } or (re.fullmatch(r"choice:\w+( \w+)*", variable.kind))
+    assert variable.kind in {"text", "secret", "password", "dsn", "ip", *_kinds._PATTERNS, *_kinds._LIST_KINDS} or (
+        re.fullmatch(r"choice:\w+( \w+)*", variable.kind)
+    )
     assert variable.successor == "" or catalogue.get(variable.successor)
     assert not variable.public_defaults or variable.secret
     assert name in catalogue.kin(name)

@@ -8,19 +8,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from base64 import b64encode
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import compose as _compose
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
-    Compose,
-    ComposeError,
-    Mask,
-    service_environment,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import service_environment
 
 SECRET = 'not-a-real-secret-$x"y\\z'
 
@@ -81,12 +75,6 @@ REJECTED = [
     ("no such file", "open /tmp/p/nosuch.yml: no such file or directory\n", "nosuch.yml"),
     ("a space in a name", "failed to read /tmp/p/bad.env: line 1: key cannot contain a space\n", "line 1"),
 ]
-
-
-def masking(secrets):
-    mask = Mask()
-    mask.add(secrets)
-    return mask
 
 
 @pytest.mark.parametrize(
@@ -311,54 +299,6 @@ def test_containers_without_those_of_run(project, fake_docker, tmp_path):
 # --- masking ---
 
 
-@pytest.mark.parametrize(
-    "printed",
-    [
-        SECRET,
-        SECRET.replace("$", "$$"),
-        json.dumps(SECRET),
-        '"not-a-real-secret-\\$x\\"y\\\\z"',
-        "DSN=redis://:%s@redis" % SECRET,
-        "DSN=redis://:%s@redis" % quote(SECRET, safe=""),
-        "PDO->__construct('%s...')" % SECRET[:15],
-        "Authorization: Basic %s" % b64encode(b"not-a-real-user:" + SECRET.encode()).decode(),
-    ],
-    ids=[
-        "as it is",
-        "doubled dollar",
-        "JSON",
-        "as written in .env",
-        "inside",
-        "in a URL",
-        "the beginning, as PHP prints it",
-        "Base64",
-    ],
-)
-def test_mask(printed):
-    masked = masking([SECRET])("before %s after" % printed)
-    assert (
-        "not-a-real" not in masked
-        and masked.startswith("before ")
-        and masked.endswith(" after")
-        and "********" in masked
-    )
-
-
-def test_mask_takes_the_longest_first():
-    assert masking(["secret", "secret-and-more"])("secret-and-more") == "********"
-
-
-@pytest.mark.parametrize("short", ["", "a", "abc", "   "])
-def test_mask_leaves_short_words_alone(short):
-    assert masking([short])("abc a   b") == "abc a   b"
-
-
-def test_mask_of_a_secret_with_lines():
-    """Logs and errors are masked line by line, and a private key has many."""
-    mask = masking(["-----BEGIN NOT A REAL KEY-----\nbm90LWEtcmVhbC1rZXk\n-----END NOT A REAL KEY-----\n"])
-    assert "bm90LWEtcmVhbC1rZXk" not in mask("worker: bm90LWEtcmVhbC1rZXk")
-
-
 def test_without_values():
     hidden = _compose._without_values
     assert (
@@ -396,13 +336,6 @@ def test_end_of_a_long_error(project, fake_docker):
 # --- what is read out of the configuration ---
 
 
-def test_service_environment():
-    assert service_environment(
-        {"services": {"a": {"environment": {"N": 1, "E": "", "NULL": None}}, "b": {"environment": None}, "c": {}}}
-    ) == {"a": {"N": "1", "E": ""}, "b": {}, "c": {}}
-    assert service_environment({}) == {}
-
-
 def test_unescaped():
     assert _compose._unescaped({"a": ["$$x", "$$$$", 1, None], "b": "a$b"}) == {"a": ["$x", "$$", 1, None], "b": "a$b"}
 
@@ -423,28 +356,3 @@ def test_version(project, fake_docker, printed, old):
     """Other releases than the one that is installed cannot be had here; each prints its version alone on a line."""
     fake_docker("echo %s\n" % printed)
     assert (tuple(Compose(str(project)).version()) < _compose.OLDEST) == old
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ((2, 26, 1), {"appwrite", "worker"}),
-        ((2, 29, 3), {"appwrite", "worker"}),
-        ((2, 29, 4), set()),
-        ((5, 0, 0), set()),
-    ],
-)
-def test_followers_by_dependence(version, expected):
-    services = {
-        "redis": {},
-        "appwrite": {"depends_on": {"redis": {}}},
-        "worker": {"depends_on": {"appwrite": {}}},
-        "other": {},
-    }
-    assert _compose.followers(services, ["redis"], version) == expected
-
-
-def test_followers_by_sharing():
-    services = {"a": {}, "b": {"network_mode": "service:a"}, "c": {"volumes_from": ["b:ro"]}, "d": {"ipc": "host"}}
-    assert _compose.followers(services, ["a"], (5, 0, 0)) == {"b", "c"}
-    assert _compose.followers(services, ["d"], (5, 0, 0)) == set()

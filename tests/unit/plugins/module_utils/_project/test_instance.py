@@ -15,8 +15,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import instance as _instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.mariadb import MARIADB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.mongodb import MONGODB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.postgresql import POSTGRESQL
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 
 KEY = catalogue.KEY
@@ -481,7 +484,7 @@ case $n in 1) echo one; echo two;; 3) echo 1;; esac
     (tmp_path / "n").write_text("0")
     (tmp_path / client).write_text(program)
     (tmp_path / client).chmod(0o755)
-    script = {"mariadb": _instance._ASK_MARIADB, "psql": _instance._ASK_POSTGRESQL}[client]
+    script = {"mariadb": MARIADB.script, "psql": POSTGRESQL.script}[client]
     done = subprocess.run(
         ["sh", "-s"],
         input=script,
@@ -558,12 +561,12 @@ def test_holds_data_is_asked_once(with_volume, monkeypatch):
 
 def test_the_questions_hold_no_secret():
     """Passwords stay in the container's environment, where the questions look for them."""
-    assert 'MYSQL_PWD="${MYSQL_PASSWORD' in _instance._ASK_MARIADB and "--password" not in _instance._ASK_MARIADB
-    assert 'PGPASSWORD="${POSTGRES_PASSWORD' in _instance._ASK_POSTGRESQL
-    assert "process.env.MONGO_INITDB_ROOT_PASSWORD" in _instance._ASK_MONGODB
+    assert 'MYSQL_PWD="${MYSQL_PASSWORD' in MARIADB.script and "--password" not in MARIADB.script
+    assert 'PGPASSWORD="${POSTGRES_PASSWORD' in POSTGRESQL.script
+    assert "process.env.MONGO_INITDB_ROOT_PASSWORD" in MONGODB.question[-1]
 
 
-@pytest.mark.parametrize("script", [_instance._ASK_MARIADB, _instance._ASK_POSTGRESQL])
+@pytest.mark.parametrize("script", [MARIADB.script, POSTGRESQL.script])
 def test_the_questions_are_shell(script, tmp_path):
     """With no client to be found they fail rather than say that nobody has signed up."""
     done = subprocess.run(

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import host as _rotation_host
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import standstill as _standstill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal

@@ -28,8 +28,9 @@ from support.rotation import BUCKET, NEW, OLD, OTHER, PROJECTS, SESSIONS, USERS,
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, Exchange
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
 
 
 @pytest.fixture

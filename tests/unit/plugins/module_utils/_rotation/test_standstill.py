@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import standstill as _standstill
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.standstill import Redis, Stillness
 

@@ -11,11 +11,11 @@ from typing import Any, Callable, Mapping
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored_info as _stored_info
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Evidence, Opening
 
 YES, NO, UNKNOWN = (Evidence(state, "the evidence is %s" % state) for state in ("yes", "no", "unknown"))
 

@@ -14,11 +14,11 @@ import yaml
 from ansible.parsing.splitter import parse_kv
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import ALPHANUMERIC
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key as setting
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import ALPHABET
 
 NAME = _key.NAME
 PUBLIC = "your-secret-key"
@@ -130,7 +130,7 @@ def test_generated_by_the_systems_generator(installation, monkeypatch):
     drawn = []
     monkeypatch.setattr(secrets, "choice", lambda alphabet: drawn.append(alphabet) or alphabet[-1])
     assert plan(installation()).changes[NAME] == "9" * 64
-    assert set(drawn) == {ALPHABET}
+    assert set(drawn) == {ALPHANUMERIC}
 
 
 # --- present ---

@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Published
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import https as setting
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Published, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Refusal
 
 API, FUNCTIONS, ROUTER = (f"_APP_OPTIONS_{part}FORCE_HTTPS" for part in ("", "FUNCTIONS_", "ROUTER_"))
 OLD_EMAIL, EMAIL = "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS", "_APP_EMAIL_CERTIFICATES"

@@ -1,0 +1,243 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""Files of Appwrite's buckets, sealed anew: each gets a successor beside it, whose name is in the journal before it exists.
+
+Only who seals everything anew reaches this; whoever reads has C(files).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from typing import Iterator, NamedTuple, Tuple
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
+    METHOD,
+    NEITHER,
+    NEW,
+    OLD,
+    VERSION,
+    Exchange,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import (
+    Files,
+    Unusable,
+    text_of,
+    words_of,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row
+
+_MADE = 200000
+"""Files that are remembered with their successors; what is beyond is looked at again."""
+_PAIRS = 20000
+"""entries of the journal in memory at a time"""
+_LONGEST_NAME = 255
+"""bytes, in almost every file system"""
+_LONGEST_PATH = 2048
+"""characters, in the column of a row"""
+_SUFFIX = re.compile(r"-[0-9a-f]{16}$")
+
+
+Seals = Tuple[str, str, str]
+"""path, IV and tag, as a row has them"""
+
+
+class _Made(NamedTuple):
+    """A file with a successor, or that one."""
+
+    look: Look
+    values: dict[str, str]
+    """what belongs in the row that has the file; empty for a successor"""
+    path: str
+    signature: tuple[int, ...]
+    successor: Seals = ("", "", "")
+
+
+class Successors(Files):
+    """Writes, too. journal: the open directory for a file of ours with this name, which remembers files and their successors."""
+
+    def __init__(self, root: str, journal: int, name: str) -> None:
+        super().__init__(root)
+        self._directory = journal
+        self._journal = name
+        self._handle: int | None = None
+        self._made: dict[Seals, _Made] = {}
+
+    def look(self, row: Row, exchange: Exchange) -> Look:
+        known = self._known(row)
+        return known.look if known else super().look(row, exchange)
+
+    def prepare(self, row: Row, exchange: Exchange) -> tuple[Look, dict[str, str]]:
+        """What a row's file is, and, where the old key opens it, what belongs in the row for its successor, which is on disk then.
+
+        It may be called long before it is needed: called again, it finds the successor, unless the row or the file has changed since.
+        """
+        known = self._known(row)
+        if known:
+            return known.look, known.values
+        look, plain, status = self._open(row, exchange)
+        if look.verdict != OLD or status is None:
+            return look, {}
+        path = text_of(row, "path")
+        text, iv, tag = exchange.new.encrypt(plain)
+        digest = hashlib.sha256(plain).digest()
+        try:
+            successor = self._successor(path)
+            self._note(path, successor)
+            self._write(successor, text, status)
+            del plain, text  # a file may have 20 MB, and there are several forms of it here
+            written, stands = self._read(successor)
+            opened = exchange.new.decrypt(written, iv, tag)
+        except Unusable as problem:
+            raise AppwriteError("file %s: %s" % (path, problem)) from None
+        except AppwriteError:
+            gone = super().look(row, exchange)  # with its directory, as where somebody deletes a bucket
+            if gone.verdict != NEITHER:
+                raise
+            return gone, {}
+        if opened is None or hashlib.sha256(opened).digest() != digest:
+            raise AppwriteError(
+                "file %s: what was read back differs from what was written; the disk may be failing" % successor
+            )
+        values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
+        if self.remembers:
+            self._made[_seals(row)] = _Made(look, values, path, _signature(status), (successor, iv, tag))
+            self._made[successor, iv, tag] = _Made(Look(NEW, stands.st_size), {}, successor, _signature(stands))
+        return look, values
+
+    def _known(self, row: Row) -> _Made | None:
+        """What was found out of it before, if nothing speaks of a change."""
+        values = row.values
+        known = self._made.get(_seals(row))
+        if (
+            not known
+            or (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION)
+            or values["chunksTotal"] != values["chunksUploaded"]
+        ):
+            return None
+        try:
+            for each in filter(None, (known, self._made.get(known.successor))):
+                with self._place(each.path) as (directory, name):
+                    if _signature(os.stat(name, dir_fd=directory, follow_symlinks=False)) != each.signature:
+                        return None
+        except (OSError, Unusable):
+            return None
+        return known
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a successor that is made now will be found again."""
+        return len(self._made) < _MADE
+
+    def remove(self, path: str, before: float | None = None) -> None:
+        """Removes a file that may be gone already, unless somebody has written it at that time (seconds since 1970) or later."""
+        with words_of(path, "removed"), suppress(FileNotFoundError, Unusable), self._place(path) as (directory, name):
+            if before is None or os.stat(name, dir_fd=directory, follow_symlinks=False).st_ctime < before:
+                _files.remove(directory, name)
+                _files.sync(directory)
+
+    def _try(self, directory: int, name: bytes) -> None:
+        """By a file that is made and is gone again."""
+        like = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        with _files.nameless(directory) as handle:
+            _files.write(handle, b"\0")
+            _dress(handle, like)
+
+    # --- the journal ---
+
+    def noted(self) -> int:
+        """How long the journal is."""
+        with words_of(self._journal, "read"), suppress(FileNotFoundError):
+            return os.stat(self._journal, dir_fd=self._directory, follow_symlinks=False).st_size
+        return 0
+
+    def pairs(self, start: int = 0) -> Iterator[list[tuple[str, str]]]:
+        """The paths of files and successors that were noted from there on, some at a time. The last entry of a run that died may be half there: its file
+        is not."""
+        with words_of(self._journal, "read"), suppress(FileNotFoundError), open(
+            _files.open_plain(self._journal, self._directory), "rb"
+        ) as stream:
+            stream.seek(start)
+            some: list[tuple[str, str]] = []
+            for line in stream:
+                try:
+                    old, new = json.loads(line)
+                except (ValueError, TypeError):
+                    continue
+                some.append((str(old), str(new)))
+                if len(some) == _PAIRS:
+                    yield some
+                    some = []
+            if some:
+                yield some
+
+    def forget(self) -> None:
+        """Removes the journal, when of each pair one file is left."""
+        with words_of(self._journal, "removed"):
+            if self._handle is not None:
+                os.close(self._handle)
+                self._handle = None
+            _files.remove(self._directory, self._journal)
+            _files.sync(self._directory)
+
+    def _note(self, old: str, new: str) -> None:
+        with words_of(self._journal, "written"):
+            if self._handle is None:
+                self._handle = _files.open_plain(self._journal, self._directory, _files.APPEND)
+                _files.sync(self._directory)
+            _files.append(self._handle, ("\n%s\n" % json.dumps([old, new])).encode("ascii"))
+
+    # --- the tree ---
+
+    def _successor(self, path: str) -> str:
+        with words_of(path, "read"), self._place(path) as (directory, _name):
+            return _successor(path, min(_LONGEST_NAME, os.fpathconf(directory, "PC_NAME_MAX")))
+
+    def _write(self, path: str, text: bytes, like: os.stat_result) -> None:
+        """A new file with another's owner and mode, on disk when this returns."""
+        with words_of(path, "written"), self._place(path) as (directory, name):
+            with _files.made(directory, name) as handle:
+                _files.write(handle, text)
+                _dress(handle, like)
+            _files.sync(directory)
+
+
+def _seals(row: Row) -> Seals:
+    return text_of(row, "path"), text_of(row, "openSSLIV"), text_of(row, "openSSLTag")
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    """What is another one as soon as somebody writes to the file, or puts another one in its place."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _successor(path: str, longest: int) -> str:
+    """In the same directory, with the same extension, so far as the file system has room for it. A suffix of ours is replaced, so that names do not grow."""
+    above, slash, name = path.rpartition("/")
+    stem, extension = os.path.splitext(name)
+    token = "-" + secrets.token_hex(8)
+    stem = _SUFFIX.sub("", stem)
+    while stem and _is_too_long(above, stem + token + extension, longest):
+        stem = stem[:-1]
+    while extension and _is_too_long(above, stem + token + extension, longest):
+        extension = extension[:-1]
+    return above + slash + stem + token + extension
+
+
+def _is_too_long(above: str, name: str, longest: int) -> bool:
+    return len(name.encode("utf-8", "surrogateescape")) > longest or len(above) + 1 + len(name) > _LONGEST_PATH
+
+
+def _dress(handle: int, like: os.stat_result) -> None:
+    """Gives an open file the owner and mode of another."""
+    _files.dress(handle, like)
+    os.fchmod(handle, stat.S_IMODE(like.st_mode))
