@@ -15,8 +15,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 from faults.hostile import Interpreter, Site, cores, escapes, failures, programs_of
-from faults.leaks import search
-from integration.support import CHECKOUT, KEY, without
+from support.search import search
+from support.stack import CHECKOUT, KEY, without
 
 OURS = ("security", "instance_info", "encryption_key", "apply", "rekey", "stored_info", "audit_info")
 BUILTIN = ("setup", "stat", "tempfile", "copy", "lineinfile", "file", "slurp", "systemd", "command")

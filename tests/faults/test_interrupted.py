@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from integration.support import HTTPS, KEY, Play, Stack, read_env, small, succeed
+from faults.processes import everything, runs
+from support.stack import HTTPS, KEY, Play, Stack, read_env, small, succeed
 from testbed._base import run
 
 FAIL = "Fail with the reason"
@@ -23,44 +24,17 @@ FAIL = "Fail with the reason"
 # --- what dies ---
 
 
-def _parents() -> dict[int, int]:
-    """Every process with its parent."""
-    found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            found[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    return found
-
-
-def _runs(process: int, *words: str) -> bool:
-    with contextlib.suppress(OSError):
-        command = Path(f"/proc/{process}/cmdline").read_text()
-        return all(word in command for word in words)
-    return False
-
-
-def everything(_stack: Stack) -> set[int]:
-    """ansible-playbook, started by this process, and all that it started."""
-    parents = _parents()
-    found = {
-        process for process, parent in parents.items() if parent == os.getpid() and _runs(process, "ansible-playbook")
-    }
-    while more := {process for process, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def compose(stack: Stack) -> set[int]:
+def compose(_stack: Stack) -> set[int]:
     """docker compose up, which is docker and its plugin."""
-    return {process for process in everything(stack) if _runs(process, "compose", "\0up\0")}
+    return {process for process in everything() if runs(process, "compose", "\0up\0")}
 
 
-def module(stack: Stack) -> set[int]:
-    return {process for process in everything(stack) if _runs(process, "AnsiballZ_apply")}
+def module(_stack: Stack) -> set[int]:
+    return {process for process in everything() if runs(process, "AnsiballZ_apply")}
 
 
 def all_but_compose(stack: Stack) -> set[int]:
-    return everything(stack) - compose(stack)
+    return everything() - compose(stack)
 
 
 # --- when ---

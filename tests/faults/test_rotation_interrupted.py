@@ -19,11 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from faults.disks import full, mounted, run
 from faults.engine import Engine
-from faults.rekey import BACK, CACHED, END, FORWARD, KILLED, STOPPED, UNFINISHED, Host, Point
-from faults.test_disk import full, mounted, run
-from faults.test_interrupted import everything
-from integration.support import Kind, Play, Stack, needs_php, on, read_env, set_env
+from faults.processes import everything
+from faults.rekey import BACK, CACHED, END, FORWARD, KILLED, UNFINISHED, Host, Point
+from support.forks import STOPPED
+from support.stack import Kind, Play, Stack, needs_php, on, read_env, set_env
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
 
@@ -416,7 +417,7 @@ def test_play_dies(host):
     with host.blocked() as waits, ThreadPoolExecutor() as pool:
         playing = pool.submit(host.play)
         await_(waits, playing)
-        kill(everything(None))
+        kill(everything())
         assert playing.result().rc == -signal.SIGKILL
         assert "another rotation of this project is running" in host.play().result("Rehearse")["msg"]
         assert host.is_guarded and not host.holders()

@@ -11,8 +11,8 @@ import subprocess
 from datetime import date, timedelta
 
 import pytest
-from integration.support import HTTPS, KEY, NOT_A_KEY, every_kind, on, refuse, set_env, small, succeed, tree
 from integration.tls_server import serve
+from support.stack import HTTPS, KEY, NOT_A_KEY, every_kind, on, refuse, set_env, small, succeed, tree
 from testbed._base import clean_environ, run
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from integration.support import HTTPS, KEY, ROOT_ONLY, Stack, every_kind, on, succeed, tree
+from support.stack import HTTPS, KEY, ROOT_ONLY, Stack, every_kind, on, succeed, tree
 
 WRITE, APPLY = "Secure the .env", "Recreate what changed"
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
-from integration.support import (
+from support.stack import (
     CHECKOUT,
     KEY,
     WORK,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from integration.installer import Installer
-from integration.support import (
+from support.stack import (
     CHECKOUT,
     HTTPS,
     KEY,

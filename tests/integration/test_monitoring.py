@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from integration.support import CHECKOUT, Play, assert_no_leak, playbook, read_env, small, succeed, tree
+from support.stack import CHECKOUT, Play, assert_no_leak, playbook, read_env, small, succeed, tree
 from testbed._base import clean_environ, run
 from testbed.images import Unavailable
 from testbed.prometheus import promtool

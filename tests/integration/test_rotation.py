@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from integration.support import (
+from support.stack import (
     CHECKOUT,
     KEY,
     Kind,

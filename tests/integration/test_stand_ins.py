@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from integration.support import KEY, Kind, Stack, needs_php, on, set_env, succeed, until
+from support.stack import KEY, Kind, Stack, needs_php, on, set_env, succeed, until
 from testbed import images
 from testbed._base import Failed, run
 from testbed.dataset import Dataset

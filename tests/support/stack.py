@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +24,8 @@ from typing import Any
 
 import pytest
 import yaml
-from faults.leaks import search
-from integration.forks import Forks
+from support.forks import Forks
+from support.search import search
 from testbed import Project
 from testbed._base import clean_environ, run
 from testbed.project import SWITCHES
@@ -41,7 +42,10 @@ ROOT_ONLY = "_APP_CONSOLE_WHITELIST_ROOT"
 UNCACHED = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1", "SELFHOST_COVERAGE": ""}
 """For Pythons whose system calls are counted: the number must not depend on what was compiled before, nor on whether coverage is recorded."""
 NOT_A_KEY = "not-a-real-key-" + "0123456789abcdef" * 3
-_FORKS = Forks()
+_FORKS: list[Forks] = []
+"""one, once a module is run the second time"""
+_LOCK = threading.Lock()
+"""of what makes one run at a time"""
 _STARTED: set[str] = set()
 """modules that a process of its own has run"""
 needs_php = pytest.mark.skipif(
@@ -222,12 +226,14 @@ def module(
         "PYTHONPATH": os.pathsep.join(map(str, [*path, WORK / "import"])),
         **(UNCACHED if "strace" in prefix else {}),
     }
-    with _FORKS.free() as free:
-        if free and command[:-1] == [sys.executable] and not path and name in _STARTED:
-            done = _FORKS.run(command[-1], given, environ)
-        else:
-            _STARTED.add(name)
-            done = subprocess.run(command, input=given, env=environ, capture_output=True, text=True, check=False)
+    if command[:-1] == [sys.executable] and not path and name in _STARTED and _LOCK.acquire(blocking=False):
+        try:
+            done = _forked(name, given, environ)
+        finally:
+            _LOCK.release()
+    else:
+        _STARTED.add(name)
+        done = subprocess.run(command, input=given, env=environ, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
     assert "Traceback" not in output, output
     assert_no_leak(output, hidden | _secrets_in(directory))
@@ -238,6 +244,15 @@ def module(
         warning if isinstance(warning, str) else warning["event"]["msg"] for warning in result.get("warnings", ())
     ]
     return {**result, "warnings": warnings, "rc": done.returncode}
+
+
+def _forked(name: str, given: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    if not _FORKS:
+        _FORKS.append(Forks.of_modules(environ=environ))
+    with tempfile.TemporaryDirectory(prefix="appwrite-run-") as scratch:
+        said = [Path(scratch) / "out", Path(scratch) / "err"]
+        status = _FORKS[0].run("support.forks:module", name, given, *map(str, said), dict(environ), os.getcwd())
+        return subprocess.CompletedProcess([name], status, *(path.read_text("utf-8") for path in said))
 
 
 def succeed(name: str, arguments: Mapping[str, Any], **options: Any) -> dict[str, Any]:
