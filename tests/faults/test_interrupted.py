@@ -111,7 +111,9 @@ def assert_converges(stack: Stack, key: str) -> None:
 
 
 @small("interrupted")
-@pytest.mark.parametrize("victims", [compose, module])
+@pytest.mark.parametrize(
+    "victims", [pytest.param(compose, marks=pytest.mark.nightly("test_service_that_exits")), module]
+)
 def test_play_goes_on(stack, victims):
     """The old file is put back but for the key, and the old values run again."""
     old = stack.env()
@@ -146,7 +148,15 @@ MOMENTS = {
 
 
 @small("interrupted")
-@pytest.mark.parametrize(("moment", "victims"), MOMENTS.values(), ids=MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "victims"),
+    [
+        pytest.param(
+            *MOMENTS[name], id=name, marks=[pytest.mark.nightly("the other moments")] if name == "in the wait" else []
+        )
+        for name in MOMENTS
+    ],
+)
 def test_play_dies(stack, moment, victims):
     play, key = interrupted(stack, moment(stack), lambda: kill(stack, victims))
     assert play.rc == -signal.SIGKILL
@@ -154,6 +164,7 @@ def test_play_dies(stack, moment, victims):
 
 
 @small("interrupted")
+@pytest.mark.nightly("test_play_dies, test_containers_that_ran_are_gone")
 def test_play_dies_and_the_project_is_taken_down(stack):
     """No container shows any more that the key has run."""
     _play, key = interrupted(stack, in_up(stack), lambda: kill(stack, everything))
@@ -194,7 +205,7 @@ def test_engine_dies(machine):
 
 
 @pytest.mark.xdist_group("machine")
-@pytest.mark.parametrize("moment", [written, in_up])
+@pytest.mark.parametrize("moment", [pytest.param(written, marks=pytest.mark.nightly("test_play_dies")), in_up])
 def test_host_reboots(machine, moment):
     engine, stack = machine
 

@@ -21,7 +21,7 @@ from testbed._base import run
 
 KILL_POINTS = os.environ.get("KILL_POINTS")
 KINDS = [Kind(database=database, services=(database,), room="rotation") for database in ("mariadb", "postgresql")]
-_SAMPLE = 16
+_SAMPLE = 8
 _KILLED = -9
 pytestmark = needs_php
 _victims: dict[str, Victim] = {}

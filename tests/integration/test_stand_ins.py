@@ -31,6 +31,7 @@ KINDS = [
     Kind(database=database, services=(*SERVICES, database), room="stand-ins") for database in ("mariadb", "postgresql")
 ]
 WORKER = "appwrite-worker-mails"
+pytestmark = pytest.mark.nightly("nothing of plugins/ runs here; test_rotation.py has the same projects at work")
 OWN, OTHER = "NotARealStandInKey1", "AnotherNotRealStandInKey1"
 
 

@@ -110,17 +110,17 @@ def every_kind() -> list[Kind]:
     return [*GENERATED, *official()]
 
 
-def on(*kinds: Kind) -> pytest.MarkDecorator:
-    """Runs a test on running projects. All tests of a project are one worker's. FerretDB and Appwrite's own files are the night's."""
+def on(*kinds: Kind, nightly: Sequence[Kind] = ()) -> pytest.MarkDecorator:
+    """Runs a test on running projects. All tests of a project are one worker's. FerretDB and Appwrite's own files are the night's, and some more."""
 
     def marks(kind: Kind) -> list[pytest.MarkDecorator]:
         return [
             pytest.mark.xdist_group(str(kind)),
-            *([pytest.mark.nightly] if kind.file or kind.database == "mongodb" else []),
+            *([pytest.mark.nightly] if kind.file or kind.database == "mongodb" or kind in nightly else []),
         ]
 
     return pytest.mark.parametrize(
-        "_running", [pytest.param(kind, id=str(kind), marks=marks(kind)) for kind in kinds], indirect=True
+        "_running", [pytest.param(kind, id=str(kind), marks=marks(kind)) for kind in (*kinds, *nightly)], indirect=True
     )
 
 
