@@ -327,6 +327,7 @@ def test_timer(directory, tmp_path):
     assert play.rc == 0 and play.recap["changed"] == 1 and not timer.files(), play.output
 
 
+@pytest.mark.nightly("test_timer, tests/unit/plugins/filter/test_timer.py")
 def test_projects_of_like_names(directory, tmp_path):
     """Each has a timer of its own. What 1.0.0 called by one name is removed by the project that it is for."""
     one, other = (directory.rename(tmp_path / "app-1"), tmp_path / "app_1")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,21 @@ def test_the_testbed_needs_no_other_room() -> None:
     assert {name.partition(".")[0] for path in (TESTS / "testbed").rglob("*.py") for name in imported(path)} == {
         "testbed"
     }
+
+
+def test_each_room_has_its_tests_named() -> None:
+    """The table in tests/README.md has what there is, and names what there is."""
+    section = (TESTS / "README.md").read_text("utf-8").partition("## Which test is for what")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| `")]
+    rooms = {name for room, *_tests in rows for name in re.findall("`([^`]+)`", room)}
+    plugins = TESTS.parent / "plugins"
+    assert {
+        path.name
+        for kind in ("module_utils", "plugin_utils")
+        for path in (plugins / kind).glob("_*")
+        if path.name not in ("__init__.py", "__pycache__")
+    } <= rooms
+    for _room, *columns in rows:
+        for directory, tests in zip(("integration", "faults"), columns):
+            for name in re.findall("`([^`]+)`", tests):
+                assert (TESTS / directory / name).is_file(), name
