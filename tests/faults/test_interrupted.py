@@ -24,6 +24,12 @@ FAIL = "Fail with the reason"
 # --- what dies ---
 
 
+@pytest.fixture(autouse=True)
+def _files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each module is a file, as it is by default, and so has a name among the processes."""
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "false")
+
+
 def compose(_stack: Stack) -> set[int]:
     """docker compose up, which is docker and its plugin."""
     return {process for process in everything() if runs(process, "compose", "\0up\0")}

@@ -96,7 +96,7 @@ class Controller:
                 *flags,
                 playbook if "/" in playbook else f"selfhost.appwrite.{playbook}",
             ],
-            env={**clean_environ(), **settings},
+            env={"ANSIBLE_PIPELINING": "true", **clean_environ(), **settings},
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

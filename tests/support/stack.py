@@ -342,7 +342,7 @@ def playbook(
                 *flags,
                 source,
             ],
-            env={**(clean_environ() if environ is None else environ), **settings},
+            env={"ANSIBLE_PIPELINING": "true", **(clean_environ() if environ is None else environ), **settings},
             cwd=scratch,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
