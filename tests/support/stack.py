@@ -124,6 +124,12 @@ def on(*kinds: Kind, nightly: Sequence[Kind] = ()) -> pytest.MarkDecorator:
     )
 
 
+def on_every_kind() -> pytest.MarkDecorator:
+    """Between the oldest release and the newest there is nothing that one of them has not, so what is there is the night's."""
+    between = [kind for kind in every_kind() if kind.release == "1.8.1"]
+    return on(*(kind for kind in every_kind() if kind not in between), nightly=between)
+
+
 @functools.cache  # the same object, by which pytest knows the same project
 def small(room: str) -> pytest.MarkDecorator:
     """Runs a test on a running project of five services, of a name of its own so that rooms can be tested side by side."""
