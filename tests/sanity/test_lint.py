@@ -35,7 +35,7 @@ def test_format():
 
 def test_types():
     rooms = [
-        f"--package=ansible_collections.selfhost.appwrite.plugins.{room if '.' in room else 'module_utils.' + room}"
+        f"--package=ansible_collections.selfhost.appwrite.plugins.{room if room.startswith('plugin_utils.') else 'module_utils.' + room}"
         for room in PURE
     ]
     check("mypy", *rooms, cwd=ROOT)
