@@ -15,10 +15,10 @@ help: ## List the targets
 check: setup engine ## Run what takes minutes: unit tests, lint, and the playbook on one project
 	$(PYTEST) $(PARALLEL) tests/unit tests/testbed tests/sanity/test_lint.py 'tests/integration/test_core_flow.py::test_secure[1.9.6-postgresql]'
 
-test: setup engine tools ## Run every test but those that `make nightly` adds; T=... selects some
+test: setup tools ## Run every test but those that `make nightly` adds; T=... selects some
 	$(PYTEST) $(PARALLEL) $(T)
 
-nightly: setup engine nightly-tools ## Run every test there is, for hours; T=... selects some
+nightly: setup nightly-tools ## Run every test there is, for hours; T=... selects some
 	NIGHTLY=true KILL_POINTS=all DOTENV_FILES=$(or $(DOTENV_FILES),100000) $(PYTEST) $(PARALLEL) $(T)
 	$(if $(T),,$(MAKE) matrix)
 
@@ -71,10 +71,10 @@ setup: .venv/stamp ## Make the virtual environment (.venv)
 engine: ## See that a Docker Engine and compose answer; install and start them where that is allowed
 	@tests/testbed/engine.sh
 
-tools: ## See that the programs that only tests need are here: faults, PHP
+tools: engine ## See that the programs that only tests need are here: faults, PHP
 	@tests/faults/tools.sh
 
-nightly-tools: ## See that those are here, and the auditors and a browser
+nightly-tools: engine ## See that those are here, and the auditors and a browser
 	@tests/faults/tools.sh --nightly
 	@tests/browser/tools.sh
 

@@ -45,7 +45,7 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(WORK / "hypothesis"))
 _link_collection()
 sys.path[:0] = [str(IMPORT), str(ROOT / "tests")]
 
-pytest_plugins = [*(["covered.plugin"] if os.environ.get("SELFHOST_COVERAGE") else []), "integration.fixtures"]
+pytest_plugins = [*(["covered.plugin"] if os.environ.get("SELFHOST_COVERAGE") else []), "support.fixtures"]
 
 
 SEED = os.environ.setdefault("SEED", f"{datetime.date.today():%Y%m%d}")

@@ -33,7 +33,7 @@ find_pythons() { # sets pythons (MINOR -> path) and newest
 find_pythons
 if [ -z "${PYTHON:-$newest}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo 'Installing python3-venv.'
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq python3 python3-venv </dev/null
+    flock /var/lib/apt apt-get update -qq && DEBIAN_FRONTEND=noninteractive flock /var/lib/apt apt-get install -yqq python3 python3-venv </dev/null
     find_pythons
 fi
 python=${PYTHON:-$newest}

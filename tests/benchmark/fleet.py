@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ansible.parsing.vault import VaultSecret
-from integration.support import NOT_A_KEY, SMALL
+from support.stack import NOT_A_KEY, SMALL
 from testbed import Project
 from testbed._base import Failed, clean_environ, run
 

@@ -24,7 +24,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from faults.rotation import KEYS, rotation
+from support.stores import KEYS, rotation
 from testbed import Project
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset

@@ -13,15 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from unit.plugins.module_utils._audit.observations import (
-    DIRECTORY,
-    KEY,
-    NOT_A_KEY,
-    TODAY,
-    secured,
-    with_containers,
-    with_service,
-)
+from support.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with_containers, with_service
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import audit, score
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (

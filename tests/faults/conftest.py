@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 from faults.engine import Engine
-from integration.support import SMALL, Stack
+from support.stack import SMALL, Stack
 
 
 @pytest.fixture(scope="session")

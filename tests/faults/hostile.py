@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.support import CHECKOUT, KEY, WORK, Play, read_env
-from sanity.support import controllers, core
+from support.checkers import controllers, core
+from support.stack import CHECKOUT, KEY, WORK, Play, read_env
 from testbed._base import clean_environ, locked
 
 OLDEST = "2.17"

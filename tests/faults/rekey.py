@@ -4,22 +4,19 @@
 """The module C(rekey) that is stopped or killed at one of the moments where it changes something outside itself, and what is found then.
 
 Such a moment is before or after a call of the operating system that changes something about files, before or after a program that changes something,
-and just after the start of such a program, which then goes on alone. Run as a program, this forks a module's run for each line that it reads.
+and just after the start of such a program, which then goes on alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import json
 import os
 import re
-import runpy
 import secrets
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,19 +24,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from integration.support import Play, assert_no_leak, playbook, read_env, set_env
+from support.forks import STOPPED, Forks, module
+from support.stack import Play, assert_no_leak, playbook, read_env, set_env
 from testbed._base import Failed, clean_environ, run
 from testbed.dataset import Dataset, Differences
 from testbed.project import Project
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 
 KEY = _key.NAME
 KEYS = ("UnrealHj4Vw8Sd2LmKq6Pz", "NotRealTx9Bc3Gn7RfYe5Ua")
 CACHED = "default-cache-_console:users:1"
 """a key of Redis with a decrypted row"""
-KILLED, STOPPED = -9, -19
+KILLED = -9
 FORWARD, END, BACK = range(3)
 UNFINISHED = "a rotation of the encryption key is unfinished"
 _CALLS = (
@@ -73,7 +71,6 @@ _PROGRAMS = (
     ("exec", "dump"),
 )
 _WRITES = re.compile(rb"(DELETE|CREATE|INSERT|UPDATE|START|COMMIT)\b|COPY \((WITH)\b|.*?\"what\": ?\"(change|clear)\"")
-_HERE = Path(__file__).parents[1]
 
 
 class Point(NamedTuple):
@@ -170,7 +167,8 @@ def _program(command: list[str], stdin: Any) -> str:
     return f"docker {found}" if found else ""
 
 
-def _perform(name: str, given: str, answer: str, point: list[Any] | None, blow: str, log: str) -> None:
+def perform(name: str, given: str, answer: str, point: list[Any] | None, blow: str, log: str) -> None:
+    """A module's run, up to the point; the moments that it has come to are in the log."""
     written: list[list[Any]] = []
 
     def seen(*moment: Any) -> None:
@@ -178,31 +176,11 @@ def _perform(name: str, given: str, answer: str, point: list[Any] | None, blow: 
         if list(moment) == point:
             os.kill(os.getpid(), getattr(signal, blow))
 
-    sys.stdin = open(given)
-    os.dup2(os.open(answer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
     _Moments(seen)
     try:
-        runpy.run_path(str(_HERE.parent / "plugins" / "modules" / f"{name}.py"), run_name="__main__")
+        module(name, given, answer)
     finally:
         Path(log).write_text(json.dumps(written))
-
-
-def _serve() -> None:
-    """Answers each line with the status of a child, and goes on with a stopped one at the next line."""
-    for name in ("apply", "encryption_key", "https", "rekey"):
-        importlib.import_module(f"ansible_collections.selfhost.appwrite.plugins.modules.{name}")
-    _key._ROUNDS = 1  # slow on purpose, and it touches no file
-    _apply.SETTLED = 0.0  # nothing here dies by itself
-    stopped = 0
-    for line in sys.stdin:
-        child = stopped or os.fork()
-        if stopped:
-            os.kill(child, signal.SIGCONT)
-        elif not child:
-            _perform(*json.loads(line))
-        status = os.waitpid(child, os.WUNTRACED)[1]
-        stopped = child if os.WIFSTOPPED(status) else 0
-        print(STOPPED if stopped else os.waitstatus_to_exitcode(status), flush=True)
 
 
 # --- in the tests ---
@@ -224,15 +202,11 @@ class Host:
     results: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        path = os.pathsep.join(map(str, (_HERE, _HERE.parent / ".work" / "import")))
-        self._forks = subprocess.Popen(
-            [sys.executable, "-m", "faults.rekey"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.scratch / "errors").open("w"),
-            text=True,
-            bufsize=1,
-            env={**clean_environ(), "PYTHONPATH": path},
+        self._forks = Forks.of_modules(
+            *("apply", "encryption_key", "https", "rekey"),
+            also=["faults.quick", __name__],
+            environ=clean_environ(),
+            errors=self.scratch / "errors",
         )
 
     @classmethod
@@ -253,7 +227,7 @@ class Host:
         return cls(project, database, data, root, scratch, key, other)
 
     def end(self) -> None:
-        self._forks.communicate()
+        self._forks.end()
 
     def turn(self) -> None:
         """A rotation has ended."""
@@ -285,22 +259,16 @@ class Host:
 
     def perform(self, name: str, point: Point | None = None, blow: str = "SIGKILL", **options: Any) -> dict[str, Any]:
         """A module's result in another process, with C(rc), up to the point."""
-        given = self.scratch / "given"
-        given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {"project_src": str(self.project.directory), **options}}))
-        return self._answer(
-            json.dumps(
-                [name, str(given), str(self.scratch / "answer"), point and point[1:], blow, str(self.scratch / "log")]
-            )
-        )
+        given = json.dumps({"ANSIBLE_MODULE_ARGS": {"project_src": str(self.project.directory), **options}})
+        paths = [str(self.scratch / name) for name in ("answer", "log")]
+        status = self._forks.run(f"{__name__}:perform", name, given, paths[0], point and point[1:], blow, paths[1])
+        return self._result(status)
 
     def go_on(self) -> dict[str, Any]:
         """With one that was stopped."""
-        return self._answer("")
+        return self._result(self._forks.go_on())
 
-    def _answer(self, request: str) -> dict[str, Any]:
-        assert self._forks.stdin and self._forks.stdout
-        self._forks.stdin.write(request + "\n")
-        status = int(self._forks.stdout.readline())
+    def _result(self, status: int) -> dict[str, Any]:
         if status in (KILLED, STOPPED):
             return {"rc": status, "msg": ""}
         said = (self.scratch / "answer").read_text()
@@ -494,7 +462,3 @@ class Host:
         assert all(path.suffix == ".bak" for path in left if path not in made), left
         for path in left:
             path.unlink()
-
-
-if __name__ == "__main__":
-    _serve()

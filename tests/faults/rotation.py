@@ -4,37 +4,31 @@
 """A rotation that is stopped or killed at one of the moments where it touches the world, and what is found then.
 
 Such a moment is before or after a call of the operating system that changes something about files, or writes to the database's client or reads from
-it. It is counted where Python calls it: the modules that rotate use C(os) for all of that. Run as a program, this forks a rotation for each line that it reads.
+it. It is counted where Python calls it: the modules that rotate use C(os) for all of that.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from support.forks import Forks
+from support.stores import KEYS, ROOMS, rotation
 from testbed._base import clean_environ, run
 from testbed.dataset import Dataset, Differences
 from testbed.project import Project
 
-KEYS = ("NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2")
-CLASSES = {"mariadb": "MariaDB", "postgresql": "PostgreSQL", "mongodb": "MongoDB"}
 _CALLS = ("open", "write", "read", "fsync", "fchmod", "unlink", "sync")
 _SQL = re.compile(rb"(SELECT|DELETE|COPY|CREATE|INSERT|UPDATE|SET|START|COMMIT)\b")
-_HERE = Path(__file__).parents[1]
-_ROOMS = "ansible_collections.selfhost.appwrite.plugins.module_utils"
 
 
 class Point(NamedTuple):
@@ -75,18 +69,8 @@ def _count(seen: Callable[[str, int, str], None]) -> None:
         setattr(os, name, wrap(name, getattr(os, name)))
 
 
-def rotation(database: str, container: str, root: str, journal: str, old: str, new: str) -> Any:
-    """A store and the rotation that works on it."""
-    module = importlib.import_module(f"{_ROOMS}._rotation.stores.{database}")
-    cipher = importlib.import_module(f"{_ROOMS}._rotation.cipher").Cipher
-    files = importlib.import_module(f"{_ROOMS}._rotation.stores.successors").Successors
-    store = getattr(module, CLASSES[database])(module.client(container))
-    directory = os.open(os.path.dirname(journal), os.O_RDONLY)
-    rotation_of = importlib.import_module(f"{_ROOMS}._rotation.reseal").Rotation
-    return store, rotation_of(store, files(root, directory, os.path.basename(journal)), cipher(old), cipher(new))
-
-
-def _rotate(what: dict[str, str], point: list[Any] | None, blow: str, log: str) -> None:
+def rotate(what: dict[str, str], point: list[Any] | None, blow: str, log: str) -> None:
+    """A rotation, up to the point; the moments that it has come to are in the log."""
     written: list[list[Any]] = []
 
     def seen(*moment: Any) -> None:
@@ -101,27 +85,6 @@ def _rotate(what: dict[str, str], point: list[Any] | None, blow: str, log: str) 
         found.rotate()
     finally:
         Path(log).write_text(json.dumps(written))
-
-
-def _serve() -> None:
-    """Answers each line with the status of a child, or V(stopped), and goes on with a stopped one at the next line."""
-    for name in ("_rotation.reseal", "_rotation.stores.mariadb", "_rotation.stores.postgresql"):
-        importlib.import_module(f"{_ROOMS}.{name}")
-    stopped = 0
-    for line in sys.stdin:
-        child = stopped or os.fork()
-        if stopped:
-            os.kill(child, signal.SIGCONT)
-        elif not child:
-            try:
-                _rotate(*json.loads(line))
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-        status = os.waitpid(child, os.WUNTRACED)[1]
-        stopped = child if os.WIFSTOPPED(status) else 0
-        print("stopped" if stopped else os.waitstatus_to_exitcode(status), flush=True)
 
 
 # --- in the tests ---
@@ -153,20 +116,14 @@ class Victim:
         (self.scratch / "journal").unlink(missing_ok=True)
 
     @functools.cached_property
-    def _forks(self) -> subprocess.Popen[str]:
-        path = os.pathsep.join(map(str, (_HERE, _HERE.parent / ".work" / "import")))
-        return subprocess.Popen(
-            [sys.executable, "-m", "faults.rotation"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.scratch / "errors").open("w"),
-            text=True,
-            bufsize=1,
-            env={**clean_environ(), "PYTHONPATH": path},
+    def _forks(self) -> Forks:
+        rooms = ("_rotation.reseal", "_rotation.stores.mariadb", "_rotation.stores.postgresql")
+        return Forks(
+            *(f"{ROOMS}.{room}" for room in rooms), __name__, environ=clean_environ(), errors=self.scratch / "errors"
         )
 
     def end(self) -> None:
-        self._forks.communicate()
+        self._forks.end()
 
     @property
     def other(self) -> str:
@@ -199,22 +156,17 @@ class Victim:
     def errors(self) -> str:
         return (self.scratch / "errors").read_text()
 
-    def rotate(self, point: Point | None = None, blow: str = "SIGKILL") -> str:
-        """Rotates in another process, up to the point. Returns its exit status, or V(stopped)."""
-        return self._answer(json.dumps([self._what, point, blow, str(self.scratch / "log")]))
+    def rotate(self, point: Point | None = None, blow: str = "SIGKILL") -> int:
+        """The exit status of a rotation in another process, up to the point."""
+        return self._forks.run(f"{__name__}:rotate", self._what, point, blow, str(self.scratch / "log"))
 
-    def go_on(self) -> str:
-        return self._answer("")
-
-    def _answer(self, request: str) -> str:
-        assert self._forks.stdin and self._forks.stdout
-        self._forks.stdin.write(request + "\n")
-        return self._forks.stdout.readline().strip()
+    def go_on(self) -> int:
+        return self._forks.go_on()
 
     def points(self) -> list[Point]:
         """Of a rotation that is not disturbed. Answers come in other pieces each time, so some reads may not be reached in another one."""
         if not self._points:
-            assert self.rotate() == "0", self.errors
+            assert self.rotate() == 0, self.errors
             self.key = self.other
             self.check()
             self._points = [Point(*moment) for moment in json.loads((self.scratch / "log").read_text())]
@@ -260,7 +212,3 @@ class Victim:
         )
         assert not (self.scratch / "journal").exists()
         return found
-
-
-if __name__ == "__main__":
-    _serve()

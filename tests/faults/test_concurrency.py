@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.support import CHECKOUT, HTTPS, KEY, ROOT_ONLY, WORK, read_env, refuse, succeed, without
-from integration.test_bad_input import NO_DOCKER
+from support.absent import NO_DOCKER
+from support.stack import CHECKOUT, HTTPS, KEY, ROOT_ONLY, WORK, read_env, refuse, succeed, without
 from testbed._base import clean_environ
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint

@@ -19,16 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.support import HTTPS, module, read_env, refuse, succeed, tree
-from integration.test_bad_input import NO_DOCKER
+from faults.disks import full, mounted, run
+from support.absent import NO_DOCKER
+from support.stack import HTTPS, module, read_env, refuse, succeed, tree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 WISH = {"https": {}}
 OTHER, GROUP, STRANGER = 12345, 54321, "23456"
-
-
-def run(*command: str | Path) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def strace(*injections: str) -> tuple[str, ...]:
@@ -44,20 +41,6 @@ def strace(*injections: str) -> tuple[str, ...]:
         f"trace={names}",
         *(part for each in injections for part in ("-e", f"inject={each}")),
     )
-
-
-@contextlib.contextmanager
-def mounted(image: Path, size: str, *mkfs: str) -> Iterator[Path]:
-    run("truncate", "-s", size, image)
-    run(*mkfs, image)
-    place = image.with_suffix("")
-    place.mkdir()
-    run("mount", "-o", "loop", image, place)
-    try:
-        yield place
-    finally:
-        run("umount", place)
-        image.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -117,22 +100,6 @@ def refused(directory: Path, prefix: Sequence[str] = NO_DOCKER, check: bool = Fa
 
 
 # --- the disk ---
-
-
-@contextlib.contextmanager
-def full(disk: Path, room: int) -> Iterator[None]:
-    """Leaves C(room) kilobytes."""
-    with open(disk / "filler", "wb") as stream:
-        for step in (1 << 16, 1 << 10):
-            with contextlib.suppress(OSError):
-                while True:
-                    os.posix_fallocate(stream.fileno(), os.fstat(stream.fileno()).st_size, step)
-        os.ftruncate(stream.fileno(), os.fstat(stream.fileno()).st_size - (room << 10))
-        os.fsync(stream.fileno())
-    try:
-        yield
-    finally:
-        (disk / "filler").unlink()
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 from faults.hostile import Interpreter, Site, cores, escapes, failures, programs_of
-from faults.leaks import search
-from integration.support import CHECKOUT, KEY, without
+from support.search import search
+from support.stack import CHECKOUT, KEY, without
 
 OURS = ("security", "instance_info", "encryption_key", "apply", "rekey", "stored_info", "audit_info")
 BUILTIN = ("setup", "stat", "tempfile", "copy", "lineinfile", "file", "slurp", "systemd", "command")
@@ -273,6 +273,7 @@ def test_facts_are_not_injected(site, add, timer, tmp_path):
     assert having(hosts, site.key("honest")) == having(hosts, site.password.read_text()) == [], play.output
 
 
+@pytest.mark.nightly("test_action.py, test_terminal_and_progress")
 def test_terminal(site, add):
     """What a host says is printed without what a terminal would do with it, if a module of this collection says it."""
     said = {"warnings": [ESCAPE], "deprecations": [{"msg": ESCAPE, "version": "9", "collection_name": "unreal.words"}]}
@@ -331,10 +332,12 @@ def test_keys_that_ansible_acts_on(site, add, tmp_path):
         },
     }
     wishes = {
-        "adds": {"add_host": host, "add_group": {"group": "evils"}},
-        "counts": {"ansible_stats": {"data": {"unreal-stats": 1}, "per_host": False, "aggregate": True}},
-        "lists": {"results": [{"add_host": host, "unreachable": True}]},
-        "hides": {"unreachable": True, "skipped": True},
+        "adds": {
+            "add_host": host,
+            "add_group": {"group": "evils"},
+            "ansible_stats": {"data": {"unreal-stats": 1}, "per_host": False, "aggregate": True},
+        },
+        "hides": {"results": [{"add_host": host, "unreachable": True}], "unreachable": True, "skipped": True},
     }
     for name, keys in wishes.items():
         add(name).answer(dict.fromkeys(OURS, keys))

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from integration.support import HTTPS, KEY, Play, Stack, read_env, small, succeed
+from faults.processes import everything, runs
+from support.stack import HTTPS, KEY, Play, Stack, read_env, small, succeed
 from testbed._base import run
 
 FAIL = "Fail with the reason"
@@ -23,44 +24,23 @@ FAIL = "Fail with the reason"
 # --- what dies ---
 
 
-def _parents() -> dict[int, int]:
-    """Every process with its parent."""
-    found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            found[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    return found
+@pytest.fixture(autouse=True)
+def _files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each module is a file, as it is by default, and so has a name among the processes."""
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "false")
 
 
-def _runs(process: int, *words: str) -> bool:
-    with contextlib.suppress(OSError):
-        command = Path(f"/proc/{process}/cmdline").read_text()
-        return all(word in command for word in words)
-    return False
-
-
-def everything(_stack: Stack) -> set[int]:
-    """ansible-playbook, started by this process, and all that it started."""
-    parents = _parents()
-    found = {
-        process for process, parent in parents.items() if parent == os.getpid() and _runs(process, "ansible-playbook")
-    }
-    while more := {process for process, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def compose(stack: Stack) -> set[int]:
+def compose(_stack: Stack) -> set[int]:
     """docker compose up, which is docker and its plugin."""
-    return {process for process in everything(stack) if _runs(process, "compose", "\0up\0")}
+    return {process for process in everything() if runs(process, "compose", "\0up\0")}
 
 
-def module(stack: Stack) -> set[int]:
-    return {process for process in everything(stack) if _runs(process, "AnsiballZ_apply")}
+def module(_stack: Stack) -> set[int]:
+    return {process for process in everything() if runs(process, "AnsiballZ_apply")}
 
 
 def all_but_compose(stack: Stack) -> set[int]:
-    return everything(stack) - compose(stack)
+    return everything() - compose(stack)
 
 
 # --- when ---
@@ -137,7 +117,9 @@ def assert_converges(stack: Stack, key: str) -> None:
 
 
 @small("interrupted")
-@pytest.mark.parametrize("victims", [compose, module])
+@pytest.mark.parametrize(
+    "victims", [pytest.param(compose, marks=pytest.mark.nightly("test_service_that_exits")), module]
+)
 def test_play_goes_on(stack, victims):
     """The old file is put back but for the key, and the old values run again."""
     old = stack.env()
@@ -172,7 +154,15 @@ MOMENTS = {
 
 
 @small("interrupted")
-@pytest.mark.parametrize(("moment", "victims"), MOMENTS.values(), ids=MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "victims"),
+    [
+        pytest.param(
+            *MOMENTS[name], id=name, marks=[pytest.mark.nightly("the other moments")] if name == "in the wait" else []
+        )
+        for name in MOMENTS
+    ],
+)
 def test_play_dies(stack, moment, victims):
     play, key = interrupted(stack, moment(stack), lambda: kill(stack, victims))
     assert play.rc == -signal.SIGKILL
@@ -180,6 +170,7 @@ def test_play_dies(stack, moment, victims):
 
 
 @small("interrupted")
+@pytest.mark.nightly("test_play_dies, test_containers_that_ran_are_gone")
 def test_play_dies_and_the_project_is_taken_down(stack):
     """No container shows any more that the key has run."""
     _play, key = interrupted(stack, in_up(stack), lambda: kill(stack, everything))
@@ -220,7 +211,7 @@ def test_engine_dies(machine):
 
 
 @pytest.mark.xdist_group("machine")
-@pytest.mark.parametrize("moment", [written, in_up])
+@pytest.mark.parametrize("moment", [pytest.param(written, marks=pytest.mark.nightly("test_play_dies")), in_up])
 def test_host_reboots(machine, moment):
     engine, stack = machine
 

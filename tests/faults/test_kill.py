@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,50 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from integration.support import (
-    CHECKOUT,
-    KEY,
-    NOT_A_KEY,
-    UNCACHED,
-    WORK,
-    module,
-    read_env,
-    set_env,
-    succeed,
-    tree,
-    without,
-)
-from integration.test_bad_input import NO_DOCKER
+from support.absent import NO_DOCKER
+from support.forks import Forks
+from support.stack import KEY, NOT_A_KEY, UNCACHED, module, read_env, set_env, succeed, tree, without
 from testbed._base import clean_environ
 
 ALL = os.environ.get("KILL_POINTS") == "all"
-# A module's imports take most of its time and touch nothing of the project, so they are done once, and then each run is a fork. Docker is left
-# out for the same reason: test_with_compose has it. The fingerprint of a key is slow on purpose, and touches no file.
-_FORKS = """
-import json, os, runpy, signal, subprocess, sys, time
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
-from ansible_collections.selfhost.appwrite.plugins.modules import security
-_key._ROUNDS = 1
-for line in sys.stdin:
-    file, given, answer, strace = json.loads(line)
-    child = os.fork()
-    if not child:
-        sys.stdin = open(given)
-        os.dup2(os.open(answer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
-        if strace:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        runpy.run_path(file, run_name="__main__")
-    if strace:
-        os.waitpid(child, os.WUNTRACED)
-        tracer = subprocess.Popen([*strace, "-p", str(child)])
-        while "TracerPid:\\t0\\n" in open(f"/proc/{child}/status").read() and tracer.poll() is None:
-            time.sleep(0.001)
-        os.kill(child, signal.SIGCONT)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if strace:
-        tracer.wait()
-    print(status, flush=True)
-"""
 _SIGKILLED = -9
 _CALL = re.compile(r"(\w+)\((.*)")
 _CHANGES = {
@@ -96,26 +57,20 @@ class Call(NamedTuple):
         return self.name in _CHANGES or self.name == "openat" and "O_CREAT" in self.arguments
 
 
-class Forks:
-    """Runs the module in forks of one process, where there is no docker."""
+class Forked:
+    """Runs the module in forks of one process, where there is no docker: test_with_compose has it."""
 
     def __init__(self, scratch: Path) -> None:
-        self._given, self.answer = scratch / "given", str(scratch / "answer")
-        self._process = subprocess.Popen(
-            [*NO_DOCKER, sys.executable, "-c", _FORKS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            env={**clean_environ(), "PYTHONPATH": str(WORK / "import"), **UNCACHED},
+        self.answer = str(scratch / "answer")
+        self._forks = Forks.of_modules(
+            "security", also=["faults.quick"], prefix=NO_DOCKER, environ={**clean_environ(), **UNCACHED}
         )
 
     def run(self, arguments: Mapping[str, Any], *strace: str) -> int:
-        self._given.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-        request = [str(CHECKOUT / "plugins" / "modules" / "security.py"), str(self._given), self.answer, strace]
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(request) + "\n")
-        return int(self._process.stdout.readline())
+        given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+        return self._forks.run(
+            "support.forks:module", "security", given, self.answer, "", None, "", bool(strace), strace=strace
+        )
 
     def succeed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         assert self.run(arguments) == 0, Path(self.answer).read_text()
@@ -123,7 +78,7 @@ class Forks:
         return result
 
     def end(self) -> None:
-        self._process.communicate()
+        self._forks.end()
 
 
 class Whole:
@@ -142,8 +97,8 @@ class Whole:
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    found = Forks(tmp_path_factory.mktemp("forks"))
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+    found = Forked(tmp_path_factory.mktemp("forks"))
     yield found
     found.end()
 
@@ -264,7 +219,7 @@ def _exposed(directory: Path) -> Iterator[Path]:
 class Victim:
     """A scenario, with what an undisturbed run makes of it."""
 
-    def __init__(self, scenario: Scenario, template: Path, scratch: Path, runner: Forks | Whole) -> None:
+    def __init__(self, scenario: Scenario, template: Path, scratch: Path, runner: Forked | Whole) -> None:
         self._scenario, self._scratch, self._runner = scenario, scratch, runner
         self._number, self._found = 0, scratch / "found"
         self._found.mkdir()
@@ -373,7 +328,8 @@ def test_killed(scenario, _template, tmp_path, forks):
 def test_with_compose(_template, tmp_path):
     """Killed as a user's run would be, from its start; also while it waits for compose, which outlives it and must not keep the lock."""
     victim = Victim(SCENARIOS["no key"], _template, tmp_path, Whole())
-    points = [Call("poll", 1, ""), *(call for call in victim.concerned() if call.name in _CHANGES)]
+    changes = [call for call in victim.concerned() if call.name in _CHANGES]
+    points = [Call("poll", 1, ""), *(changes if ALL else changes[:: len(changes) // 3])]
     assert sum(bool(victim.kill(call)) for call in points) == len(points)
     print(f"killed at {len(points)} points with compose")
 

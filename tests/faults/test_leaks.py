@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.leaks import GONE, World, fast_hashes, forms, hashes_in, search
-from integration.support import KEY, Play, read_env, set_env, small
+from faults.leaks import GONE, World
+from support.search import fast_hashes, forms, hashes_in, search
+from support.stack import KEY, Play, read_env, set_env, small
 from testbed._base import run
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint

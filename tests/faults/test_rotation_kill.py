@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from faults.rotation import Point, Victim
-from integration.support import Kind, Stack, needs_php, on
+from support.forks import STOPPED
+from support.stack import Kind, Stack, needs_php, on
 from testbed._base import run
 
 KILL_POINTS = os.environ.get("KILL_POINTS")
 KINDS = [Kind(database=database, services=(database,), room="rotation") for database in ("mariadb", "postgresql")]
-_SAMPLE = 16
-_KILLED = "-9"
+_SAMPLE = 8
+_KILLED = -9
 pytestmark = needs_php
 _victims: dict[str, Victim] = {}
 
@@ -62,7 +63,7 @@ def test_killed(victim):
     begun, killed = time.monotonic(), 0
     for number, point in enumerate(picked):
         status = victim.rotate(point)
-        assert status == _KILLED or status == "0" and point.call.startswith("read"), (point, victim.errors)
+        assert status == _KILLED or status == 0 and point.call.startswith("read"), (point, victim.errors)
         killed += status == _KILLED
         victim.recover(forward=number % 2 == 0)
         if number % 50 == 49:
@@ -104,9 +105,9 @@ def test_database_dies(victim, blow):
     commit = points.index(Point("write COMMIT", 1, "before"))
     middle = next(point for point in points[len(points) // 2 :] if not point.call.startswith("read"))
     for number, point in enumerate([middle, points[commit], points[commit + 1]]):
-        assert victim.rotate(point, "SIGSTOP") == "stopped"
+        assert victim.rotate(point, "SIGSTOP") == STOPPED
         blow(victim)
-        assert victim.go_on() == "1", "it must not be thought to have succeeded"
+        assert victim.go_on() == 1, "it must not be thought to have succeeded"
         assert "the connection was lost" in victim.errors
         if blow is kill_server:
             victim.project.up()
@@ -119,10 +120,10 @@ def test_database_dies(victim, blow):
 def test_two_at_once(victim):
     """The second one waits until the first one's transaction is over, however that ends, and goes on from there."""
     points = victim.points()
-    assert victim.rotate(points[points.index(Point("write COMMIT", 1, "before"))], "SIGSTOP") == "stopped"
+    assert victim.rotate(points[points.index(Point("write COMMIT", 1, "before"))], "SIGSTOP") == STOPPED
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(victim.recover, forward=True)
         time.sleep(1)
         assert not waiting.done()
-        assert victim.go_on() == "0", victim.errors
+        assert victim.go_on() == 0, victim.errors
         assert waiting.result() == "new"

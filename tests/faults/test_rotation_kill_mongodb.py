@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from faults.rotation import Point, Victim
-from integration.support import Kind, Stack, on
+from support.forks import STOPPED
+from support.stack import Kind, Stack, on
 from testbed._base import run
 
 ALL = os.environ.get("KILL_POINTS") == "all"
@@ -49,7 +50,7 @@ def test_killed(victim, points):
     )  # the first third only reads
     begun = time.monotonic()
     for number, point in enumerate(chosen):
-        assert victim.rotate(point) == "-9", (point, victim.errors)
+        assert victim.rotate(point) == -9, (point, victim.errors)
         victim.recover(forward=number % 2 == 0)
         if number % 50 == 49:
             print(
@@ -72,11 +73,11 @@ def _client(victim: Victim) -> None:
 def test_others_killed(victim, points, kill: Callable[[Victim], None]):
     """The rotation says so in words. What it had done stays, and the next run ends it."""
     middle = [point for point in points if point.call == "write" and point.side == "before"]
-    assert victim.rotate(middle[len(middle) * 6 // 10], "SIGSTOP") == "stopped", victim.errors
+    assert victim.rotate(middle[len(middle) * 6 // 10], "SIGSTOP") == STOPPED, victim.errors
     container = victim.container
     kill(victim)
     said = len(victim.errors)
-    assert victim.go_on() == "1"
+    assert victim.go_on() == 1
     assert "MongoDB: the connection was lost" in victim.errors[said:]
     run("docker", "start", container)
     victim.project.wait()

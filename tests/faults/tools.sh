@@ -19,5 +19,5 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     exit 0
 fi
 echo "Installing ${missing[*]}."
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+flock /var/lib/apt apt-get update -qq
+DEBIAN_FRONTEND=noninteractive flock /var/lib/apt apt-get install -yqq --no-install-recommends "${missing[@]}" </dev/null >/dev/null

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from integration.support import Kind, Stack, playbook, small
-from sanity.support import CORES, PYTHONS, controllers, core
+from support.checkers import CORES, PYTHONS, controllers, core
+from support.stack import Kind, Stack, playbook, small
 from testbed import newest_compose
 from testbed._base import run
 

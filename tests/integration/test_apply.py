@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from integration.support import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree
+from support.stack import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree
 from testbed._base import clean_environ, run
 
 WORKER = "appwrite-worker-mails"

@@ -11,8 +11,8 @@ import subprocess
 from datetime import date, timedelta
 
 import pytest
-from integration.support import HTTPS, KEY, NOT_A_KEY, every_kind, on, refuse, set_env, small, succeed, tree
 from integration.tls_server import serve
+from support.stack import HTTPS, KEY, NOT_A_KEY, on_every_kind, refuse, set_env, small, succeed, tree
 from testbed._base import clean_environ, run
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
@@ -295,7 +295,7 @@ def test_a_password_of_redis_is_seen(stack):
         subprocess.run([*ask, ""], check=True, capture_output=True)
 
 
-@on(*every_kind())
+@on_every_kind()
 def test_on_every_kind(stack):
     """Each release and database: everything can be looked at, and what is reported is what the installer left."""
     findings = audit(stack)

@@ -15,7 +15,7 @@ import subprocess
 import jsonschema
 import pytest
 import yaml
-from integration.support import CHECKOUT, Play, _secrets_in, assert_no_leak, playbook, set_env, small, tree
+from support.stack import CHECKOUT, Play, _secrets_in, assert_no_leak, playbook, set_env, small, tree
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from integration.support import KEY, module, read_env, refuse, set_env, small, succeed, type_in, without
+from support.stack import KEY, module, read_env, refuse, set_env, small, succeed, type_in, without
 from testbed._base import CHECKOUT
 
 NAME = ".env.20261124T030000Z.bak"

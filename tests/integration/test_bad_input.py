@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from integration.support import NOT_A_KEY, read_env, refuse, set_env, small, succeed, without
+from support.absent import NO_CLIENT, NO_DOCKER, NO_PLUGIN
+from support.stack import NOT_A_KEY, read_env, refuse, set_env, small, succeed, without
 from testbed._base import clean_environ
 
 from ansible_collections.selfhost.appwrite.plugins.doc_fragments.project import ModuleDocFragment
@@ -87,23 +88,6 @@ def test_unknown_service(directory, name):
     assert "docker compose" in message and "no-such-service" in message
 
 
-def _without(*paths: str) -> tuple[str, ...]:
-    """Runs a command on this machine as it were without these files and directories."""
-    hide = (
-        'for each; do shift; [ "$each" != -- ] || break; [ ! -d "$each" ] || mount -t tmpfs none "$each"; '
-        '[ ! -f "$each" ] || mount --bind /dev/null "$each"; done'
-    )
-    own = () if os.geteuid() == 0 else ("--map-root-user",)
-    return ("unshare", *own, "--mount", "sh", "-ec", f'{hide}; exec "$@"', "sh", *paths, "--")
-
-
-DOCKER = tuple(f"{place}/docker" for place in (*os.get_exec_path(), "/usr/local/bin", "/usr/bin", "/snap/bin"))
-NO_DOCKER = _without("/run", "/var/lib/docker", *DOCKER)
-NO_PLUGIN = _without(
-    *(f"/usr/{place}/docker/cli-plugins" for place in ("libexec", "lib", "local/lib", "local/libexec"))
-)
-
-
 def test_docker_is_not_installed(directory):
     """A file can be prepared without docker; what needs it says so."""
     arguments = {"project_src": str(directory)}
@@ -117,7 +101,7 @@ def test_docker_is_not_installed(directory):
 
 def test_docker_was_here(directory):
     """An engine's socket or volumes without its client prove nothing about the data."""
-    message = refuse("encryption_key", {"project_src": str(directory)}, prefix=_without(*DOCKER))
+    message = refuse("encryption_key", {"project_src": str(directory)}, prefix=NO_CLIENT)
     assert "an engine is or was here" in message
 
 

@@ -9,7 +9,7 @@ import re
 
 import pytest
 import yaml
-from integration.support import CHECKOUT, HTTPS, KEY, NOT_A_KEY, playbook, read_env, refuse, set_env, small, succeed
+from support.stack import CHECKOUT, HTTPS, KEY, NOT_A_KEY, playbook, read_env, refuse, set_env, small, succeed
 from testbed import Project
 
 SMTP = "_APP_SMTP_PASSWORD"

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from integration.support import KEY, Kind, Stack, on, set_env, succeed
+from support.stack import KEY, Kind, Stack, on, set_env, succeed
 from testbed import images
 from testbed._base import run
 from testbed.dataset import Dataset

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from integration.support import HTTPS, KEY, ROOT_ONLY, Stack, every_kind, on, succeed, tree
+from support.stack import HTTPS, KEY, ROOT_ONLY, Stack, every_kind, on, on_every_kind, succeed, tree
 
 WRITE, APPLY = "Secure the .env", "Recreate what changed"
 
@@ -76,11 +76,14 @@ def check_prediction(stack: Stack) -> None:
     assert succeed("apply", stack.arguments)["changed"] is False
 
 
-@on(*every_kind())
+@on_every_kind()
 def test_secure(stack):
     check_flow(stack)
 
 
-@on(*(kind for kind in every_kind() if kind.database == "mariadb" and kind.release != "1.8.1"))
+@on(
+    *(kind for kind in every_kind() if kind.database == "mariadb" and kind.release == "1.9.6"),
+    nightly=[kind for kind in every_kind() if kind.database == "mariadb" and kind.release not in ("1.8.1", "1.9.6")],
+)
 def test_apply_prediction(stack):
     check_prediction(stack)

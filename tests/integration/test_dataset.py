@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import pytest
-from integration.support import Kind, on
+from support.stack import Kind, on
 from testbed import DATABASES
 from testbed._servers import MongoDB
 from testbed._shapes import Table

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from integration.support import CHECKOUT, KEY, Kind, on, type_in
+from support.stack import CHECKOUT, KEY, Kind, on, type_in
 from testbed._base import run
 from testbed._servers import SERVERS
 from testbed.dataset import Dataset

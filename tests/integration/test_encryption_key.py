@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from integration.support import KEY, NOT_A_KEY, Stack, read_env, refuse, set_env, small, succeed, without
+from support.stack import KEY, NOT_A_KEY, Stack, read_env, refuse, set_env, small, succeed, without
 
 ABSENT = {
     "no line": ("", "generated"),

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from integration.support import CHECKOUT, WORK, playbook, read_env, small, succeed
+from support.stack import CHECKOUT, WORK, playbook, read_env, small, succeed
 from testbed._base import locked
 
 # Writes down every process that the module itself starts.

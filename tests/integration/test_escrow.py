@@ -22,7 +22,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
-from integration.support import (
+from support.stack import (
     CHECKOUT,
     KEY,
     WORK,
@@ -97,7 +97,7 @@ class Controller:
                 *flags,
                 playbook if "/" in playbook else f"selfhost.appwrite.{playbook}",
             ],
-            env={**clean_environ(), **settings},
+            env={"ANSIBLE_PIPELINING": "true", **clean_environ(), **settings},
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

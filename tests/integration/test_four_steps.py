@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from integration.support import NOT_A_KEY, small, succeed, tree
+from support.stack import NOT_A_KEY, small, succeed, tree
 
 CONTENT = "# rendered\n_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n"
 WISHES = {

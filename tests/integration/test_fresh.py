@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from integration.support import KEY, SMALL, Stack, read_env, refuse, set_env, succeed
+from support.stack import KEY, SMALL, Stack, read_env, refuse, set_env, succeed
 from testbed import Project
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue

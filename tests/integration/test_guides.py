@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from integration.installer import Installer
-from integration.support import (
+from support.stack import (
     CHECKOUT,
     HTTPS,
     KEY,
@@ -312,6 +312,7 @@ def elsewhere(text: str) -> bool:
 
 
 @small("readme")
+@pytest.mark.nightly("test_quickstart, test_guide, test_everything_lost_but_the_inventory")
 def test_commands_of_the_readme(reader):
     """On a controller that has the inventory and a vault password."""
     reader.prepare()

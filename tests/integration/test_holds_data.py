@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import testbed
 import yaml
-from integration.support import Stack, every_kind, on, small, succeed
+from support.stack import Stack, every_kind, on, small, succeed
 from testbed._base import run
 
 DATABASES = tuple(kind for kind in every_kind() if kind.release == "1.9.6")

@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from integration.support import CHECKOUT, Play, assert_no_leak, playbook, read_env, small, succeed, tree
+from support.stack import CHECKOUT, Play, assert_no_leak, playbook, read_env, small, succeed, tree
 from testbed._base import clean_environ, run
 from testbed.images import Unavailable
 from testbed.prometheus import promtool
@@ -331,6 +331,7 @@ def test_timer(directory, tmp_path):
     assert play.rc == 0 and play.recap["changed"] == 1 and not timer.files(), play.output
 
 
+@pytest.mark.nightly("test_timer, tests/unit/plugins/filter/test_timer.py")
 def test_projects_of_like_names(directory, tmp_path):
     """Each has a timer of its own."""
     one, other = (directory.rename(tmp_path / "app-1"), tmp_path / "app_1")

@@ -9,7 +9,7 @@ import contextlib
 import shutil
 
 import pytest
-from integration.support import KEY, Kind, on, refuse, set_env, succeed, without
+from support.stack import KEY, Kind, on, refuse, set_env, succeed, without
 from testbed._base import run
 from testbed.dataset import Dataset
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from integration.support import HTTPS, KEY, ROOT_ONLY, playbook, read_env, small, succeed, tree
+from support.stack import HTTPS, KEY, ROOT_ONLY, playbook, read_env, small, succeed, tree
 
 APPLY, WRITE, FAIL = "Recreate what changed", "Secure the .env", "Fail with the reason"
 WORKER = "appwrite-worker-mails"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from integration.support import (
+from support.stack import (
     CHECKOUT,
     KEY,
     Kind,
@@ -215,6 +215,7 @@ def test_rotate(vault):
 
 
 @on(KINDS[0])
+@pytest.mark.nightly("test_rotate, test_steps, test_stores.py, test_procedure.py")
 def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     """Values that no key opens stop it until they are waived; a job that waits stops it until it is done; a container of `compose run` goes too."""
     vault = make_vault(stack, tmp_path, OWN, strangers=2, file_bytes=50_000)
@@ -303,6 +304,7 @@ def test_public_key_says_what_to_do(vault):
 
 
 @on(KINDS[1])
+@pytest.mark.nightly("test_rotate, test_sessions_end_as_the_first_run_was_told")
 def test_public_key_and_no_session_ends(vault):
     """Where the operator says so. They are listed all the same."""
     played = vault.rotate(end_sessions="none")

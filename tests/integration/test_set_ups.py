@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 
 import pytest
-from integration.support import module, read_env, refuse, succeed
+from support.stack import module, read_env, refuse, succeed
 
 BARE = (
     "_APP_OPENSSL_KEY_V1",

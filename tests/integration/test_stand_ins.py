@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from integration.support import KEY, Kind, Stack, needs_php, on, set_env, succeed, until
+from support.stack import KEY, Kind, Stack, needs_php, on, set_env, succeed, until
 from testbed import images
 from testbed._base import Failed, run
 from testbed.dataset import Dataset
@@ -31,6 +31,7 @@ KINDS = [
     Kind(database=database, services=(*SERVICES, database), room="stand-ins") for database in ("mariadb", "postgresql")
 ]
 WORKER = "appwrite-worker-mails"
+pytestmark = pytest.mark.nightly("nothing of plugins/ runs here; test_rotation.py has the same projects at work")
 OWN, OTHER = "NotARealStandInKey1", "AnotherNotRealStandInKey1"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.support import Kind, Stack, assert_no_leak, on
+from support.stack import Kind, Stack, assert_no_leak, on
 from testbed._base import run
 from testbed._servers import MongoDB
 from testbed.dataset import Dataset, _Php

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from integration.support import Kind, Stack, needs_php, on, until
+from support.stack import Kind, Stack, needs_php, on, until
 from testbed._base import run
 from testbed.dataset import Dataset
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from integration.support import NOT_A_KEY
 from integration.tls_server import HOST, serve
+from support.stack import NOT_A_KEY
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import third_parties as _third_parties
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen

@@ -9,9 +9,9 @@ import random
 import string
 
 import pytest
+from integration.compose import Compose
 from integration.installer import BUNDLED, OVERWRITTEN, Installer
-from integration.support import KEY, read_env, succeed
-from integration.test_dotenv_vs_compose import Compose
+from support.stack import KEY, read_env, succeed
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import upgrade as _upgrade
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue

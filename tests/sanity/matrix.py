@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-from sanity.support import CORES, PYTHONS, ROOT, WORK, ansible_test_sanity, controllers, core
+from support.checkers import CORES, PYTHONS, ROOT, WORK, ansible_test_sanity, controllers, core
 
 UNIT_NEEDS = ("cmarkgfm", "hypothesis", "jsonschema", "pytest", "rfc3339-validator", "rfc3986-validator", "xmlschema")
 PAIRS = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from sanity.support import WORK, check
+from support.checkers import WORK, check
 
 SESSIONS = (
     "antsibull-nox-config",

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 
 import pytest
-from sanity.support import BIN, ROOT, ansible_test_sanity
+from support.checkers import BIN, ROOT, ansible_test_sanity
 
 RECIPES = dict(
     re.findall(

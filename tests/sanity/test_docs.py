@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import cmarkgfm
 import pytest
-from sanity.support import ROOT, WORK, check
+from support.checkers import ROOT, WORK, check
 
 DOCS = WORK / "docs"
 SITE = DOCS / "html"

@@ -10,9 +10,9 @@ import re
 import shutil
 
 import pytest
-from sanity.support import BIN, ROOT, check
+from support.checkers import BIN, ROOT, check
+from support.rooms import PURE
 from testbed import tools
-from unit.plugins.test_rooms import PURE
 
 
 def test_ansible_lint(collection_copy, checker_environment):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sanity.support import ROOT, check
+from support.checkers import ROOT, check
 
 PUBLISHED = {
     "CHANGELOG.rst",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from sanity.support import BIN, PYTHONS, ansible_test_sanity, controllers, core
+from support.checkers import BIN, PYTHONS, ansible_test_sanity, controllers, core
 
 
 def _report(found: dict[str, str], subtests: pytest.Subtests) -> None:

@@ -40,7 +40,8 @@ engine_answers() { timeout 20 docker info >/dev/null 2>&1; }
 
 may_install() { [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; }
 
-apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$state/apt.log" 2>&1; }
+# One at a time, since setup.sh and tools.sh may be at it too.
+apt() { DEBIAN_FRONTEND=noninteractive flock /var/lib/apt apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$state/apt.log" 2>&1; }
 
 install() {
     say "installing $*"

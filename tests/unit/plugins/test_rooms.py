@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.rooms import PURE
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 PREFIX = "ansible_collections.selfhost.appwrite.plugins."
@@ -102,42 +103,6 @@ ORDER = (
     "_rotation.phases",
     "_files",
     "_errors",
-)
-PURE = (
-    "_audit.controls",
-    "_audit.metrics",
-    "_audit.lynis",
-    "_audit.testssl",
-    "_audit.others",
-    "_audit.console",
-    "_audit.containers",
-    "_audit.encryption",
-    "_audit.host",
-    "_audit.https",
-    "_audit.platform",
-    "_audit.secrets",
-    "_audit.releases",
-    "_audit.model",
-    "_settings.console_access",
-    "_settings.encryption_key",
-    "_settings.https",
-    "_settings.variables",
-    "_settings.model",
-    "_appwrite",
-    "_envelope",
-    "_env.dotenv",
-    "_project.origin",
-    "_project.container",
-    "_project.databases",
-    "_project.drift",
-    "_project.mask",
-    "_rotation.cipher",
-    "_rotation.examine",
-    "_rotation.reseal",
-    "_rotation.console",
-    "_rotation.phases",
-    "_rotation.procedure",
-    "plugin_utils._escrow_table",
 )
 WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
 WRITERS = {

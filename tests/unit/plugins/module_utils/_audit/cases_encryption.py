@@ -8,15 +8,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 
-from unit.plugins.module_utils._audit.observations import (
-    DIRECTORY,
-    KEY,
-    NOT_A_KEY,
-    TODAY,
-    secured,
-    with_containers,
-    with_service,
-)
+from support.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with_containers, with_service
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (

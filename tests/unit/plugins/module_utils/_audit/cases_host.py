@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from unit.plugins.module_utils._audit.observations import DIRECTORY, secured
+from support.observations import DIRECTORY, secured
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Observation,

@@ -9,7 +9,7 @@ import datetime
 from dataclasses import replace
 from typing import Any
 
-from unit.plugins.module_utils._audit.observations import TODAY, secured, with_containers
+from support.observations import TODAY, secured, with_containers
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Observation, Unseen
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from unit.plugins.module_utils._audit.observations import secured, with_containers, with_service
+from support.observations import secured, with_containers, with_service
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Inside, Observation, Unseen
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from unit.plugins.module_utils._audit.observations import KEY, TODAY, secured
+from support.observations import KEY, TODAY, secured
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, audit, score, worst
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, Finding, Unseen, Waiver

@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from unit.plugins.module_utils._audit.observations import secured
+from support.observations import secured
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, audit

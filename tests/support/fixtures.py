@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.support import SMALL, Stack
+from support.stack import SMALL, Stack
 from testbed import Project
 from testbed._base import run
 

@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +24,8 @@ from typing import Any
 
 import pytest
 import yaml
-from faults.leaks import search
-from integration.forks import Forks
+from support.forks import Forks
+from support.search import search
 from testbed import Project
 from testbed._base import clean_environ, run
 from testbed.project import SWITCHES
@@ -41,7 +42,10 @@ ROOT_ONLY = "_APP_CONSOLE_WHITELIST_ROOT"
 UNCACHED = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1", "SELFHOST_COVERAGE": ""}
 """For Pythons whose system calls are counted: the number must not depend on what was compiled before, nor on whether coverage is recorded."""
 NOT_A_KEY = "not-a-real-key-" + "0123456789abcdef" * 3
-_FORKS = Forks()
+_FORKS: list[Forks] = []
+"""one, once a module is run the second time"""
+_LOCK = threading.Lock()
+"""of what makes one run at a time"""
 _STARTED: set[str] = set()
 """modules that a process of its own has run"""
 needs_php = pytest.mark.skipif(
@@ -106,18 +110,24 @@ def every_kind() -> list[Kind]:
     return [*GENERATED, *official()]
 
 
-def on(*kinds: Kind) -> pytest.MarkDecorator:
-    """Runs a test on running projects. All tests of a project are one worker's. FerretDB and Appwrite's own files are the night's."""
+def on(*kinds: Kind, nightly: Sequence[Kind] = ()) -> pytest.MarkDecorator:
+    """Runs a test on running projects. All tests of a project are one worker's. FerretDB and Appwrite's own files are the night's, and some more."""
 
     def marks(kind: Kind) -> list[pytest.MarkDecorator]:
         return [
             pytest.mark.xdist_group(str(kind)),
-            *([pytest.mark.nightly] if kind.file or kind.database == "mongodb" else []),
+            *([pytest.mark.nightly] if kind.file or kind.database == "mongodb" or kind in nightly else []),
         ]
 
     return pytest.mark.parametrize(
-        "_running", [pytest.param(kind, id=str(kind), marks=marks(kind)) for kind in kinds], indirect=True
+        "_running", [pytest.param(kind, id=str(kind), marks=marks(kind)) for kind in (*kinds, *nightly)], indirect=True
     )
+
+
+def on_every_kind() -> pytest.MarkDecorator:
+    """Between the oldest release and the newest there is nothing that one of them has not, so what is there is the night's."""
+    between = [kind for kind in every_kind() if kind.release == "1.8.1"]
+    return on(*(kind for kind in every_kind() if kind not in between), nightly=between)
 
 
 @functools.cache  # the same object, by which pytest knows the same project
@@ -222,12 +232,14 @@ def module(
         "PYTHONPATH": os.pathsep.join(map(str, [*path, WORK / "import"])),
         **(UNCACHED if "strace" in prefix else {}),
     }
-    with _FORKS.free() as free:
-        if free and command[:-1] == [sys.executable] and not path and name in _STARTED:
-            done = _FORKS.run(command[-1], given, environ)
-        else:
-            _STARTED.add(name)
-            done = subprocess.run(command, input=given, env=environ, capture_output=True, text=True, check=False)
+    if command[:-1] == [sys.executable] and not path and name in _STARTED and _LOCK.acquire(blocking=False):
+        try:
+            done = _forked(name, given, environ)
+        finally:
+            _LOCK.release()
+    else:
+        _STARTED.add(name)
+        done = subprocess.run(command, input=given, env=environ, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
     assert "Traceback" not in output, output
     assert_no_leak(output, hidden | _secrets_in(directory))
@@ -238,6 +250,15 @@ def module(
         warning if isinstance(warning, str) else warning["event"]["msg"] for warning in result.get("warnings", ())
     ]
     return {**result, "warnings": warnings, "rc": done.returncode}
+
+
+def _forked(name: str, given: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    if not _FORKS:
+        _FORKS.append(Forks.of_modules(environ=environ))
+    with tempfile.TemporaryDirectory(prefix="appwrite-run-") as scratch:
+        said = [Path(scratch) / "out", Path(scratch) / "err"]
+        status = _FORKS[0].run("support.forks:module", name, given, *map(str, said), dict(environ), os.getcwd())
+        return subprocess.CompletedProcess([name], status, *(path.read_text("utf-8") for path in said))
 
 
 def succeed(name: str, arguments: Mapping[str, Any], **options: Any) -> dict[str, Any]:
@@ -327,7 +348,7 @@ def playbook(
                 *flags,
                 source,
             ],
-            env={**(clean_environ() if environ is None else environ), **settings},
+            env={"ANSIBLE_PIPELINING": "true", **(clean_environ() if environ is None else environ), **settings},
             cwd=scratch,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
