@@ -209,7 +209,48 @@ def _present(installation: Installation, options: Mapping[str, Any], current: st
                 _which_opens(installation, options, "Pass the key that is there or none"),
             )
         )
-    return Plan(key=describe("kept", current))
+    warnings = [] if options["seal"] is None or escrowed is not None else _check_saved(installation, options, current)
+    return Plan(warnings=warnings, key=describe("kept", current))
+
+
+def _check_saved(installation: Installation, options: Mapping[str, Any], current: str) -> list[str]:
+    """Whether the key in .env may be saved for the first time as the one in force: somebody may have put another one there.
+
+    Returns warnings. Raises Refusal if containers run with another key, or none opens what is stored, and the key does not open it either.
+    """
+    carried = {key: services for key, services in installation.container_keys().items() if key}
+    others = {key: services for key, services in carried.items() if not same_cipher(key, current)}
+    evidence = installation.holds_data()
+    if evidence.state == "no" or evidence.state == "unknown" and carried and not others:
+        return []
+    if evidence.state == "unknown" and evidence.elsewhere and not others:
+        return ["%s is saved without having been tried on what is stored: %s" % (NAME, evidence.reason)]
+    try:
+        _proves(installation, options, current)
+    except Refusal:
+        if carried and not others and not _can_try(installation, current):
+            return ["%s is saved, since the containers run with it, but it was not tried on what is stored" % NAME]
+        raise
+    if others and not _can_try(installation, current):
+        raise Refusal(
+            "%s: .env (%s) and the containers of this project (%s) disagree, and nothing was changed or saved. %s"
+            % (
+                NAME,
+                told(current),
+                "; ".join("%s in %s" % (told(key), ", ".join(services)) for key, services in sorted(others.items())),
+                "Nothing is stored yet that tells which is right. If the containers are right, remove the line from .env and run again: their "
+                "key is recovered. If .env is right, apply it first (docker compose up -d), and run again",
+            )
+        )
+    return []
+
+
+def _can_try(installation: Installation, key: str) -> bool:
+    """Whether anything is stored, and can be read, that tells keys apart."""
+    try:
+        return installation.opens([key]).looked > 0
+    except AppwriteError:
+        return False
 
 
 def _restored(installation: Installation, options: Mapping[str, Any], current: str) -> Plan:

@@ -100,6 +100,58 @@ def test_placeholder_of_a_template(installation, placeholder, data, keys, state)
     assert bool(told) == ("selfhost.appwrite.rotate" in "".join(told)) == (state == "placeholder_kept")
 
 
+SEAL = "not a real password of one task, which is long enough"
+
+
+@pytest.mark.parametrize(
+    ("data", "keys", "opens", "wrong"),
+    [
+        ("no", {}, {}, None),
+        ("yes", {"a": ("appwrite",)}, {"a": 3}, None),
+        ("yes", {}, {"a": 3}, None),
+        ("yes", {}, {"b": 3}, "does not open what is stored"),
+        ("yes", {"b": ("appwrite",)}, {"b": 3}, "does not open what is stored"),
+        ("yes", {"b": ("appwrite",)}, {"a": 3}, None),
+        ("yes", {"b": ("appwrite",)}, {}, "disagree, and nothing was changed or saved"),
+        ("yes", {"a": ("appwrite",)}, {}, None),
+        ("unknown", {"a": ("appwrite",)}, {}, None),
+        ("unknown", {"b": ("appwrite",)}, {}, "only after it has opened some of what is stored"),
+        ("unknown", {}, {}, "only after it has opened some of what is stored"),
+    ],
+)
+def test_key_that_is_saved_for_the_first_time(installation, key, data, keys, opens, wrong):
+    """Somebody may have put another key into .env than the one that containers with data run on."""
+    facts = {
+        "data": data,
+        "keys": {key(letter): services for letter, services in keys.items()},
+        "opens": {key(letter): count for letter, count in opens.items()},
+    }
+    assert plan(installation({NAME: key()}, **facts)).key.state == "kept", "nothing is saved"
+    assert plan(installation({NAME: key()}, **facts), seal=SEAL, escrowed=key()).key.state == "kept", (
+        "it was saved before"
+    )
+    if wrong:
+        message = refused(installation({NAME: key()}, **facts), seal=SEAL)
+        assert wrong in message and key() not in message and key("b") not in message
+    else:
+        assert plan(installation({NAME: key()}, **facts), seal=SEAL).key.state == "kept"
+
+
+def test_key_that_is_saved_without_a_database_to_try_it_on(installation, key):
+    planned = plan(installation({NAME: key()}, data="unknown", elsewhere=True), seal=SEAL)
+    assert "without having been tried" in planned.warnings[0]
+
+
+def test_key_that_is_saved_and_cannot_be_tried(installation, key):
+    unreadable = AppwriteError("the database says no")
+    planned = plan(installation({NAME: key()}, data="yes", keys={key(): ("appwrite",)}, opens=unreadable), seal=SEAL)
+    assert "it was not tried" in planned.warnings[0]
+    message = refused(
+        installation({NAME: key()}, data="yes", keys={key("b"): ("appwrite",)}, opens=unreadable), seal=SEAL
+    )
+    assert "the database says no" in message
+
+
 def test_services_that_get_different_keys(installation, key):
     given = {key(): ("appwrite",), key("b"): ("appwrite-worker-mails", "realtime"), "": ("proxy",)}
     message = refused(installation({NAME: key()}, given_keys=given))
