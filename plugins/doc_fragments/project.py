@@ -71,6 +71,7 @@ options:
   mode:
     description:
       - The mode of the C(.env) file, in octal and in quotes, for example V('0600').
+      - V(private) takes the right to read it from everybody but its owner. A group keeps the right that it has if somebody else is in it.
       - Left as it is if not given, with a warning if it is open to others than the file's owner. A new file is 0600.
     type: raw
 """

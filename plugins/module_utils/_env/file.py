@@ -13,7 +13,9 @@ A reader takes no lock, since a replacement is one step.
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import re
 import secrets
 import stat
@@ -61,6 +63,13 @@ class EnvFile:
     @property
     def mode(self) -> int | None:
         return stat.S_IMODE(self.status.st_mode) if self.status else None
+
+    @property
+    def private_mode(self) -> int | None:
+        """The mode that takes no right from anybody who has one by name: the owner keeps his, and the group its, if it has other members."""
+        if self.status is None:
+            return None
+        return self.status.st_mode & (0o640 if _has_others(self.status.st_gid, self.status.st_uid) else 0o600)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -358,3 +367,13 @@ def _discard(handle: int, name: str) -> None:
         _empty(scratch)
         os.close(scratch)
         os.rmdir(name, dir_fd=handle)
+
+
+def _has_others(group: int, owner: int) -> bool:
+    """Whether somebody but root and the owner is in a group."""
+    names = {entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == group and entry.pw_uid not in (0, owner)}
+    try:
+        named = set(grp.getgrgid(group).gr_mem)
+    except KeyError:
+        named = set()
+    return bool(names or named - {entry.pw_name for entry in pwd.getpwall() if entry.pw_uid in (0, owner)})

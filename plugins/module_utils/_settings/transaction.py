@@ -58,6 +58,7 @@ SETTINGS: dict[str, ModuleType] = {
 NESTED_OPTIONS: dict[str, dict[str, Any]] = {
     name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()
 }
+_PRIVATE = "private"
 _NO_FILE = (
     ". Run Appwrite's installer first, have it created (env.create), or give the whole file as a template (env.content)"
 )
@@ -93,6 +94,8 @@ class _Transaction:
             refuse_unfinished(env_file)
             self._exists = env_file.exists
             env_file.check_replaceable()
+            if self._module.params["mode"] == _PRIVATE:
+                self._mode = env_file.private_mode
             before = opened(self._instance, env_file, None if self._may_create() else _NO_FILE, compose=False)
             self._text, self._before = before.text, before.values
             base, requested, key = self._plan(before)
@@ -363,10 +366,10 @@ class _Transaction:
 
 def _mode(given: Any) -> int | None:
     """YAML reads an unquoted 0640 as the number 416, which would pass for another mode: only text will do."""
-    if given is None:
+    if given in (None, _PRIVATE):
         return None
     if not isinstance(given, str) or not re.fullmatch("0?[0-7]{3}", given):
-        raise AppwriteError("mode: %r is not an octal mode in quotes; give one such as '0600'" % (given,))
+        raise AppwriteError("mode: %r is not an octal mode in quotes; give one such as '0600', or private" % (given,))
     return int(given, 8)
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import fcntl
+import grp
 import importlib
 import json
 import os
+import pwd
 import re
 import stat
 from pathlib import Path
@@ -288,6 +290,29 @@ def test_mode_alone_is_a_change(run_module, project, without_docker):
         and listing(project) == {**listing(project), ".env": (before, 0o600)}
     )
     assert not run_module("env", mode="0600")["changed"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "members", "private"),
+    [
+        (0o644, [], 0o600),
+        (0o664, [], 0o600),
+        (0o644, ["somebody"], 0o640),
+        (0o664, ["somebody"], 0o640),
+        (0o604, ["somebody"], 0o600),
+        (0o600, ["somebody"], 0o600),
+        (0o400, [], 0o400),
+    ],
+)
+def test_private_mode(run_module, project, without_docker, monkeypatch, mode, members, private):
+    """A group that somebody else is in keeps its right, since somebody gave it that."""
+    (project / ".env").chmod(mode)
+    monkeypatch.setattr(grp, "getgrgid", lambda _group: SimpleNamespace(gr_mem=members))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [])
+    assert run_module("env", check=True, mode="private")["changed"] == (mode != private)
+    assert run_module("env", mode="private")["changed"] == (mode != private)
+    assert listing(project)[".env"][1] == private
+    assert not run_module("env", mode="private")["changed"]
 
 
 @pytest.mark.parametrize("mode", [600, 416, "u=rw", "0888", "", True, "07777"])
