@@ -1,14 +1,17 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Set-ups as people have them that were never started: what replaces their public secrets, and where. The engine knows that they never were."""
+"""Set-ups as people have them: values that come from elsewhere than the line of that name in .env."""
 
 from __future__ import annotations
 
+import json
 import secrets
 
 import pytest
-from support.stack import module, read_env, refuse, succeed
+import yaml
+from support.stack import HTTPS, KEY, SMALL, Stack, module, playbook, read_env, refuse, set_env, succeed
+from testbed import Project
 
 BARE = (
     "_APP_OPENSSL_KEY_V1",
@@ -95,3 +98,64 @@ def test_included_file(project, entry):
     written(project, BARE, "_APP_OPENSSL_KEY_V1=your-secret-key\n", "stack/compose.yml")
     (project / "docker-compose.yml").write_text("include:\n" + entry)
     assert secured(project)["key"]["state"] == "placeholder_replaced"
+
+
+def _by_another_name(service):
+    environment = service["environment"]
+    environment[environment.index(KEY)] = KEY + "=${SHOP_KEY}"
+    environment[environment.index(HTTPS)] = HTTPS + "=${FORCE_HTTPS:-disabled}"
+
+
+LITERAL = f"not-a-real-key-{secrets.token_hex(16)}"
+
+
+def _literally(service):
+    environment = service["environment"]
+    environment[environment.index(KEY)] = f"{KEY}={LITERAL}"
+
+
+def _by_env_file(service):
+    service["environment"] = [entry for entry in service["environment"] if "=" in entry]
+    service["env_file"] = ".env"
+
+
+@pytest.mark.parametrize("change", [_by_another_name, _literally, _by_env_file])
+def test_life_of_a_set_up(directory, change, tmp_path):
+    """Secured, applied, found unchanged, seen by the drill, and told what a rotation needs."""
+    file = directory / "docker-compose.yml"
+    project = yaml.safe_load(file.read_text())
+    for service in project["services"].values():
+        if KEY in (service.get("environment") or ()) and HTTPS in service["environment"]:
+            change(service)
+        elif KEY in (service.get("environment") or ()):
+            service["environment"].remove(KEY)
+    file.write_text(yaml.safe_dump(project, sort_keys=False))
+    key = "not-a-real-key-" + secrets.token_hex(16)
+    set_env(directory, **{KEY: key})
+    if change is _by_another_name:
+        set_env(directory, SHOP_KEY=key, **{KEY: None})
+    elif change is _literally:
+        set_env(directory, **{KEY: None})
+    stack = Stack(SMALL, Project(directory))
+    password = tmp_path / "vault-password"
+    password.write_text("not a real vault password\n")
+    flags = ("--inventory", f"{tmp_path}/inventory.ini", f"--vault-password-file={password}")
+    (tmp_path / "inventory.ini").write_text("localhost ansible_connection=local\n")
+    try:
+        first = stack.secure(*flags)
+        assert first.rc == 0, first.output
+        assert first.result("Secure the .env")["key"]["state"] == "kept"
+        assert stack.secure(*flags).recap["changed"] == 0
+        for service, options in stack.project.config()["services"].items():
+            if HTTPS in (options.get("environment") or {}):
+                assert stack.project.container_env(service)[HTTPS] == "enabled"
+        assert (KEY in read_env(directory)) == (change is _by_env_file)
+        info = succeed("instance_info", stack.arguments)
+        assert (info["key"]["state"], len(info["container_keys"])) == ("present", 1)
+        drill = playbook("selfhost.appwrite.drill", {"appwrite_security_project_src": str(directory)}, *flags)
+        assert drill.rc == 0, drill.output
+        if change is not _by_env_file:
+            message = refuse("rekey", {**stack.arguments, "scope": "values"}, check=True)
+            assert "First write the same key into .env" in message and key not in json.dumps(message)
+    finally:
+        stack.project.down()

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import check_password
@@ -133,4 +134,7 @@ def rotate(module: AnsibleModule, instance: Instance, tell: Tell) -> dict[str, A
         **{field.name: module.params[field.name] for field in fields(Options) if field.name in module.params},
     )
     with journal.locked(writes), env_file.opened(for_writing=writes):
+        if journal.phase not in LOCKING and env_file.exists and catalogue.KEY.encode() not in env_file.data:
+            opened(instance, env_file)
+            check_line(instance)
         return Procedure(options, Host(instance, env_file, journal, tell, writes), journal).run()
