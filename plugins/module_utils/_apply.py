@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -39,6 +41,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
     followers,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.landscape import orphans, scaled, taken_away
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     document_of,
     instance_of,
@@ -111,6 +114,12 @@ class Facts:
     def of(self, service: str) -> list[Container]:
         return [container for container in self.containers if container.service == service]
 
+    @property
+    def scaled(self) -> dict[str, int]:
+        """Service to the number of containers that somebody gave it by hand."""
+        counts = Counter(container.service for container in self.containers)
+        return scaled(counts, {name: replicas(service) for name, service in self.services.items()})
+
     def takes_key(self, service: str) -> bool:
         """Whether the compose file hands the key to a service."""
         return catalogue.KEY in (self.services.get(service, {}).get("environment") or {})
@@ -159,10 +168,13 @@ def _applied(
     timeout = module.params["timeout"]
     facts = facts_of(instance)
     before, prediction = facts.containers, predict(facts)
+    _guard_shell(instance, document, facts, prediction)
     _guard_key(instance, facts, prediction, timeout, tell)
     _guard_start(module, instance, facts, prediction, rotated, tell)
     warnings = list(instance.warnings)
+    warnings += _said_before(facts, prediction)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
+    failing = {container.service for container in before if _trouble(container)}
     if module.check_mode:
         drift = [entry for entry in instance.drift(document) if entry["kind"] != "stale"]
     else:
@@ -173,7 +185,8 @@ def _applied(
             if container.status == "running" and not (_trouble(container) or _is_up(container))
         }
         if prediction.changes or module.params["pull"] == "always":
-            warnings += _compose_warnings(_up(module, instance, before, {*recreated, *started}, tell))
+            touched = {*recreated, *started}
+            warnings += _compose_warnings(_up(module, instance, before, touched, tell, scale=facts.scaled))
             recreated, started = _what_happened(before, instance.containers())
             awaited |= set(recreated) | set(started)
         else:
@@ -206,6 +219,7 @@ def _up(
     touched: Collection[str],
     tell: Tell,
     alone: str | None = None,
+    scale: Mapping[str, int] | None = None,
 ) -> str:
     started = {container.service for container in before if container.status != "created"}
     for container in before:
@@ -214,7 +228,7 @@ def _up(
             instance.compose.docker(["rm", container.id], tolerate=True)
     try:
         with _looked_at(instance, before, touched, tell):
-            said = instance.compose.up(module.params["timeout"], module.params["pull"], alone)
+            said = instance.compose.up(module.params["timeout"], module.params["pull"], alone, scale or {})
     except ComposeError as error:
         raise _up_failed(instance, before, error) from None
     instance.forget_containers()
@@ -283,7 +297,7 @@ def predict(facts: Facts) -> Prediction:
                 if any(container.environment.get(variable) != value for container in stale)
             )
             recreated[name] = "recreated with %s" % (", ".join(names) or "another image or configuration")
-        elif len(present) != replicas(service) or any(container.status != "running" for container in present):
+        elif len(present) < replicas(service) or any(container.status != "running" for container in present):
             started.append(name)
     if recreated:
         follow = followers(facts.services, recreated, facts.version) & {
@@ -291,6 +305,48 @@ def predict(facts: Facts) -> Prediction:
         }
         recreated.update({name: "recreated, because a service that it depends on is" for name in follow})
     return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
+
+
+def _guard_shell(instance: Instance, document: Document, facts: Facts, prediction: Prediction) -> None:
+    """Stops a recreate that would take values from containers which have them from a shell or a secrets manager."""
+    lost: dict[str, list[str]] = {}
+    removed = _once_set(instance)
+    for container in facts.containers:
+        if container.service in prediction.recreated:
+            listed = instance.listed(container.service)
+            for name in taken_away(listed, dict(container.environment), list(document.values), removed):
+                lost.setdefault(name, []).append(container.service)
+    if lost:
+        raise ApplyError(
+            "the containers have %s from outside of the project, such as a shell or a secrets manager, and would lose it by being recreated. "
+            "Nothing was recreated. Write these lines into .env, an empty one for what is not wanted any more; or hand the values in by the "
+            "environment of the task, with clean_environment: false"
+            % ", ".join("%s (%s)" % (name, some_of(services)) for name, services in sorted(lost.items()))
+        )
+
+
+def _once_set(instance: Instance) -> list[str]:
+    """The names that an earlier .env has set, as far as its backups can be read: what is missing now was removed on purpose."""
+    names: set[str] = set()
+    for path in glob.glob(glob.escape(instance.env_path) + ".*.bak"):
+        with suppress(AppwriteError):
+            backup = EnvFile(path)
+            backup.read()
+            names |= set(document_of(backup, instance).values)
+    return sorted(names)
+
+
+def _said_before(facts: Facts, prediction: Prediction) -> list[str]:
+    said = [
+        "%s was scaled by hand to %d containers, which is kept" % (service, count)
+        for service, count in facts.scaled.items()
+    ]
+    left = orphans([container.service for container in facts.containers], list(facts.services))
+    if left:
+        said.append(
+            "the compose files have no service %s any more, and its containers are left as they are" % ", ".join(left)
+        )
+    return said
 
 
 def _guard_key(instance: Instance, facts: Facts, prediction: Prediction, timeout: float, tell: Tell) -> None:
