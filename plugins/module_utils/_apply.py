@@ -174,7 +174,6 @@ def _applied(
     warnings = list(instance.warnings)
     warnings += _said_before(facts, prediction)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
-    failing = {container.service for container in before if _trouble(container)}
     if module.check_mode:
         drift = [entry for entry in instance.drift(document) if entry["kind"] != "stale"]
     else:
@@ -196,7 +195,7 @@ def _applied(
                 if _trouble(container)
             ]
         if awaited:
-            _wait(instance, awaited, timeout, tell)
+            warnings += _wait(instance, awaited, timeout, tell, before)
         tell("verifying", 0, 0, "appwrite")
         drift = instance.drift(document)
         if module.params["verify"]:
@@ -228,7 +227,7 @@ def _up(
             instance.compose.docker(["rm", container.id], tolerate=True)
     try:
         with _looked_at(instance, before, touched, tell):
-            said = instance.compose.up(module.params["timeout"], module.params["pull"], alone, scale or {})
+            said = instance.compose.up(module.params["timeout"], module.params["pull"], alone, scale)
     except ComposeError as error:
         raise _up_failed(instance, before, error) from None
     instance.forget_containers()
@@ -270,13 +269,23 @@ def facts_of(instance: Instance) -> Facts:
     with ThreadPoolExecutor(4) as pool:
         containers, hashes, version = (
             pool.submit(instance.containers),
-            pool.submit(compose.hashes),
+            pool.submit(_hashes, instance),
             pool.submit(compose.version),
         )
         images = pool.submit(compose.image_ids, [service.get("image", "") for service in services.values()])
         return Facts(
             services, instance.services, containers.result(), hashes.result(), images.result(), version.result()
         )
+
+
+def _hashes(instance: Instance) -> dict[str, str]:
+    """As the labels of containers have them, those of services with an C(env_file) too."""
+    found = instance.compose.hashes()
+    if instance.written.has_env_files:
+        with_files = [name for name, service in instance.written.services.items() if service.get("env_file")]
+        resolved = instance.compose.hashes(resolved=True) if with_files else {}
+        found.update({name: resolved[name] for name in with_files if name in resolved})
+    return found
 
 
 def predict(facts: Facts) -> Prediction:
@@ -308,13 +317,16 @@ def predict(facts: Facts) -> Prediction:
 
 
 def _guard_shell(instance: Instance, document: Document, facts: Facts, prediction: Prediction) -> None:
-    """Stops a recreate that would take values from containers which have them from a shell or a secrets manager."""
+    """Stops a recreate that would take values from containers which have them from a shell or a secrets manager.
+
+    The key is left to C(_guard_key), which asks whether it matters.
+    """
     lost: dict[str, list[str]] = {}
     removed = _once_set(instance)
     for container in facts.containers:
         if container.service in prediction.recreated:
             listed = instance.listed(container.service)
-            for name in taken_away(listed, dict(container.environment), list(document.values), removed):
+            for name in taken_away(listed, dict(container.environment), [catalogue.KEY, *document.values], removed):
                 lost.setdefault(name, []).append(container.service)
     if lost:
         raise ApplyError(
@@ -522,23 +534,46 @@ def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> t
     return sorted(recreated), sorted(started - recreated)
 
 
-def _wait(instance: Instance, touched: set[str], timeout: float, tell: Tell) -> None:
+def _wait(
+    instance: Instance, touched: set[str], timeout: float, tell: Tell, before: Sequence[Container] = ()
+) -> list[str]:
+    """Returns when the services are up, with what is to be told of those that were not well before either: these fail nothing.
+
+    A service that had no container before may be started again as often as it takes, since what it builds on starts for the first time too.
+    """
     deadline = time.monotonic() + timeout
+    failing = {container.service for container in before if _trouble(container)}
+    known = {container.service for container in before}
     while True:
         instance.forget_containers()
         mine = [container for container in instance.containers() if container.service in touched]
         for container in mine:
             trouble = _trouble(container)
-            if trouble:
+            if (
+                trouble
+                and container.service not in failing
+                and (container.service in known or not _restarts(container))
+            ):
                 raise _did_not_come_up(instance, container, trouble)
-        waiting = [container for container in mine if not _is_up(container)]
-        if not waiting:
-            return
-        if time.monotonic() > deadline:
-            raise _did_not_come_up(instance, waiting[0], "is not up after %d seconds" % timeout)
+        waiting = [container for container in mine if not _is_up(container) or _trouble(container)]
+        late = time.monotonic() > deadline
+        if all(container.service in failing and (late or _trouble(container)) for container in waiting):
+            return [
+                "the service %s failed before this run, and does so after it: it %s"
+                % (container.service, _trouble(container) or "is not up")
+                for container in waiting
+            ]
+        if late:
+            first = next(container for container in waiting if container.service not in failing)
+            raise _did_not_come_up(instance, first, "is not up after %d seconds" % timeout)
         coming = {container.service for container in waiting}
         tell("started", len(touched) - len(coming), len(touched), some_of(coming))
         time.sleep(_POLL)
+
+
+def _restarts(container: Container) -> bool:
+    """Whether the engine goes on trying."""
+    return container.status in ("running", "restarting") and container.health != "unhealthy"
 
 
 def _trouble(container: Container) -> str:

@@ -22,6 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import Pr
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError, Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Opening
 
@@ -202,6 +203,7 @@ class Engine:
             "execute": functools.partialmethod(_execute, self),
         }.items():
             monkeypatch.setattr(Compose, name, answer)
+        monkeypatch.setattr(Instance, "_ask_engine", lambda _instance: [])
         monkeypatch.setattr(_apply, "_POLL", 0)
         monkeypatch.setattr(_stored, "opening", self._opening)
 
@@ -217,7 +219,7 @@ class Engine:
         return READ[question]
 
 
-def _up(compose, engine, timeout, pull, alone=None):
+def _up(compose, engine, timeout, pull, alone=None, _scale=None):
     engine.calls.append("up %s" % alone if alone else "up")
     if isinstance(engine.then, Exception):
         raise engine.then
