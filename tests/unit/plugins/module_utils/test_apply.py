@@ -408,6 +408,7 @@ def test_secrets_of_before_are_masked_too(run_module, engine, project, where):
     old = "not-a-real-old-password"
     outdate(engine, **({} if "file" in where else {"_APP_SMTP_PASSWORD": old}))
     (project / "old.bak").write_text((project / ".env").read_text() + f"_APP_SMTP_PASSWORD={old}\n")
+    (project / ".env.20261124T030000Z.bak").write_text(f"_APP_SMTP_PASSWORD={old}\n")
     engine.then = ComposeError("failed", "docker compose up failed")
     engine.now[1] = replace(engine.now[1], health="unhealthy")
     engine.log = "cannot log in with " + old
@@ -439,14 +440,18 @@ def test_another_key_is_not_applied_to_data(run_module, engine, project, line, c
 
 
 def test_another_key_is_applied_where_there_is_no_data(run_module, engine, project):
-    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}=another-unreal-key-0123456789\n")
+    (project / ".env").write_text(
+        f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}=another-unreal-key-0123456789\n"
+    )
     engine.now[0] = replace(engine.now[0], config_hash="other")
     engine.evidence = "console accounts: empty\n"
     assert run_module("apply", check=True)["recreated"] == ["appwrite"]
 
 
 def test_another_tail_opens_the_same_data(run_module, engine, project):
-    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}={SECRET[:16]}-and-another-tail\n")
+    (project / ".env").write_text(
+        f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}={SECRET[:16]}-and-another-tail\n"
+    )
     engine.now[0] = replace(engine.now[0], config_hash="other")
     engine.evidence = "console accounts: users\n"
     assert run_module("apply", check=True)["recreated"] == ["appwrite"]
@@ -928,7 +933,9 @@ def test_tells_what_compose_has_not_started_and_then_what_is_not_up(run_module, 
 
 
 def test_tells_that_a_key_is_tried(run_module, engine, told, project):
-    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}={OTHER}\n")
+    (project / ".env").write_text(
+        f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}={OTHER}\n"
+    )
     engine.now[0] = replace(engine.now[0], config_hash="other")
     engine.evidence, engine.opens = USERS, {OTHER: 0, SECRET: 3}
     assert run_module("apply", progress_file="/nonexistent")["failed"] and told == [("opening", 0, 0)]
