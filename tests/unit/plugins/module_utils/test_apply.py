@@ -910,7 +910,7 @@ def test_tells_what_compose_has_not_started_and_then_what_is_not_up(run_module, 
         ([old[0], *new[1:]], (1, 2, "appwrite")),
     ]
 
-    def up(compose, timeout, pull, alone=None):
+    def up(_compose, _timeout, _pull, _alone=None, _scale=None):
         for containers, said in steps:
             engine.now = containers
             deadline = time.monotonic() + 30
