@@ -186,9 +186,10 @@ def unknown(variables: Iterable[str]) -> Iterator[str]:
     for name in sorted(variables):
         if name.startswith(_PREFIXES) and name not in known:
             near = difflib.get_close_matches(name, known, 1, 0)
+            prefix = [prefix for prefix in _PREFIXES if name.startswith(prefix)][0]
             yield (
                 "%s: no role of this collection has this variable; is %s meant? Give one of your own a name that does not begin with %s"
-                % (printable(name), near[0], next(prefix for prefix in _PREFIXES if name.startswith(prefix)))
+                % (printable(name), near[0], prefix)
             )
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import threading
 import time
@@ -37,6 +38,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import Facts, Prediction, predict
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.landscape import orphans, taken_away
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     document_of,
     instance_of,
@@ -119,9 +121,11 @@ def _applied(
     timeout = module.params["timeout"]
     facts = facts_of(instance)
     before, prediction = facts.containers, predict(facts)
+    _guard_shell(instance, document, facts, prediction)
     _guard_key(instance, facts, prediction, timeout, tell)
     _guard_start(module, instance, facts, prediction, rotated, tell)
     warnings = list(instance.warnings)
+    warnings += _said_before(facts, prediction)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
     if module.check_mode:
         drift = [entry for entry in instance.drift(document) if entry["kind"] != "stale"]
@@ -133,7 +137,8 @@ def _applied(
             if container.status == "running" and not (_trouble(container) or _is_up(container))
         }
         if prediction.changes or module.params["pull"] == "always":
-            warnings += _compose_warnings(_up(module, instance, before, {*recreated, *started}, tell))
+            touched = {*recreated, *started}
+            warnings += _compose_warnings(_up(module, instance, before, touched, tell, scale=facts.scaled))
             recreated, started = _what_happened(before, instance.containers())
             awaited |= set(recreated) | set(started)
         else:
@@ -143,7 +148,7 @@ def _applied(
                 if _trouble(container)
             ]
         if awaited:
-            _wait(instance, awaited, timeout, tell)
+            warnings += _wait(instance, awaited, timeout, tell, before)
         tell("verifying", 0, 0, "appwrite")
         drift = instance.drift(document)
         if module.params["verify"]:
@@ -166,6 +171,7 @@ def _up(
     touched: Collection[str],
     tell: Tell,
     alone: str | None = None,
+    scale: Mapping[str, int] | None = None,
 ) -> str:
     started = {container.service for container in before if container.status != "created"}
     for container in before:
@@ -174,7 +180,7 @@ def _up(
             instance.compose.docker(["rm", container.id], tolerate=True)
     try:
         with _looked_at(instance, before, touched, tell):
-            said = instance.compose.up(module.params["timeout"], module.params["pull"], alone)
+            said = instance.compose.up(module.params["timeout"], module.params["pull"], alone, scale)
     except ComposeError as error:
         raise _up_failed(instance, before, error) from None
     instance.forget_containers()
@@ -216,13 +222,68 @@ def facts_of(instance: Instance) -> Facts:
     with ThreadPoolExecutor(4) as pool:
         containers, hashes, version = (
             pool.submit(instance.containers),
-            pool.submit(compose.hashes),
+            pool.submit(_hashes, instance),
             pool.submit(compose.version),
         )
         images = pool.submit(compose.image_ids, [service.get("image", "") for service in services.values()])
         return Facts(
             services, instance.services, containers.result(), hashes.result(), images.result(), version.result()
         )
+
+
+def _hashes(instance: Instance) -> dict[str, str]:
+    """As the labels of containers have them, those of services with an C(env_file) too."""
+    found = instance.compose.hashes()
+    if instance.written.has_env_files:
+        with_files = [name for name, service in instance.written.services.items() if service.get("env_file")]
+        resolved = instance.compose.hashes(resolved=True) if with_files else {}
+        found.update({name: resolved[name] for name in with_files if name in resolved})
+    return found
+
+
+def _guard_shell(instance: Instance, document: Document, facts: Facts, prediction: Prediction) -> None:
+    """Stops a recreate that would take values from containers which have them from a shell or a secrets manager.
+
+    The key is left to C(_guard_key), which asks whether it matters.
+    """
+    lost: dict[str, list[str]] = {}
+    removed = _once_set(instance)
+    for container in facts.containers:
+        if container.service in prediction.recreated:
+            listed = instance.listed(container.service)
+            for name in taken_away(listed, dict(container.environment), [catalogue.KEY, *document.values], removed):
+                lost.setdefault(name, []).append(container.service)
+    if lost:
+        raise ApplyError(
+            "the containers have %s from outside of the project, such as a shell or a secrets manager, and would lose it by being recreated. "
+            "Nothing was recreated. Write these lines into .env, an empty one for what is not wanted any more; or hand the values in by the "
+            "environment of the task, with clean_environment: false"
+            % ", ".join("%s (%s)" % (name, some_of(services)) for name, services in sorted(lost.items()))
+        )
+
+
+def _once_set(instance: Instance) -> list[str]:
+    """The names that an earlier .env has set, as far as its backups can be read: what is missing now was removed on purpose."""
+    names: set[str] = set()
+    for path in glob.glob(glob.escape(instance.env_path) + ".*.bak"):
+        with suppress(AppwriteError):
+            backup = EnvFile(path)
+            backup.read()
+            names |= set(document_of(backup, instance).values)
+    return sorted(names)
+
+
+def _said_before(facts: Facts, prediction: Prediction) -> list[str]:
+    said = [
+        "%s was scaled by hand to %d containers, which is kept" % (service, count)
+        for service, count in facts.scaled.items()
+    ]
+    left = orphans([container.service for container in facts.containers], list(facts.services))
+    if left:
+        said.append(
+            "the compose files have no service %s any more, and its containers are left as they are" % ", ".join(left)
+        )
+    return said
 
 
 def _guard_key(instance: Instance, facts: Facts, prediction: Prediction, timeout: float, tell: Tell) -> None:
@@ -398,23 +459,46 @@ def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> t
     return sorted(recreated), sorted(started - recreated)
 
 
-def _wait(instance: Instance, touched: set[str], timeout: float, tell: Tell) -> None:
+def _wait(
+    instance: Instance, touched: set[str], timeout: float, tell: Tell, before: Sequence[Container] = ()
+) -> list[str]:
+    """Returns when the services are up, with what is to be told of those that were not well before either: these fail nothing.
+
+    A service that had no container before may be started again as often as it takes, since what it builds on starts for the first time too.
+    """
     deadline = time.monotonic() + timeout
+    failing = {container.service for container in before if _trouble(container)}
+    known = {container.service for container in before}
     while True:
         instance.forget_containers()
         mine = [container for container in instance.containers() if container.service in touched]
         for container in mine:
             trouble = _trouble(container)
-            if trouble:
+            if (
+                trouble
+                and container.service not in failing
+                and (container.service in known or not _restarts(container))
+            ):
                 raise _did_not_come_up(instance, container, trouble)
-        waiting = [container for container in mine if not _is_up(container)]
-        if not waiting:
-            return
-        if time.monotonic() > deadline:
-            raise _did_not_come_up(instance, waiting[0], "is not up after %d seconds" % timeout)
+        waiting = [container for container in mine if not _is_up(container) or _trouble(container)]
+        late = time.monotonic() > deadline
+        if all(container.service in failing and (late or _trouble(container)) for container in waiting):
+            return [
+                "the service %s failed before this run, and does so after it: it %s"
+                % (container.service, _trouble(container) or "is not up")
+                for container in waiting
+            ]
+        if late:
+            first = next(container for container in waiting if container.service not in failing)
+            raise _did_not_come_up(instance, first, "is not up after %d seconds" % timeout)
         coming = {container.service for container in waiting}
         tell("started", len(touched) - len(coming), len(touched), some_of(coming))
         time.sleep(_POLL)
+
+
+def _restarts(container: Container) -> bool:
+    """Whether the engine goes on trying."""
+    return container.status in ("running", "restarting") and container.health != "unhealthy"
 
 
 def _trouble(container: Container) -> str:

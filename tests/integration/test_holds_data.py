@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import testbed
 import yaml
-from support.stack import Stack, every_kind, on, small, succeed
+from support.stack import Stack, every_kind, on, refuse, small, succeed
 from testbed._base import run
 
 DATABASES = tuple(kind for kind in every_kind() if kind.release == "1.9.6")
@@ -95,9 +95,8 @@ def test_wrong_credentials(stack):
 
 @small("key")
 def test_another_project_name(stack):
-    state, reason = holds_data(stack.directory, project_name="another")
-    assert state == "unknown"
-    assert stack.project.name in reason and "project_name" in reason
+    message = refuse("instance_info", {**stack.arguments, "project_name": "another"})
+    assert stack.project.name in message and message.startswith("project_name: ")
 
 
 @small("key")

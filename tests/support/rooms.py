@@ -27,6 +27,7 @@ PURE = (
     "_envelope",
     "_env.dotenv",
     "_project.origin",
+    "_project.landscape",
     "_project.container",
     "_project.databases",
     "_project.drift",

@@ -134,17 +134,28 @@ class Compose:
                 "failed", "docker compose config did not print JSON; install docker compose 2.18 or newer"
             ) from None
 
-    def hashes(self) -> dict[str, str]:
-        """Service to configuration hash, which a container created from it carries in a label."""
-        lines = self._compose(["config", "--hash", "*"]).stdout.splitlines()
+    def hashes(self, resolved: bool = False) -> dict[str, str]:
+        """Service to configuration hash, which a container created from it carries in a label.
+
+        resolved: whether what C(env_file) gives is put in first, as C(up) does; C(config --hash) of the files does not (docker/compose#14001).
+        """
+        if resolved:
+            data = self._compose(["config", "--format", "json"]).stdout.encode("utf-8", "surrogateescape")
+            command = ["docker", "compose", *(["--env-file", self._env_file] if self._env_file else [])]
+            command += ["--file", "-", "--project-directory", self.directory, "config", "--hash", "*"]
+            answer = self._run(command, "compose config", data, _QUESTION_TIMEOUT, False)
+        else:
+            answer = self._compose(["config", "--hash", "*"])
+        lines = answer.stdout.splitlines()
         return dict((line.split(None, 1) + [""])[:2] for line in lines if line.strip())
 
-    def up(self, timeout: float, pull: str, alone: str | None = None) -> str:
+    def up(self, timeout: float, pull: str, alone: str | None = None, scale: Mapping[str, int] | None = None) -> str:
         """C(docker compose up -d), of all services or of one C(alone). Returns what compose prints, masked.
 
         Raises ComposeError when it fails or takes longer than C(timeout) seconds.
         """
         options = [] if pull == "policy" else ["--pull", pull]
+        options += [part for name, count in (scale or {}).items() for part in ("--scale", "%s=%d" % (name, count))]
         options += ["--no-deps", alone] if alone else []
         return self.mask(
             self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + options, timeout=timeout).stderr

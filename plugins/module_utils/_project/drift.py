@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import replicas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.landscape import scaled
 
 _SPARES_DEPENDENTS = (2, 29, 4)
 
@@ -48,6 +50,12 @@ class Facts:
     def of(self, service: str) -> list[Container]:
         return [container for container in self.containers if container.service == service]
 
+    @property
+    def scaled(self) -> dict[str, int]:
+        """Service to the number of containers that somebody gave it by hand."""
+        counts = Counter(container.service for container in self.containers)
+        return scaled(counts, {name: replicas(service) for name, service in self.services.items()})
+
     def takes_key(self, service: str) -> bool:
         """Whether the compose file hands the key to a service."""
         return catalogue.KEY in (self.services.get(service, {}).get("environment") or {})
@@ -71,7 +79,7 @@ def predict(facts: Facts) -> Prediction:
                 if any(container.environment.get(variable) != value for container in stale)
             )
             recreated[name] = "recreated with %s" % (", ".join(names) or "another image or configuration")
-        elif len(present) != replicas(service) or any(container.status != "running" for container in present):
+        elif len(present) < replicas(service) or any(container.status != "running" for container in present):
             started.append(name)
     if recreated:
         follow = followers(facts.services, recreated, facts.version) & {

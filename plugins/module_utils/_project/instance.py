@@ -16,6 +16,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.eviden
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
     FILE_NAMES,
     OVERRIDE_NAMES,
@@ -59,8 +60,14 @@ class Instance:
         self._stated_release = appwrite_version
         self._files = list(files)
         self._check_directory()
+        self.compose = Compose(self.directory, None, (), None, (), clean_environment)
+        self._rows = self._ask_engine()
+        self._is_named = project_name is not None
+        began = self._started(files, self.env_path if env_file else None, project_name)
+        self._files = list(began.files)
+        self.env_path = began.env_file or self.env_path
         self.compose = Compose(
-            self.directory, self.env_path if env_file else None, files, project_name, profiles, clean_environment
+            self.directory, began.env_file, began.files, began.project_name, profiles, clean_environment
         )
         if appwrite_version is not None and not _RELEASE.fullmatch(appwrite_version):
             raise AppwriteError(
@@ -88,6 +95,28 @@ class Instance:
             )
         with words("project_src: %s" % self.directory, "read"):
             os.listdir(self.directory)
+
+    def _ask_engine(self) -> list[landscape.Row]:
+        """Every container that the engine has; none if it doesn't answer."""
+        try:
+            return landscape.rows(self.compose.docker(["ps", "--all", "--format", landscape.FORMAT]).stdout)
+        except ComposeError:
+            return []
+
+    def _started(self, files: Sequence[str], env_file: str | None, project_name: str | None) -> landscape.Started:
+        asked = landscape.Started(tuple(files), env_file, project_name)
+        if not self._rows:
+            return asked
+        return landscape.started(
+            self._rows,
+            self.directory,
+            asked._replace(files=tuple(os.path.join(self.directory, name) for name in files)),
+            [os.path.join(self.directory, name) for name in FILE_NAMES + OVERRIDE_NAMES],
+            os.path.join(self.directory, ".env"),
+            _settled(self.env_path),
+            os.path.realpath,
+            os.path.exists,
+        )
 
     def compose_files(self, values: Mapping[str, str]) -> list[str]:
         """The project's files. C(COMPOSE_FILE) in C(.env) counts, as it does for compose."""
@@ -125,6 +154,9 @@ class Instance:
             if self.compose.installed:
                 self._ask_compose(instead)
                 self.values = self._in_force(document.values)
+                landscape.check_alone(
+                    self._rows, self.project, self.directory, self._is_named, os.path.realpath, os.path.exists
+                )
         finally:
             self.release = self._find_release()
 
@@ -408,6 +440,17 @@ class Instance:
             if mount.get("type") == "bind" and _has_entries(source):
                 return True
         return any(container.service == service for container in self.containers())
+
+
+def _settled(env_path: str) -> list[str]:
+    """What .env says of the project itself, as far as it can be read."""
+    try:
+        with open(env_path, encoding="utf-8", errors="replace") as stream:
+            return re.findall(
+                r"^\s*(?:export\s+)?(COMPOSE_FILE|COMPOSE_PROJECT_NAME)\s*=\s*\S", stream.read(), re.MULTILINE
+            )
+    except OSError:
+        return []
 
 
 def _resolved(image: str, values: Mapping[str, str]) -> str:

@@ -94,6 +94,7 @@ ORDER = (
     "_appwrite.key",
     "_env.dotenv",
     "_project.origin",
+    "_project.landscape",
     "_appwrite.variables",
     "_appwrite.placeholder",
     "_appwrite.kinds",

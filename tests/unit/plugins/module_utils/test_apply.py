@@ -25,6 +25,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import Prediction
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
 
 KEY = catalogue.KEY
@@ -204,6 +205,7 @@ class Engine:
             "execute": functools.partialmethod(_execute, self),
         }.items():
             monkeypatch.setattr(Compose, name, answer)
+        monkeypatch.setattr(Instance, "_ask_engine", lambda _instance: [])
         monkeypatch.setattr(_apply, "_POLL", 0)
         monkeypatch.setattr(_stored, "opening", self._opening)
 
@@ -219,7 +221,7 @@ class Engine:
         return READ[question]
 
 
-def _up(compose, engine, timeout, pull, alone=None):
+def _up(compose, engine, timeout, pull, alone=None, _scale=None):
     engine.calls.append("up %s" % alone if alone else "up")
     if isinstance(engine.then, Exception):
         raise engine.then
@@ -408,6 +410,7 @@ def test_secrets_of_before_are_masked_too(run_module, engine, project, where):
     old = "not-a-real-old-password"
     outdate(engine, **({} if "file" in where else {"_APP_SMTP_PASSWORD": old}))
     (project / "old.bak").write_text((project / ".env").read_text() + f"_APP_SMTP_PASSWORD={old}\n")
+    (project / ".env.20261124T030000Z.bak").write_text(f"_APP_SMTP_PASSWORD={old}\n")
     engine.then = ComposeError("failed", "docker compose up failed")
     engine.now[1] = replace(engine.now[1], health="unhealthy")
     engine.log = "cannot log in with " + old
@@ -439,14 +442,18 @@ def test_another_key_is_not_applied_to_data(run_module, engine, project, line, c
 
 
 def test_another_key_is_applied_where_there_is_no_data(run_module, engine, project):
-    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}=another-unreal-key-0123456789\n")
+    (project / ".env").write_text(
+        f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}=another-unreal-key-0123456789\n"
+    )
     engine.now[0] = replace(engine.now[0], config_hash="other")
     engine.evidence = "console accounts: empty\n"
     assert run_module("apply", check=True)["recreated"] == ["appwrite"]
 
 
 def test_another_tail_opens_the_same_data(run_module, engine, project):
-    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}={SECRET[:16]}-and-another-tail\n")
+    (project / ".env").write_text(
+        f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}={SECRET[:16]}-and-another-tail\n"
+    )
     engine.now[0] = replace(engine.now[0], config_hash="other")
     engine.evidence = "console accounts: users\n"
     assert run_module("apply", check=True)["recreated"] == ["appwrite"]
@@ -905,7 +912,7 @@ def test_tells_what_compose_has_not_started_and_then_what_is_not_up(run_module, 
         ([old[0], *new[1:]], (1, 2, "appwrite")),
     ]
 
-    def up(compose, timeout, pull, alone=None):
+    def up(_compose, _timeout, _pull, _alone=None, _scale=None):
         for containers, said in steps:
             engine.now = containers
             deadline = time.monotonic() + 30
@@ -928,7 +935,9 @@ def test_tells_what_compose_has_not_started_and_then_what_is_not_up(run_module, 
 
 
 def test_tells_that_a_key_is_tried(run_module, engine, told, project):
-    (project / ".env").write_text(f"_APP_ENV=production\n_APP_DB_HOST=mariadb\n{KEY}={OTHER}\n")
+    (project / ".env").write_text(
+        f"_APP_ENV=production\n_APP_DOMAIN=appwrite.example.com\n_APP_DB_HOST=mariadb\n{KEY}={OTHER}\n"
+    )
     engine.now[0] = replace(engine.now[0], config_hash="other")
     engine.evidence, engine.opens = USERS, {OTHER: 0, SECRET: 3}
     assert run_module("apply", progress_file="/nonexistent")["failed"] and told == [("opening", 0, 0)]

@@ -395,7 +395,7 @@ def test_new_env_file_of_another_name(run_module, project, without_engine):
     assert (result.get("msg"), (project / "other.env").exists()) == (None, True)
 
 
-def test_unchanged_run_starts_one_process(run_module, project, without_engine, monkeypatch):
+def test_unchanged_run_starts_two_processes(run_module, project, without_engine, monkeypatch):
     (project / ".env").write_text(
         FINE + f"{KEY}={SECRET}\n_APP_OPTIONS_FORCE_HTTPS=enabled\n_APP_OPTIONS_ROUTER_FORCE_HTTPS=enabled\n"
     )
@@ -403,7 +403,7 @@ def test_unchanged_run_starts_one_process(run_module, project, without_engine, m
     real = Compose._run
     monkeypatch.setattr(Compose, "_run", lambda self, *rest: started.append(rest[0]) or real(self, *rest))
     assert run_module("security", encryption_key={}, https={})["changed"] is False
-    assert len(started) == 1, started
+    assert [command[1] for command in started] == ["ps", "compose"]
 
 
 # --- what is declared ---
