@@ -27,7 +27,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, encode
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Progress, Tell, some_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell, some_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import (
     BACKUP_KEEP,
     backup_keep,

@@ -22,7 +22,7 @@ _POLL = 1.0
 _TELL = 5.0
 """Seconds after which a line is printed at the latest, also if it is the same."""
 _SILENCE = 45.0
-"""Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_progress.Progress))."""
+"""Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_progress_file.Progress))."""
 _LINE = 400
 """Characters of what a host says of its progress that are looked at."""
 _T = TypeVar("_T")

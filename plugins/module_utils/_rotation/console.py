@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store, Table, legible
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import WritableStore
 
 CONSOLE, ALL, NONE = "console", "all", "none"
 """whose sessions are ended"""
@@ -33,7 +34,7 @@ def count_sessions(store: Store, which: str) -> int:
     return sum(store.count(table) for table in _ending(store, which) if table.collection.endswith(_SESSIONS))
 
 
-def end_sessions(store: Store, which: str) -> None:
+def end_sessions(store: WritableStore, which: str) -> None:
     """May be done again where it was interrupted."""
     for table in _ending(store, which):
         store.clear(table)

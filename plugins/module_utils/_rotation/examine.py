@@ -19,11 +19,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     Cipher,
     Exchange,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     Look,
     Row,
     Store,
+    StoredFiles,
     Table,
     legible,
 )
@@ -113,7 +113,7 @@ class Examination:
     def __init__(
         self,
         store: Store,
-        files: Files,
+        files: StoredFiles,
         old: Cipher,
         new: Cipher,
         waived: Collection[tuple[str, str, str]] = (),

@@ -31,8 +31,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examin
     Tally,
     nests,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, Store, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import (
+    Change,
+    WritableFiles,
+    WritableStore,
+)
 
 
 class Rotation(Examination):
@@ -40,14 +44,15 @@ class Rotation(Examination):
 
     def __init__(
         self,
-        store: Store,
-        files: Successors,
+        store: WritableStore,
+        files: WritableFiles,
         old: Cipher,
         new: Cipher,
         waived: Collection[tuple[str, str, str]] = (),
         progress: Tell = SILENT,
     ) -> None:
         super().__init__(store, files, old, new, waived, progress)
+        self._writable = store
         self._successors = files
         self._noted: int | None = None
         """how long the list of successors was before the first of this rotation"""
@@ -72,7 +77,7 @@ class Rotation(Examination):
                 }
                 if values:
                     changes.append(Change(row, values))
-            self._store.stage(table, changes)
+            self._writable.stage(table, changes)
             self._staged += len(changes)
 
     def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
@@ -91,20 +96,20 @@ class Rotation(Examination):
             self._refuse(self._examine("read"))
         report = Report()
         try:
-            self._store.begin()
+            self._writable.begin()
             self._take()
             for table, rows in self._walk("seal"):
                 self._seal(table, rows, report)
             self._refuse(report)
             self._verify(report)
-            end_sessions(self._store, ending)
+            end_sessions(self._writable, ending)
         except BaseException:
             if self._store.transactional:
                 self._store.close()
                 with suppress(AppwriteError):  # what stays now goes with the next run
                     self._discard(self._noted or 0)
             raise
-        self._store.commit()
+        self._writable.commit()
         self._noted = None
         left = self.sweep() if sweep else []
         if left:
@@ -119,7 +124,7 @@ class Rotation(Examination):
         state = self.state()
         if state in (NEW, MIXED):
             Rotation(
-                self._store, self._successors, self._exchange.new, self._exchange.old, self._waivers, self._progress
+                self._writable, self._successors, self._exchange.new, self._exchange.old, self._waivers, self._progress
             ).rotate(sweep=False)
             return OLD
         return state
@@ -183,7 +188,7 @@ class Rotation(Examination):
     def _take(self) -> None:
         done = 0
         for table in self._store.tables():
-            for count in self._store.take(table):
+            for count in self._writable.take(table):
                 done += count
                 self._progress("switch", done, max(done, self._staged))
 
@@ -208,7 +213,7 @@ class Rotation(Examination):
                 values.update(successor)
             if values:
                 changes.append(Change(row, values))
-        if changes and self._store.change(table, changes) != len(changes):
+        if changes and self._writable.change(table, changes) != len(changes):
             raise AppwriteError(
                 "somebody else has changed %s in the meantime: a service of Appwrite still runs. %s"
                 % (table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again")

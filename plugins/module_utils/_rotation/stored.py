@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from itertools import islice
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
@@ -26,12 +26,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     METHOD,
     PLAIN,
     Cipher,
+    Exchange,
     Parts,
     at_hand,
     parts_of,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, mongodb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row, Store, Table
@@ -44,6 +44,7 @@ _TABLES = 50
 """besides the console's"""
 _BYTES = 8 << 20
 """of sealed values, after which a sample is large enough"""
+READING: Mapping[str, type[Any]] = {"mariadb": MariaDB, "postgresql": PostgreSQL, "mongodb": MongoDB}
 _PHP = (
     """
 $asked = json_decode(stream_get_contents(STDIN), true);
@@ -59,14 +60,14 @@ class Looked(NamedTuple):
     warnings: list[str]
 
 
-class _NoFiles(Files):
+class _NoFiles:
     """A database without its files: what is stored in rows can be opened all the same."""
 
-    def __init__(self) -> None:
-        super().__init__(os.sep)
-
-    def look(self, row: Row, exchange: Any) -> Look:
+    def look(self, row: Row, exchange: Exchange) -> Look:
         return Look(PLAIN)
+
+    def doubt(self, row: Row) -> str:
+        return ""
 
 
 def check_sample(sample: int) -> None:
@@ -193,10 +194,12 @@ def _cannot_open(why: str, other_way: str = "") -> AppwriteError:
     )
 
 
-def store_of(instance: Instance, container: str | None = None, progress: Tell = SILENT, writes: bool = False) -> Store:
+def store_of(
+    instance: Instance, container: str | None = None, progress: Tell = SILENT, stores: Mapping[str, type[Any]] = READING
+) -> Any:
     """The database of the project, or the one that runs in a container of that name, on one connection until it is closed.
 
-    writes: otherwise MariaDB and PostgreSQL themselves refuse every change on this connection.
+    stores: the class for each kind of database; of these MariaDB and PostgreSQL themselves refuse every change on the connection.
 
     Waits for a connection while all are in use. Raises AppwriteError where there is no database to ask.
     """
@@ -214,13 +217,8 @@ def store_of(instance: Instance, container: str | None = None, progress: Tell = 
         kind, found = kind_of(image), container
         if kind is None:
             raise AppwriteError("container: the image of %s is not MariaDB, PostgreSQL or MongoDB" % container)
-    known = {
-        "mariadb": (MariaDB, mariadb.client),
-        "postgresql": (PostgreSQL, postgresql.client),
-        "mongodb": (MongoDB, mongodb.client),
-    }
-    store, client = known[kind]
-    return patiently(lambda: store(client(found), instance.compose.environment, writes), progress)
+    store = stores[kind]
+    return patiently(lambda: store(store.client(found), instance.compose.environment), progress)
 
 
 def uploads_of(instance: Instance) -> str:

@@ -18,7 +18,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
     told,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     PROJECT_OPTIONS,

@@ -47,7 +47,7 @@ class Unusable(Exception):
 
 
 class Files:
-    """Reads. root: the directory that the containers have as /storage/uploads."""
+    """C(model.StoredFiles). root: the directory that the containers have as /storage/uploads."""
 
     def __init__(self, root: str) -> None:
         self._root = _open_root(root)
@@ -55,11 +55,9 @@ class Files:
         self._tried: set[str] = set()
 
     def look(self, row: Row, exchange: Exchange) -> Look:
-        """Reads the file of a row, where the row says that it is whole and sealed."""
         return self._open(row, exchange)[0]
 
     def doubt(self, row: Row) -> str:
-        """Why no successor of a row's file could be written, each directory's once; empty where nothing speaks against it."""
         path = text_of(row, "path")
         above = path.rpartition("/")[0]
         if above in self._tried:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _progress
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, some_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _progress_file
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import some_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 
 
 def until(found: Callable[[], bool]) -> None:
@@ -26,7 +27,7 @@ def until(found: Callable[[], bool]) -> None:
 
 
 def test_from_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(_progress, "_OFTEN", 0)
+    monkeypatch.setattr(_progress_file, "_OFTEN", 0)
     path = tmp_path / "progress"
     tell = Progress(str(path))
     assert path.read_text() == "starting 0 0 1\n" and stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -47,7 +48,7 @@ def test_from_the_start(tmp_path, monkeypatch):
 )
 def test_hostile_name(tmp_path, monkeypatch, waiting, told):
     """A service has the name that somebody gave it, and a queue any."""
-    monkeypatch.setattr(_progress, "_OFTEN", 0)
+    monkeypatch.setattr(_progress_file, "_OFTEN", 0)
     path = tmp_path / "progress"
     Progress(str(path))("waiting", 0, 1, waiting)
     assert path.read_bytes() == b"waiting 0 1 2 %s\n" % told.encode()
@@ -67,7 +68,7 @@ def test_some_of():
 
 def test_goes_on_in_a_step_that_tells_nothing(tmp_path, monkeypatch):
     """So that one that is slow is not taken for one that has died; a full disk stops it only as long as it is full."""
-    monkeypatch.setattr(_progress, "_BEAT", 0.01)
+    monkeypatch.setattr(_progress_file, "_BEAT", 0.01)
     path = tmp_path / "progress"
     Progress(str(path))
     until(lambda: int(path.read_text().split()[3]) > 3)
@@ -90,7 +91,7 @@ def test_follows_no_link(tmp_path):
 def test_keeps_nobody_alive_and_ends_with_him(tmp_path):
     path = tmp_path / "progress"
     code = (
-        "import os, sys; sys.path[:0] = %r; from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress; Progress(%r);"
+        "import os, sys; sys.path[:0] = %r; from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress; Progress(%r);"
         "print(os.path.exists(%r))" % (sys.path, str(path), str(path))
     )
     assert (
