@@ -60,7 +60,7 @@ def is_control(name: str) -> bool:
 
 
 def waiver_of(entry: Mapping[str, Any], where: str) -> Waiver:
-    """Raises AppwriteError, which names the field behind C(where), where an entry is no waiver."""
+    """Raises AppwriteError, which names the field behind C(where), if an entry is no waiver."""
     name, justification = entry.get("control"), entry.get("justification")
     if not isinstance(name, str) or not is_control(name):
         near = get_close_matches(str(name), _IDS, 1)

@@ -48,7 +48,7 @@ AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def examine(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What C(audit_info) returns. Raises AppwriteError where an option makes no sense."""
+    """What C(audit_info) returns. Raises AppwriteError if an option makes no sense."""
     today = datetime.datetime.now(datetime.timezone.utc).date()
     if parameters["third_party_timeout"] <= 0:
         raise AppwriteError(

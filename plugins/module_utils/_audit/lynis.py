@@ -15,7 +15,7 @@ _NOTHING = ("", "-")
 
 
 def read(report: str) -> list[Finding]:
-    """Raises Unobserved, without words, where the report is not complete. Each of lynis' tests is one finding, however much it says."""
+    """Raises Unobserved, without words, if the report is not complete. Each of lynis' tests is one finding, however much it says."""
     lines = [(name, value) for name, _equals, value in (line.partition("=") for line in report.split("\n"))]
     values = dict(lines)
     if values.get("finish") != "true":

@@ -38,7 +38,7 @@ _Sample = Tuple[str, Mapping[str, str], int]
 
 
 def text(directory: str, now: int, result: Mapping[str, Any] | None) -> str:
-    """C(result) is what C(_audit.examine) returns, C(None) where it could not be made."""
+    """C(result) is what C(_audit.examine) returns, C(None) if it could not be made."""
     samples: list[_Sample] = [
         ("appwrite_audit_success", {}, int(result is not None)),
         ("appwrite_audit_last_run_timestamp_seconds", {}, now),

@@ -317,7 +317,7 @@ def _identifier(data: bytes) -> str:
 
 
 def _name(data: bytes) -> str:
-    """The common name, or the organization where there is none."""
+    """The common name, or the organization if there is none."""
     found: Mapping[str, str] = {
         _identifier(parts[0][1]): parts[1][1].decode("utf-8", "replace")
         for _set, inner in _elements(data)

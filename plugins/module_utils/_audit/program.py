@@ -30,7 +30,7 @@ CONFIG_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the metrics and returns 0, or prints the findings and returns 1 where any fails. 2 where the audit could not be made."""
+    """Writes the metrics and returns 0, or prints the findings and returns 1 if any fails. 2 if the audit could not be made."""
     parser = argparse.ArgumentParser(
         prog="appwrite-audit",
         description="Audits the security of a self-hosted Appwrite and writes metrics for Prometheus. Changes nothing else.",
@@ -68,7 +68,7 @@ def _read(path: str) -> Mapping[str, Any]:
 
 
 def _filled(options: Mapping[str, Mapping[str, Any]], given: Any, where: str) -> dict[str, Any]:
-    """What Ansible makes of a module's options: each is there, with its default where it was not given."""
+    """What Ansible makes of a module's options: each is there, with its default if it was not given."""
     if not isinstance(given, dict):
         raise AppwriteError("%sis not an object" % where)
     for name in sorted(set(given) - set(options)):

@@ -22,7 +22,7 @@ _UNTOLD = ("sessionresumption_", "cipher-")
 
 
 def read(report: str) -> list[Finding]:
-    """Raises Unobserved where the report is not complete, in words where it says why."""
+    """Raises Unobserved if the report is not complete, in words if it says why."""
     try:
         answer = json.loads(report, strict=False)
         version = answer["version"].split()[0]

@@ -91,7 +91,7 @@ class Compose:
         return shutil.which("docker", path=self.environment["PATH"]) is not None
 
     def trace(self) -> str | None:
-        """What shows that an engine is, or was, on this host; C(None) where nothing does."""
+        """What shows that an engine is, or was, on this host; C(None) if nothing does."""
         if self.installed:
             return "the program docker"
         if self.environment.get("DOCKER_HOST"):
@@ -105,7 +105,7 @@ class Compose:
         ) or (sys.maxsize,)
 
     def config(self, candidate: bytes | None = None) -> dict[str, Any]:
-        """The project as compose resolves it, with C(candidate) in place of its C(.env) where given. Needs no engine.
+        """The project as compose resolves it, with C(candidate) in place of its C(.env) if given. Needs no engine.
 
         A candidate goes in by memory: it is on no disk before compose has accepted it.
         """

@@ -20,7 +20,7 @@ class Container:
     status: str
     """V(running), V(exited), V(restarting), V(created), …"""
     health: str | None
-    """V(healthy), V(unhealthy), V(starting), or C(None) where there is no health check"""
+    """V(healthy), V(unhealthy), V(starting), or C(None) if there is no health check"""
     started_at: str
     restarts: int
     exit_code: int

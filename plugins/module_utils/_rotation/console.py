@@ -26,7 +26,7 @@ own from the oldest release that is known here (1.4.14, app/config/collections.p
 
 
 def whose(given: str | None, key: str) -> str:
-    """Whose sessions end with this key: what was asked for, or the console's where the key was public."""
+    """Whose sessions end with this key: what was asked for, or the console's if the key was public."""
     return given or (CONSOLE if is_public(key) else NONE)
 
 
@@ -35,7 +35,7 @@ def count_sessions(store: Store, which: str) -> int:
 
 
 def end_sessions(store: WritableStore, which: str) -> None:
-    """May be done again where it was interrupted."""
+    """May be done again if it was interrupted."""
     for table in _ending(store, which):
         store.clear(table)
 

@@ -140,7 +140,7 @@ class Examination:
             self._foresees = False
 
     def state(self) -> str:
-        """C(old), C(new), C(mixed) or C(empty), by all values and files. Raises AppwriteError where there are sealed ones, and no key opens any."""
+        """C(old), C(new), C(mixed) or C(empty), by all values and files. Raises AppwriteError if there are sealed ones, and no key opens any."""
         report = self._examine("read")
         if report.state == EMPTY and report.unwaived_count:
             raise AppwriteError(

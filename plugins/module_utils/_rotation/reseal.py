@@ -85,7 +85,7 @@ class Rotation(Examination):
 
         The files that are replaced are removed last, or left for C(sweep()). ending: whose sessions end with it (C(console)), after all else.
 
-        Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
+        Raises AppwriteError if that cannot be. If the store is transactional everything is as it was then, unless the message says otherwise,
         and the store is closed.
         """
         if self._noted is None:
@@ -150,7 +150,7 @@ class Rotation(Examination):
             }
             succeeded = set(used)
             for old, new in reversed(pairs):
-                if new in succeeded:  # or its own successor is in use, where an earlier sweep could not remove it
+                if new in succeeded:  # or its own successor is in use, if an earlier sweep could not remove it
                     succeeded.add(old)
             for number, (old, new) in enumerate(pairs, 1):
                 is_old = old not in used and new in succeeded
@@ -222,7 +222,7 @@ class Rotation(Examination):
     def _verify(self, before: Report) -> None:
         """Reads back what was written since it was read: what one key opened the new one opens now, and nothing else has become of anything.
 
-        What was staged is written where the digest of the old value is still the same, and is read with all else after that.
+        What was staged is written only if the digest of the old value is still the same, and is read with all else after that.
         """
         written = {name for name, tally in before.collections.items() if tally.values[OLD] or tally.files[OLD]}
         after = self._examine("verify", some=lambda table: table.collection in written)

@@ -81,7 +81,7 @@ def look(
     """Opens about C(sample) rows of each table with a key, or all; what it opens counts as C(old). Writes nothing.
 
     container: the name of one with a copy of the database, to look at instead; there are no files then.
-    Raises AppwriteError where there is nothing to look at.
+    Raises AppwriteError if there is nothing to look at.
     """
     warnings, files = [], None
     if container is None:
@@ -102,7 +102,7 @@ def look(
 def opening(instance: Instance, keys: Sequence[str]) -> Opening:
     """How many values of a sample of what is stored each of these keys opens. Writes nothing, and reads the sample once.
 
-    Raises AppwriteError where that cannot be found out.
+    Raises AppwriteError if that cannot be found out.
     """
     instance.compose.mask.add(keys)
     if instance.sample is None:
@@ -121,7 +121,7 @@ def opening(instance: Instance, keys: Sequence[str]) -> Opening:
 
 
 def _sample(store: Store) -> list[Parts | None]:
-    """Some sealed values from all over the database. Where there seems to be none, all of it is read up to the first."""
+    """Some sealed values from all over the database. If there seems to be none, all of it is read up to the first."""
     tables = [table for table in store.tables() if table.columns]
     found, size = [], 0
     for parts in _sealed(store, _some(tables), _ROWS):
@@ -201,7 +201,7 @@ def store_of(
 
     stores: the class for each kind of database; of these MariaDB and PostgreSQL themselves refuse every change on the connection.
 
-    Waits for a connection while all are in use. Raises AppwriteError where there is no database to ask.
+    Waits for a connection while all are in use. Raises AppwriteError if there is no database to ask.
     """
     kind: str | None
     if container is None:

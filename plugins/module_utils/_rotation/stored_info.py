@@ -119,7 +119,7 @@ def _containers(key: str, instance: Instance) -> _Found:
 
 
 def _data(key: str, instance: Instance, container: str | None, sample: int | None, tell: Tell) -> _Found:
-    """Raises AppwriteError where a container that was named cannot be looked at."""
+    """Raises AppwriteError if a container that was named cannot be looked at."""
     if container is None and instance.holds_data().state == "no":
         return _Found(True, "nothing is stored that it could open, since %s" % instance.holds_data().reason, True)
     report = None

@@ -15,5 +15,5 @@ DATABASES = (MARIADB, POSTGRESQL, MONGODB)
 
 
 def kind_of(image: str) -> str | None:
-    """The name of the database in an image, as its service is called; C(None) where it is none of Appwrite's."""
+    """The name of the database in an image, as its service is called; C(None) if it is none of Appwrite's."""
     return next((database.service for database in DATABASES if _images.image(image).name in database.images), None)

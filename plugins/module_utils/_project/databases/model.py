@@ -22,7 +22,7 @@ class Database:
     data: tuple[str, ...]
     """directories of its container that may hold its data"""
     exhausted: str
-    """matches what its client says where all of its connections are in use"""
+    """matches what its client says if all of its connections are in use"""
     remedy: str
     """what to do then, as a part of a sentence"""
     question: tuple[str, ...]

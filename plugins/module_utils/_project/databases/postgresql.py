@@ -21,7 +21,7 @@ exec psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --s
 """
 )
 _SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_name = '_console_users'"
-# Each question is a connection of its own, and the shell ends at one that fails only where its answer is assigned: no answer must not be taken for an empty
+# Each question is a connection of its own, and the shell ends at one that fails only if its answer is assigned: no answer must not be taken for an empty
 # one.
 _ASK_POSTGRESQL = (
     r"""

@@ -75,7 +75,7 @@ class Files:
         return ""
 
     def _try(self, directory: int, name: bytes) -> None:
-        """Raises OSError where a file could not be made, as far as that can be told without making one."""
+        """Raises OSError if a file could not be made, as far as that can be told without making one."""
         owner = os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
         if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, "")

@@ -63,7 +63,7 @@ class Look(NamedTuple):
     verdict: str
     size: int = 0
     reason: str = ""
-    """in words, where the verdict is C(NEITHER)"""
+    """in words, if the verdict is C(NEITHER)"""
 
 
 class Seen(NamedTuple):
@@ -72,7 +72,7 @@ class Seen(NamedTuple):
     user: str
     address: str
     space: str
-    """the database that it is at, empty where that is not said"""
+    """the database that it is at, empty if that is not said"""
 
 
 class Sessions(NamedTuple):
@@ -84,7 +84,7 @@ class Sessions(NamedTuple):
 
 
 class Store(ABC):
-    """One database, asked through its own client in its own container, over pipes."""
+    """One database, asked through its own client in its own container, over pipes. Each method raises StoreError if that refuses, or is gone."""
 
     transactional: bool
     """whether all changes become so at once, when they are committed"""
@@ -117,7 +117,7 @@ class Store(ABC):
 
     @abstractmethod
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
-        """The documents that were made last, the very last one first: of these fields the first C(SHOWN) characters, nothing where one is not set."""
+        """The documents that were made last, the very last one first: of these fields the first C(SHOWN) characters, nothing if one is not set."""
 
     @abstractmethod
     def close(self) -> None:

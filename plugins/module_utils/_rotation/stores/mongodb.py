@@ -230,7 +230,7 @@ class MongoDB(Store):
             self._listed[Table(place[0], place[1], place[1], columns, place in buckets)] = listed[place]
 
     def _page(self, table: Table, skip: int = 0, limit: int | None = None, **place: Any) -> tuple[list[Row], bool]:
-        """Documents from a place on, at most so many and fewer where they are large; whether there may be more."""
+        """Documents from a place on, at most so many and fewer if they are large; whether there may be more."""
         fields = ["_uid", "_tenant", *table.columns, *(FILE_COLUMNS if table.holds_files else ())]
         answer = self._ask("page", table, fields=fields, skip=skip, limit=limit or _PAGE, size=REQUEST, **place)
         return [self._row(table, document) for document in answer["found"]], answer["more"]

@@ -162,7 +162,7 @@ class Session:
         raise StoreError("%s: %s" % (self._name, "error %s" % code if code else LOST))
 
     def close(self) -> None:
-        """Ends the client. It sees the end of its input even where only the program that led to it is killed here."""
+        """Ends the client. It sees the end of its input even if only the program that led to it is killed here."""
         if self._process.returncode is not None:
             return
         self._process.kill()

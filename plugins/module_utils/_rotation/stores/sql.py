@@ -64,7 +64,7 @@ class SqlStore(Store):
     QUOTE: str
     """around names"""
     READ_ONLY: str
-    """the statement after which the server refuses every change in this session; empty where it is to take them"""
+    """the statement after which the server refuses every change in this session; empty if it is to take them"""
     ERROR: str
     REASONS: Mapping[str, str]
 
@@ -263,7 +263,7 @@ class SqlStore(Store):
             last = int(page[-1][0]) if page else last
 
     def _page(self, table: Table, after: int | None, limit: int) -> str:
-        """Asks for key, id and tenant of rows, then length and text of each column; no text where it is long."""
+        """Asks for key, id and tenant of rows, then length and text of each column; no text if it is long."""
         texts = [self._text(self._quoted(name)) for name in _columns(table)]
         tenant = "_tenant" if "_tenant" in self._shapes[table].kinds else "NULL"
         fields = ["_id", "_uid", tenant] + [

@@ -33,11 +33,11 @@ class WritableStore(Store):
 
     @abstractmethod
     def begin(self) -> None:
-        """From here on nothing is in force before C(commit), where the database can do that."""
+        """From here on nothing is in force before C(commit), if the database can do that."""
 
     @abstractmethod
     def change(self, table: Table, changes: Sequence[Change]) -> int:
-        """Writes where every changed column still is as it was read, byte for byte; returns how many rows that were."""
+        """Writes a row if every changed column still is as it was read, byte for byte; returns how many rows that were."""
 
     def stage(self, table: Table, changes: Sequence[Change]) -> None:
         """Keeps new values of sealed columns for C(take()), in this session alone, and before C(begin). Each row is staged once, in the order of rows.
@@ -46,7 +46,7 @@ class WritableStore(Store):
         """
 
     def take(self, table: Table) -> Iterator[int]:
-        """Writes the values that are staged for this table, each where the old one still is as it was read; yields how many rows were gone through."""
+        """Writes the values that are staged for this table, each only if the old one still is as it was read; yields how many rows were gone through."""
         return iter(())
 
     @abstractmethod
