@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The audit: an observed installation in, findings out. Controls stand by group, one file each; all of this is pure.
 
 To add a control: a C(Control) in the file of its group, and a failing and a passing case in
 C(tests/unit/plugins/module_utils/_audit/), whose tests refuse a control without both.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

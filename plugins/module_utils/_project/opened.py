@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The one way to open a project, by a module's options: what its C(.env) says, and what compose makes of the whole.
 
 The audit alone goes on if a part of that fails (C(_audit.observe)), and takes the parts one by one.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

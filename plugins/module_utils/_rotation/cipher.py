@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Appwrite's sealed values: which key opens this one, and how it is sealed anew.
 
 A sealed value is JSON with ciphertext (base64), IV and tag (hexadecimal digits) of AES-128-GCM. A file's content is the ciphertext alone,
 its IV and tag are in its row.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

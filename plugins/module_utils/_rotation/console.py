@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Who has come in with a key that somebody else had: what may be theirs at the console, and the end of sessions.
 
 A key that is rotated forges nothing any more, but a session that was made with it is stored like any other, and goes on (appwrite 1.9.6, executed).
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

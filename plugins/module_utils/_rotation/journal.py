@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """What a rotation of the encryption key must not forget, and the lock that it is for everybody else until it ends.
 
 It is in clear for its owner alone, as C(.env) is, in a directory beside that file. The directory around it may be somebody else's, who could put
 anything in its place: its owner is looked at before a word of it is believed, and all is done by open directories.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

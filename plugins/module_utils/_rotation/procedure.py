@@ -1,13 +1,14 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The order of a rotation of the encryption key: one step after the other, each of which may be the last before a power failure.
 
 What is needed to go on or back stands in the journal, written before anything else changes. While data may be sealed with either key, C(.env) holds a
 guard instead of a key, with which compose starts nothing.
 
 Pure: whatever is done to the world is done by a C(Host) and a C(Journal), which are handed in.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

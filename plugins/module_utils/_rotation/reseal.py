@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """All sealed values and files of an installation, from one encryption key to another.
 
 Which key opens a value is found by trying, so nothing has to be remembered from one run to the next but the names of new files. Nobody may write
 meanwhile: the services that hold the key are gone.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

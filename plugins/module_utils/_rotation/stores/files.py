@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The files of Appwrite's buckets on the managed host, as they are read. Nothing here can write.
 
 A file is never changed: it gets a successor beside it (C(successors)). Which of the two is in use is for the file's row to say. Rows are
 somebody else's word: their paths are not followed out of the root, and nothing is opened but regular files.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Appwrite's collections in MongoDB.
 
 Its transactions end after a minute, so that every change is one of its own: a document is written where it still has the old values. The client
 runs a script that answers requests, a line of JSON each, until its standard input ends. Then it finishes what it is at, and ends.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """What MariaDB and PostgreSQL share: one session of their own client over pipes, and Appwrite's tables in SQL.
 
 The session holds a lock of the server's as long as it lives. Whoever gets it next knows that the transaction of the one before has ended, however
 that one died.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

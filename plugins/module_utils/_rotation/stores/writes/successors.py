@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Files of Appwrite's buckets, sealed anew: each gets a successor beside it, whose name is in the journal before it exists.
 
 Only who seals everything anew reaches this; whoever reads has C(files).
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
