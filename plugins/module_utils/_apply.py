@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""C(docker compose up -d): predicted before, waited for, verified in every container, and undone if it fails."""
+"""C(docker compose up -d): predicted before, waited for, verified in every container, and undone if it fails.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, encode
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Progress, Tell, some_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell, some_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import (
     BACKUP_KEEP,
     backup_keep,

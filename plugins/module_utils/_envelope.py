@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """A secret on its way from a module to the controller. Results are printed, logged and cached, so it must not be in them in clear.
 
 The controller makes up a password for one task, and the module seals its answer with it: HMAC-SHA256 in counter mode, then an
 HMAC-SHA256 over what came out. Python's standard library, which is all that a managed host must have, holds no cipher.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""What is told to the operator when something fails, in words that hold no secret."""
+"""What is told to the operator when something fails, in words that hold no secret.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
 import errno
-import os
+import posixpath
 from contextlib import contextmanager
 from typing import Iterator
 
@@ -34,7 +36,7 @@ class AppwriteError(Exception):
 
 def reason(error: OSError) -> str:
     """An error of the operating system as C(what is wrong; what to do), without a path, which may be long and is named by the caller."""
-    return _REASONS.get(error.errno or 0, os.strerror(error.errno) if error.errno else type(error).__name__)
+    return _REASONS.get(error.errno or 0, error.strerror or type(error).__name__)
 
 
 @contextmanager
@@ -58,6 +60,6 @@ def unforeseen(error: Exception) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = (
-        "%s:%d" % (os.path.basename(trace.tb_frame.f_code.co_filename), trace.tb_lineno) if trace else "unknown place"
+        "%s:%d" % (posixpath.basename(trace.tb_frame.f_code.co_filename), trace.tb_lineno) if trace else "unknown place"
     )
     return "internal error (%s at %s); please report it" % (type(error).__name__, place)

@@ -1,13 +1,14 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The only place that writes a file: lock, make, replace, sync, remove. On managed hosts and on the controller.
 
 A directory may be somebody else's, who is hostile to whoever runs this. It is opened once, and everything in it is done by its handle: what is opened
 there is no link, and what is made there is new, for its owner alone, and changed by its own handle. Handles may be for going by alone (C(O_PATH)).
 
 An error of the operating system is raised as it is (OSError), since the caller knows what to call the file (C(_errors.words)).
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private plugin utility of selfhost.appwrite: no stability is promised outside the collection.
-"""What takes long runs in the background of the managed host, so that a lost connection does not end it, and is watched from here."""
+"""What takes long runs in the background of the managed host, so that a lost connection does not end it, and is watched from here.
+
+This is a private plugin utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ _POLL = 1.0
 _TELL = 5.0
 """Seconds after which a line is printed at the latest, also if it is the same."""
 _SILENCE = 45.0
-"""Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_progress.Progress))."""
+"""Seconds without a sign of life after which the job on the host is gone: it gives one every five (C(_progress_file.Progress))."""
 _LINE = 400
 """Characters of what a host says of its progress that are looked at."""
 _T = TypeVar("_T")

@@ -117,7 +117,7 @@ class Victim:
 
     @functools.cached_property
     def _forks(self) -> Forks:
-        rooms = ("_rotation.reseal", "_rotation.stores.mariadb", "_rotation.stores.postgresql")
+        rooms = ("_rotation.reseal", "_rotation.stores.writes.mariadb", "_rotation.stores.writes.postgresql")
         return Forks(
             *(f"{ROOMS}.{room}" for room in rooms), __name__, environ=clean_environ(), errors=self.scratch / "errors"
         )

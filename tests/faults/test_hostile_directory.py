@@ -31,7 +31,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journa
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 OWNER, STRANGER, GROUP = 12345, 23456, 54321

@@ -38,8 +38,8 @@ REHEARSED = Kind(database="postgresql", services=("appwrite", "redis", "postgres
 WORD = "NotARealEncryptionKey1"
 COMMANDS = {"mariadb": ["mysqld", "--max-connections=10"], "postgresql": ["postgres", "-c", "max_connections=8"]}
 CLIENTS = {
-    "mariadb": (mariadb.client, "%s;", "SELECT '%s'"),
-    "postgresql": (postgresql.client, "COPY (%s) TO STDOUT;", "SELECT '%s'"),
+    "mariadb": (mariadb.MariaDB.client, "%s;", "SELECT '%s'"),
+    "postgresql": (postgresql.PostgreSQL.client, "COPY (%s) TO STDOUT;", "SELECT '%s'"),
 }
 NAMES = {"mariadb": "MariaDB", "postgresql": "PostgreSQL"}
 # As a MongoDB whose net.maxIncomingConnections are in use: it accepts and closes.
@@ -182,7 +182,7 @@ def test_mongodb_that_closes(closing_server, monkeypatch, tmp_path):
     monkeypatch.setattr(_connections, "PATIENCE", 0)
     database = next(each for each in DATABASES if each.service == "mongodb")
     for connect in (
-        lambda: mongodb.MongoDB(mongodb.client(closing_server)),
+        lambda: mongodb.MongoDB(mongodb.MongoDB.client(closing_server)),
         lambda: Compose(str(tmp_path)).execute(closing_server, database.question, database.script),
     ):
         with pytest.raises(

@@ -27,12 +27,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mongodb
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
-    Change,
+    FILE_COLUMNS,
     Row,
     StoreError,
     Table,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import Change
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.mongodb import WritableMongoDB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
 KEY = "NotARealEncryptionKey1"
 WORD = "NotARealReplacementWord1"
@@ -58,19 +60,19 @@ def container(_running: Stack) -> str:
 
 
 @pytest.fixture(scope="module")
-def _store(container: str, data: Dataset) -> Iterator[mongodb.MongoDB]:
-    store = mongodb.MongoDB(mongodb.client(container))
+def _store(container: str, data: Dataset) -> Iterator[WritableMongoDB]:
+    store = WritableMongoDB(WritableMongoDB.client(container))
     yield store
     store.close()
 
 
 @pytest.fixture
-def store(_store: mongodb.MongoDB, data: Dataset, _running: Stack, tmp_path: Path) -> Iterator[mongodb.MongoDB]:
+def store(_store: WritableMongoDB, data: Dataset, _running: Stack, tmp_path: Path) -> Iterator[WritableMongoDB]:
     yield _store
     data.reset(_running.project, tmp_path)
 
 
-def table(store: mongodb.MongoDB, end: str) -> Table:
+def table(store: WritableMongoDB, end: str) -> Table:
     return next(each for each in store.tables() if each.name.endswith(end))
 
 
@@ -86,7 +88,7 @@ def parts(sealed: str) -> tuple[bytes, str, str]:
     return found["data"].encode(), found["iv"], found["tag"]
 
 
-def rows(store: mongodb.MongoDB, each: Table, sample: int | None = None) -> list[Row]:
+def rows(store: WritableMongoDB, each: Table, sample: int | None = None) -> list[Row]:
     return [row for batch in store.rows(each, sample) for row in batch]
 
 
@@ -112,7 +114,7 @@ def test_tables(store, data):
 @pytest.mark.parametrize(("page", "size"), [(500, 1 << 20), (2, 300)])
 def test_every_value_is_read(store, data, monkeypatch, page, size):
     monkeypatch.setattr(mongodb, "_PAGE", page)
-    monkeypatch.setattr(mongodb, "_REQUEST", size)
+    monkeypatch.setattr(mongodb, "REQUEST", size)
     with _Php(KEY, "") as php:
         pairs = []
         for wanted in data.tables:
@@ -123,10 +125,7 @@ def test_every_value_is_read(store, data, monkeypatch, page, size):
             assert [row.key for row in read] == [row.id for row in made]
             for row, known in zip(read, made):
                 names = {column.name.replace(".", "__dot__"): column for column in known.sealed}
-                assert (
-                    row.uid == known.uid
-                    and row.values.keys() - set(mongodb.FILE_COLUMNS) - {"vanished"} == names.keys()
-                )
+                assert row.uid == known.uid and row.values.keys() - set(FILE_COLUMNS) - {"vanished"} == names.keys()
                 assert not wanted.holds_files or row.values["chunksTotal"] == str(known.values["chunksTotal"])
                 for name, column in names.items():
                     stored, value = row.values[name], known.values[column.name]
@@ -413,7 +412,7 @@ def test_metadata_unreadable(store, server, monkeypatch, text):
 
 
 def _client(container: str, **environment: str) -> list[str]:
-    command = mongodb.client(container)
+    command = WritableMongoDB.client(container)
     return [
         *command[:3],
         *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")),
@@ -427,7 +426,7 @@ def _client(container: str, **environment: str) -> list[str]:
 def test_wrong_password(container, _store):
     _store.close()
     with pytest.raises(StoreError, match="its password is not the one in its container's environment") as failed:
-        mongodb.MongoDB(_client(container, MONGO_INITDB_ROOT_PASSWORD="NotARealPassword1")).tables()
+        WritableMongoDB(_client(container, MONGO_INITDB_ROOT_PASSWORD="NotARealPassword1")).tables()
     assert_no_leak(str(failed.value), ["NotARealPassword1"])
 
 
@@ -435,7 +434,7 @@ def test_answer_cut_short(container, data, monkeypatch):
     """As MongoDB does at 16 MB, and FerretDB does not."""
     assert "batchSize: limit" in mongodb._SCRIPT
     monkeypatch.setattr(mongodb, "_SCRIPT", mongodb._SCRIPT.replace("batchSize: limit", "batchSize: 1"))
-    other = mongodb.MongoDB(mongodb.client(container))
+    other = WritableMongoDB(WritableMongoDB.client(container))
     for wanted in data.tables:
         if wanted.uid in ("users", "sessions"):
             assert [row.key for row in rows(other, table(other, wanted.name))] == [row.id for row in data.rows(wanted)]
@@ -443,7 +442,7 @@ def test_answer_cut_short(container, data, monkeypatch):
 
 
 def test_no_value_in_an_error(container, data):
-    other = mongodb.MongoDB(mongodb.client(container))
+    other = WritableMongoDB(WritableMongoDB.client(container))
     keys = table(other, "_console_keys")
     row = rows(other, keys)[0]
     with pytest.raises(StoreError, match="MongoDB: error ") as failed:
@@ -456,13 +455,13 @@ def test_no_value_in_an_error(container, data):
 
 def test_another_session(container, data, monkeypatch):
     """One at a time, so that what a killed one still has in hand is over before the next begins."""
-    first = mongodb.MongoDB(mongodb.client(container))
+    first = WritableMongoDB(WritableMongoDB.client(container))
     first.tables()
     monkeypatch.setattr(mongodb, "_SCRIPT", mongodb._SCRIPT.replace(f"{mongodb.LOCK_TIMEOUT} * 10", "1"))
     with pytest.raises(StoreError, match="another session of this collection has been working on it"):
-        mongodb.MongoDB(mongodb.client(container))
+        WritableMongoDB(WritableMongoDB.client(container))
     monkeypatch.undo()
-    second = subprocess.Popen(mongodb.client(container), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    second = subprocess.Popen(WritableMongoDB.client(container), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert second.stdin and second.stdout
     second.stdin.write(b'"ready"\n')
     second.stdin.flush()
@@ -474,12 +473,12 @@ def test_another_session(container, data, monkeypatch):
 
 
 def test_server_gone(container, data, _running):
-    other = mongodb.MongoDB(mongodb.client(container))
+    other = WritableMongoDB(WritableMongoDB.client(container))
     keys = table(other, "_console_keys")
     run("docker", "kill", container)
     with pytest.raises(StoreError, match="the connection was lost"):
         other.count(keys)
     with pytest.raises(StoreError, match="MongoDB cannot be asked: .*is not running"):
-        mongodb.MongoDB(mongodb.client(container))
+        WritableMongoDB(WritableMongoDB.client(container))
     _running.project.up()
     _running.project.wait()

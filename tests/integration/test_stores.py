@@ -22,21 +22,23 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import READING
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import session as _session
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import sql as _sql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
-    Change,
-    Row,
-    StoreError,
-    Table,
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes import sql as _writes
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.mariadb import WritableMariaDB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import Change
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.postgresql import (
+    WritablePostgreSQL,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
 KINDS = [Kind(database=database, services=(database,), room="stores") for database in ("mariadb", "postgresql")]
 MODULES: Mapping[str, Any] = {"mariadb": mariadb, "postgresql": postgresql}
-CLASSES: Mapping[str, type[_sql.SqlStore]] = {"mariadb": mariadb.MariaDB, "postgresql": postgresql.PostgreSQL}
+CLASSES: Mapping[str, type[_writes.WritableSqlStore]] = {"mariadb": WritableMariaDB, "postgresql": WritablePostgreSQL}
 SECRET = "NotARealStoredWord1"
 LISTED = [
     {"$id": "secret", "array": False, "filters": ["encrypt"]},
@@ -118,9 +120,10 @@ class Server:
         values = ", ".join(f"({number}, 'note{number}', {line})" for number, line in enumerate(lines, 1))
         self.sql(f'INSERT INTO "_9_notes" (_id, _uid, {names}) VALUES {values}')
 
-    def open(self, *options: str, writes: bool = True) -> _sql.SqlStore:
-        command = MODULES[self.database].client(self.container)
-        return CLASSES[self.database]([*command[:2], *options, *command[2:]], writes=writes)
+    def open(self, *options: str) -> _writes.WritableSqlStore:
+        kind = CLASSES[self.database]
+        command = kind.client(self.container)
+        return kind([*command[:2], *options, *command[2:]])
 
 
 @pytest.fixture
@@ -132,20 +135,20 @@ def server(stack: Stack) -> Iterator[Server]:
 
 
 @pytest.fixture
-def store(server: Server) -> Iterator[_sql.SqlStore]:
+def store(server: Server) -> Iterator[_writes.WritableSqlStore]:
     with closing(server.open()) as found:
         yield found
 
 
-def table_of(store: _sql.SqlStore, collection: str = "_9_notes") -> Table:
+def table_of(store: _writes.WritableSqlStore, collection: str = "_9_notes") -> Table:
     return next(table for table in store.tables() if table.collection == collection)
 
 
-def rows_of(store: _sql.SqlStore, collection: str = "_9_notes", sample: int | None = None) -> list[Row]:
+def rows_of(store: _writes.WritableSqlStore, collection: str = "_9_notes", sample: int | None = None) -> list[Row]:
     return [row for rows in store.rows(table_of(store, collection), sample) for row in rows]
 
 
-def change(store: _sql.SqlStore, new: Callable[[Row], dict[str, Any]]) -> int:
+def change(store: _writes.WritableSqlStore, new: Callable[[Row], dict[str, Any]]) -> int:
     return store.change(table_of(store), [Change(row, new(row)) for row in rows_of(store)])
 
 
@@ -195,7 +198,7 @@ def test_arrays(server, store):
 @on(*KINDS)
 def test_staged(server, store, monkeypatch):
     """Value by value where the old one is still there; a column that changed meanwhile does not keep the others of its row back."""
-    monkeypatch.setattr(_sql, "_REQUEST", 300)
+    monkeypatch.setattr(_writes, "_REQUEST", 300)
     filled = [value for value in ODD if value is not None]
     server.fill(
         [{"big": value, "secret": value[:300], "codes": json.dumps([value]), "open": value} for value in filled]
@@ -339,16 +342,18 @@ def test_undone_without_commit(server):
 
 
 @on(*KINDS)
-def test_session_that_only_reads(server):
+def test_session_that_only_reads(server, monkeypatch):
     """The server itself refuses what it is not for, also outside of a transaction."""
     server.fill([{"secret": SECRET}])
+    monkeypatch.setattr(CLASSES[server.database], "READ_ONLY", READING[server.database].READ_ONLY)
     for begins in (False, True):
-        with closing(server.open(writes=False)) as store:
+        with closing(server.open()) as store:
             assert rows_of(store)[0].values["secret"] == SECRET
             with pytest.raises(StoreError, match="error 1792$|it is read-only$"):
                 if begins:
                     store.begin()
                 change(store, lambda row: {"secret": "changed"})
+    monkeypatch.undo()
     with closing(server.open()) as store:
         assert rows_of(store)[0].values["secret"] == SECRET
 
@@ -479,7 +484,7 @@ def test_wrong_user(server):
 @pytest.mark.parametrize("database", MODULES)
 def test_no_such_container(database):
     with pytest.raises(StoreError, match="cannot be asked: .*No such container"):
-        CLASSES[database](MODULES[database].client("appwrite-tb-nonexistent"))
+        CLASSES[database](CLASSES[database].client("appwrite-tb-nonexistent"))
 
 
 @pytest.mark.parametrize("database", MODULES)

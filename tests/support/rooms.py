@@ -4,6 +4,8 @@
 """The rooms of C(plugins) that know nothing of the world: mypy checks their types, and tests/unit/plugins/test_rooms.py what they import."""
 
 PURE = (
+    "_errors",
+    "_progress",
     "_audit.controls",
     "_audit.metrics",
     "_audit.lynis",
@@ -37,6 +39,8 @@ PURE = (
     "_rotation.reseal",
     "_rotation.console",
     "_rotation.phases",
+    "_rotation.stores.model",
+    "_rotation.stores.writes.model",
     "_rotation.procedure",
     "plugin_utils._escrow_table",
 )

@@ -14,14 +14,16 @@ from typing import Any
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
-    Change,
     Row,
     Sessions,
-    Store,
     StoreError,
     Table,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import (
+    Change,
+    WritableStore,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
 OLD, NEW, OTHER = Cipher("NotARealOldKey12"), Cipher("NotARealNewKey12"), Cipher("NotARealOtherKey")
 WORD = b"NotARealStoredWord1"
@@ -37,7 +39,7 @@ def opened(cipher: Cipher, sealed: str) -> bytes | None:
     return cipher.decrypt(*parts)
 
 
-class Memory(Store):
+class Memory(WritableStore):
     """C(fail) is told of each call, and may raise."""
 
     def __init__(self, content: dict[Table, list[dict[str, Any]]], transactional: bool = True) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 
 ROOMS = "ansible_collections.selfhost.appwrite.plugins.module_utils"
 KEYS = ("NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2")
-_CLASSES = {"mariadb": "MariaDB", "postgresql": "PostgreSQL", "mongodb": "MongoDB"}
+_CLASSES = {"mariadb": "WritableMariaDB", "postgresql": "WritablePostgreSQL", "mongodb": "WritableMongoDB"}
 
 
 def rotation(database: str, container: str, root: str, journal: str, old: str, new: str) -> Any:
     """A store and the rotation that works on it."""
-    module = importlib.import_module(f"{ROOMS}._rotation.stores.{database}")
+    kind = getattr(importlib.import_module(f"{ROOMS}._rotation.stores.writes.{database}"), _CLASSES[database])
     cipher = importlib.import_module(f"{ROOMS}._rotation.cipher").Cipher
-    files = importlib.import_module(f"{ROOMS}._rotation.stores.successors").Successors
-    store = getattr(module, _CLASSES[database])(module.client(container))
+    files = importlib.import_module(f"{ROOMS}._rotation.stores.writes.successors").Successors
+    store = kind(kind.client(container))
     directory = os.open(os.path.dirname(journal), os.O_RDONLY)
     rotation_of = importlib.import_module(f"{ROOMS}._rotation.reseal").Rotation
     return store, rotation_of(store, files(root, directory, os.path.basename(journal)), cipher(old), cipher(new))

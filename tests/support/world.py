@@ -37,7 +37,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.proced
     Waivers,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
 KEYS = OLD_KEY, NEW_KEY = "NotARealOldKey12", "NotARealNewKey12"
 ENV = "# ours\n_APP_ENV=production\n%s=%s\n_APP_DOMAIN=appwrite.example.com\n"

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """What a container of Appwrite does with jobs, by the program that it runs and not by its service's name, which is the owner's.
 
 Read in appwrite 1.4.14 to 1.9.6: C(bin/*), C(Dockerfile), C(app/worker.php), C(src/Appwrite/Platform/Tasks); how they end was seen on 1.9.6.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """What Appwrite's own upgrade makes of C(.env), which it reads with a parser of its own, writes anew, and hands to compose.
 
 The rules are those of C(src/Appwrite/Docker/Env.php), C(app/views/install/env.phtml) and
 C(src/Appwrite/Platform/Tasks/Install.php) in 1.4.14 to 1.9.6. The installer of the newer release runs, so a file of 1.8.1 or
 earlier may meet both of its kinds.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The catalogue: every environment variable of every Appwrite release, its default, its kind and who receives it.
 
 A variable has rows ``(since, default, services)``; the newest row whose release is not newer than the one asked for
@@ -13,6 +12,8 @@ looks at it or the compose file gives a literal; C(use) is the variable that too
 
 To add a release: its number in C(RELEASES); a row wherever a default or a list changed; new variables at the place
 that C(variables.php) gives them.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""The console: who may sign up, by which ways, and what was set in vain. Read at 1.4.14 to 1.9.6."""
+"""The console: who may sign up, by which ways, and what was set in vain. Read at 1.4.14 to 1.9.6.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The audit: an observed installation in, findings out. Controls stand by group, one file each; all of this is pure.
 
 To add a control: a C(Control) in the file of its group, and a failing and a passing case in
 C(tests/unit/plugins/module_utils/_audit/), whose tests refuse a control without both.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def is_control(name: str) -> bool:
 
 
 def waiver_of(entry: Mapping[str, Any], where: str) -> Waiver:
-    """Raises AppwriteError, which names the field behind C(where), where an entry is no waiver."""
+    """Raises AppwriteError, which names the field behind C(where), if an entry is no waiver."""
     name, justification = entry.get("control"), entry.get("justification")
     if not isinstance(name, str) or not is_control(name):
         near = get_close_matches(str(name), _IDS, 1)

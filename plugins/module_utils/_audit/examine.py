@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""The audit of one installation from its options to its result, with Ansible or without."""
+"""The audit of one installation from its options to its result, with Ansible or without.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def examine(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What C(audit_info) returns. Raises AppwriteError where an option makes no sense."""
+    """What C(audit_info) returns. Raises AppwriteError if an option makes no sense."""
     today = datetime.datetime.now(datetime.timezone.utc).date()
     if parameters["third_party_timeout"] <= 0:
         raise AppwriteError(

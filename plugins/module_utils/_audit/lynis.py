@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""lynis, which audits a host: its report file in, findings out."""
+"""lynis, which audits a host: its report file in, findings out.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ _NOTHING = ("", "-")
 
 
 def read(report: str) -> list[Finding]:
-    """Raises Unobserved, without words, where the report is not complete. Each of lynis' tests is one finding, however much it says."""
+    """Raises Unobserved, without words, if the report is not complete. Each of lynis' tests is one finding, however much it says."""
     lines = [(name, value) for name, _equals, value in (line.partition("=") for line in report.split("\n"))]
     values = dict(lines)
     if values.get("finish") != "true":

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The result of an audit as metrics, in the text format that Prometheus reads. Pure.
 
 Every sample carries the project's directory, which tells installations of one host apart whether docker answers or not.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _Sample = Tuple[str, Mapping[str, str], int]
 
 
 def text(directory: str, now: int, result: Mapping[str, Any] | None) -> str:
-    """C(result) is what C(_audit.examine) returns, C(None) where it could not be made."""
+    """C(result) is what C(_audit.examine) returns, C(None) if it could not be made."""
     samples: list[_Sample] = [
         ("appwrite_audit_success", {}, int(result is not None)),
         ("appwrite_audit_last_run_timestamp_seconds", {}, now),

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""What the audit looks at, and what it says: an observation, controls, findings. Plain values only."""
+"""What the audit looks at, and what it says: an observation, controls, findings. Plain values only.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ Seen = Union[T, Unseen]
 
 
 def seen(part: Seen[T]) -> T:
-    """The part itself. Raises Unobserved where it is unseen."""
+    """The part itself. Raises Unobserved if it is unseen."""
     if isinstance(part, Unseen):
         raise Unobserved(part.reason)
     return part
@@ -55,7 +57,7 @@ class File:
 
 @dataclass(frozen=True)
 class WorkTree:
-    """The git work tree that the C(.env) file lies in. C(ignored) is C(None) where git is not here to ask."""
+    """The git work tree that the C(.env) file lies in. C(ignored) is C(None) if git is not here to ask."""
 
     root: str
     tracked: bool | None
@@ -87,9 +89,9 @@ class ProjectFiles:
     """What decides what a command of compose does on the managed host."""
 
     owner: int
-    """the user whom C(.env) belongs to; of the directory where there is none"""
+    """the user whom C(.env) belongs to; of the directory if there is none"""
     entries: tuple[Owned, ...]
-    """the project's directory, that of C(.env) where it is another, and the compose files"""
+    """the project's directory, that of C(.env) if it is another, and the compose files"""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Running:
     status: str
     """V(running), V(exited), V(restarting), V(created), …"""
     health: str | None
-    """V(healthy), V(unhealthy), V(starting), or C(None) where there is no health check"""
+    """V(healthy), V(unhealthy), V(starting), or C(None) if there is no health check"""
     image: str
     """as it was named when the container was made, for example V(appwrite/appwrite:1.9.6)"""
     restart: str
@@ -116,7 +118,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer. C(location) where it redirects, C(hsts) the header C(Strict-Transport-Security)."""
+    """One HTTP answer. C(location) if it redirects, C(hsts) the header C(Strict-Transport-Security)."""
 
     status: int
     location: str | None = None
@@ -132,7 +134,7 @@ class Certificate:
     not_before: datetime.datetime
     not_after: datetime.datetime
     chain_error: str | None
-    """what the trust store of the managed host says against the chain, C(None) where nothing; the name is judged apart"""
+    """what the trust store of the managed host says against the chain, C(None) if nothing; the name is judged apart"""
     name_matches: bool
     """whether it is valid for the endpoint's host name"""
 
@@ -146,14 +148,14 @@ class Endpoint:
     address: str
     """where that was: C(host:port) of HTTPS"""
     http: Seen[Answer | None]
-    """the answer to GET / over HTTP; C(None) where nothing listens there"""
+    """the answer to GET / over HTTP; C(None) if nothing listens there"""
     https: Seen[Answer]
     """the answer to GET /v1/health/version over HTTPS"""
     loop: Seen[bool]
     """whether redirects lead back to where they started"""
     certificate: Seen[Certificate]
     protocols: Seen[Mapping[str, bool | None]]
-    """V(TLSv1), V(TLSv1.1), V(TLSv1.2), V(TLSv1.3) to whether the endpoint speaks it; C(None) where this host cannot try"""
+    """V(TLSv1), V(TLSv1.1), V(TLSv1.2), V(TLSv1.3) to whether the endpoint speaks it; C(None) if this host cannot try"""
 
 
 @dataclass(frozen=True)
@@ -161,16 +163,16 @@ class Inside:
     """The view from inside the container C(appwrite), which is what Appwrite's own C(doctor) has."""
 
     reachable: Mapping[str, bool | None]
-    """what it connects to (V(database), V(cache), V(smtp), V(antivirus)) to whether that answers; C(None) where it is not configured"""
+    """what it connects to (V(database), V(cache), V(smtp), V(antivirus)) to whether that answers; C(None) if it is not configured"""
     volumes: Mapping[str, tuple[bool, bool, int | None]]
     """V(uploads), V(cache), V(config), V(certificates) to readable, writable, and percent of its file system that is used"""
     cache_is_open: bool | None
-    """whether Redis answers without a password; C(None) where that cannot be told"""
+    """whether Redis answers without a password; C(None) if that cannot be told"""
 
 
 @dataclass(frozen=True)
 class Escrow:
-    """What the controller knows of the escrowed key. C(fingerprint) is C(None) where the escrow holds none."""
+    """What the controller knows of the escrowed key. C(fingerprint) is C(None) if the escrow holds none."""
 
     fingerprint: str | None
     proved: datetime.date | None = None
@@ -196,7 +198,7 @@ class Observation:
     directory: str
     release: str
     release_is_known: bool
-    """false where no image tag names it and the newest is assumed"""
+    """false if no image tag names it and the newest is assumed"""
     env: Seen[EnvironmentFile]
     config: Seen[Mapping[str, Any]]
     """the project as compose resolves it: C(docker compose config --format json), with C($) unescaped"""
@@ -219,7 +221,7 @@ class Outcome:
     status: str
     evidence: str
     remedy: str | None = None
-    """where it is another than the control's own"""
+    """if it is another than the control's own"""
 
 
 def passed(evidence: str) -> Outcome:
@@ -304,7 +306,7 @@ def known_containers(observation: Observation) -> tuple[Running, ...]:
 
 
 def seen_all(observation: Observation) -> None:
-    """Raises Unobserved where the services or the containers are unseen."""
+    """Raises Unobserved if the services or the containers are unseen."""
     seen(observation.config)
     seen(observation.containers)
 
@@ -328,7 +330,7 @@ def places(observation: Observation, name: str) -> list[tuple[str, str]]:
 def judge(
     observation: Observation, name: str, good: Callable[[str], bool], shown: Callable[[str], str] = lambda value: value
 ) -> Outcome:
-    """Fails where one place has a bad value, passes where all are good. Without a look at the containers nothing passes."""
+    """Fails if one place has a bad value, passes if all are good. Without a look at the containers nothing passes."""
     found = places(observation, name)
     if not found:
         return failed("no service receives %s, whatever .env says" % name)
@@ -350,7 +352,7 @@ def judge(
 
 
 def day(value: Any, option: str) -> datetime.date:
-    """YAML makes a date of what looks like one, unless it is in quotes. Raises AppwriteError, which names the option, where it is none."""
+    """YAML makes a date of what looks like one, unless it is in quotes. Raises AppwriteError, which names the option, if it is none."""
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return value
     try:

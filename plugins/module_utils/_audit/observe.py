@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""Looks at one installation for the audit, and changes nothing. What cannot be looked at becomes Unseen with the reason."""
+"""Looks at one installation for the audit, and changes nothing. What cannot be looked at becomes Unseen with the reason.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,7 @@ _T = TypeVar("_T")
 
 
 def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
-    """C(parameters) are those of C(audit_info). Raises AppwriteError where they make no sense, such as a missing directory."""
+    """C(parameters) are those of C(audit_info). Raises AppwriteError if they make no sense, such as a missing directory."""
     instance = instance_of(parameters)
     if parameters["files"]:
         instance.compose_files({})
@@ -169,7 +171,7 @@ def _project(instance: Instance) -> ProjectFiles:
 
 
 def _copies(directory: str, original: str, secrets: Mapping[str, bytes]) -> Iterator[File]:
-    """Compose files count as well, where somebody wrote a secret into them."""
+    """Compose files count as well, if somebody wrote a secret into them."""
     for number, path in enumerate(_tree(directory)):
         if number >= _MOST_FILES:
             return
@@ -212,7 +214,7 @@ def _work_tree(path: str) -> Seen[WorkTree | None]:
 
 
 def _git(root: str, *command: str) -> int | None:
-    """git's exit status; C(None) where it is not here, or says nothing in time. It does not trust a work tree of another user, and is not told to."""
+    """git's exit status; C(None) if it is not here, or says nothing in time. It does not trust a work tree of another user, and is not told to."""
     try:
         return subprocess.run(  # pylint: disable=ansible-bad-function  # the audit also runs without Ansible
             ["git", "-c", "core.fsmonitor=false"] + list(command),

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """What answers under a host name: one GET over HTTP, one over HTTPS, the certificate, and which versions of TLS are spoken.
 
 Appwrite 1.9.6 redirects GET to HTTPS, and answers HEAD with an error.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -317,7 +318,7 @@ def _identifier(data: bytes) -> str:
 
 
 def _name(data: bytes) -> str:
-    """The common name, or the organization where there is none."""
+    """The common name, or the organization if there is none."""
     found: Mapping[str, str] = {
         _identifier(parts[0][1]): parts[1][1].decode("utf-8", "replace")
         for _set, inner in _elements(data)

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The audit as a program on the managed host, without Ansible: for a timer, which keeps metrics of it, and for a person.
 
 The lookup C(audit_program) packs it and what it imports into one file.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CONFIG_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the metrics and returns 0, or prints the findings and returns 1 where any fails. 2 where the audit could not be made."""
+    """Writes the metrics and returns 0, or prints the findings and returns 1 if any fails. 2 if the audit could not be made."""
     parser = argparse.ArgumentParser(
         prog="appwrite-audit",
         description="Audits the security of a self-hosted Appwrite and writes metrics for Prometheus. Changes nothing else.",
@@ -68,7 +69,7 @@ def _read(path: str) -> Mapping[str, Any]:
 
 
 def _filled(options: Mapping[str, Mapping[str, Any]], given: Any, where: str) -> dict[str, Any]:
-    """What Ansible makes of a module's options: each is there, with its default where it was not given."""
+    """What Ansible makes of a module's options: each is there, with its default if it was not given."""
     if not isinstance(given, dict):
         raise AppwriteError("%sis not an object" % where)
     for name in sorted(set(given) - set(options)):

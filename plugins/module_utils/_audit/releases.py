@@ -1,12 +1,13 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Releases of Appwrite with known vulnerabilities.
 
 appwrite/appwrite publishes no advisories of its own, so the rows come from CVE records, the GitHub Advisory Database and merged fixes; the
 ranges were checked against the code at the tags where these say too little. Last looked up on C(LOOKED_UP); to add one, add a row, and
 that date.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""testssl.sh, which audits a TLS endpoint: its JSON (C(--jsonfile-pretty)) in, findings out."""
+"""testssl.sh, which audits a TLS endpoint: its JSON (C(--jsonfile-pretty)) in, findings out.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ _UNTOLD = ("sessionresumption_", "cipher-")
 
 
 def read(report: str) -> list[Finding]:
-    """Raises Unobserved where the report is not complete, in words where it says why."""
+    """Raises Unobserved if the report is not complete, in words if it says why."""
     try:
         answer = json.loads(report, strict=False)
         version = answer["version"].split()[0]

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""Other auditors of this host, where they are installed: run side by side, within bounds, and without leaving anything behind."""
+"""Other auditors of this host, if they are installed: run side by side, within bounds, and without leaving anything behind.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ _RESOLVE = 10.0
 _TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 _HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*\Z")
 # lynis reads it after the profiles of the host. It would fetch lists of packages, as the tests that are skipped would even so, ask for its
-# own newest release, and, where the host's profile says so, send its report away: now to where nobody listens.
+# own newest release, and, if the host's profile says so, send its report away: now to where nobody listens.
 _PROFILE = """\
 refresh-repositories=no
 skip-upgrade-test=yes
@@ -114,7 +116,7 @@ def _lynis(scratch: str, report: str) -> list[str]:
     for name, content in ((profile, _PROFILE), (os.path.join(scratch, "apt.conf"), _APT)):
         with open(name, "w", encoding="ascii") as stream:
             stream.write(content)
-    # --cronjob: where another lynis runs it ends, and does not take away the other's lock.
+    # --cronjob: if another lynis runs it ends, and does not take away the other's lock.
     return [
         "audit",
         "system",
@@ -130,7 +132,7 @@ def _lynis(scratch: str, report: str) -> list[str]:
 
 
 def _testssl(report: str, observation: Observation) -> list[str]:
-    """Raises Unobserved where no TLS answers: testssl.sh would take its time, and tell of all that is not offered."""
+    """Raises Unobserved if no TLS answers: testssl.sh would take its time, and tell of all that is not offered."""
     endpoint = seen(observation.endpoint)
     seen(endpoint.certificate)
     if not _HOST.match(endpoint.host):

@@ -1,13 +1,14 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The one file whose loss destroys an Appwrite: locked, read, replaced whole or not at all, backed up.
 
 Its directory may be somebody else's, who is hostile to root. It is opened once and then gone by its handle; what is opened there is no link, and is
 looked at behind the handle before it is believed; what is made there is given away and named by its handle alone.
 
 A reader takes no lock, since a replacement is one step.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations

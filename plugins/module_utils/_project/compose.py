@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""docker compose as a subprocess. Everything that is decided is decided from its JSON, never from its prose."""
+"""docker compose as a subprocess. Everything that is decided is decided from its JSON, never from its prose.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,7 @@ class Compose:
         return shutil.which("docker", path=self.environment["PATH"]) is not None
 
     def trace(self) -> str | None:
-        """What shows that an engine is, or was, on this host; C(None) where nothing does."""
+        """What shows that an engine is, or was, on this host; C(None) if nothing does."""
         if self.installed:
             return "the program docker"
         if self.environment.get("DOCKER_HOST"):
@@ -105,7 +107,7 @@ class Compose:
         ) or (sys.maxsize,)
 
     def config(self, candidate: bytes | None = None) -> dict[str, Any]:
-        """The project as compose resolves it, with C(candidate) in place of its C(.env) where given. Needs no engine.
+        """The project as compose resolves it, with C(candidate) in place of its C(.env) if given. Needs no engine.
 
         A candidate goes in by memory: it is on no disk before compose has accepted it.
         """

@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""A database all of whose connections are in use: how its client says so, patience until one is free, and what to do where none is.
+"""A database all of whose connections are in use: how its client says so, patience until one is free, and what to do if none is.
 
 The bundled PostgreSQL takes 100, and Appwrite 1.9.6 holds about as many. Those that servers reserve are of no help: Appwrite signs in to PostgreSQL as the
 superuser as well, and uses those up, too; to MariaDB neither Appwrite nor this collection signs in as root.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ T = TypeVar("T")
 def patiently(connect: Callable[[], T], tell: Tell = SILENT) -> T:
     """What C(connect) returns. It is called again for up to a minute while it fails since all connections of a database are in use.
 
-    Raises AppwriteError with the remedy where that lasts.
+    Raises AppwriteError with the remedy if that lasts.
     """
     begin, pause = time.monotonic(), _FIRST
     while True:

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""A container of the project, as the engine describes it."""
+"""A container of the project, as the engine describes it.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ class Container:
     status: str
     """V(running), V(exited), V(restarting), V(created), …"""
     health: str | None
-    """V(healthy), V(unhealthy), V(starting), or C(None) where there is no health check"""
+    """V(healthy), V(unhealthy), V(starting), or C(None) if there is no health check"""
     started_at: str
     restarts: int
     exit_code: int

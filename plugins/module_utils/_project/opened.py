@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The one way to open a project, by a module's options: what its C(.env) says, and what compose makes of the whole.
 
-The audit alone goes on where a part of that fails (C(_audit.observe)), and takes the parts one by one.
+The audit alone goes on if a part of that fails (C(_audit.observe)), and takes the parts one by one.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ def opened(
 ) -> Document:
     """What the file says, which has been read, and the project as compose makes it of that file. The file is parsed and compose asked once.
 
-    missing: what is added to the refusal where there is no file; None where there need be none.
-    compose: whether it is refused where there is no compose to ask.
+    missing: what is added to the refusal if there is no file; None if there need be none.
+    compose: whether it is refused if there is no compose to ask.
     past_guard: whether the file is also read while the guard of a rotation stands in it; its key is C(MARK) then.
-    Raises AppwriteError where compose rejects the file or the project, with the line.
+    Raises AppwriteError if compose rejects the file or the project, with the line.
     """
     data = env_file.data
     if past_guard and GUARD.encode() in data:

@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Appwrite's sealed values: which key opens this one, and how it is sealed anew.
 
 A sealed value is JSON with ciphertext (base64), IV and tag (hexadecimal digits) of AES-128-GCM. A file's content is the ciphertext alone,
 its IV and tag are in its row.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ OLD, NEW, NEITHER, PLAIN = "old", "new", "neither", "plain"
 """Which key opens a value; C(PLAIN) is one that nobody sealed: null, empty, or other text."""
 
 Value = Union[str, List[Optional[str]], None]
-"""of a column; a list where the column is an array"""
+"""of a column; a list if the column is an array"""
 Parts = Tuple[bytes, str, str]
 """ciphertext (base64), IV and tag (hexadecimal digits) of a sealed value"""
 
@@ -68,7 +69,7 @@ class Cipher:
         return self._key == other._key
 
     def decrypt(self, data: bytes, iv: str, tag: str) -> bytes | None:
-        """What was encrypted to this base64 text; C(None) where this key does not open it."""
+        """What was encrypted to this base64 text; C(None) if this key does not open it."""
         try:
             nonce, end = binascii.unhexlify(iv), binascii.unhexlify(tag)
             sealed = binascii.a2b_base64(data + b"=" * (-len(data) % 4)) + end  # PHP does not insist on the padding
@@ -150,7 +151,7 @@ class Exchange:
         return NEITHER if _looks_sealed(text) else PLAIN, b""
 
     def _inner(self, match: Match[bytes]) -> tuple[bytes, str]:
-        """What takes the place of an object inside a plaintext, where it may be a text of its own, and the verdict on it."""
+        """What takes the place of an object inside a plaintext, if it may be a text of its own, and the verdict on it."""
         raw = match.group()
         text = raw.decode("utf-8", "surrogateescape")
         if '\\"' in text:

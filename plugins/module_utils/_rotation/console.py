@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Who has come in with a key that somebody else had: what may be theirs at the console, and the end of sessions.
 
 A key that is rotated forges nothing any more, but a session that was made with it is stored like any other, and goes on (appwrite 1.9.6, executed).
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Callable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store, Table, legible
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import WritableStore
 
 CONSOLE, ALL, NONE = "console", "all", "none"
 """whose sessions are ended"""
@@ -25,7 +27,7 @@ own from the oldest release that is known here (1.4.14, app/config/collections.p
 
 
 def whose(given: str | None, key: str) -> str:
-    """Whose sessions end with this key: what was asked for, or the console's where the key was public."""
+    """Whose sessions end with this key: what was asked for, or the console's if the key was public."""
     return given or (CONSOLE if is_public(key) else NONE)
 
 
@@ -33,8 +35,8 @@ def count_sessions(store: Store, which: str) -> int:
     return sum(store.count(table) for table in _ending(store, which) if table.collection.endswith(_SESSIONS))
 
 
-def end_sessions(store: Store, which: str) -> None:
-    """May be done again where it was interrupted."""
+def end_sessions(store: WritableStore, which: str) -> None:
+    """May be done again if it was interrupted."""
     for table in _ending(store, which):
         store.clear(table)
 

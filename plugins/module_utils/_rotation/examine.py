@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""What is stored, read value by value and file by file: which key opens it. Nothing here can write."""
+"""What is stored, read value by value and file by file: which key opens it. Nothing here can write.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     Cipher,
     Exchange,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     Look,
     Row,
     Store,
+    StoredFiles,
     Table,
     legible,
 )
@@ -113,7 +115,7 @@ class Examination:
     def __init__(
         self,
         store: Store,
-        files: Files,
+        files: StoredFiles,
         old: Cipher,
         new: Cipher,
         waived: Collection[tuple[str, str, str]] = (),
@@ -140,7 +142,7 @@ class Examination:
             self._foresees = False
 
     def state(self) -> str:
-        """C(old), C(new), C(mixed) or C(empty), by all values and files. Raises AppwriteError where there are sealed ones, and no key opens any."""
+        """C(old), C(new), C(mixed) or C(empty), by all values and files. Raises AppwriteError if there are sealed ones, and no key opens any."""
         report = self._examine("read")
         if report.state == EMPTY and report.unwaived_count:
             raise AppwriteError(

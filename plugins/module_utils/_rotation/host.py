@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""The host that a rotation works on: its containers, its C(.env), the database and its dump, Redis. What is done when is C(procedure)'s to say."""
+"""The host that a rotation works on: its containers, its C(.env), the database and its dump, Redis. What is done when is C(procedure)'s to say.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from typing import IO, Any, Callable, Collection, Mapping, Sequence
+from typing import IO, Any, Callable, Collection, Mapping, Sequence, cast
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
@@ -42,11 +44,18 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stands
     Stillness,
     start,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import store_of, uploads_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import READING, store_of, uploads_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.mariadb import WritableMariaDB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import WritableStore
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.mongodb import WritableMongoDB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.postgresql import (
+    WritablePostgreSQL,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
+WRITING = {"mariadb": WritableMariaDB, "postgresql": WritablePostgreSQL, "mongodb": WritableMongoDB}
 _STARTED = 0.3
 """seconds that each container takes to be made and started (29 of 1.9.6 in 9 s)"""
 _COMPLAINT = 4096
@@ -197,7 +206,7 @@ class Project:
                     self._stillness,
                     uploads,
                     Redis(self._instance),
-                    store_of(self._instance, progress=self._tell, writes=self._writes),
+                    store_of(self._instance, progress=self._tell, stores=WRITING if self._writes else READING),
                 )
             except AppwriteError as error:
                 if time.monotonic() >= deadline:
@@ -238,8 +247,9 @@ class Connection:
         return Examination(self.store, Files(self._uploads), *self._ciphers, waivers, self._tell)
 
     def rotation(self, waivers: Waivers) -> Rotation:
+        store = cast(WritableStore, self.store)  # only a run that writes asks for this
         return Rotation(
-            self.store, Successors(self._uploads, self._journal.handle, PAIRS), *self._ciphers, waivers, self._tell
+            store, Successors(self._uploads, self._journal.handle, PAIRS), *self._ciphers, waivers, self._tell
         )
 
     def disks(self) -> tuple[Disk, Disk | None]:

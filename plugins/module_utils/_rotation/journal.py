@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """What a rotation of the encryption key must not forget, and the lock that it is for everybody else until it ends.
 
 It is in clear for its owner alone, as C(.env) is, in a directory beside that file. The directory around it may be somebody else's, who could put
 anything in its place: its owner is looked at before a word of it is believed, and all is done by open directories.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Journal:
 
     @contextmanager
     def locked(self, create: bool) -> Iterator[None]:
-        """One rotation at a time. The directory goes again where nothing is left to remember. The lock of C(.env) is taken inside, since it is waited for."""
+        """One rotation at a time. The directory goes again if nothing is left to remember. The lock of C(.env) is taken inside, since it is waited for."""
         with self._env_file.in_directory() as self.beside, ExitStack() as held:
             if create:
                 with words(self.path, "made"), suppress(FileExistsError):
@@ -154,9 +155,9 @@ class Journal:
 
 
 def remembered(env_file: EnvFile) -> dict[str, Any]:
-    """What the rotation of this C(.env) file has noted, empty where there is none. Reads only, and waits for nobody.
+    """What the rotation of this C(.env) file has noted, empty if there is none. Reads only, and waits for nobody.
 
-    Raises AppwriteError where that is damaged, cannot be read, or may be somebody else's word.
+    Raises AppwriteError if that is damaged, cannot be read, or may be somebody else's word.
     """
     with env_file.in_directory() as beside:
         path = os.path.join(env_file.directory, _DIRECTORY)
@@ -177,7 +178,7 @@ def refuse_unfinished(env_file: EnvFile, key: str | None = None) -> None:
 
 
 def _inside(beside: int, path: str) -> int | None:
-    """The journal's open directory, C(None) where there is none."""
+    """The journal's open directory, C(None) if there is none."""
     with words(path, "opened"):
         try:
             handle = _files.open_directory(_DIRECTORY, beside)
@@ -224,7 +225,7 @@ def _read(directory: int, path: str) -> dict[str, Any]:
 
 
 def _checked(content: Any) -> dict[str, Any]:
-    """Raises ValueError, KeyError or TypeError where this is not what a rotation notes."""
+    """Raises ValueError, KeyError or TypeError if this is not what a rotation notes."""
     phase = content["phase"]
     for name in _NEEDED.get(phase, _NEEDED[PREPARED]):
         if name not in content:

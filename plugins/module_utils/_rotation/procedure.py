@@ -1,13 +1,14 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The order of a rotation of the encryption key: one step after the other, each of which may be the last before a power failure.
 
 What is needed to go on or back stands in the journal, written before anything else changes. While data may be sealed with either key, C(.env) holds a
 guard instead of a key, with which compose starts nothing.
 
 Pure: whatever is done to the world is done by a C(Host) and a C(Journal), which are handed in.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class Journal(Protocol):
 
 
 class Others(Protocol):
-    """Who is not of this project, and may write all the same. Everything is answered in words, which are empty where there is nobody."""
+    """Who is not of this project, and may write all the same. Everything is answered in words, which are empty if there is nobody."""
 
     def holders(self) -> str:
         """Of the key, elsewhere on this engine."""
@@ -171,10 +172,10 @@ class Connected(Protocol):
         """The same one each time would stage the same: it is made once in a run."""
 
     def disks(self) -> tuple[Disk, Disk | None]:
-        """That of the files, and the database's where it can be told."""
+        """That of the files, and the database's if it can be told."""
 
     def dump(self, name: str) -> None:
-        """A copy of the database for its owner alone beside C(.env). Raises AppwriteError, with nothing left, where it is not whole."""
+        """A copy of the database for its owner alone beside C(.env). Raises AppwriteError, with nothing left, if it is not whole."""
 
     def stranded(self, leave: Sequence[str]) -> str:
         """Queues whose jobs nobody will ever take, in words."""
@@ -201,7 +202,7 @@ class Project(Protocol):
         """The containers with a key, under whatever name, those of C(docker compose run) too."""
 
     def remove(self) -> None:
-        """Removes the holders. Raises AppwriteError where one comes back."""
+        """Removes the holders. Raises AppwriteError if one comes back."""
 
     def start_needed(self) -> None:
         """Starts what the rotation itself needs: the database and Redis."""
@@ -213,7 +214,7 @@ class Project(Protocol):
         """Kind of part (C(programs)) to the moment, in seconds since 1970, when the last of them was started."""
 
     def connect(self, patience: float) -> Connected:
-        """patience: seconds that the database is given to come up. Raises Unreachable, or AppwriteError where it cannot be told what there is to connect
+        """patience: seconds that the database is given to come up. Raises Unreachable, or AppwriteError if it cannot be told what there is to connect
         to."""
 
 
@@ -238,10 +239,10 @@ class Host(Protocol):
         """Seconds since whenever."""
 
     def read(self) -> bytes | None:
-        """C(.env), nothing where it is not there."""
+        """C(.env), nothing if it is not there."""
 
     def document(self) -> Document:
-        """The same as compose reads it. Raises AppwriteError where compose would not."""
+        """The same as compose reads it. Raises AppwriteError if compose would not."""
 
     def replace(self, data: bytes, backup: bool) -> str | None:
         """Puts it in the place of what was last read, on disk when it returns. Returns the path of the backup, if one was made."""
@@ -275,7 +276,7 @@ class Procedure:
         self._journal = journal
 
     def run(self) -> dict[str, Any]:
-        """The result of the module. Raises AppwriteError, which says what stays where something does."""
+        """The result of the module. Raises AppwriteError, which says what stays if something does."""
         try:
             return self._go_on() if self._is_begun() else self._begin()
         except AppwriteError as error:
@@ -393,7 +394,7 @@ class Procedure:
         return [each for each in found if each]
 
     def _prepare(self, run: _Run, connected: Connected, rotation: Rotation, report: Report) -> None:
-        """All up to the guard. Where it fails, everything is as before."""
+        """All up to the guard. If it fails, everything is as before."""
         host, journal, options = self._host, self._journal, self._options
         try:
             if options.dump:
@@ -542,7 +543,7 @@ class Procedure:
         return result
 
     def _downtime(self, started: Mapping[str, float]) -> dict[str, int]:
-        """Seconds, where nobody has put the clock back meanwhile. What Appwrite itself takes to start comes on top."""
+        """Seconds, if nobody has put the clock back meanwhile. What Appwrite itself takes to start comes on top."""
         content = self._journal.content
         ends = {
             "api": (started.get(API), "closed"),
@@ -718,7 +719,7 @@ def no_file(path: str) -> AppwriteError:
 
 
 def check_staged(content: Mapping[str, Any], new: str | None) -> None:
-    """content: of the journal. Raises AppwriteError where another new key is noted there."""
+    """content: of the journal. Raises AppwriteError if another new key is noted there."""
     staged = content.get("new")
     if new is not None and staged is not None and new != staged:
         raise AppwriteError(
@@ -728,7 +729,7 @@ def check_staged(content: Mapping[str, Any], new: str | None) -> None:
 
 
 def check_keys(given: str | None, old: str, new: str | None, path: str) -> str:
-    """Returns the new key. Raises AppwriteError where this one, or none, cannot follow the old one. given: the option C(key). path: of C(.env)."""
+    """Returns the new key. Raises AppwriteError if this one, or none, cannot follow the old one. given: the option C(key). path: of C(.env)."""
     if not old:
         raise AppwriteError(
             "%s is empty: what was stored was sealed without a key, which this rotation does not handle" % catalogue.KEY
@@ -750,13 +751,13 @@ def check_keys(given: str | None, old: str, new: str | None, path: str) -> str:
 
 
 def check_given(given: str | None, old: str, path: str) -> None:
-    """Raises AppwriteError where the option C(key) is another one than the old key, which stands in the file at this path."""
+    """Raises AppwriteError if the option C(key) is another one than the old key, which stands in the file at this path."""
     if given not in (None, old):
         raise AppwriteError("key: is not the one in %s (%s); leave it out" % (path, told(old)))
 
 
 def check_containers(keys: Mapping[str, Sequence[str]], path: str, allowed: Sequence[str]) -> None:
-    """keys: key to the services that have it. Raises AppwriteError where one is not allowed; the first of those that are stands in the file at this path."""
+    """keys: key to the services that have it. Raises AppwriteError if one is not allowed; the first of those that are stands in the file at this path."""
     for key, services in keys.items():
         if key not in allowed:
             raise AppwriteError(
@@ -786,7 +787,7 @@ def _check_report(report: Report) -> None:
 
 
 def _lacking(report: Report, uploads: Disk, database: Disk | None) -> list[str]:
-    """Where there is no room for the files under the new key beside the old ones, or for what changes in the database."""
+    """If there is no room for the files under the new key beside the old ones, or for what changes in the database."""
     needed = [(uploads, report.bytes)] + ([(database, _changed(report))] if database else [])
     found = []
     for disk, _bytes in needed:

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""The module C(rekey): its options, and which of its works is asked for."""
+"""The module C(rekey): its options, and which of its works is asked for.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import check_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import BACKUP_KEEP
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (

@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """All sealed values and files of an installation, from one encryption key to another.
 
 Which key opens a value is found by trying, so nothing has to be remembered from one run to the next but the names of new files. Nobody may write
 meanwhile: the services that hold the key are gone.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examin
     Tally,
     nests,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Change, Row, Store, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import (
+    Change,
+    WritableFiles,
+    WritableStore,
+)
 
 
 class Rotation(Examination):
@@ -40,14 +45,15 @@ class Rotation(Examination):
 
     def __init__(
         self,
-        store: Store,
-        files: Successors,
+        store: WritableStore,
+        files: WritableFiles,
         old: Cipher,
         new: Cipher,
         waived: Collection[tuple[str, str, str]] = (),
         progress: Tell = SILENT,
     ) -> None:
         super().__init__(store, files, old, new, waived, progress)
+        self._writable = store
         self._successors = files
         self._noted: int | None = None
         """how long the list of successors was before the first of this rotation"""
@@ -72,7 +78,7 @@ class Rotation(Examination):
                 }
                 if values:
                     changes.append(Change(row, values))
-            self._store.stage(table, changes)
+            self._writable.stage(table, changes)
             self._staged += len(changes)
 
     def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
@@ -80,7 +86,7 @@ class Rotation(Examination):
 
         The files that are replaced are removed last, or left for C(sweep()). ending: whose sessions end with it (C(console)), after all else.
 
-        Raises AppwriteError where that cannot be. Where the store is transactional everything is as it was then, unless the message says otherwise,
+        Raises AppwriteError if that cannot be. If the store is transactional everything is as it was then, unless the message says otherwise,
         and the store is closed.
         """
         if self._noted is None:
@@ -91,20 +97,20 @@ class Rotation(Examination):
             self._refuse(self._examine("read"))
         report = Report()
         try:
-            self._store.begin()
+            self._writable.begin()
             self._take()
             for table, rows in self._walk("seal"):
                 self._seal(table, rows, report)
             self._refuse(report)
             self._verify(report)
-            end_sessions(self._store, ending)
+            end_sessions(self._writable, ending)
         except BaseException:
             if self._store.transactional:
                 self._store.close()
                 with suppress(AppwriteError):  # what stays now goes with the next run
                     self._discard(self._noted or 0)
             raise
-        self._store.commit()
+        self._writable.commit()
         self._noted = None
         left = self.sweep() if sweep else []
         if left:
@@ -119,7 +125,7 @@ class Rotation(Examination):
         state = self.state()
         if state in (NEW, MIXED):
             Rotation(
-                self._store, self._successors, self._exchange.new, self._exchange.old, self._waivers, self._progress
+                self._writable, self._successors, self._exchange.new, self._exchange.old, self._waivers, self._progress
             ).rotate(sweep=False)
             return OLD
         return state
@@ -145,7 +151,7 @@ class Rotation(Examination):
             }
             succeeded = set(used)
             for old, new in reversed(pairs):
-                if new in succeeded:  # or its own successor is in use, where an earlier sweep could not remove it
+                if new in succeeded:  # or its own successor is in use, if an earlier sweep could not remove it
                     succeeded.add(old)
             for number, (old, new) in enumerate(pairs, 1):
                 is_old = old not in used and new in succeeded
@@ -183,7 +189,7 @@ class Rotation(Examination):
     def _take(self) -> None:
         done = 0
         for table in self._store.tables():
-            for count in self._store.take(table):
+            for count in self._writable.take(table):
                 done += count
                 self._progress("switch", done, max(done, self._staged))
 
@@ -208,7 +214,7 @@ class Rotation(Examination):
                 values.update(successor)
             if values:
                 changes.append(Change(row, values))
-        if changes and self._store.change(table, changes) != len(changes):
+        if changes and self._writable.change(table, changes) != len(changes):
             raise AppwriteError(
                 "somebody else has changed %s in the meantime: a service of Appwrite still runs. %s"
                 % (table.collection, "Nothing was changed" if self._store.transactional else "Stop it and run again")
@@ -217,7 +223,7 @@ class Rotation(Examination):
     def _verify(self, before: Report) -> None:
         """Reads back what was written since it was read: what one key opened the new one opens now, and nothing else has become of anything.
 
-        What was staged is written where the digest of the old value is still the same, and is read with all else after that.
+        What was staged is written only if the digest of the old value is still the same, and is read with all else after that.
         """
         written = {name for name, tally in before.collections.items() if tally.values[OLD] or tally.files[OLD]}
         after = self._examine("verify", some=lambda table: table.collection in written)

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""That nobody writes while values are sealed anew: what holds the key ends its work and goes, and nobody else is connected."""
+"""That nobody writes while values are sealed anew: what holds the key ends its work and goes, and nobody else is connected.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,7 @@ class Redis:
         return {queue: jobs for queue, jobs in found.items() if jobs}
 
     def resting(self) -> Counter[str]:
-        """Address to the number of its clients that wait for something to come into a list; empty where Redis does not say it."""
+        """Address to the number of its clients that wait for something to come into a list; empty if Redis does not say it."""
         return Counter(_BLOCKED.findall(self._run([], "CLIENT LIST\n")))
 
     def forget_documents(self) -> int:
@@ -169,7 +171,7 @@ class Stillness:
         return self._left(redis)
 
     def stranded(self, redis: Redis, leave: Sequence[str]) -> str:
-        """Queues whose jobs nobody will ever take, in words. Where something unknown runs, it may be that which takes them."""
+        """Queues whose jobs nobody will ever take, in words. If something unknown runs, it may be that which takes them."""
         parts = self._parts()
         if any(part.kind == UNKNOWN for _container, part in parts):
             return ""
@@ -183,7 +185,7 @@ class Stillness:
         )
 
     def expected(self) -> tuple[int, int]:
-        """Seconds until the API is closed, and from then on until everything stands still, where there is no backlog."""
+        """Seconds until the API is closed, and from then on until everything stands still, if there is no backlog."""
         keep = catalogue.is_older(self._instance.release, (1, 9, 0))  # the shells of workers keep SIGTERM to themselves
         usual = [
             (part.kind, part.grace if keep and part.kind == WORKER else part.usual)
@@ -332,7 +334,7 @@ def _listed(queues: Mapping[str, int]) -> str:
 
 
 class Others:
-    """Who is not of this project, and may write all the same. Everything is answered in words, which are empty where there is nobody."""
+    """Who is not of this project, and may write all the same. Everything is answered in words, which are empty if there is nobody."""
 
     def __init__(self, instance: Instance, store: Store, key: str) -> None:
         self._instance = instance

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""Where an installation stores what it seals, and whether a key opens that."""
+"""Where an installation stores what it seals, and whether a key opens that.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import json
 import os
 import secrets
 from itertools import islice
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
@@ -26,12 +28,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     METHOD,
     PLAIN,
     Cipher,
+    Exchange,
     Parts,
     at_hand,
     parts_of,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import mariadb, mongodb, postgresql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row, Store, Table
@@ -44,6 +46,7 @@ _TABLES = 50
 """besides the console's"""
 _BYTES = 8 << 20
 """of sealed values, after which a sample is large enough"""
+READING: Mapping[str, type[Any]] = {"mariadb": MariaDB, "postgresql": PostgreSQL, "mongodb": MongoDB}
 _PHP = (
     """
 $asked = json_decode(stream_get_contents(STDIN), true);
@@ -59,14 +62,14 @@ class Looked(NamedTuple):
     warnings: list[str]
 
 
-class _NoFiles(Files):
+class _NoFiles:
     """A database without its files: what is stored in rows can be opened all the same."""
 
-    def __init__(self) -> None:
-        super().__init__(os.sep)
-
-    def look(self, row: Row, exchange: Any) -> Look:
+    def look(self, row: Row, exchange: Exchange) -> Look:
         return Look(PLAIN)
+
+    def doubt(self, row: Row) -> str:
+        return ""
 
 
 def check_sample(sample: int) -> None:
@@ -80,7 +83,7 @@ def look(
     """Opens about C(sample) rows of each table with a key, or all; what it opens counts as C(old). Writes nothing.
 
     container: the name of one with a copy of the database, to look at instead; there are no files then.
-    Raises AppwriteError where there is nothing to look at.
+    Raises AppwriteError if there is nothing to look at.
     """
     warnings, files = [], None
     if container is None:
@@ -101,7 +104,7 @@ def look(
 def opening(instance: Instance, keys: Sequence[str]) -> Opening:
     """How many values of a sample of what is stored each of these keys opens. Writes nothing, and reads the sample once.
 
-    Raises AppwriteError where that cannot be found out.
+    Raises AppwriteError if that cannot be found out.
     """
     instance.compose.mask.add(keys)
     if instance.sample is None:
@@ -120,7 +123,7 @@ def opening(instance: Instance, keys: Sequence[str]) -> Opening:
 
 
 def _sample(store: Store) -> list[Parts | None]:
-    """Some sealed values from all over the database. Where there seems to be none, all of it is read up to the first."""
+    """Some sealed values from all over the database. If there seems to be none, all of it is read up to the first."""
     tables = [table for table in store.tables() if table.columns]
     found, size = [], 0
     for parts in _sealed(store, _some(tables), _ROWS):
@@ -193,12 +196,14 @@ def _cannot_open(why: str, other_way: str = "") -> AppwriteError:
     )
 
 
-def store_of(instance: Instance, container: str | None = None, progress: Tell = SILENT, writes: bool = False) -> Store:
+def store_of(
+    instance: Instance, container: str | None = None, progress: Tell = SILENT, stores: Mapping[str, type[Any]] = READING
+) -> Any:
     """The database of the project, or the one that runs in a container of that name, on one connection until it is closed.
 
-    writes: otherwise MariaDB and PostgreSQL themselves refuse every change on this connection.
+    stores: the class for each kind of database; of these MariaDB and PostgreSQL themselves refuse every change on the connection.
 
-    Waits for a connection while all are in use. Raises AppwriteError where there is no database to ask.
+    Waits for a connection while all are in use. Raises AppwriteError if there is no database to ask.
     """
     kind: str | None
     if container is None:
@@ -214,13 +219,8 @@ def store_of(instance: Instance, container: str | None = None, progress: Tell = 
         kind, found = kind_of(image), container
         if kind is None:
             raise AppwriteError("container: the image of %s is not MariaDB, PostgreSQL or MongoDB" % container)
-    known = {
-        "mariadb": (MariaDB, mariadb.client),
-        "postgresql": (PostgreSQL, postgresql.client),
-        "mongodb": (MongoDB, mongodb.client),
-    }
-    store, client = known[kind]
-    return patiently(lambda: store(client(found), instance.compose.environment, writes), progress)
+    store = stores[kind]
+    return patiently(lambda: store(store.client(found), instance.compose.environment), progress)
 
 
 def uploads_of(instance: Instance) -> str:

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""Whether a key is the one that an installation runs with, and opens what is stored there. Writes nothing."""
+"""Whether a key is the one that an installation runs with, and opens what is stored there. Writes nothing.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
     told,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Progress, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     PROJECT_OPTIONS,
@@ -118,7 +121,7 @@ def _containers(key: str, instance: Instance) -> _Found:
 
 
 def _data(key: str, instance: Instance, container: str | None, sample: int | None, tell: Tell) -> _Found:
-    """Raises AppwriteError where a container that was named cannot be looked at."""
+    """Raises AppwriteError if a container that was named cannot be looked at."""
     if container is None and instance.holds_data().state == "no":
         return _Found(True, "nothing is stored that it could open, since %s" % instance.holds_data().reason, True)
     report = None

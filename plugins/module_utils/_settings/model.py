@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""Settings: one file per wish. Each has C(OPTIONS), an argument spec, and C(plan(installation, options)), a pure function."""
+"""Settings: one file per wish. Each has C(OPTIONS), an argument spec, and C(plan(installation, options)), a pure function.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import ast
-import sys
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
+import graphlib
 import pytest
 from support.rooms import PURE
 
@@ -19,99 +20,42 @@ ORDER = (
     "action",
     "lookup",
     "filter",
-    "plugin_utils._audit_report",
-    "plugin_utils._escrow_action",
-    "plugin_utils._watched",
-    "plugin_utils._action",
-    "plugin_utils._escrow",
-    "plugin_utils._escrow_table",
-    "_audit.program",
-    "_audit.examine",
-    "_audit.observe",
-    "_audit.third_parties",
-    "_audit.probe",
-    "_rotation.rekey",
-    "_rotation.tokens",
-    "_rotation.host",
-    "_rotation.stored_info",
-    "_apply",
+    "plugin_utils",
+    "_audit",
     "_instance_info",
-    "_settings.transaction",
+    "_apply",
+    "_settings",
     "_module",
-    "_rotation.standstill",
-    "_rotation.stored",
-    "_rotation.procedure",
-    "_rotation.reseal",
-    "_rotation.examine",
-    "_rotation.console",
-    "_rotation.stores.successors",
-    "_rotation.stores.mariadb",
-    "_rotation.stores.postgresql",
-    "_rotation.stores.sql",
-    "_rotation.stores.mongodb",
-    "_rotation.stores.session",
-    "_rotation.stores.files",
-    "_rotation.stores.model",
-    "_rotation.cipher",
-    "_project.opened",
-    "_project.instance",
-    "_project.written",
-    "_project.connections",
-    "_project.databases.known",
-    "_project.databases.mariadb",
-    "_project.databases.mongodb",
-    "_project.databases.postgresql",
-    "_project.databases.model",
-    "_project.compose",
-    "_project.mask",
-    "_project.drift",
-    "_project.container",
-    "_rotation.journal",
-    "_project.backups",
-    "_env.file",
-    "_audit.controls",
-    "_audit.metrics",
-    "_audit.lynis",
-    "_audit.testssl",
-    "_audit.others",
-    "_audit.console",
-    "_audit.containers",
-    "_audit.encryption",
-    "_audit.host",
-    "_audit.https",
-    "_audit.platform",
-    "_audit.secrets",
-    "_audit.releases",
-    "_audit.model",
-    "_settings.console_access",
-    "_settings.encryption_key",
-    "_settings.https",
-    "_settings.variables",
-    "_settings.model",
-    "_appwrite.upgrade",
+    "_rotation",
+    "_project",
+    "_appwrite",
+    "_env",
     "_envelope",
-    "_appwrite.evidence",
-    "_appwrite.key",
-    "_env.dotenv",
-    "_project.origin",
-    "_project.landscape",
-    "_appwrite.variables",
-    "_appwrite.placeholder",
-    "_appwrite.kinds",
-    "_appwrite.images",
-    "_appwrite.programs",
+    "_progress_file",
     "_progress",
-    "_rotation.phases",
     "_files",
     "_errors",
 )
-WORLD = {"os", "subprocess", "socket", "ssl", "shutil", "tempfile", "pathlib", "fcntl", "urllib", "http", "ansible"}
+WORLD = {
+    "os",
+    "subprocess",
+    "socket",
+    "ssl",
+    "shutil",
+    "tempfile",
+    "pathlib",
+    "fcntl",
+    "select",
+    "urllib",
+    "http",
+    "ansible",
+}
 WRITERS = {
     "_apply",
     "_rotation.procedure",
     "_rotation.reseal",
     "_rotation.rekey",
-    "_rotation.stores.successors",
+    "_rotation.stores.writes.successors",
     "_settings.transaction",
 }
 FILES = sorted(
@@ -128,8 +72,8 @@ def name_of(path: Path) -> str:
 
 
 def room_of(name: str) -> str:
-    """The most particular entry of ORDER that a module belongs to."""
-    return max((room for room in ORDER if name == room or name.startswith(room + ".")), key=len)
+    """The entry of ORDER that a module belongs to."""
+    return name.partition(".")[0]
 
 
 def imported(path: Path) -> set[str]:
@@ -153,36 +97,43 @@ def imported_by(tree: ast.AST) -> set[str]:
     return {name.removeprefix(PREFIX).removeprefix("module_utils.") for name in found}
 
 
-def reached(path: Path) -> set[str]:
-    """The rooms of this collection that are loaded with this one, but for what is imported by a function when it is called."""
-    found, waiting = set(), [path]
+def beginning(path: Path) -> ast.Module:
+    """A file's imports that are done when it is loaded."""
+    return ast.Module([node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)], [])
+
+
+IMPORTS = {name_of(path): imported(path) for path in FILES}
+
+
+def closure(name: str, imports: Mapping[str, Set[str]] = IMPORTS) -> set[str]:
+    """What a module reaches by any import: of a file's beginning, of a function, and of what these reach in turn."""
+    found: set[str] = set()
+    waiting = [name]
     while waiting:
-        top = ast.Module(
-            [node for node in ast.parse(waiting.pop().read_text()).body if isinstance(node, ast.ImportFrom)], []
-        )
-        for name in imported_by(top) - found:
-            found.add(name)
-            waiting += [file for file in FILES if name_of(file) == name]
+        more = imports.get(waiting.pop(), set()) - found
+        found |= more
+        waiting += more
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_only_downwards(path):
-    room = room_of(name_of(path))
-    for name in imported(path):
-        if (
-            name.startswith(("_", "plugin_utils", "modules"))
-            and name not in sys.stdlib_module_names
-            and room_of(name) != room
-        ):
-            assert ORDER.index(room_of(name)) > ORDER.index(room), f"{room} imports {name}, which is above it"
+def is_in(name: str, rooms: Iterable[str]) -> bool:
+    return f"{name}.".startswith(tuple(f"{room}." for room in rooms))
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FILES if f"{name_of(path)}.".startswith(tuple(f"{room}." for room in PURE))], ids=name_of
-)
-def test_pure(path):
-    assert not {name.partition(".")[0] for name in imported(path) - {"urllib.parse"}} & WORLD
+@pytest.mark.parametrize("name", IMPORTS)
+def test_only_downwards(name):
+    above = ORDER[: ORDER.index(room_of(name))]
+    assert not {each for each in IMPORTS[name] if each in IMPORTS and room_of(each) in above}
+
+
+def test_no_circle():
+    tuple(graphlib.TopologicalSorter({name: found & IMPORTS.keys() for name, found in IMPORTS.items()}).static_order())
+
+
+@pytest.mark.parametrize("name", [name for name in IMPORTS if is_in(name, PURE)])
+def test_pure(name):
+    """Neither itself nor by any import."""
+    assert not {each.partition(".")[0] for each in closure(name) - {"urllib.parse"}} & WORLD
 
 
 @pytest.mark.parametrize(
@@ -198,12 +149,13 @@ def test_pure(path):
 )
 def test_only_reads(name):
     """Whoever looks at stored data reaches no code that writes any, by no import."""
-    assert not reached(next(path for path in FILES if name_of(path) == name)) & WRITERS
+    assert not {each for each in closure(name) if is_in(each, WRITERS)}
 
 
 def test_only_who_writes_settings_loads_the_transaction():
-    modules = {name_of(path): reached(path) for path in FILES if name_of(path).startswith("modules.")}
-    assert {name for name, rooms in modules.items() if "_settings.transaction" in rooms} == {
+    at_once = {name_of(path): imported_by(beginning(path)) for path in FILES}
+    modules = {name for name in at_once if room_of(name) == "modules"}
+    assert {name for name in modules if "_settings.transaction" in closure(name, at_once)} == {
         f"modules.{name}" for name in ("console_access", "encryption_key", "env", "https", "security")
     }
 

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""MariaDB: how it is recognised, asked and dumped."""
+"""MariaDB: how it is recognised, asked and dumped.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ exec "$(command -v mariadb || command -v mysql)" --user="$user" --batch --binary
     --skip-column-names --skip-reconnect --max-allowed-packet=1G
 """
 )
-# Whatever the rotation would change. What was made since does not stay where the dump is put back: a new collection may get the name of a left table.
+# Whatever the rotation would change. What was made since does not stay if the dump is put back: a new collection may get the name of a left table.
 _DUMP = (
     _LOGIN
     + r"""
@@ -49,7 +51,7 @@ exec "$(command -v mariadb-dump || command -v mysqldump)" --user="$user" --singl
 """
 )
 _SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_name = '_console_users'"
-# Each question is a connection of its own, and the shell ends at one that fails only where its answer is assigned: no answer must not be taken for an empty
+# Each question is a connection of its own, and the shell ends at one that fails only if its answer is assigned: no answer must not be taken for an empty
 # one.
 _ASK_MARIADB = (
     r"""

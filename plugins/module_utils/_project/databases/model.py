@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""What has to be known of one of Appwrite's databases, whatever it is used for. Commands are those of its container."""
+"""What has to be known of one of Appwrite's databases, whatever it is used for. Commands are those of its container.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class Database:
     data: tuple[str, ...]
     """directories of its container that may hold its data"""
     exhausted: str
-    """matches what its client says where all of its connections are in use"""
+    """matches what its client says if all of its connections are in use"""
     remedy: str
     """what to do then, as a part of a sentence"""
     question: tuple[str, ...]

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""PostgreSQL: how it is recognised, asked and dumped."""
+"""PostgreSQL: how it is recognised, asked and dumped.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ exec psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --s
 """
 )
 _SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_name = '_console_users'"
-# Each question is a connection of its own, and the shell ends at one that fails only where its answer is assigned: no answer must not be taken for an empty
+# Each question is a connection of its own, and the shell ends at one that fails only if its answer is assigned: no answer must not be taken for an empty
 # one.
 _ASK_POSTGRESQL = (
     r"""

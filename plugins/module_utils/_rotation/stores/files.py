@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """The files of Appwrite's buckets on the managed host, as they are read. Nothing here can write.
 
 A file is never changed: it gets a successor beside it (C(successors)). Which of the two is in use is for the file's row to say. Rows are
 somebody else's word: their paths are not followed out of the root, and nothing is opened but regular files.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Unusable(Exception):
 
 
 class Files:
-    """Reads. root: the directory that the containers have as /storage/uploads."""
+    """C(model.StoredFiles). root: the directory that the containers have as /storage/uploads."""
 
     def __init__(self, root: str) -> None:
         self._root = _open_root(root)
@@ -55,11 +56,9 @@ class Files:
         self._tried: set[str] = set()
 
     def look(self, row: Row, exchange: Exchange) -> Look:
-        """Reads the file of a row, where the row says that it is whole and sealed."""
         return self._open(row, exchange)[0]
 
     def doubt(self, row: Row) -> str:
-        """Why no successor of a row's file could be written, each directory's once; empty where nothing speaks against it."""
         path = text_of(row, "path")
         above = path.rpartition("/")[0]
         if above in self._tried:
@@ -77,7 +76,7 @@ class Files:
         return ""
 
     def _try(self, directory: int, name: bytes) -> None:
-        """Raises OSError where a file could not be made, as far as that can be told without making one."""
+        """Raises OSError if a file could not be made, as far as that can be told without making one."""
         owner = os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
         if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, "")

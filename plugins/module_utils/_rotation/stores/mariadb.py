@@ -1,39 +1,25 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""Appwrite's tables in MariaDB."""
+"""Appwrite's tables in MariaDB.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import time
-from typing import Sequence
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.mariadb import MARIADB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import inside
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
-    Seen,
-    Sessions,
-    StoreError,
-    Table,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Sessions, StoreError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, LOST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sql import SqlStore, text_of
 
 _LOCK = "selfhost.appwrite"
-_STAGE = "selfhost_appwrite_stage"
 _DENIED = "its user may not do this; grant it all privileges on Appwrite's database"
 
 
-def client(container: str) -> list[str]:
-    """Starts the client in the database's container, with the credentials of its environment."""
-    return inside(container, MARIADB.client)
-
-
 class MariaDB(SqlStore):
-    """Its changes go to a temporary table first, from which one statement takes them over."""
+    """Read by MariaDB's own client."""
 
     NAME = MARIADB.name
     DUMP = MARIADB.dump, MARIADB.dumped
@@ -42,8 +28,6 @@ class MariaDB(SqlStore):
     LENGTH = "LENGTH"
     QUOTE = "`"
     READ_ONLY = "SET SESSION TRANSACTION READ ONLY;"
-    STAGED = "BIGINT UNSIGNED", "VARBINARY(64)", "LONGTEXT CHARACTER SET utf8mb4"
-    STAGE_OPTIONS = " ENGINE = Aria TRANSACTIONAL = 0"  # InnoDB's temporary tablespace gives no room back before the server is restarted
     ERROR = r"(?m)^ERROR (\d+)"
     REASONS = {
         "1021": "its disk is full; free some space and run again",
@@ -60,6 +44,10 @@ class MariaDB(SqlStore):
         "2013": LOST,
         "2026": LOST,
     }
+
+    @staticmethod
+    def client(container: str) -> list[str]:
+        return inside(container, MARIADB.client)
 
     def _open(self) -> None:
         self._session.ask(
@@ -98,53 +86,3 @@ class MariaDB(SqlStore):
             if sees_all
             else "the database shows only the sessions of its container's own user, who lacks the privilege PROCESS",
         )
-
-    def begin(self) -> None:
-        """A temporary table commits nothing, neither when it is made nor when it is emptied."""
-        tables = self.tables()
-        if tables:
-            key, digest, text = self.STAGED
-            columns = ", ".join(
-                "h%d %s, v%d %s" % (number, digest, number, text)
-                for number in range(max([len(table.columns) for table in tables] + [3]))
-            )
-            self._session.ask(
-                "CREATE OR REPLACE TEMPORARY TABLE %s (id %s NOT NULL, %s);"
-                % (self._place(tables[0].space, _STAGE), key, columns)
-            )
-        super().begin()
-
-    def _stage(self, table: Table) -> str:
-        return self._place(table.space, "%s_%s" % (_STAGE, hashlib.sha256(table.name.encode()).hexdigest()[:16]))
-
-    def _take(self, table: Table) -> str:
-        return "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE TRUE" % (
-            self._stage(table),
-            self._place(table.space, table.name),
-            ", ".join(
-                "t.{0} = IF(SHA2(t.{0}, 256) = s.h{1}, s.v{1}, t.{0})".format(self._quoted(name), number)
-                for number, name in enumerate(table.columns)
-            ),
-        )
-
-    def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
-        stage = self._place(self.tables()[0].space, _STAGE)
-        numbered = list(enumerate(map(self._quoted, names)))
-        fill = "DELETE FROM %s;\nINSERT INTO %s (id, %s) VALUES %s;" % (
-            stage,
-            stage,
-            ", ".join("h%d, v%d" % (number, number) for number, _name in numbered),
-            ",\n".join(rows),
-        )
-        take = "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE %s;" % (
-            stage,
-            self._place(table.space, table.name),
-            ", ".join("t.%s = s.v%d" % (name, number) for number, name in numbered),
-            " AND ".join("SHA2(t.%s, 256) = s.h%d" % (name, number) for number, name in numbered),
-        )
-        return "%s\n%s\nSELECT ROW_COUNT();" % (fill, take)
-
-    def _settle(self) -> None:
-        if self._query("SELECT @@innodb_flush_log_at_trx_commit") != [[b"1"]]:
-            time.sleep(2)  # it writes once a second then
-            os.sync()

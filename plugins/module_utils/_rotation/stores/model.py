@@ -1,18 +1,20 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""Where sealed values live: one file for each database, and one for the files. Nothing here knows a key."""
+"""Where sealed values live: one file for each database, and one for the files. Nothing here knows a key.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Protocol, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Exchange, Value
 
 BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
 """collections whose rows describe files"""
@@ -57,21 +59,13 @@ class Row:
     """the same as the database has it, to compare with"""
 
 
-@dataclass(frozen=True)
-class Change:
-    """New values for some of a row's columns."""
-
-    row: Row
-    values: dict[str, Value]
-
-
 class Look(NamedTuple):
     """What a row's file is found to be."""
 
     verdict: str
     size: int = 0
     reason: str = ""
-    """in words, where the verdict is C(NEITHER)"""
+    """in words, if the verdict is C(NEITHER)"""
 
 
 class Seen(NamedTuple):
@@ -80,7 +74,7 @@ class Seen(NamedTuple):
     user: str
     address: str
     space: str
-    """the database that it is at, empty where that is not said"""
+    """the database that it is at, empty if that is not said"""
 
 
 class Sessions(NamedTuple):
@@ -92,10 +86,10 @@ class Sessions(NamedTuple):
 
 
 class Store(ABC):
-    """One database, asked through its own client in its own container, over pipes."""
+    """One database, asked through its own client in its own container, over pipes. Each method raises StoreError if that refuses, or is gone."""
 
     transactional: bool
-    """whether all changes become so at once, at C(commit)"""
+    """whether all changes become so at once, when they are committed"""
     DUMP: tuple[str, bytes]
     """a script for the database's container that prints a dump, and what a whole one ends with"""
 
@@ -124,38 +118,22 @@ class Store(ABC):
         """Every session of another client that could change what is stored here."""
 
     @abstractmethod
-    def begin(self) -> None:
-        """From here on nothing is in force before C(commit), where the database can do that."""
-
-    @abstractmethod
-    def change(self, table: Table, changes: Sequence[Change]) -> int:
-        """Writes where every changed column still is as it was read, byte for byte; returns how many rows that were."""
-
-    def stage(self, table: Table, changes: Sequence[Change]) -> None:
-        """Keeps new values of sealed columns for C(take()), in this session alone, and before C(begin). Each row is staged once, in the order of rows.
-
-        A store that cannot do so forgets them.
-        """
-
-    def take(self, table: Table) -> Iterator[int]:
-        """Writes the values that are staged for this table, each where the old one still is as it was read; yields how many rows were gone through."""
-        return iter(())
-
-    @abstractmethod
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
-        """The documents that were made last, the very last one first: of these fields the first C(SHOWN) characters, nothing where one is not set."""
-
-    @abstractmethod
-    def clear(self, table: Table) -> None:
-        """Removes every document, and what says who may read it."""
-
-    @abstractmethod
-    def commit(self) -> None:
-        """Returns when the changes are on disk. An error leaves open whether they are: look again."""
+        """The documents that were made last, the very last one first: of these fields the first C(SHOWN) characters, nothing if one is not set."""
 
     @abstractmethod
     def close(self) -> None:
         """Ends the client; what was not committed is undone."""
+
+
+class StoredFiles(Protocol):
+    """The files of the rows in tables that describe files."""
+
+    def look(self, row: Row, exchange: Exchange) -> Look:
+        """Reads the file of a row, if the row says that it is whole and sealed."""
+
+    def doubt(self, row: Row) -> str:
+        """Why no successor of a row's file could be written, each directory's once; empty if nothing speaks against it."""
 
 
 def clean(name: str) -> str:

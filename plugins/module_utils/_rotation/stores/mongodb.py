@@ -1,11 +1,12 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Appwrite's collections in MongoDB.
 
 Its transactions end after a minute, so that every change is one of its own: a document is written where it still has the old values. The client
 runs a script that answers requests, a line of JSON each, until its standard input ends. Then it finishes what it is at, and ends.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
     BUCKET,
     FILE_COLUMNS,
     SHOWN,
-    Change,
     Row,
     Seen,
     Sessions,
@@ -33,7 +33,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 
 _PAGE = 500
 """documents read at a time"""
-_REQUEST = 1 << 20
+REQUEST = 1 << 20
 """bytes of values sent or read at a time, unless one document has more"""
 _SLICES = 10
 """places of a collection that a sample is taken from"""
@@ -105,14 +105,7 @@ const serve = async () => {
         return [];
       }
     },
-    writable: async () => (await client.getDB("admin").runCommand({hello: 1})).isWritablePrimary,
-    change: async ({place, changes}) => {
-      const same = (old) => Array.isArray(old) ? old : {$eq: old, $not: {$type: "array"}};
-      const writes = changes.map(([id, old, fresh]) => ({updateOne: {
-        filter: {_id: read(id), ...Object.fromEntries(Object.entries(old).map(([field, value]) => [field, same(value)]))}, update: {$set: fresh}}}));
-      return (await at(place).bulkWrite(writes, {ordered: false, writeConcern: {w: "majority", j: true}})).matchedCount;
-    },
-    clear: async ({place}) => (await at(place).deleteMany({}, {writeConcern: {w: "majority", j: true}})).deletedCount,
+    MORE
   };
   for await (const line of require("readline").createInterface({input: process.stdin})) {
     const asked = line ? JSON.parse(line) : undefined;
@@ -124,13 +117,8 @@ serve().catch((error) => { process.stderr.write("ERROR " + (error.codeName || er
 """.replace("CONNECT", CONNECT.replace("EXACT", "")).replace("TIMEOUT", str(LOCK_TIMEOUT))
 
 
-def client(container: str) -> list[str]:
-    """Starts the client in the database's container, with the credentials of its environment."""
-    return inside(container, (*MONGODB.client, _SCRIPT))
-
-
 class MongoDB(Store):
-    """What is changed is so at once, and on disk when C(change()) returns."""
+    """Read by a script of ours in MongoDB's own client."""
 
     transactional = False
     NAME = MONGODB.name
@@ -146,11 +134,19 @@ class MongoDB(Store):
         "Unauthorized": "the user in its container's environment may not do this",
     }
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str] | None = None, writes: bool = True) -> None:
-        """command: C(client()) of a container. environ: for it. writes: a server without roles for it cannot be told."""
+    REQUESTS = ""
+    """what the script answers besides, as members of its C(does)"""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+        """command: C(client()) of a container. environ: for it."""
         self._listed: dict[Table, dict[str, set[str]]] = {}
         self._session = Session(command, self.NAME, '"%s"', r"(?m)^ERROR (\w+)", self.REASONS, environ)
         self._session.ask("")
+
+    @classmethod
+    def client(cls, container: str) -> list[str]:
+        """Starts the client in the database's container, with the credentials of its environment."""
+        return inside(container, (*MONGODB.client, _SCRIPT.replace("MORE", cls.REQUESTS)))
 
     def tables(self) -> list[Table]:
         if not self._listed:
@@ -161,10 +157,10 @@ class MongoDB(Store):
         self._listed = {}
 
     def count(self, table: Table) -> int:
-        return _whole(self._ask("count", table))
+        return whole(self._ask("count", table))
 
     def size(self) -> int:
-        return _whole(self._ask("size"))
+        return whole(self._ask("size"))
 
     def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         if sample is not None:
@@ -195,38 +191,12 @@ class MongoDB(Store):
     def sessions(self) -> Sessions:
         return judged(self._ask("sessions"))
 
-    def begin(self) -> None:
-        if not self._ask("writable"):
-            raise StoreError("%s: %s" % (self.NAME, self.REASONS["NotWritablePrimary"]))
-
-    def change(self, table: Table, changes: Sequence[Change]) -> int:
-        changed, size = 0, 0
-        batch: list[Any] = []
-        for change in changes:
-            old = {name: change.row.raw[name] for name in change.values}
-            batch.append([change.row.key, old, change.values])
-            size += sum(len(str(value)) for value in (*old.values(), *change.values.values()))
-            if size > _REQUEST:
-                changed += self._change(table, batch)
-                batch, size = [], 0
-        return changed + self._change(table, batch)
-
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
         found: list[dict[str, str]] = self._ask("newest", table, fields=fields, limit=limit, length=SHOWN)
         return found
 
-    def clear(self, table: Table) -> None:
-        """Its permissions are in the document."""
-        self._ask("clear", table)
-
-    def commit(self) -> None:
-        """Nothing is left to do: every change was journaled before it was told."""
-
     def close(self) -> None:
         self._session.close()
-
-    def _change(self, table: Table, batch: Sequence[Any]) -> int:
-        return _whole(self._ask("change", table, changes=batch)) if batch else 0
 
     def _find_tables(self) -> None:
         present = {(place[0], place[1]) for place in self._ask("places")}
@@ -261,9 +231,9 @@ class MongoDB(Store):
             self._listed[Table(place[0], place[1], place[1], columns, place in buckets)] = listed[place]
 
     def _page(self, table: Table, skip: int = 0, limit: int | None = None, **place: Any) -> tuple[list[Row], bool]:
-        """Documents from a place on, at most so many and fewer where they are large; whether there may be more."""
+        """Documents from a place on, at most so many and fewer if they are large; whether there may be more."""
         fields = ["_uid", "_tenant", *table.columns, *(FILE_COLUMNS if table.holds_files else ())]
-        answer = self._ask("page", table, fields=fields, skip=skip, limit=limit or _PAGE, size=_REQUEST, **place)
+        answer = self._ask("page", table, fields=fields, skip=skip, limit=limit or _PAGE, size=REQUEST, **place)
         return [self._row(table, document) for document in answer["found"]], answer["more"]
 
     def _row(self, table: Table, document: Mapping[str, Any]) -> Row:
@@ -310,7 +280,7 @@ def _number(value: Any) -> Any:
     return found[:-2] if isinstance(value, dict) and isinstance(found, str) and found.endswith(".0") else found
 
 
-def _whole(answer: Any) -> int:
+def whole(answer: Any) -> int:
     return int(float(_number(answer)))
 
 

@@ -1,8 +1,10 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
-"""A conversation with the client of a database over pipes."""
+"""A conversation with the client of a database over pipes.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
 
 from __future__ import annotations
 
@@ -162,7 +164,7 @@ class Session:
         raise StoreError("%s: %s" % (self._name, "error %s" % code if code else LOST))
 
     def close(self) -> None:
-        """Ends the client. It sees the end of its input even where only the program that led to it is killed here."""
+        """Ends the client. It sees the end of its input even if only the program that led to it is killed here."""
         if self._process.returncode is not None:
             return
         self._process.kill()

@@ -1,16 +1,16 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """What MariaDB and PostgreSQL share: one session of their own client over pipes, and Appwrite's tables in SQL.
 
 The session holds a lock of the server's as long as it lives. Whoever gets it next knows that the transaction of the one before has ended, however
 that one died.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from abc import abstractmethod
@@ -21,7 +21,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
     BUCKET,
     FILE_COLUMNS,
     SHOWN,
-    Change,
     Row,
     Store,
     StoreError,
@@ -34,8 +33,6 @@ _PAGE = 500
 """rows read at a time"""
 _LONG = 8192
 """bytes of a value from which on it is read by itself"""
-_REQUEST = 1 << 20
-"""bytes of new values sent at a time"""
 _SLICES = 50
 """places of a table that a sample is taken from"""
 _COLLECTIONS = 20
@@ -68,30 +65,29 @@ class SqlStore(Store):
     QUOTE: str
     """around names"""
     READ_ONLY: str
-    """the statement after which the server refuses every change in this session"""
-    STAGED: tuple[str, str, str]
-    """types for a row's key, the SHA-256 of a text, and a text"""
-    STAGE_OPTIONS = ""
-    """of the temporary table that they are in"""
+    """the statement after which the server refuses every change in this session; empty if it is to take them"""
     ERROR: str
     REASONS: Mapping[str, str]
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str] | None = None, writes: bool = True) -> None:
-        """command: starts the client, reading statements from standard input; the class's own C(client()) in a container. environ: for it."""
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+        """command: starts the client, reading statements from standard input; C(client()) of a container. environ: for it."""
         self._shapes: dict[Table, _Shape] = {}
-        self._batches_staged: dict[Table, list[tuple[int, int]]] = {}
-        """the last key of each batch, and how many rows it has"""
         self._session = Session(command, self.NAME, self.PRINT % "SELECT '%s'", self.ERROR, self.REASONS, environ)
         try:
             self._session.ask("")
             self._open()
-            if not writes:
+            if self.READ_ONLY:
                 self._session.ask(self.READ_ONLY)
         except StoreError:
             self.close()
             raise
 
     # --- what a dialect says ---
+
+    @staticmethod
+    @abstractmethod
+    def client(container: str) -> list[str]:
+        """Starts the client in the database's container, with the credentials of its environment."""
 
     @abstractmethod
     def _open(self) -> None:
@@ -104,25 +100,6 @@ class SqlStore(Store):
     def _text(self, name: str) -> str:
         """A column as the text that is compared."""
         return name
-
-    @abstractmethod
-    def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
-        """Statements that set columns in all rows whose columns' texts have these SHA-256, and print in how many rows they did.
-
-        rows: each is the key, then for each column the hash and the new value, in parentheses.
-        """
-
-    @abstractmethod
-    def _stage(self, table: Table) -> str:
-        """The place of the temporary table for what is staged of this one."""
-
-    @abstractmethod
-    def _take(self, table: Table) -> str:
-        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the key C(s.id)."""
-
-    @abstractmethod
-    def _settle(self) -> None:
-        """After a commit, which some servers are set up to report before it is on disk: waits until it is."""
 
     def _server_name(self, name: str) -> str:
         """The name that a table has on the server."""
@@ -147,49 +124,6 @@ class SqlStore(Store):
     def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         return self._all_rows(table) if sample is None else self._some_rows(table, sample)
 
-    def begin(self) -> None:
-        self._session.ask("START TRANSACTION;")
-
-    def change(self, table: Table, changes: Sequence[Change]) -> int:
-        groups: dict[tuple[str, ...], list[Change]] = {}
-        for change in changes:
-            groups.setdefault(tuple(sorted(change.values)), []).append(change)
-        return sum(self._change(table, names, group) for names, group in groups.items())
-
-    def stage(self, table: Table, changes: Sequence[Change]) -> None:
-        numbers = range(len(table.columns))
-        if changes and table not in self._batches_staged:
-            key, digest, text = self.STAGED
-            self._session.ask(
-                "CREATE TEMPORARY TABLE %s (id %s PRIMARY KEY, %s)%s;"
-                % (
-                    self._stage(table),
-                    key,
-                    ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in numbers),
-                    self.STAGE_OPTIONS,
-                )
-            )
-            self._batches_staged[table] = []
-        last = 0
-        for batch in self._requests(table.columns, changes):
-            self._session.ask(
-                "INSERT INTO %s (id, %s) VALUES %s;"
-                % (
-                    self._stage(table),
-                    ", ".join("h%d, v%d" % (number, number) for number in numbers),
-                    ",\n".join(batch),
-                )
-            )
-            last += len(batch)
-            self._batches_staged[table].append((changes[last - 1].row.key, len(batch)))
-
-    def take(self, table: Table) -> Iterator[int]:
-        after = 0
-        for last, count in self._batches_staged.get(table, ()):
-            self._session.ask("%s AND s.id > %d AND s.id <= %d;" % (self._take(table), after, last))
-            after = last
-            yield count
-
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
         present = self._columns_of((table.space, table.name), [*fields, _CREATED])
         texts = [
@@ -204,21 +138,6 @@ class SqlStore(Store):
                 % (", ".join(texts), self._place(table.space, table.name), order, limit)
             )
         ]
-
-    def clear(self, table: Table) -> None:
-        permissions = table.space, self._server_name(table.collection + "_perms")
-        for place in [(table.space, table.name)] + [permissions] * bool(self._columns_of(permissions, ["_document"])):
-            self._session.ask("DELETE FROM %s;" % self._place(*place))
-
-    def commit(self) -> None:
-        try:
-            self._session.ask("COMMIT;")
-        except StoreError as error:
-            raise StoreError(
-                "%s. It was about to commit, and may or may not have done so: run again, and what is stored will show which"
-                % error
-            ) from None
-        self._settle()
 
     def close(self) -> None:
         self._session.close()
@@ -345,7 +264,7 @@ class SqlStore(Store):
             last = int(page[-1][0]) if page else last
 
     def _page(self, table: Table, after: int | None, limit: int) -> str:
-        """Asks for key, id and tenant of rows, then length and text of each column; no text where it is long."""
+        """Asks for key, id and tenant of rows, then length and text of each column; no text if it is long."""
         texts = [self._text(self._quoted(name)) for name in _columns(table)]
         tenant = "_tenant" if "_tenant" in self._shapes[table].kinds else "NULL"
         fields = ["_id", "_uid", tenant] + [
@@ -404,42 +323,6 @@ class SqlStore(Store):
                 raw[name] = text
                 values[name] = None if text is None else _value(text, arrays.get(name, False))
         return Row(int(fields[0]), text_of(fields[1]), values, raw)
-
-    # --- changes ---
-
-    def _change(self, table: Table, names: tuple[str, ...], changes: Sequence[Change]) -> int:
-        kinds = [self._shapes[table].kinds[name] for name in names]
-        return sum(
-            int(self._session.ask(self._update(table, names, kinds, rows))[0][0])
-            for rows in self._requests(names, changes)
-        )
-
-    def _requests(self, names: Sequence[str], changes: Sequence[Change]) -> Iterator[list[str]]:
-        """Rows as C(_update()) gets them, as many as one request takes."""
-        size = 0
-        batch: list[str] = []
-        for change in changes:
-            row = self._written(names, change)
-            if batch and size + len(row) > _REQUEST:
-                yield batch
-                batch, size = [], 0
-            batch.append(row)
-            size += len(row)
-        if batch:
-            yield batch
-
-    def _written(self, names: Sequence[str], change: Change) -> str:
-        fields = [str(change.row.key)]
-        for name in names:
-            if name not in change.values:
-                fields += ["NULL", "NULL"]
-                continue
-            value = change.values[name]
-            fields += [
-                "'%s'" % hashlib.sha256(change.row.raw[name]).hexdigest(),
-                self._literal(value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))),
-            ]
-        return "(%s)" % ", ".join(fields)
 
 
 def _columns(table: Table) -> tuple[str, ...]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 
@@ -13,7 +14,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 
 
 def test_reasons_hold_no_path():
-    assert reason(OSError(errno.ENOTEMPTY, "text", "/a/path")) == "Directory not empty"
+    assert reason(OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), "/a/path")) == "Directory not empty"
     assert reason(OSError("text without a number")) == "OSError"
 
 

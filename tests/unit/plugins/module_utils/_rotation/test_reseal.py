@@ -30,7 +30,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, StoreError, Table
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.successors import Successors
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """Files of Appwrite's buckets, sealed anew: each gets a successor beside it, whose name is in the journal before it exists.
 
 Only who seals everything anew reaches this; whoever reads has C(files).
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class _Made(NamedTuple):
 
 
 class Successors(Files):
-    """Writes, too. journal: the open directory for a file of ours with this name, which remembers files and their successors."""
+    """C(model.WritableFiles). journal: the open directory for a file of ours with this name, which remembers files and their successors."""
 
     def __init__(self, root: str, journal: int, name: str) -> None:
         super().__init__(root)
@@ -77,10 +78,6 @@ class Successors(Files):
         return known.look if known else super().look(row, exchange)
 
     def prepare(self, row: Row, exchange: Exchange) -> tuple[Look, dict[str, str]]:
-        """What a row's file is, and, where the old key opens it, what belongs in the row for its successor, which is on disk then.
-
-        It may be called long before it is needed: called again, it finds the successor, unless the row or the file has changed since.
-        """
         known = self._known(row)
         if known:
             return known.look, known.values
@@ -135,11 +132,9 @@ class Successors(Files):
 
     @property
     def remembers(self) -> bool:
-        """Whether a successor that is made now will be found again."""
         return len(self._made) < _MADE
 
     def remove(self, path: str, before: float | None = None) -> None:
-        """Removes a file that may be gone already, unless somebody has written it at that time (seconds since 1970) or later."""
         with words_of(path, "removed"), suppress(FileNotFoundError, Unusable), self._place(path) as (directory, name):
             if before is None or os.stat(name, dir_fd=directory, follow_symlinks=False).st_ctime < before:
                 _files.remove(directory, name)
@@ -155,14 +150,11 @@ class Successors(Files):
     # --- the journal ---
 
     def noted(self) -> int:
-        """How long the journal is."""
         with words_of(self._journal, "read"), suppress(FileNotFoundError):
             return os.stat(self._journal, dir_fd=self._directory, follow_symlinks=False).st_size
         return 0
 
     def pairs(self, start: int = 0) -> Iterator[list[tuple[str, str]]]:
-        """The paths of files and successors that were noted from there on, some at a time. The last entry of a run that died may be half there: its file
-        is not."""
         with words_of(self._journal, "read"), suppress(FileNotFoundError), open(
             _files.open_plain(self._journal, self._directory), "rb"
         ) as stream:
@@ -181,7 +173,6 @@ class Successors(Files):
                 yield some
 
     def forget(self) -> None:
-        """Removes the journal, when of each pair one file is left."""
         with words_of(self._journal, "removed"):
             if self._handle is not None:
                 os.close(self._handle)
