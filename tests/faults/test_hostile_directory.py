@@ -422,6 +422,8 @@ def rotation_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
 
     monkeypatch.setattr(_rekey.Procedure, "run", run)
     module: Any = SimpleNamespace(check_mode=False, params={})
+    monkeypatch.setattr(_rekey, "opened", lambda *_unused: None)
+    monkeypatch.setattr(_rekey, "check_line", lambda _instance: None)
     instance: Any = SimpleNamespace(
         env_path=str(project / ".env"), compose=SimpleNamespace(environment={}), warnings=[]
     )

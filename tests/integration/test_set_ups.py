@@ -139,20 +139,24 @@ def test_life_of_a_set_up(directory, change, tmp_path):
     stack = Stack(SMALL, Project(directory))
     password = tmp_path / "vault-password"
     password.write_text("not a real vault password\n")
-    flags = ("--inventory", f"{tmp_path}/inventory.ini", f"--vault-password-file={password}")
-    (tmp_path / "inventory.ini").write_text("localhost ansible_connection=local\n")
+    flags = (f"--vault-password-file={password}",)
+    escrow = str(tmp_path / "escrow.yml")
     try:
-        first = stack.secure(*flags)
+        first = stack.secure(*flags, escrow_file=escrow)
         assert first.rc == 0, first.output
         assert first.result("Secure the .env")["key"]["state"] == "kept"
-        assert stack.secure(*flags).recap["changed"] == 0
+        assert stack.secure(*flags, escrow_file=escrow).recap["changed"] == 0
         for service, options in stack.project.config()["services"].items():
             if HTTPS in (options.get("environment") or {}):
                 assert stack.project.container_env(service)[HTTPS] == "enabled"
         assert (KEY in read_env(directory)) == (change is _by_env_file)
         info = succeed("instance_info", stack.arguments)
         assert (info["key"]["state"], len(info["container_keys"])) == ("present", 1)
-        drill = playbook("selfhost.appwrite.drill", {"appwrite_security_project_src": str(directory)}, *flags)
+        drill = playbook(
+            "selfhost.appwrite.drill",
+            {"appwrite_security_project_src": str(directory), "appwrite_security_escrow_file": escrow},
+            *flags,
+        )
         assert drill.rc == 0, drill.output
         if change is not _by_env_file:
             message = refuse("rekey", {**stack.arguments, "scope": "values"}, check=True)

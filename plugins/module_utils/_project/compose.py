@@ -31,6 +31,7 @@ OVERRIDE_NAMES = (
 )
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+NUMBER_LABEL = "com.docker.compose.container-number"
 HASH_LABEL = "com.docker.compose.config-hash"
 ONEOFF_LABEL = "com.docker.compose.oneoff"
 DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
@@ -339,6 +340,7 @@ def _container(item: Mapping[str, Any]) -> Container:
     return Container(
         id=item["Id"],
         service=labels.get(SERVICE_LABEL, ""),
+        number=labels.get(NUMBER_LABEL, "1"),
         status=state["Status"],
         health=(state.get("Health") or {}).get("Status"),
         started_at=state.get("StartedAt", ""),

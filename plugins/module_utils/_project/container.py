@@ -40,6 +40,8 @@ class Container:
     """entry point and command"""
     addresses: tuple[str, ...] = ()
     """in its networks"""
+    number: str = "1"
+    """among those of its service; one that takes another's place has the same"""
 
     @property
     def is_on(self) -> bool:

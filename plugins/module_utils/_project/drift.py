@@ -55,7 +55,7 @@ class Facts:
     @property
     def scaled(self) -> dict[str, int]:
         """Service to the number of containers that somebody gave it by hand."""
-        counts = Counter(container.service for container in self.containers)
+        counts = Counter(service for service, _number in {(each.service, each.number) for each in self.containers})
         return scaled(counts, {name: replicas(service) for name, service in self.services.items()})
 
     def takes_key(self, service: str) -> bool:
