@@ -32,6 +32,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
+# Appwrite 1.4.14 has the constant in the first of these files, 1.9.6 in the second.
+_OWN_WORD = (
+    "grep -ohE \"APP_VERSION_STABLE *[=,] *'[0-9.]+'\" /usr/src/code/app/init.php /usr/src/code/app/init/constants.php"
+)
 
 
 class Instance:
@@ -76,6 +80,7 @@ class Instance:
         self._containers: list[Container] | None = None
         self.written = Written(self.compose, self.env_path, (), None)
         self._evidence: Evidence | None = None
+        self._image_environments: dict[str, dict[str, str]] | None = None
         self.sample: Any = None
         """of the sealed values, once C(_rotation.stored) has read it"""
 
@@ -127,6 +132,14 @@ class Instance:
                 self.values = self._in_force(document.values)
         finally:
             self.release = self._find_release()
+        if catalogue.too_old(self.release):
+            raise AppwriteError(
+                "Appwrite %s is older than 1.4, the oldest release that this collection knows; upgrade Appwrite first%s"
+                % (
+                    self.release,
+                    "" if self._stated_release else ", or set appwrite_version if the tag of its image misleads",
+                )
+            )
 
     def _ask_compose(self, instead: bytes | None) -> None:
         try:
@@ -149,13 +162,29 @@ class Instance:
         return {**values, **{name: value for name, value in others.items() if value or name in values}}
 
     def appwrite_services(self) -> list[str]:
-        """The services that run an Appwrite image or are given its key, by whatever name."""
+        """The services that run an Appwrite image, by its name or by what it sets itself, or are given its key; by whatever name."""
         return [
             name
             for name, service in self.config.get("services", {}).items()
             if _project.image(service.get("image", "")).name == "appwrite"
             or catalogue.KEY in (service.get("environment") or {})
+            or _project.is_appwrite(self._set_by_image(name))
         ]
+
+    def _set_by_image(self, service: str) -> Mapping[str, str]:
+        """The environment that a service has from its image, asked of all images at once whose names do not say enough; empty for others."""
+        images = {name: self._image_of(name) for name in self.config["services"]}
+        if self._image_environments is None:
+            unsaid = [text for text in images.values() if _says_too_little(text)]
+            try:
+                self._image_environments = self.compose.image_environments(unsaid)
+            except ComposeError:
+                self._image_environments = {}
+        return self._image_environments.get(images[service], {})
+
+    def _image_of(self, service: str) -> str:
+        """The name of its image; of one that is built, the name that compose gives it."""
+        return str(self.config["services"][service].get("image") or "%s-%s" % (self.project, service))
 
     def key_line(self) -> str:
         """The name of the line of .env that Appwrite's services have, or would have, their key from; empty if none has it from there."""
@@ -219,15 +248,45 @@ class Instance:
                 for _path, text in self.written.texts
                 for image in _IMAGE_LINE.findall(text)
             ]
-        for release in (_project.image(image).release for image in ordered):
+        tags = [_project.image(image) for image in ordered]
+        exact = next((tag.release for tag in tags if tag.release), None)
+        if exact and not catalogue.too_old(exact):
+            return exact
+        own = self._own_words() if self.checked else []
+        for series in (tag.series for tag in tags if tag.series):
+            found = next((word for word in own if word.startswith(series + ".")), None) or catalogue.newest_of(series)
+            if found and not catalogue.too_old(found):
+                return found
+        for release in [*own, exact, *(catalogue.newest_of(tag.series) for tag in tags if tag.series)]:
             if release:
                 return release
+        release = self._asked_release() if self.checked else None
+        if release:
+            return release
         self.release_is_known = False
         self.warnings.append(
-            "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version"
+            "the release cannot be read from the image tags of the compose file, nor from the images; taken to be %s. Set appwrite_version"
             % catalogue.NEWEST
         )
         return catalogue.NEWEST
+
+    def _own_words(self) -> list[str]:
+        """The releases that the images of Appwrite's services name in their environment."""
+        said = (self._set_by_image(service).get("_APP_VERSION", "") for service in self.appwrite_services())
+        return [word for word in said if _RELEASE.fullmatch(word)]
+
+    def _asked_release(self) -> str | None:
+        """What the program in a running container says, which a development build of an image has nowhere else."""
+        services = self.appwrite_services()
+        try:
+            for container in self.containers():
+                if container.service in services and container.status == "running":
+                    answer = self.compose.docker(["exec", container.id, "sh", "-c", _OWN_WORD], tolerate=True).stdout
+                    found = _RELEASE.search(answer)
+                    return found.group() if found else None
+        except ComposeError:
+            pass
+        return None
 
     @property
     def databases(self) -> tuple[str, ...]:
@@ -408,6 +467,12 @@ class Instance:
             if mount.get("type") == "bind" and _has_entries(source):
                 return True
         return any(container.service == service for container in self.containers())
+
+
+def _says_too_little(text: str) -> bool:
+    """Whether the name of an image leaves open if it is Appwrite's, or which release."""
+    image = _project.image(text)
+    return not (image.is_other or kind_of(text) or image.release and not catalogue.too_old(image.release))
 
 
 def _resolved(image: str, values: Mapping[str, str]) -> str:

@@ -160,6 +160,10 @@ IMAGES = {
     "candidate": ("appwrite/appwrite:1.9.5-rc.1", "1.9.5"),
     "variables": ("${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-1.9.6}", "1.9.6"),
     "quoted": ('"appwrite/appwrite:1.4.14" # theirs', "1.4.14"),
+    "no patch": ("appwrite/appwrite:1.6", "1.6.2"),
+    "no patch, of a mirror": ("registry.example.com:5000/mirror/appwrite:v1.5", "1.5.11"),
+    "no patch, and newer than all that is known": ("appwrite/appwrite:7.0", "7.0.0"),
+    "one number": ("appwrite/appwrite:1", catalogue.NEWEST),
 }
 
 
@@ -186,7 +190,7 @@ def test_release_from_a_variable(project, request, docker):
     [
         "appwrite/appwrite:latest",
         "appwrite/appwrite",
-        "appwrite/appwrite:1.9",
+        "appwrite/appwrite:20260101",
         "other/image:1.8.1",
         "appwrite/appwrite@sha256:" + "0" * 64,
     ],
@@ -196,6 +200,106 @@ def test_release_that_cannot_be_read(project, without_docker, image):
     instance = loaded(project)
     assert instance.release == catalogue.NEWEST
     assert "cannot be read from the image tags" in instance.warnings[-1] and "appwrite_version" in instance.warnings[-1]
+
+
+def of_images(monkeypatch, image, environment, **services):
+    """A project of this image, and what the image says of itself; C(None) if it is not here."""
+    configured(monkeypatch, {"appwrite": {"image": image, "environment": {}}, **services})
+    answer = {} if environment is None else {image: environment}
+    monkeypatch.setattr(
+        Compose, "image_environments", lambda _self, names: {k: v for k, v in answer.items() if k in names}
+    )
+    monkeypatch.setattr(Compose, "containers", lambda *_unused: [])
+
+
+OF_IMAGES = {
+    "a digest": ("appwrite/appwrite@sha256:" + "0" * 64, "1.7.4", "1.7.4"),
+    "an image of one's own": ("shop/backend:2026-01", "1.8.1", "1.8.1"),
+    "a tag that floats": ("appwrite/appwrite:latest", "1.9.0", "1.9.0"),
+    "a series, and the image is of it": ("appwrite/appwrite:1.6", "1.6.1", "1.6.1"),
+    "a series, and the image is of another": ("appwrite/appwrite:1.6", "1.9.6", "1.6.2"),
+    "a tag beats the image": ("appwrite/appwrite:1.8.1", "1.9.6", "1.8.1"),
+    "numbers of one's own": ("shop/appwrite:0.3.0", "1.8.1", "1.8.1"),
+}
+
+
+@pytest.mark.parametrize(("image", "said", "release"), OF_IMAGES.values(), ids=OF_IMAGES)
+def test_release_that_the_image_says(project, monkeypatch, image, said, release):
+    of_images(monkeypatch, image, {"_APP_VERSION": said, "_APP_HOME": "https://appwrite.io"})
+    instance = loaded(project, "")
+    assert (instance.release, instance.warnings) == (release, [])
+
+
+@pytest.mark.parametrize(
+    ("image", "said"), [("shop/backend:1", None), ("shop/backend:1", "dev"), ("appwrite/appwrite:latest", None)]
+)
+def test_release_that_nothing_says(project, monkeypatch, image, said):
+    of_images(monkeypatch, image, said and {"_APP_VERSION": said, "_APP_HOME": "https://appwrite.io"})
+    instance = loaded(project, "")
+    assert (instance.release, instance.release_is_known) == (catalogue.NEWEST, False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "const APP_VERSION_STABLE = '1.6.1'\n",
+        "const APP_VERSION_STABLE = '1.6.1'\nconst APP_VERSION_STABLE = '1.6.1'\n",
+    ],
+)
+def test_release_that_a_container_is_asked_for(project, monkeypatch, answer):
+    of_images(monkeypatch, "shop/backend:1", {"_APP_VERSION": "dev", "_APP_HOME": "https://appwrite.io"})
+    monkeypatch.setattr(Compose, "containers", lambda *_unused: [container("redis"), container("appwrite")])
+    asked = []
+    monkeypatch.setattr(
+        Compose,
+        "docker",
+        lambda _self, arguments, **_more: (
+            asked.append(arguments[1]) or subprocess.CompletedProcess(arguments, 2, answer, "")
+        ),
+    )
+    instance = loaded(project, "")
+    assert (instance.release, asked) == ("1.6.1", ["id-of-appwrite"])
+
+
+@pytest.mark.parametrize(
+    "image", ["appwrite/appwrite:1.3.8", "appwrite/appwrite:1.3", "registry.example.com/x/appwrite:0.15.3"]
+)
+def test_release_that_is_too_old(project, without_docker, image):
+    (project / "docker-compose.yml").write_text(f"services:\n  appwrite:\n    image: {image}\n")
+    with pytest.raises(
+        AppwriteError, match="^Appwrite (1.3.8|1.3.0|0.15.3) is older than 1.4, .* upgrade Appwrite first"
+    ):
+        loaded(project)
+    with pytest.raises(AppwriteError, match="^Appwrite 1.3.8 is older than 1.4, .* upgrade Appwrite first$"):
+        loaded(project, appwrite_version="1.3.8")
+    assert loaded(project, appwrite_version="1.4.0").release == "1.4.0"
+
+
+def test_services_of_appwrite_are_told_by_their_images(project, monkeypatch):
+    services = {
+        "jobs": {"image": "shop/backend:1", "environment": {}},
+        "hooks": {"build": {"context": "."}, "environment": None},
+        "site": {"image": "shop/site:1", "environment": {"_APP_VERSION": "1"}},
+        "cron": {"image": "mirror.example.com/appwrite@sha256:" + "0" * 64},
+        "keyed": {"image": "shop/site:1", "environment": {KEY: ""}},
+    }
+    configured(monkeypatch, services)
+    mine = {"_APP_VERSION": "1.8.1", "_APP_HOME": "https://appwrite.io"}
+    asked = []
+
+    def environments(_self, names):
+        asked.append(sorted(set(names)))
+        return {"shop/backend:1": mine, "appwrite-hooks": mine, "shop/site:1": {"_APP_VERSION": "1"}}
+
+    monkeypatch.setattr(Compose, "image_environments", environments)
+    assert loaded(project, "").appwrite_services() == ["appwrite", "jobs", "hooks", "cron", "keyed"]
+    assert asked == [["appwrite-hooks", services["cron"]["image"], "shop/backend:1", "shop/site:1"]]
+
+
+def test_no_image_is_asked_if_all_names_are_known(with_volume, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Compose, "docker", lambda *_unused, **_more: asked.append(1))
+    assert loaded(with_volume, DATABASE).appwrite_services() == ["appwrite"] and not asked
 
 
 def test_image_with_a_required_variable(project, without_docker):
