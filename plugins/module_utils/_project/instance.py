@@ -24,6 +24,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases import elsewhere as _elsewhere
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import drift, service_environment
@@ -289,9 +290,12 @@ class Instance:
         return None
 
     @property
-    def databases(self) -> tuple[str, ...]:
-        """The services of the project that are one of Appwrite's databases."""
-        return tuple(database.service for database in DATABASES if database.service in self.services)
+    def databases(self) -> dict[str, str]:
+        """The services of the project that are one of Appwrite's databases, by the names of its own compose file or else by their images, and which."""
+        services = self.config.get("services", {})
+        named = {database.service: database.service for database in DATABASES if database.service in services}
+        kinds = {name: kind_of(service.get("image", "")) for name, service in services.items()}
+        return named or {name: kind for name, kind in kinds.items() if kind}
 
     def containers(self) -> list[Container]:
         if self._containers is None:
@@ -369,24 +373,65 @@ class Instance:
             return Evidence("no", "docker is not installed on this host", never_started=True)
         host = self._database_host()
         service, database = self._database(host)
-        if service is None or database is None:
-            return Evidence(
-                "unknown",
-                "the database host %s is not a database service of this project, so it cannot be asked whether anyone signed up"
-                % host,
-                remedy="This collection cannot reach databases elsewhere: write the line of the right key into .env by hand, and it is kept; "
-                "start what uses it by hand (docker compose up -d)",
-                elsewhere=True,
-            )
         try:
+            if service is None or database is None:
+                return self._ask_from_inside(host)
             return self._ask(service, database)
         except ComposeError as error:
             return _not_found_out(error)
 
+    def _ask_from_inside(self, host: str) -> Evidence:
+        """Of a database that only Appwrite itself reaches."""
+        what = "the database host %s is not a database service of this project" % host
+        api = self.api()
+        wanted = {name: self.services.get(api, {}).get(name, "") for name in _elsewhere.SAME}
+        running = [
+            container
+            for container in self.containers()
+            if container.service == api
+            and container.status == "running"
+            and all(container.environment.get(name, "") == value for name, value in wanted.items())
+        ]
+        if not running:
+            return Evidence(
+                "unknown",
+                "%s, and no container of Appwrite runs with it that could be asked whether anyone signed up" % what,
+                remedy="Start Appwrite by hand with the key that it had (docker compose up -d), so that its container can be asked, and run again",
+                elsewhere=True,
+            )
+        try:
+            answer = patiently(lambda: self.compose.execute(running[0].id, _elsewhere.COMMAND, _elsewhere.QUESTION))
+        except AppwriteError as error:
+            answer, failed = "", ": %s" % error
+        else:
+            failed = " clearly"
+        return _answered(answer, "the database at %s" % host) or Evidence(
+            "unknown",
+            "%s, and the container of %s, asked whether anyone signed up, did not answer%s" % (what, api, failed),
+            remedy="Wait until Appwrite reaches its database, and run again",
+            elsewhere=True,
+        )
+
+    def api(self) -> str:
+        """The service that runs the API: what its image starts by itself, or that program by name; empty if there is none."""
+        found = self.appwrite_services()
+        services = self.config["services"]
+        mine = [
+            name
+            for name in found
+            if all(
+                str(word).endswith(("php", "http.php", "docker-php-entrypoint"))
+                for option in ("entrypoint", "command")
+                for word in services[name].get(option) or []
+            )
+        ]
+        return next((name for name in [*mine, *found] if name == "appwrite"), next(iter([*mine, *found]), ""))
+
     def _database_host(self) -> str:
-        only = self.databases[0] if len(self.databases) == 1 else None
+        only = next(iter(self.databases)) if len(self.databases) == 1 else None
         return (
-            catalogue.given(self.values, "_APP_DB_HOST")
+            catalogue.given(self.services.get(self.api(), {}), "_APP_DB_HOST")
+            or catalogue.given(self.values, "_APP_DB_HOST")
             or only
             or catalogue.default("_APP_DB_HOST", self.release)
             or "mariadb"
@@ -411,12 +456,19 @@ class Instance:
 
     def _database(self, host: str) -> tuple[str | None, Database | None]:
         for name, service in self.config["services"].items():
-            if host in (name, service.get("container_name"), service.get("hostname")):
+            if host in self._hosts(name, service):
                 kind = kind_of(service.get("image", ""))
                 for database in DATABASES:
                     if database.service in (kind, name):
                         return name, database
         return None, None
+
+    def _hosts(self, name: str, service: Mapping[str, Any]) -> list[Any]:
+        """The names by which the others reach a service."""
+        networks = (network or {} for network in (service.get("networks") or {}).values())
+        aliases = [alias for network in networks for alias in network.get("aliases") or []]
+        own = service.get("container_name") or "%s-%s-1" % (self.project, name)
+        return [name, own, service.get("hostname"), *aliases]
 
     def _ask(self, service: str, database: Database) -> Evidence:
         elsewhere = self.compose.neighbours().get(os.path.realpath(self.directory), set()) - {self.project}
@@ -445,11 +497,7 @@ class Instance:
             answer = patiently(lambda: self.compose.execute(running[0].id, database.question, database.script))
         except AppwriteError as error:
             return _not_found_out(error, service)
-        if "console accounts: users" in answer:
-            return Evidence("yes", "a console account exists in the database of project %s" % self.project)
-        if "console accounts: empty" in answer:
-            return Evidence("no", "nobody has signed up to the console of project %s yet" % self.project)
-        return Evidence(
+        return _answered(answer, "the database of project %s" % self.project) or Evidence(
             "unknown",
             "the database of service %s gave no clear answer whether anyone signed up" % service,
             starting=service,
@@ -482,6 +530,14 @@ def _resolved(image: str, values: Mapping[str, str]) -> str:
         return ""
 
 
+def _answered(answer: str, where: str) -> Evidence | None:
+    if "console accounts: users" in answer:
+        return Evidence("yes", "a console account exists in %s" % where)
+    if "console accounts: empty" in answer:
+        return Evidence("no", "nobody has signed up to the console yet, as %s says" % where)
+    return None
+
+
 def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:
     return Evidence(
         "unknown", "it cannot be found out whether the installation holds data: %s" % error, starting=starting
@@ -489,8 +545,8 @@ def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:
 
 
 def _has_entries(directory: str) -> bool:
-    """Whether a directory holds anything, or may: one that cannot be read counts as full."""
+    """Whether a directory holds anything, or may: one that cannot be read counts as full, and a disk that was just made for it as empty."""
     try:
-        return os.path.isdir(directory) and bool(os.listdir(directory))
+        return os.path.isdir(directory) and bool(set(os.listdir(directory)) - {"lost+found"})
     except OSError:
         return True

@@ -57,6 +57,7 @@ ORDER = (
     "_project.instance",
     "_project.written",
     "_project.connections",
+    "_project.databases.elsewhere",
     "_project.databases.known",
     "_project.databases.mariadb",
     "_project.databases.mongodb",

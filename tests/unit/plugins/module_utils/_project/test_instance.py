@@ -611,6 +611,138 @@ def test_holds_data_of_a_database_elsewhere(with_volume, host):
     assert evidence.state == "unknown" and host in evidence.reason
 
 
+INSIDE = {"_APP_DB_HOST": "db.example.com", "_APP_DB_PORT": "3307"}
+FROM_INSIDE = {
+    "a user": (
+        INSIDE,
+        "running",
+        "console accounts: users\n",
+        "yes",
+        "a console account exists in the database at db.example.com",
+    ),
+    "nobody": (INSIDE, "running", "console accounts: empty\n", "no", "nobody has signed up"),
+    "no answer": (INSIDE, "running", "", "unknown", "did not answer clearly"),
+    "no way": (
+        INSIDE,
+        "running",
+        ComposeError("failed", "Connection refused"),
+        "unknown",
+        "did not answer: Connection refused",
+    ),
+    "stopped": (INSIDE, "exited", "console accounts: empty\n", "unknown", "no container of Appwrite runs with it"),
+    "another host": (
+        {**INSIDE, "_APP_DB_HOST": "former"},
+        "running",
+        "console accounts: empty\n",
+        "unknown",
+        "no container",
+    ),
+    "another port": (
+        {"_APP_DB_HOST": "db.example.com"},
+        "running",
+        "console accounts: empty\n",
+        "unknown",
+        "no container",
+    ),
+}
+
+
+@pytest.mark.parametrize(("environment", "status", "answer", "state", "part"), FROM_INSIDE.values(), ids=FROM_INSIDE)
+def test_a_database_elsewhere_is_asked_from_inside(project, monkeypatch, environment, status, answer, state, part):
+    configured(monkeypatch, {"appwrite": {"image": "appwrite/appwrite:1.8.1", "environment": INSIDE}})
+    instance = loaded(project, "_APP_DB_HOST=other\n")
+    Engine(instance, monkeypatch, containers=[container("appwrite", environment, status)], answer=answer)
+    evidence = instance.holds_data()
+    assert (evidence.state, part in evidence.reason) == (state, True), evidence.reason
+    assert evidence.elsewhere is (state == "unknown") and not evidence.never_started
+
+
+@pytest.mark.parametrize(
+    ("host", "more"),
+    [
+        ("shop-db", {}),
+        ("the-db", {"container_name": "the-db"}),
+        ("appwrite-shop-db-1", {}),
+        ("db.internal", {"hostname": "db.internal"}),
+        ("data", {"networks": {"default": None, "back": {"aliases": ["store", "data"]}}}),
+    ],
+)
+def test_database_by_what_the_api_gets(project, monkeypatch, host, more):
+    configured(
+        monkeypatch,
+        {
+            "appwrite": {"image": "appwrite/appwrite:1.8.1", "environment": {"_APP_DB_HOST": host}},
+            "appwrite-worker": {"image": "appwrite/appwrite:1.8.1", "environment": {"_APP_DB_HOST": "else"}},
+            "shop-db": {"image": "mariadb:10.11", **more},
+        },
+    )
+    instance = loaded(project, "_APP_DB_HOST=mariadb\n")
+    Engine(instance, monkeypatch, containers=[container("shop-db")])
+    assert instance.database() == ("mariadb", "id-of-shop-db")
+
+
+@pytest.mark.parametrize(
+    ("services", "api"),
+    [
+        ({"appwrite": {}}, "appwrite"),
+        ({"appwrite": {"entrypoint": ["worker-mails"]}, "backend": {}}, "appwrite"),
+        ({"jobs": {"entrypoint": ["worker-mails"]}, "backend": {}}, "backend"),
+        ({"jobs": {"entrypoint": ["worker-mails"]}, "backend": {"command": ["php", "app/http.php"]}}, "backend"),
+        ({"jobs": {"entrypoint": ["worker-mails"]}}, "jobs"),
+    ],
+)
+def test_service_of_the_api(project, monkeypatch, services, api):
+    found = {name: {"image": "appwrite/appwrite:1.8.1", "environment": {}, **more} for name, more in services.items()}
+    monkeypatch.setattr(Compose, "installed", True)
+    monkeypatch.setattr(Compose, "config", lambda *_unused: {"name": "shop", "services": found})
+    assert loaded(project, "").api() == api
+
+
+@pytest.mark.parametrize(
+    ("services", "databases"),
+    [
+        ({}, {}),
+        ({"shop-db": {"image": "mysql:8"}}, {"shop-db": "mariadb"}),
+        ({"mariadb": {"image": "ours:1"}, "blog": {"image": "mysql:8"}}, {"mariadb": "mariadb"}),
+        ({"one": {"image": "postgres:16"}, "two": {"image": "mongo:7"}}, {"one": "postgresql", "two": "mongodb"}),
+    ],
+)
+def test_databases(project, monkeypatch, services, databases):
+    configured(monkeypatch, services)
+    monkeypatch.setattr(Compose, "image_environments", lambda *_unused: {})
+    assert loaded(project, "").databases == databases
+
+
+PASSWORDS = {
+    "mariadb": ("mariadb", MARIADB.script, "MYSQL_PWD", {"MYSQL_USER": "ada"}, "MYSQL_PASSWORD"),
+    "mariadb by its own name": ("mariadb", MARIADB.script, "MYSQL_PWD", {"MARIADB_USER": "ada"}, "MARIADB_PASSWORD"),
+    "mariadb with root alone": ("mariadb", MARIADB.script, "MYSQL_PWD", {}, "MARIADB_ROOT_PASSWORD"),
+    "postgresql": ("psql", POSTGRESQL.script, "PGPASSWORD", {}, "POSTGRES_PASSWORD"),
+    "mongodb": ("mongosh", None, "MONGO_INITDB_ROOT_PASSWORD", {}, "MONGO_INITDB_ROOT_PASSWORD"),
+}
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+@pytest.mark.parametrize(("client", "script", "taken", "more", "name"), PASSWORDS.values(), ids=PASSWORDS)
+def test_password_of_a_database(tmp_path, client, script, taken, more, name, as_file):
+    """Of a file, which compose puts there, as of the environment; a file that cannot be read is no answer."""
+    (tmp_path / "word").write_text("of a database\n")
+    (tmp_path / client).write_text(f"#!/bin/sh\nprintenv {taken} >>{tmp_path}/got\n")
+    (tmp_path / client).chmod(0o755)
+    given = {f"{name}_FILE": f"{tmp_path}/word"} if as_file else {name: "of a database"}
+    command = MONGODB.question if script is None else ("sh", "-s")
+
+    def ask():
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **more, **given}
+        return subprocess.run(command, input=script or "", env=environment, capture_output=True, text=True, check=False)
+
+    assert ask().returncode == 0
+    assert set((tmp_path / "got").read_text().splitlines()) == {"of a database"}
+    if as_file:
+        (tmp_path / "word").unlink()
+        assert ask().returncode
+
+
 def test_holds_data_of_another_project_name(with_volume, monkeypatch):
     """The same directory under another name has another volume, and it may be the one with the data."""
     instance = loaded(with_volume, DATABASE)
@@ -619,7 +751,16 @@ def test_holds_data_of_another_project_name(with_volume, monkeypatch):
     assert evidence.state == "unknown" and "former" in evidence.reason and "project_name" in evidence.reason
 
 
-@pytest.mark.parametrize(("content", "state"), [(None, "no"), ([], "no"), (["ibdata1"], "unknown")])
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        (None, "no"),
+        ([], "no"),
+        (["lost+found"], "no"),
+        (["ibdata1"], "unknown"),
+        (["lost+found", "ibdata1"], "unknown"),
+    ],
+)
 def test_holds_data_in_a_bind_mount(project, without_engine, monkeypatch, content, state):
     (project / "docker-compose.yml").write_text(
         (project / "docker-compose.yml").read_text() + "    volumes: ['./db:/var/lib/mysql']\n"

@@ -100,6 +100,16 @@ def test_placeholder_of_a_template(installation, placeholder, data, keys, state)
     assert bool(told) == ("selfhost.appwrite.rotate" in "".join(told)) == (state == "placeholder_kept")
 
 
+def test_placeholder_where_a_database_elsewhere_cannot_be_asked(installation, key):
+    """It stays, and so holds up nothing else that is set with it. What would take its place is refused as ever."""
+    there = {"data": "unknown", "elsewhere": True}
+    planned = plan(installation({NAME: PUBLIC}, **there))
+    assert (planned.changes, planned.key.state) == ({}, "placeholder_kept")
+    assert "can forge an administrator" in planned.warnings[0] and "Start the database" in planned.warnings[0]
+    assert "Nothing was changed" in refused(installation({NAME: PUBLIC}, **there), key=key())
+    assert "provably holds no data" in refused(installation({NAME: PUBLIC}, data="unknown"))
+
+
 def test_services_that_get_different_keys(installation, key):
     given = {key(): ("appwrite",), key("b"): ("appwrite-worker-mails", "realtime"), "": ("proxy",)}
     message = refused(installation({NAME: key()}, given_keys=given))
