@@ -21,6 +21,7 @@ from testbed._base import Failed, run
 
 PROGRAMS = Path(testbed.__file__).parent / "programs"
 RELEASE = "1.9.6"
+DIRECTORIES = {"mariadb": "/var/lib/mysql", "postgresql": "/var/lib/postgresql"}
 PORTS = {"mariadb": "3306", "postgresql": "5432"}
 SIGN_UP = {
     "mariadb": "INSERT INTO appwrite._console_users (_uid, name, email) VALUES ('ada', '', 'ada@example.com');",
@@ -52,7 +53,7 @@ def database_service(database: str, directory: Path) -> dict[str, Any]:
         "image": images.DATABASES[database](),
         "entrypoint": ["sh", "-c", start.replace("$", "$$")],
         "environment": {**more, f"{password}_FILE": "/run/word"},
-        "volumes": [f"{directory}/word:/run/word:ro"],
+        "volumes": [f"{directory}/word:/run/word:ro", f"data:{DIRECTORIES[database]}"],
     }
 
 
@@ -135,7 +136,7 @@ def test_elsewhere(shop, database, tmp_path):
     other.mkdir()
     service = {**database_service(database, shop.directory), "hostname": "db.internal"}
     service["networks"] = {"default": {"aliases": ["db.internal"]}}
-    (other / "docker-compose.yml").write_text(yaml.safe_dump({"services": {"store": service}}))
+    (other / "docker-compose.yml").write_text(yaml.safe_dump({"services": {"store": service}, "volumes": {"data": {}}}))
     shop.write("db.internal", {}, {"outer": {"external": True, "name": f"{other.name}_default"}})
     try:
         run("docker", "compose", "up", "--detach", cwd=other)
@@ -170,7 +171,6 @@ def test_elsewhere(shop, database, tmp_path):
 def test_renamed_and_with_its_password_in_a_file(shop, database):
     shop = shop(database)
     service = database_service(database, shop.directory)
-    service["volumes"].append(f"data:{'/var/lib/mysql' if database == 'mariadb' else '/var/lib/postgresql'}")
     shop.write("shop-db", {"shop-db": service}, {})
     assert shop.holds_data()[0] == "no"
     shop.compose("up", "--detach", "shop-db")

@@ -45,7 +45,7 @@ function has_users(): bool
 try {
     echo 'console accounts: ', has_users() ? 'users' : 'empty', "\n";
 } catch (Throwable $error) {
-    fwrite(STDERR, $error->getMessage() . "\n");
+    file_put_contents('php://stderr', $error->getMessage() . "\n");
     exit(1);
 }
 """
