@@ -405,7 +405,7 @@ class Instance:
             answer, failed = "", ": %s" % error
         else:
             failed = " clearly"
-        return _answered(answer, "the database at %s" % host) or Evidence(
+        return _answered(answer, "the database at %s" % host, elsewhere=True) or Evidence(
             "unknown",
             "%s, and the container of %s, asked whether anyone signed up, did not answer%s" % (what, api, failed),
             remedy="Wait until Appwrite reaches its database, and run again",
@@ -530,11 +530,11 @@ def _resolved(image: str, values: Mapping[str, str]) -> str:
         return ""
 
 
-def _answered(answer: str, where: str) -> Evidence | None:
+def _answered(answer: str, where: str, elsewhere: bool = False) -> Evidence | None:
     if "console accounts: users" in answer:
-        return Evidence("yes", "a console account exists in %s" % where)
+        return Evidence("yes", "a console account exists in %s" % where, elsewhere=elsewhere)
     if "console accounts: empty" in answer:
-        return Evidence("no", "nobody has signed up to the console yet, as %s says" % where)
+        return Evidence("no", "nobody has signed up to the console yet, as %s says" % where, elsewhere=elsewhere)
     return None
 
 

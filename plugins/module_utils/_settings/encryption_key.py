@@ -327,7 +327,7 @@ def _recovered(
 
 
 def _placeholder_in_use(installation: Installation, current: str, evidence: Evidence) -> Plan:
-    if evidence.elsewhere:
+    if evidence.state == "unknown" and evidence.elsewhere:
         return Plan(
             warnings=[
                 "%s It is kept for now, because %s, and data that may be there can only be read with it. %s: it is replaced then if nobody has signed up"

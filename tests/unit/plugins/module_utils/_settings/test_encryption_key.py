@@ -667,8 +667,8 @@ def test_a_rotation_that_has_sealed_nothing_yet(installation, values, options, s
 
 @pytest.mark.parametrize(
     "found",
-    [{"data": "no"}, {"data": "unknown", "elsewhere": True}],
-    ids=["nobody has signed up", "a database elsewhere"],
+    [{"data": "no"}, {"data": "unknown", "elsewhere": True}, {"data": "yes", "elsewhere": True}],
+    ids=["nobody has signed up", "a database elsewhere", "a database elsewhere that is in use"],
 )
 def test_a_rotation_that_cannot_have_begun(installation, found):
     asked = []
