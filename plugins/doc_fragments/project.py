@@ -43,8 +43,10 @@ options:
   appwrite_version:
     description:
       - The release of Appwrite, for example V(1.9.6).
-      - Defaults to what the image tags of the compose file say, and to the newest release that this collection knows, with a warning,
-        if they say nothing.
+      - Defaults to what the image tags of the compose file say; a tag such as V(1.6) stands for the newest known release of that series. If they do not
+        say it, as that of an image of one's own, the image says it (C(_APP_VERSION) in its environment), or its running container is asked.
+      - If nothing says it, it is the newest release that this collection knows, with a warning.
+      - Releases before V(1.4) are refused.
     type: str
   clean_environment:
     description:

@@ -18,11 +18,12 @@ description:
   - Absent is a missing line, a commented line, an empty value, a name alone on its line, and the public placeholder V(your-secret-key)
     that Appwrite's 1.9 command-line installer leaves.
   - A new key is made only if the installation provably holds no data. It holds none if docker is not installed, if the database
-    has no volume, or if the database itself, asked in its own container, knows no console account yet.
+    has no volume, or if the database itself, asked in its own container, knows no console account yet. A database that is no service of the project
+    is asked from inside the running container of Appwrite's API.
   - An absent key that a container of the same project still has is recovered from there.
   - If the installation holds data, a key is set only after it has opened a sample of what is stored. That is read from the database in its own
     container, which has to run, and opened by the Python package C(cryptography) on the host, or else by the PHP of Appwrite's image, in a container
-    without network. A database that is no service of the project cannot be asked; its key is written into C(.env) by hand.
+    without network. No key can be tried on a database that is no service of the project.
 options:
   key:
     description:
@@ -40,7 +41,8 @@ options:
     description:
       - What to do if the public placeholder is set.
       - V(replace_if_unused) replaces it if the installation provably holds no data, keeps it with a warning if it holds some,
-        and refuses if that cannot be found out.
+        and refuses if that cannot be found out. If it cannot be found out because the database is no service of the project and Appwrite does not run,
+        it keeps it with a warning, so that everything else is secured; start Appwrite and run again.
       - V(keep) keeps it with a warning.
     type: str
     choices: [replace_if_unused, keep]

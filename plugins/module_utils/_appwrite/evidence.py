@@ -30,7 +30,7 @@ class Evidence:
     starting: str = ""
     """the service of the database, where it is V(unknown) since that runs but does not answer, or not yet"""
     elsewhere: bool = False
-    """whether it is V(unknown) since the database is no service of the project: nothing here reaches it, so nothing here has sealed anything in it anew"""
+    """whether the database is no service of the project: Appwrite alone reaches it, so nothing here has sealed anything in it anew"""
 
 
 @dataclass(frozen=True)

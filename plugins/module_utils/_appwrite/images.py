@@ -12,6 +12,21 @@ import re
 from typing import Any, Mapping, NamedTuple
 
 _RELEASE = re.compile(r"v?(\d+\.\d+\.\d+)(?:[-+].*)?")
+_SERIES = re.compile(r"v?(\d+(?:\.\d+)?)(?:[-+].*)?")
+_OTHERS = (
+    "assistant",
+    "browser",
+    "clamav",
+    "console",
+    "embedding",
+    "executor",
+    "influxdb",
+    "openruntimes-executor",
+    "redis",
+    "telegraf",
+    "traefik",
+)
+"""Of Appwrite's own compose files 1.4 to 1.9, besides Appwrite's and the databases."""
 
 
 class Image(NamedTuple):
@@ -29,7 +44,20 @@ class Image(NamedTuple):
     @property
     def release(self) -> str | None:
         """That of Appwrite, if it is Appwrite's own image and the tag says so."""
-        found = _RELEASE.fullmatch(self.tag) if self.name == "appwrite" else None
+        return self._told(_RELEASE)
+
+    @property
+    def series(self) -> str | None:
+        """Two numbers, or one, if the tag of Appwrite's own image says no more, such as V(1.6)."""
+        return self._told(_SERIES)
+
+    @property
+    def is_other(self) -> bool:
+        """Whether the name alone says that it is none of Appwrite's."""
+        return self.name in _OTHERS
+
+    def _told(self, pattern: re.Pattern[str]) -> str | None:
+        found = pattern.fullmatch(self.tag) if self.name == "appwrite" else None
         return found.group(1) if found else None
 
 
@@ -37,6 +65,11 @@ def image(text: str) -> Image:
     named, _at, digest = text.partition("@")
     repository, _colon, tag = named.rpartition(":")
     return Image(repository, tag, digest) if repository and "/" not in tag else Image(named, "", digest)
+
+
+def is_appwrite(environment: Mapping[str, str]) -> bool:
+    """Whether this is what C(Dockerfile) of Appwrite 1.4.14 to 1.9.6 sets in the image, and so in each that is made from it."""
+    return "_APP_VERSION" in environment and "_APP_HOME" in environment
 
 
 def replicas(service: Mapping[str, Any]) -> int:

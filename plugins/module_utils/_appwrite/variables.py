@@ -704,6 +704,17 @@ def is_older(release: str, version: tuple[int, ...]) -> bool:
     return _version(release) < version
 
 
+def newest_of(series: str) -> str | None:
+    """The newest known release of V(1.6) or V(1); the first of a series of two numbers that is unknown."""
+    known = [release for release in RELEASES if release.startswith(series + ".")]
+    return known[-1] if known else series + ".0" if "." in series else None
+
+
+def too_old(release: str) -> bool:
+    """Whether it came before all that the catalogue knows."""
+    return _since(release)[:2] < _OLDEST
+
+
 def default(name: str, release: str) -> str | None:
     """The value that the release's installer writes; None when C(variables.php) does not name the variable."""
     rows = _rows(name, release)

@@ -201,19 +201,28 @@ class Compose:
 
     def image_ids(self, names: Iterable[str]) -> dict[str, str]:
         """Image name to id, for those that are here."""
+        return self._of_images(names, "{{.Id}}")
+
+    def image_environments(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Image name to the environment that the image itself sets, for those that are here."""
+        found = self._of_images(names, "{{json .Config.Env}}")
+        return {
+            name: dict(entry.split("=", 1) for entry in json.loads(text) or [] if "=" in entry)
+            for name, text in found.items()
+        }
+
+    def _of_images(self, names: Iterable[str], part: str) -> dict[str, str]:
         wanted = sorted(set(names))
         if not wanted:
             return {}
-        ids = self.docker(["image", "inspect", "--format", "{{.Id}}"] + wanted, tolerate=True).stdout.split()
-        if len(ids) == len(wanted):
-            return dict(zip(wanted, ids))
-        return {
-            name: identity
-            for name in wanted
-            for identity in self.docker(
-                ["image", "inspect", "--format", "{{.Id}}", name], tolerate=True
-            ).stdout.split()[:1]
-        }
+        lines = self._inspected_images(wanted, part)
+        if len(lines) == len(wanted):
+            return dict(zip(wanted, lines))
+        return {name: line for name in wanted for line in self._inspected_images([name], part)[:1]}
+
+    def _inspected_images(self, names: list[str], part: str) -> list[str]:
+        answer = self.docker(["image", "inspect", "--format", part, *names], tolerate=True)
+        return [line for line in answer.stdout.splitlines() if line]
 
     def logs(self, container: str, lines: int) -> list[str]:
         answer = self.docker(["logs", "--tail", str(lines), container], tolerate=True)

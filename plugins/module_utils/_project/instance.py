@@ -27,6 +27,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases import elsewhere as _elsewhere
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import drift, service_environment
@@ -35,6 +36,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
+# Appwrite 1.4.14 has the constant in the first of these files, 1.9.6 in the second.
+_OWN_WORD = (
+    "grep -ohE \"APP_VERSION_STABLE *[=,] *'[0-9.]+'\" /usr/src/code/app/init.php /usr/src/code/app/init/constants.php"
+)
 
 
 class Instance:
@@ -85,6 +90,7 @@ class Instance:
         self._containers: list[Container] | None = None
         self.written = Written(self.compose, self.env_path, (), None)
         self._evidence: Evidence | None = None
+        self._image_environments: dict[str, dict[str, str]] | None = None
         self.sample: Any = None
         """of the sealed values, once C(_rotation.stored) has read it"""
 
@@ -161,6 +167,14 @@ class Instance:
                 )
         finally:
             self.release = self._find_release()
+        if catalogue.too_old(self.release):
+            raise AppwriteError(
+                "Appwrite %s is older than 1.4, the oldest release that this collection knows; upgrade Appwrite first%s"
+                % (
+                    self.release,
+                    "" if self._stated_release else ", or set appwrite_version if the tag of its image misleads",
+                )
+            )
 
     def _ask_compose(self, instead: bytes | None) -> None:
         try:
@@ -183,13 +197,29 @@ class Instance:
         return {**values, **{name: value for name, value in others.items() if value or name in values}}
 
     def appwrite_services(self) -> list[str]:
-        """The services that run an Appwrite image or are given its key, by whatever name."""
+        """The services that run an Appwrite image, by its name or by what it sets itself, or are given its key; by whatever name."""
         return [
             name
             for name, service in self.config.get("services", {}).items()
             if _project.image(service.get("image", "")).name == "appwrite"
             or catalogue.KEY in (service.get("environment") or {})
+            or _project.is_appwrite(self._set_by_image(name))
         ]
+
+    def _set_by_image(self, service: str) -> Mapping[str, str]:
+        """The environment that a service has from its image, asked of all images at once whose names do not say enough; empty for others."""
+        images = {name: self._image_of(name) for name in self.config["services"]}
+        if self._image_environments is None:
+            unsaid = [text for text in images.values() if _says_too_little(text)]
+            try:
+                self._image_environments = self.compose.image_environments(unsaid)
+            except ComposeError:
+                self._image_environments = {}
+        return self._image_environments.get(images[service], {})
+
+    def _image_of(self, service: str) -> str:
+        """The name of its image; of one that is built, the name that compose gives it."""
+        return str(self.config["services"][service].get("image") or "%s-%s" % (self.project, service))
 
     def key_line(self) -> str:
         """The name of the line of .env that Appwrite's services have, or would have, their key from; empty if none has it from there."""
@@ -253,20 +283,53 @@ class Instance:
                 for _path, text in self.written.texts
                 for image in _IMAGE_LINE.findall(text)
             ]
-        for release in (_project.image(image).release for image in ordered):
+        tags = [_project.image(image) for image in ordered]
+        exact = next((tag.release for tag in tags if tag.release), None)
+        if exact and not catalogue.too_old(exact):
+            return exact
+        own = self._own_words() if self.checked else []
+        for series in (tag.series for tag in tags if tag.series):
+            found = next((word for word in own if word.startswith(series + ".")), None) or catalogue.newest_of(series)
+            if found and not catalogue.too_old(found):
+                return found
+        for release in [*own, exact, *(catalogue.newest_of(tag.series) for tag in tags if tag.series)]:
             if release:
                 return release
+        release = self._asked_release() if self.checked else None
+        if release:
+            return release
         self.release_is_known = False
         self.warnings.append(
-            "the release cannot be read from the image tags of the compose file; taken to be %s. Set appwrite_version"
+            "the release cannot be read from the image tags of the compose file, nor from the images; taken to be %s. Set appwrite_version"
             % catalogue.NEWEST
         )
         return catalogue.NEWEST
 
+    def _own_words(self) -> list[str]:
+        """The releases that the images of Appwrite's services name in their environment."""
+        said = (self._set_by_image(service).get("_APP_VERSION", "") for service in self.appwrite_services())
+        return [word for word in said if _RELEASE.fullmatch(word)]
+
+    def _asked_release(self) -> str | None:
+        """What the program in a running container says, which a development build of an image has nowhere else."""
+        services = self.appwrite_services()
+        try:
+            for container in self.containers():
+                if container.service in services and container.status == "running":
+                    answer = self.compose.docker(["exec", container.id, "sh", "-c", _OWN_WORD], tolerate=True).stdout
+                    found = _RELEASE.search(answer)
+                    return found.group() if found else None
+        except ComposeError:
+            pass
+        return None
+
     @property
-    def databases(self) -> tuple[str, ...]:
-        """The services of the project that are one of Appwrite's databases."""
-        return tuple(database.service for database in DATABASES if database.service in self.services)
+    def databases(self) -> dict[str, str]:
+        """The services of the project that are one of Appwrite's databases, by the names of its own compose file or else by their images, and which."""
+        services = self.config.get("services", {})
+        named = {database.service: database.service for database in DATABASES if database.service in services}
+        kinds = {name: kind_of(service.get("image", "")) for name, service in services.items()}
+        return named or {name: kind for name, kind in kinds.items() if kind}
 
     def containers(self) -> list[Container]:
         if self._containers is None:
@@ -344,24 +407,65 @@ class Instance:
             return Evidence("no", "docker is not installed on this host", never_started=True)
         host = self._database_host()
         service, database = self._database(host)
-        if service is None or database is None:
-            return Evidence(
-                "unknown",
-                "the database host %s is not a database service of this project, so it cannot be asked whether anyone signed up"
-                % host,
-                remedy="This collection cannot reach databases elsewhere: write the line of the right key into .env by hand, and it is kept; "
-                "start what uses it by hand (docker compose up -d)",
-                elsewhere=True,
-            )
         try:
+            if service is None or database is None:
+                return self._ask_from_inside(host)
             return self._ask(service, database)
         except ComposeError as error:
             return _not_found_out(error)
 
+    def _ask_from_inside(self, host: str) -> Evidence:
+        """Of a database that only Appwrite itself reaches."""
+        what = "the database host %s is not a database service of this project" % host
+        api = self.api()
+        wanted = {name: self.services.get(api, {}).get(name, "") for name in _elsewhere.SAME}
+        running = [
+            container
+            for container in self.containers()
+            if container.service == api
+            and container.status == "running"
+            and all(container.environment.get(name, "") == value for name, value in wanted.items())
+        ]
+        if not running:
+            return Evidence(
+                "unknown",
+                "%s, and no container of Appwrite runs with it that could be asked whether anyone signed up" % what,
+                remedy="Start Appwrite by hand with the key that it had (docker compose up -d), so that its container can be asked, and run again",
+                elsewhere=True,
+            )
+        try:
+            answer = patiently(lambda: self.compose.execute(running[0].id, _elsewhere.COMMAND, _elsewhere.QUESTION))
+        except AppwriteError as error:
+            answer, failed = "", ": %s" % error
+        else:
+            failed = " clearly"
+        return _answered(answer, "the database at %s" % host, elsewhere=True) or Evidence(
+            "unknown",
+            "%s, and the container of %s, asked whether anyone signed up, did not answer%s" % (what, api, failed),
+            remedy="Wait until Appwrite reaches its database, and run again",
+            elsewhere=True,
+        )
+
+    def api(self) -> str:
+        """The service that runs the API: what its image starts by itself, or that program by name; empty if there is none."""
+        found = self.appwrite_services()
+        services = self.config["services"]
+        mine = [
+            name
+            for name in found
+            if all(
+                str(word).endswith(("php", "http.php", "docker-php-entrypoint"))
+                for option in ("entrypoint", "command")
+                for word in services[name].get(option) or []
+            )
+        ]
+        return next((name for name in [*mine, *found] if name == "appwrite"), next(iter([*mine, *found]), ""))
+
     def _database_host(self) -> str:
-        only = self.databases[0] if len(self.databases) == 1 else None
+        only = next(iter(self.databases)) if len(self.databases) == 1 else None
         return (
-            catalogue.given(self.values, "_APP_DB_HOST")
+            catalogue.given(self.services.get(self.api(), {}), "_APP_DB_HOST")
+            or catalogue.given(self.values, "_APP_DB_HOST")
             or only
             or catalogue.default("_APP_DB_HOST", self.release)
             or "mariadb"
@@ -386,12 +490,19 @@ class Instance:
 
     def _database(self, host: str) -> tuple[str | None, Database | None]:
         for name, service in self.config["services"].items():
-            if host in (name, service.get("container_name"), service.get("hostname")):
+            if host in self._hosts(name, service):
                 kind = kind_of(service.get("image", ""))
                 for database in DATABASES:
                     if database.service in (kind, name):
                         return name, database
         return None, None
+
+    def _hosts(self, name: str, service: Mapping[str, Any]) -> list[Any]:
+        """The names by which the others reach a service."""
+        networks = (network or {} for network in (service.get("networks") or {}).values())
+        aliases = [alias for network in networks for alias in network.get("aliases") or []]
+        own = service.get("container_name") or "%s-%s-1" % (self.project, name)
+        return [name, own, service.get("hostname"), *aliases]
 
     def _ask(self, service: str, database: Database) -> Evidence:
         elsewhere = self.compose.neighbours().get(os.path.realpath(self.directory), set()) - {self.project}
@@ -420,11 +531,7 @@ class Instance:
             answer = patiently(lambda: self.compose.execute(running[0].id, database.question, database.script))
         except AppwriteError as error:
             return _not_found_out(error, service)
-        if "console accounts: users" in answer:
-            return Evidence("yes", "a console account exists in the database of project %s" % self.project)
-        if "console accounts: empty" in answer:
-            return Evidence("no", "nobody has signed up to the console of project %s yet" % self.project)
-        return Evidence(
+        return _answered(answer, "the database of project %s" % self.project) or Evidence(
             "unknown",
             "the database of service %s gave no clear answer whether anyone signed up" % service,
             starting=service,
@@ -455,11 +562,25 @@ def _settled(env_path: str) -> list[str]:
         return []
 
 
+def _says_too_little(text: str) -> bool:
+    """Whether the name of an image leaves open if it is Appwrite's, or which release."""
+    image = _project.image(text)
+    return not (image.is_other or kind_of(text) or image.release and not catalogue.too_old(image.release))
+
+
 def _resolved(image: str, values: Mapping[str, str]) -> str:
     try:
         return parse("IMAGE=%s\n" % image, values).values["IMAGE"]
     except AppwriteError:
         return ""
+
+
+def _answered(answer: str, where: str, elsewhere: bool = False) -> Evidence | None:
+    if "console accounts: users" in answer:
+        return Evidence("yes", "a console account exists in %s" % where, elsewhere=elsewhere)
+    if "console accounts: empty" in answer:
+        return Evidence("no", "nobody has signed up to the console yet, as %s says" % where, elsewhere=elsewhere)
+    return None
 
 
 def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:
@@ -469,8 +590,8 @@ def _not_found_out(error: AppwriteError, starting: str = "") -> Evidence:
 
 
 def _has_entries(directory: str) -> bool:
-    """Whether a directory holds anything, or may: one that cannot be read counts as full."""
+    """Whether a directory holds anything, or may: one that cannot be read counts as full, and a disk that was just made for it as empty."""
     try:
-        return os.path.isdir(directory) and bool(os.listdir(directory))
+        return os.path.isdir(directory) and bool(set(os.listdir(directory)) - {"lost+found"})
     except OSError:
         return True

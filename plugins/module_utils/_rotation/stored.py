@@ -197,11 +197,14 @@ def _cannot_open(why: str, other_way: str = "") -> AppwriteError:
 
 
 def store_of(
-    instance: Instance, container: str | None = None, progress: Tell = SILENT, stores: Mapping[str, type[Any]] = READING
+    instance: Instance,
+    container: str | None = None,
+    progress: Tell = SILENT,
+    stores: Mapping[str, type[Any]] | None = None,
 ) -> Any:
     """The database of the project, or the one that runs in a container of that name, on one connection until it is closed.
 
-    stores: the class for each kind of database; of these MariaDB and PostgreSQL themselves refuse every change on the connection.
+    stores: the class for each kind of database, by default those that only read; of these MariaDB and PostgreSQL themselves refuse every change on the connection.
 
     Waits for a connection while all are in use. Raises AppwriteError if there is no database to ask.
     """
@@ -219,7 +222,7 @@ def store_of(
         kind, found = kind_of(image), container
         if kind is None:
             raise AppwriteError("container: the image of %s is not MariaDB, PostgreSQL or MongoDB" % container)
-    store = stores[kind]
+    store = (stores or READING)[kind]
     return patiently(lambda: store(store.client(found), instance.compose.environment), progress)
 
 

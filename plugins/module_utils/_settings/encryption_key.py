@@ -370,6 +370,14 @@ def _recovered(
 
 
 def _placeholder_in_use(installation: Installation, current: str, evidence: Evidence) -> Plan:
+    if evidence.state == "unknown" and evidence.elsewhere:
+        return Plan(
+            warnings=[
+                "%s It is kept for now, because %s, and data that may be there can only be read with it. %s: it is replaced then if nobody has signed up"
+                % (_forgery(current), evidence.reason, evidence.remedy)
+            ],
+            key=describe("placeholder_kept", current),
+        )
     if evidence.state == "unknown":
         raise Refusal(
             "%s is %s, and %s. It is replaced only if the installation provably holds no data. "

@@ -35,8 +35,8 @@ class Installation:
     published: Published | None = None
     exists: bool = True
     """whether there is a C(.env) at all"""
-    databases: tuple[str, ...] = ()
-    """the database services of the project"""
+    databases: Mapping[str, str] = field(default_factory=dict)
+    """database service of the project to the kind of database"""
     directory: str = ""
     """of the project"""
     given_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -69,11 +69,12 @@ def _complete(installation: Installation) -> str:
                 else "no known database service"
             )
         )
-    database, release = installation.databases[0], installation.release
+    [(service, database)] = installation.databases.items()
+    release = installation.release
     special = {
         catalogue.KEY: "",
         "_APP_DB_ADAPTER": database,
-        "_APP_DB_HOST": database,
+        "_APP_DB_HOST": service,
         "_APP_DB_PORT": catalogue.DATABASE_PORTS[database],
         "_APP_IMAGE": "appwrite/appwrite",
         "_APP_VERSION": release,

@@ -8,13 +8,18 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database, from_files
 
 # The password stays in the container's environment: an argument would be seen in the host's process list.
-_LOGIN = r"""
-export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
+_NAMES = [kind + part for kind in ("MYSQL", "MARIADB") for part in ("_USER", "_PASSWORD", "_ROOT_PASSWORD")]
+_LOGIN = (
+    from_files(*_NAMES)
+    + r"""
 user="${MYSQL_USER:-${MARIADB_USER:-}}"
+export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
+if [ -z "$user" ]; then user=root MYSQL_PWD="${MYSQL_ROOT_PASSWORD:-${MARIADB_ROOT_PASSWORD:-}}"; fi
 """
+)
 # One that connects anew by itself would go on without its transaction.
 _CLIENT = (
     _LOGIN
@@ -54,19 +59,18 @@ _SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_na
 # Each question is a connection of its own, and the shell ends at one that fails only if its answer is assigned: no answer must not be taken for an empty
 # one.
 _ASK_MARIADB = (
-    r"""
-set -eu
-export MYSQL_PWD="${MYSQL_PASSWORD:-${MARIADB_PASSWORD:-}}"
-ask() { "$(command -v mariadb || command -v mysql)" --user="${MYSQL_USER:-${MARIADB_USER:-}}" --batch --skip-column-names --execute="$1" </dev/null; }
+    "set -eu\n"
+    + _LOGIN
+    + r"""
+ask() { "$(command -v mariadb || command -v mysql)" --user="$user" --batch --skip-column-names --execute="$1" </dev/null; }
 found=empty
-schemas="$(ask "%s")"
+schemas="$(ask "SQL_TABLES")"
 for schema in $schemas; do
     row="$(ask "SELECT 1 FROM \`$schema\`._console_users LIMIT 1")"
     if [ -n "$row" ]; then found=users; fi
 done
 echo "console accounts: $found"
-"""
-    % _SQL_TABLES
+""".replace("SQL_TABLES", _SQL_TABLES)
 )
 MARIADB = Database(
     service="mariadb",

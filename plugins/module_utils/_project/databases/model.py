@@ -39,6 +39,13 @@ class Database:
     """what a whole dump ends with"""
 
 
+def from_files(*names: str) -> str:
+    """A part of a shell's script: each variable that is unset is what is in the file that the variable with C(_FILE) names, as in the official images."""
+    return "".join(
+        'if [ -n "${{{0}_FILE:-}}" ]; then {0}="$(cat "${0}_FILE")"; export {0}; fi\n'.format(name) for name in names
+    )
+
+
 def inside(container: str, command: tuple[str, ...]) -> list[str]:
     """A command that reads standard input, in a container."""
     return ["docker", "exec", "--interactive", container, *command]

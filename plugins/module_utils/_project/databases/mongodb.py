@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database, from_files
 
 NAME = "selfhost.appwrite"
 # The password stays in the container's environment: an argument would be seen in the host's process list. A server that has no connection left closes
@@ -25,7 +25,8 @@ CONNECT = r"""
     client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
   } catch (error) { throw / closed$|ECONNRESET$/.test(error.message) ? {codeName: "TooManyConnections"} : error; }
 """.replace("OURS", NAME)
-_CLIENT = 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "$0"'
+_LOGIN = from_files("MONGO_INITDB_ROOT_USERNAME", "MONGO_INITDB_ROOT_PASSWORD")
+_CLIENT = _LOGIN + 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "$0"'
 # A dump is a line of a program that puts it back, then lines of JSON: an array for each database and each collection, an object for each document, and a
 # text at the end. Numbers keep their types because the client is told to leave them as they are. Errors quote no values.
 _EXACT = "&promoteValues=false&bsonRegExp=true"
@@ -151,10 +152,11 @@ MONGODB = Database(
     data=("/data/db",),
     exhausted=r"TooManyConnections|connection \S+ to \S+ closed|read ECONNRESET",
     remedy="look in its log whether it closes connections for another reason, raise net.maxIncomingConnections (--maxConns in the command of its service)",
-    question=("mongosh", "--quiet", "--norc", "--nodb", "--eval", _ASK_MONGODB),
+    question=("sh", "-c", "set -eu\n" + _LOGIN + 'exec mongosh --quiet --norc --nodb --eval "$0"', _ASK_MONGODB),
     script=None,
     client=("sh", "-c", _CLIENT),
-    dump="exec mongosh --quiet --norc --nodb --eval "
+    dump=_LOGIN
+    + "exec mongosh --quiet --norc --nodb --eval "
     + shlex.quote(_program(_DUMP, RESTORE=json.dumps(_program(_RESTORE)))),
     dumped=b'\n"%s"\n' % _END.encode(),
 )

@@ -8,13 +8,16 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database, from_files
 
 # The password stays in the container's environment: an argument would be seen in the host's process list.
-_LOGIN = r"""
+_LOGIN = (
+    from_files("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
+    + r"""
 export PGPASSWORD="${POSTGRES_PASSWORD:-}" PGUSER="${POSTGRES_USER:-postgres}"
 export PGDATABASE="${POSTGRES_DB:-$PGUSER}"
 """
+)
 _CLIENT = (
     _LOGIN
     + r"""
@@ -26,20 +29,18 @@ _SQL_TABLES = "SELECT table_schema FROM information_schema.tables WHERE table_na
 # Each question is a connection of its own, and the shell ends at one that fails only if its answer is assigned: no answer must not be taken for an empty
 # one.
 _ASK_POSTGRESQL = (
-    r"""
-set -eu
-export PGPASSWORD="${POSTGRES_PASSWORD:-}"
-user="${POSTGRES_USER:-postgres}"
-ask() { psql --username="$user" --dbname="${POSTGRES_DB:-$user}" --no-psqlrc --tuples-only --no-align --command="$1" </dev/null; }
+    "set -eu\n"
+    + _LOGIN
+    + r"""
+ask() { psql --no-psqlrc --tuples-only --no-align --command="$1" </dev/null; }
 found=empty
-schemas="$(ask "%s")"
+schemas="$(ask "SQL_TABLES")"
 for schema in $schemas; do
     row="$(ask "SELECT 1 FROM \"$schema\"._console_users LIMIT 1")"
     if [ -n "$row" ]; then found=users; fi
 done
 echo "console accounts: $found"
-"""
-    % _SQL_TABLES
+""".replace("SQL_TABLES", _SQL_TABLES)
 )
 POSTGRESQL = Database(
     service="postgresql",

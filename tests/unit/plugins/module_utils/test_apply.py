@@ -709,7 +709,7 @@ def test_start_where_the_database_is_elsewhere(run_module, engine, project):
     result = run_module("apply")
     assert (
         "db.example.com is not a database service" in result["msg"]
-        and "start what uses it by hand (docker compose up -d)" in result["msg"]
+        and "Start Appwrite by hand with the key that it had (docker compose up -d)" in result["msg"]
     )
     assert engine.calls == []
 

@@ -13,6 +13,21 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 @pytest.mark.parametrize(
+    ("text", "series"),
+    [
+        ("appwrite/appwrite:1.6", "1.6"),
+        ("appwrite:v1", "1"),
+        ("appwrite/appwrite:1.6-ours", "1.6"),
+        ("appwrite/appwrite:1.6.2", None),
+        ("appwrite/appwrite:latest", None),
+        ("appwrite/console:7.4", None),
+    ],
+)
+def test_series(text, series):
+    assert image(text).series == series
+
+
+@pytest.mark.parametrize(
     ("text", "repository", "tag", "digest", "name"),
     [
         ("mariadb", "mariadb", "", "", "mariadb"),

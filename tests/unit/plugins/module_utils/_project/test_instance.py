@@ -160,6 +160,10 @@ IMAGES = {
     "candidate": ("appwrite/appwrite:1.9.5-rc.1", "1.9.5"),
     "variables": ("${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-1.9.6}", "1.9.6"),
     "quoted": ('"appwrite/appwrite:1.4.14" # theirs', "1.4.14"),
+    "no patch": ("appwrite/appwrite:1.6", "1.6.2"),
+    "no patch, of a mirror": ("registry.example.com:5000/mirror/appwrite:v1.5", "1.5.11"),
+    "no patch, and newer than all that is known": ("appwrite/appwrite:7.0", "7.0.0"),
+    "one number": ("appwrite/appwrite:1", catalogue.NEWEST),
 }
 
 
@@ -186,7 +190,7 @@ def test_release_from_a_variable(project, request, docker):
     [
         "appwrite/appwrite:latest",
         "appwrite/appwrite",
-        "appwrite/appwrite:1.9",
+        "appwrite/appwrite:20260101",
         "other/image:1.8.1",
         "appwrite/appwrite@sha256:" + "0" * 64,
     ],
@@ -196,6 +200,108 @@ def test_release_that_cannot_be_read(project, without_docker, image):
     instance = loaded(project)
     assert instance.release == catalogue.NEWEST
     assert "cannot be read from the image tags" in instance.warnings[-1] and "appwrite_version" in instance.warnings[-1]
+
+
+def of_images(monkeypatch, image, environment, **services):
+    """A project of this image, and what the image says of itself; C(None) if it is not here."""
+    configured(monkeypatch, {"appwrite": {"image": image, "environment": {}}, **services})
+    answer = {} if environment is None else {image: environment}
+    monkeypatch.setattr(
+        Compose, "image_environments", lambda _self, names: {k: v for k, v in answer.items() if k in names}
+    )
+    monkeypatch.setattr(Compose, "containers", lambda *_unused: [])
+
+
+OF_IMAGES = {
+    "a digest": ("appwrite/appwrite@sha256:" + "0" * 64, "1.7.4", "1.7.4"),
+    "an image of one's own": ("shop/backend:2026-01", "1.8.1", "1.8.1"),
+    "a tag that floats": ("appwrite/appwrite:latest", "1.9.0", "1.9.0"),
+    "a series, and the image is of it": ("appwrite/appwrite:1.6", "1.6.1", "1.6.1"),
+    "a series, and the image is of another": ("appwrite/appwrite:1.6", "1.9.6", "1.6.2"),
+    "a tag beats the image": ("appwrite/appwrite:1.8.1", "1.9.6", "1.8.1"),
+    "numbers of one's own": ("shop/appwrite:0.3.0", "1.8.1", "1.8.1"),
+}
+
+
+@pytest.mark.parametrize(("image", "said", "release"), OF_IMAGES.values(), ids=OF_IMAGES)
+def test_release_that_the_image_says(project, monkeypatch, image, said, release):
+    of_images(monkeypatch, image, {"_APP_VERSION": said, "_APP_HOME": "https://appwrite.io"})
+    instance = loaded(project, "")
+    assert (instance.release, instance.warnings) == (release, [])
+
+
+@pytest.mark.parametrize(
+    ("image", "said"), [("shop/backend:1", None), ("shop/backend:1", "dev"), ("appwrite/appwrite:latest", None)]
+)
+def test_release_that_nothing_says(project, monkeypatch, image, said):
+    of_images(monkeypatch, image, said and {"_APP_VERSION": said, "_APP_HOME": "https://appwrite.io"})
+    instance = loaded(project, "")
+    assert (instance.release, instance.release_is_known) == (catalogue.NEWEST, False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "const APP_VERSION_STABLE = '1.6.1'\n",
+        "const APP_VERSION_STABLE = '1.6.1'\nconst APP_VERSION_STABLE = '1.6.1'\n",
+    ],
+)
+def test_release_that_a_container_is_asked_for(project, monkeypatch, answer):
+    of_images(monkeypatch, "shop/backend:1", {"_APP_VERSION": "dev", "_APP_HOME": "https://appwrite.io"})
+    monkeypatch.setattr(Compose, "containers", lambda *_unused: [container("redis"), container("appwrite")])
+    asked = []
+    monkeypatch.setattr(Instance, "_ask_engine", lambda _self: [])
+    monkeypatch.setattr(
+        Compose,
+        "docker",
+        lambda _self, arguments, **_more: (
+            asked.append(arguments[1]) or subprocess.CompletedProcess(arguments, 2, answer, "")
+        ),
+    )
+    instance = loaded(project, "")
+    assert (instance.release, asked) == ("1.6.1", ["id-of-appwrite"])
+
+
+@pytest.mark.parametrize(
+    "image", ["appwrite/appwrite:1.3.8", "appwrite/appwrite:1.3", "registry.example.com/x/appwrite:0.15.3"]
+)
+def test_release_that_is_too_old(project, without_docker, image):
+    (project / "docker-compose.yml").write_text(f"services:\n  appwrite:\n    image: {image}\n")
+    with pytest.raises(
+        AppwriteError, match="^Appwrite (1.3.8|1.3.0|0.15.3) is older than 1.4, .* upgrade Appwrite first"
+    ):
+        loaded(project)
+    with pytest.raises(AppwriteError, match="^Appwrite 1.3.8 is older than 1.4, .* upgrade Appwrite first$"):
+        loaded(project, appwrite_version="1.3.8")
+    assert loaded(project, appwrite_version="1.4.0").release == "1.4.0"
+
+
+def test_services_of_appwrite_are_told_by_their_images(project, monkeypatch):
+    services = {
+        "jobs": {"image": "shop/backend:1", "environment": {}},
+        "hooks": {"build": {"context": "."}, "environment": None},
+        "site": {"image": "shop/site:1", "environment": {"_APP_VERSION": "1"}},
+        "cron": {"image": "mirror.example.com/appwrite@sha256:" + "0" * 64},
+        "keyed": {"image": "shop/site:1", "environment": {KEY: ""}},
+    }
+    configured(monkeypatch, services)
+    mine = {"_APP_VERSION": "1.8.1", "_APP_HOME": "https://appwrite.io"}
+    asked = []
+
+    def environments(_self, names):
+        asked.append(sorted(set(names)))
+        return {"shop/backend:1": mine, "appwrite-hooks": mine, "shop/site:1": {"_APP_VERSION": "1"}}
+
+    monkeypatch.setattr(Compose, "image_environments", environments)
+    assert loaded(project, "").appwrite_services() == ["appwrite", "jobs", "hooks", "cron", "keyed"]
+    assert asked == [["appwrite-hooks", services["cron"]["image"], "shop/backend:1", "shop/site:1"]]
+
+
+def test_no_image_is_asked_if_all_names_are_known(with_volume, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Instance, "_ask_engine", lambda _self: [])
+    monkeypatch.setattr(Compose, "docker", lambda *_unused, **_more: asked.append(1))
+    assert loaded(with_volume, DATABASE).appwrite_services() == ["appwrite"] and not asked
 
 
 def test_image_with_a_required_variable(project, without_docker):
@@ -507,6 +613,138 @@ def test_holds_data_of_a_database_elsewhere(with_volume, host):
     assert evidence.state == "unknown" and host in evidence.reason
 
 
+INSIDE = {"_APP_DB_HOST": "db.example.com", "_APP_DB_PORT": "3307"}
+FROM_INSIDE = {
+    "a user": (
+        INSIDE,
+        "running",
+        "console accounts: users\n",
+        "yes",
+        "a console account exists in the database at db.example.com",
+    ),
+    "nobody": (INSIDE, "running", "console accounts: empty\n", "no", "nobody has signed up"),
+    "no answer": (INSIDE, "running", "", "unknown", "did not answer clearly"),
+    "no way": (
+        INSIDE,
+        "running",
+        ComposeError("failed", "Connection refused"),
+        "unknown",
+        "did not answer: Connection refused",
+    ),
+    "stopped": (INSIDE, "exited", "console accounts: empty\n", "unknown", "no container of Appwrite runs with it"),
+    "another host": (
+        {**INSIDE, "_APP_DB_HOST": "former"},
+        "running",
+        "console accounts: empty\n",
+        "unknown",
+        "no container",
+    ),
+    "another port": (
+        {"_APP_DB_HOST": "db.example.com"},
+        "running",
+        "console accounts: empty\n",
+        "unknown",
+        "no container",
+    ),
+}
+
+
+@pytest.mark.parametrize(("environment", "status", "answer", "state", "part"), FROM_INSIDE.values(), ids=FROM_INSIDE)
+def test_a_database_elsewhere_is_asked_from_inside(project, monkeypatch, environment, status, answer, state, part):
+    configured(monkeypatch, {"appwrite": {"image": "appwrite/appwrite:1.8.1", "environment": INSIDE}})
+    instance = loaded(project, "_APP_DB_HOST=other\n")
+    Engine(instance, monkeypatch, containers=[container("appwrite", environment, status)], answer=answer)
+    evidence = instance.holds_data()
+    assert (evidence.state, part in evidence.reason) == (state, True), evidence.reason
+    assert evidence.elsewhere and not evidence.never_started
+
+
+@pytest.mark.parametrize(
+    ("host", "more"),
+    [
+        ("shop-db", {}),
+        ("the-db", {"container_name": "the-db"}),
+        ("appwrite-shop-db-1", {}),
+        ("db.internal", {"hostname": "db.internal"}),
+        ("data", {"networks": {"default": None, "back": {"aliases": ["store", "data"]}}}),
+    ],
+)
+def test_database_by_what_the_api_gets(project, monkeypatch, host, more):
+    configured(
+        monkeypatch,
+        {
+            "appwrite": {"image": "appwrite/appwrite:1.8.1", "environment": {"_APP_DB_HOST": host}},
+            "appwrite-worker": {"image": "appwrite/appwrite:1.8.1", "environment": {"_APP_DB_HOST": "else"}},
+            "shop-db": {"image": "mariadb:10.11", **more},
+        },
+    )
+    instance = loaded(project, "_APP_DB_HOST=mariadb\n")
+    Engine(instance, monkeypatch, containers=[container("shop-db")])
+    assert instance.database() == ("mariadb", "id-of-shop-db")
+
+
+@pytest.mark.parametrize(
+    ("services", "api"),
+    [
+        ({"appwrite": {}}, "appwrite"),
+        ({"appwrite": {"entrypoint": ["worker-mails"]}, "backend": {}}, "appwrite"),
+        ({"jobs": {"entrypoint": ["worker-mails"]}, "backend": {}}, "backend"),
+        ({"jobs": {"entrypoint": ["worker-mails"]}, "backend": {"command": ["php", "app/http.php"]}}, "backend"),
+        ({"jobs": {"entrypoint": ["worker-mails"]}}, "jobs"),
+    ],
+)
+def test_service_of_the_api(project, monkeypatch, services, api):
+    found = {name: {"image": "appwrite/appwrite:1.8.1", "environment": {}, **more} for name, more in services.items()}
+    monkeypatch.setattr(Compose, "installed", True)
+    monkeypatch.setattr(Compose, "config", lambda *_unused: {"name": "shop", "services": found})
+    assert loaded(project, "").api() == api
+
+
+@pytest.mark.parametrize(
+    ("services", "databases"),
+    [
+        ({}, {}),
+        ({"shop-db": {"image": "mysql:8"}}, {"shop-db": "mariadb"}),
+        ({"mariadb": {"image": "ours:1"}, "blog": {"image": "mysql:8"}}, {"mariadb": "mariadb"}),
+        ({"one": {"image": "postgres:16"}, "two": {"image": "mongo:7"}}, {"one": "postgresql", "two": "mongodb"}),
+    ],
+)
+def test_databases(project, monkeypatch, services, databases):
+    configured(monkeypatch, services)
+    monkeypatch.setattr(Compose, "image_environments", lambda *_unused: {})
+    assert loaded(project, "").databases == databases
+
+
+PASSWORDS = {
+    "mariadb": ("mariadb", MARIADB.script, "MYSQL_PWD", {"MYSQL_USER": "ada"}, "MYSQL_PASSWORD"),
+    "mariadb by its own name": ("mariadb", MARIADB.script, "MYSQL_PWD", {"MARIADB_USER": "ada"}, "MARIADB_PASSWORD"),
+    "mariadb with root alone": ("mariadb", MARIADB.script, "MYSQL_PWD", {}, "MARIADB_ROOT_PASSWORD"),
+    "postgresql": ("psql", POSTGRESQL.script, "PGPASSWORD", {}, "POSTGRES_PASSWORD"),
+    "mongodb": ("mongosh", None, "MONGO_INITDB_ROOT_PASSWORD", {}, "MONGO_INITDB_ROOT_PASSWORD"),
+}
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+@pytest.mark.parametrize(("client", "script", "taken", "more", "name"), PASSWORDS.values(), ids=PASSWORDS)
+def test_password_of_a_database(tmp_path, client, script, taken, more, name, as_file):
+    """Of a file, which compose puts there, as of the environment; a file that cannot be read is no answer."""
+    (tmp_path / "word").write_text("of a database\n")
+    (tmp_path / client).write_text(f"#!/bin/sh\nprintenv {taken} >>{tmp_path}/got\n")
+    (tmp_path / client).chmod(0o755)
+    given = {f"{name}_FILE": f"{tmp_path}/word"} if as_file else {name: "of a database"}
+    command = MONGODB.question if script is None else ("sh", "-s")
+
+    def ask():
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **more, **given}
+        return subprocess.run(command, input=script or "", env=environment, capture_output=True, text=True, check=False)
+
+    assert ask().returncode == 0
+    assert set((tmp_path / "got").read_text().splitlines()) == {"of a database"}
+    if as_file:
+        (tmp_path / "word").unlink()
+        assert ask().returncode
+
+
 def test_holds_data_of_another_project_name(with_volume, monkeypatch):
     """The same directory under another name has another volume, and it may be the one with the data."""
     instance = loaded(with_volume, DATABASE)
@@ -515,7 +753,16 @@ def test_holds_data_of_another_project_name(with_volume, monkeypatch):
     assert evidence.state == "unknown" and "former" in evidence.reason and "project_name" in evidence.reason
 
 
-@pytest.mark.parametrize(("content", "state"), [(None, "no"), ([], "no"), (["ibdata1"], "unknown")])
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        (None, "no"),
+        ([], "no"),
+        (["lost+found"], "no"),
+        (["ibdata1"], "unknown"),
+        (["lost+found", "ibdata1"], "unknown"),
+    ],
+)
 def test_holds_data_in_a_bind_mount(project, without_engine, monkeypatch, content, state):
     (project / "docker-compose.yml").write_text(
         (project / "docker-compose.yml").read_text() + "    volumes: ['./db:/var/lib/mysql']\n"

@@ -152,6 +152,16 @@ def test_key_that_is_saved_and_cannot_be_tried(installation, key):
     assert "the database says no" in message
 
 
+def test_placeholder_where_a_database_elsewhere_cannot_be_asked(installation, key):
+    """It stays, and so holds up nothing else that is set with it. What would take its place is refused as ever."""
+    there = {"data": "unknown", "elsewhere": True}
+    planned = plan(installation({NAME: PUBLIC}, **there))
+    assert (planned.changes, planned.key.state) == ({}, "placeholder_kept")
+    assert "can forge an administrator" in planned.warnings[0] and "Start the database" in planned.warnings[0]
+    assert "Nothing was changed" in refused(installation({NAME: PUBLIC}, **there), key=key())
+    assert "provably holds no data" in refused(installation({NAME: PUBLIC}, data="unknown"))
+
+
 def test_services_that_get_different_keys(installation, key):
     given = {key(): ("appwrite",), key("b"): ("appwrite-worker-mails", "realtime"), "": ("proxy",)}
     message = refused(installation({NAME: key()}, given_keys=given))
@@ -709,8 +719,8 @@ def test_a_rotation_that_has_sealed_nothing_yet(installation, values, options, s
 
 @pytest.mark.parametrize(
     "found",
-    [{"data": "no"}, {"data": "unknown", "elsewhere": True}],
-    ids=["nobody has signed up", "a database elsewhere"],
+    [{"data": "no"}, {"data": "unknown", "elsewhere": True}, {"data": "yes", "elsewhere": True}],
+    ids=["nobody has signed up", "a database elsewhere", "a database elsewhere that is in use"],
 )
 def test_a_rotation_that_cannot_have_begun(installation, found):
     asked = []

@@ -266,7 +266,7 @@ def created(installation, **what):
 @pytest.mark.parametrize("release", RELEASES)
 def test_created_file_is_complete(installation, release):
     """Every documented variable with its default, but for the secrets that the whole world knows."""
-    values = created(installation, release=release, databases=("mariadb",))
+    values = created(installation, release=release, databases={"mariadb": "mariadb"})
     for name in catalogue.names(release):
         if (
             catalogue.documented(name, release)
@@ -283,7 +283,7 @@ def test_created_file_is_complete(installation, release):
 
 @pytest.mark.parametrize("database, port", catalogue.DATABASE_PORTS.items())
 def test_created_file_names_the_database_of_the_project(installation, database, port):
-    values = created(installation, release="1.9.6", databases=(database,))
+    values = created(installation, release="1.9.6", databases={database: database})
     assert [values[f"_APP_DB_{name}"] for name in ("ADAPTER", "HOST", "PORT")] == [database, database, port]
     assert values["_APP_VERSION"] == "1.9.6" and values["_APP_IMAGE"] == "appwrite/appwrite"
 
@@ -298,7 +298,7 @@ def test_nothing_is_created_for_a_database_that_exists(installation, data):
     assert said.startswith("create: there is no .env, but this installation was started before") and "backup" in said
 
 
-@pytest.mark.parametrize("databases", [(), ("mariadb", "mongodb")])
+@pytest.mark.parametrize("databases", [{}, {"mariadb": "mariadb", "mongodb": "mongodb"}])
 def test_nothing_is_created_where_the_database_is_not_clear(installation, databases):
     assert "which database" in refused(
         installation({}, exists=False, never_started=True, databases=databases), create=True
