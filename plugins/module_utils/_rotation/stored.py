@@ -204,7 +204,8 @@ def store_of(
 ) -> Any:
     """The database of the project, or the one that runs in a container of that name, on one connection until it is closed.
 
-    stores: the class for each kind of database, by default those that only read; of these MariaDB and PostgreSQL themselves refuse every change on the connection.
+    stores: the class for each kind of database, by default those that only read; with these MariaDB and PostgreSQL themselves refuse
+    every change on the connection.
 
     Waits for a connection while all are in use. Raises AppwriteError if there is no database to ask.
     """
