@@ -151,7 +151,7 @@ def _applied(
                 if _trouble(container)
             ]
         if awaited:
-            warnings += _wait(instance, awaited, timeout, tell, before)
+            warnings += _wait(instance, awaited, timeout, tell, before, bool(module.params["rollback_file"]))
         tell("verifying", 0, 0, "appwrite")
         drift = instance.drift(document)
         if module.params["verify"]:
@@ -463,14 +463,21 @@ def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> t
 
 
 def _wait(
-    instance: Instance, touched: set[str], timeout: float, tell: Tell, before: Sequence[Container] = ()
+    instance: Instance,
+    touched: set[str],
+    timeout: float,
+    tell: Tell,
+    before: Sequence[Container] = (),
+    goes_back: bool = False,
 ) -> list[str]:
     """Returns when the services are up, with what is to be told of those that were not well before either: these fail nothing.
+
+    goes_back: whether an earlier file is applied, and what was not well before may be so because of the later one.
 
     A service that had no container before may be started again as often as it takes, since what it builds on starts for the first time too.
     """
     deadline = time.monotonic() + timeout
-    failing = {container.service for container in before if _trouble(container)}
+    failing = {container.service for container in before if _trouble(container) and not goes_back}
     known = {container.service for container in before}
     while True:
         instance.forget_containers()

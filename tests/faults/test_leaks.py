@@ -251,7 +251,7 @@ def test_refused(world, _template, tmp_path):
     refused("unknown name", "is not a variable", env={"variables": {"_APP_DB_PAS": KEYS[0]}})
     refused("a key as a name", "is not a variable", env={"variables": {KEYS[0]: "x"}})
     refused("a key that can be a name", "is not a variable", env={"variables": {NAME: "x"}})
-    refused("a key as an allowed name", "is no name", env={"variables": {KEYS[0]: "x"}, "unknown": "allow"})
+    refused("a key as an allowed name", "is not a valid name", env={"variables": {KEYS[0]: "x"}, "unknown": "allow"})
     refused("a wrapped key", "is not a variable", env={"content": f"_APP_LOGGING_CONFIG={WRAPPED[0]}\n{WRAPPED[1]}=\n"})
     refused("alphabet", "break its DSN", env={"variables": {"_APP_DB_PASS": KEYS[0] + "+"}})
     refused("NUL", "cannot be written", module="encryption_key", key=KEYS[0] + "\0")

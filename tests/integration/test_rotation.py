@@ -607,7 +607,7 @@ def test_refused_where_there_is_no_room(loaded, tmp_path):
         (small / "filler").write_bytes(b"\0" * (shutil.disk_usage(small).free - 20_000))
         mount = {"type": "bind", "source": str(small), "target": "/storage/uploads"}
         override.write_text(json.dumps({"services": {"appwrite": {"volumes": [mount]}}}))
-        assert " MB free, but what is sealed anew needs " in refused(loaded)
+        assert " MB free, but the newly sealed data needs " in refused(loaded)
     finally:
         override.unlink(missing_ok=True)
         run("umount", str(small))
@@ -660,7 +660,7 @@ def test_verify_elsewhere(loaded):
     redis = loaded.stack.ids()["redis"]
     other = {**loaded.stack.arguments, "container": "not-a-container"}
     assert refuse("stored_info", other).startswith("container: not-a-container is not a running container")
-    assert "is none of MariaDB, PostgreSQL or MongoDB" in refuse(
+    assert "is not MariaDB, PostgreSQL or MongoDB" in refuse(
         "stored_info", {**loaded.stack.arguments, "container": redis}
     )
 

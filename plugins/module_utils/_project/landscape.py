@@ -8,6 +8,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import re
 from typing import Callable, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -83,6 +84,9 @@ def started(
     here = [row for row in here if any(row.is_appwrite and row.project == other.project for other in here)] or here
     names = sorted({row.project for row in here})
     name = asked.project_name
+    usual = re.sub("[^a-z0-9_-]", "", directory.rpartition("/")[2].lower()).lstrip("_-")
+    if name is None and usual in names and "COMPOSE_PROJECT_NAME" not in own:
+        names = [usual]
     if name is None and len(names) > 1:
         raise AppwriteError(
             "project_name: several projects have containers from %s: %s. Set project_name (%s) to the one that is meant"
@@ -203,8 +207,8 @@ def check_alone(
 
 
 def _variable(option: str) -> str:
-    """The same option in the role C(appwrite_security)."""
-    return "appwrite_security_%s in the role" % option
+    """How the roles are given the same option."""
+    return "with a role: %s in module_defaults of group/selfhost.appwrite.appwrite" % option
 
 
 def scaled(counts: dict[str, int], replicas: dict[str, int]) -> dict[str, int]:

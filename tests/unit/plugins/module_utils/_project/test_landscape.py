@@ -76,13 +76,17 @@ def test_followed(rows, asked, own, expected):
     assert started(rows, asked, own) == expected
 
 
+def test_one_of_several_projects_has_the_usual_name():
+    assert started([row(project="shop", files=(MORE,)), row()]) == Started((), None, "site")
+
+
 CONTRADICTED = {
-    "several projects": ([row(), row(project="shop")], NOTHING, (), "several projects"),
-    "another name": ([row(project="shop")], Started((), None, "site"), (), "appwrite_security_project_name"),
+    "several projects": ([row(project="blog"), row(project="shop")], NOTHING, (), "several projects"),
+    "another name": ([row(project="shop")], Started((), None, "site"), (), "project_name in module_defaults"),
     "a file left out": ([row(files=(BASE, MORE))], Started((BASE,), None, None), (), MORE),
     "a file that is gone": ([row(files=(BASE, MORE))], NOTHING, (MORE,), "does not exist any more"),
     "several env files": ([row(env_files=("/a", "/b"))], NOTHING, (), "/a, /b"),
-    "another env file": ([row(env_files=("/a",))], Started((), "/b", None), (), "appwrite_security_env_file"),
+    "another env file": ([row(env_files=("/a",))], Started((), "/b", None), (), "env_file in module_defaults"),
 }
 
 
