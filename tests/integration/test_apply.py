@@ -176,4 +176,4 @@ def test_nothing_runs_yet(directory):
 
 def test_passed_to_no_service(directory):
     message = refuse("env", {"project_src": str(directory), "variables": {"_APP_INTERVAL_DOMAIN_VERIFICATION": "120"}})
-    assert "_APP_INTERVAL_DOMAIN_VERIFICATION would reach no service" in message and "appwrite-task-interval" in message
+    assert "_APP_INTERVAL_DOMAIN_VERIFICATION would reach no service: this project has none" in message

@@ -228,28 +228,28 @@ class _Transaction:
         elif len(lines) > 1:
             self._stands_against(name, ["%s comes from different variables: %s" % (name, ", ".join(sorted(lines)))])
         elif not lines and not self._instance.passed(name):
-            release = self._instance.release
-            wanted = [service for service in catalogue.services(name, release) if service in self._instance.services]
-            place = written.gap(wanted or self._instance.appwrite_services(), name)
-            self._stands_against(
-                name,
-                [
-                    "%s would reach no service, since the compose file passes it to none. Add `%s`%s of %s (%s)"
-                    % (
-                        name,
-                        place.bare,
-                        "" if place.bare.startswith("environment") else " under `environment:`",
-                        ", ".join(wanted) or "the services that need it",
-                        place,
-                    )
-                ],
-            )
+            self._stands_against(name, [self._gap(name)])
         else:
             [line] = lines or {name}
             if line != name:
                 self._warnings.append("%s comes from %s in .env, so that line is set" % (name, line))
             return line
         return None
+
+    def _gap(self, name: str) -> str:
+        """Where a variable is missing that the compose file passes to no service."""
+        usual = catalogue.services(name, self._instance.release)
+        wanted = [service for service in usual if service in self._instance.services]
+        if usual and not wanted:
+            return "%s would reach no service: this project has none of those that it is for" % name
+        place = self._instance.written.gap(wanted or self._instance.appwrite_services(), name)
+        return "%s would reach no service, since the compose file passes it to none. Add `%s`%s of %s (%s)" % (
+            name,
+            place.bare,
+            "" if place.bare.startswith("environment") else " under `environment:`",
+            ", ".join(wanted) or "the services that need it",
+            place,
+        )
 
     def _stands_against(self, name: str, reasons: Sequence[str]) -> None:
         if name in self._optional:
