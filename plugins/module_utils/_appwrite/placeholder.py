@@ -72,6 +72,8 @@ def is_placeholder(value: str) -> bool:
 
     No key that is drawn at random from a usual alphabet is one, if it is as long as Appwrite's cipher needs: 16 characters.
     """
+    if value.lstrip().startswith("#"):
+        return False  # a comment that compose reads as the value, and that its author may never have seen in force
     if _NAME.fullmatch(value.strip()):
         return True
     bare = _SEPARATORS.sub("", value.lower())[:_LIMIT]

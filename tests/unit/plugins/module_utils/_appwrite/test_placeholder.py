@@ -39,7 +39,7 @@ ALPHABETS = [
         "replace-me-with-a-32-byte-random-string",
         "your_executor_secret_here",
         "your secret here",
-        "# put your key here",
+        "put your key here",
         "YOUR_KEY_HERE",
         "<your-secret-key>",
         "${OPENSSL_KEY}",
@@ -72,6 +72,7 @@ def test_placeholders(text):
     [
         "",
         "   ",
+        "# put your key here",
         "ownKeyOfThisServer",
         "not-a-real-secret-0123456789abcdef",
         "f3b1c0ffee",

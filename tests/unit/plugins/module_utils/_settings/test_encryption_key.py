@@ -81,7 +81,7 @@ def test_a_comment_behind_the_sign_is_a_value_and_not_absent(installation):
     assert (planned.changes, planned.key.state) == ({}, "kept")
 
 
-@pytest.mark.parametrize("placeholder", ["changeme", "change_this_to_a_long_random_secret", " # put your key here"])
+@pytest.mark.parametrize("placeholder", ["changeme", "change_this_to_a_long_random_secret", "put your key here"])
 @pytest.mark.parametrize(
     ("data", "keys", "state"),
     [
