@@ -8,6 +8,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
@@ -26,6 +27,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 _SECRET_LENGTH = 32
 _OF_COMPOSE = ("COMPOSE_", "DOCKER_")
 """What the names of compose's and docker's own variables begin with."""
+_USUAL = re.compile("(?!_APP_)[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,15}){0,5}")
+"""A name as people choose them; the second half of a secret that was wrapped is none."""
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
@@ -175,7 +178,7 @@ def _name_warnings(
         if name.startswith(_OF_COMPOSE) or name in installation.names():
             return []
         near = catalogue.suggest(name, release)
-        if option == "content" and not near and not name.startswith("_APP_"):
+        if option == "content" and not near and _USUAL.fullmatch(name):
             return []
         message = "%s: %s is not a variable of Appwrite %s, and nothing in this project uses it%s" % (
             option,
