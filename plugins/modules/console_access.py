@@ -22,8 +22,11 @@ options:
   root_only:
     description:
       - Whether only one console account can ever sign up. To admit several people by their address this must be V(false).
+      - V(auto) is V(true), unless C(.env) has C(_APP_CONSOLE_WHITELIST_ROOT=disabled) together with a list of e-mail or IP addresses. That is
+        left as it is, with a warning.
       - Left as it is if not given.
-    type: bool
+    type: str
+    choices: [auto, 'true', 'false']
   emails:
     description:
       - E-mail addresses that may sign up. Whole addresses; Appwrite knows no wildcard.

@@ -22,14 +22,20 @@ options:
   force:
     description:
       - Whether HTTPS is forced for the API, by which the console works, too (C(_APP_OPTIONS_FORCE_HTTPS)).
-    type: bool
-    default: true
+      - V(auto) forces it unless users would be locked out, as far as the project shows it. Then the variable stays as it is, with a warning. That is so
+        if C(_APP_DOMAIN) is no public name, if Traefik answers on another port than 443 or on none, if a service of the project is a tunnel or
+        another proxy that Traefik does not trust, and if the project has no Traefik.
+      - V(true) forces it regardless, with the same warning.
+    type: str
+    choices: [auto, 'true', 'false']
+    default: 'true'
   force_router:
     description:
       - Whether HTTPS is forced for the domains of functions and sites, but for those with a redirect rule. This is C(_APP_OPTIONS_ROUTER_FORCE_HTTPS)
         from Appwrite 1.7.0 on, and C(_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS) before.
-      - Defaults to the value of O(force).
-    type: bool
+      - Defaults to the value of O(force), with the same meaning.
+    type: str
+    choices: [auto, 'true', 'false']
   certificate_email:
     description:
       - The address that the certificate authority may write to. This is C(_APP_EMAIL_CERTIFICATES) from Appwrite 1.5.8 on, and

@@ -84,11 +84,13 @@ options:
     suboptions:
       force:
         description: See O(selfhost.appwrite.https#module:force).
-        type: bool
-        default: true
+        type: str
+        choices: [auto, 'true', 'false']
+        default: 'true'
       force_router:
         description: See O(selfhost.appwrite.https#module:force_router).
-        type: bool
+        type: str
+        choices: [auto, 'true', 'false']
       certificate_email:
         description: See O(selfhost.appwrite.https#module:certificate_email).
         type: str
@@ -99,7 +101,8 @@ options:
     suboptions:
       root_only:
         description: See O(selfhost.appwrite.console_access#module:root_only).
-        type: bool
+        type: str
+        choices: [auto, 'true', 'false']
       emails:
         description: See O(selfhost.appwrite.console_access#module:emails).
         type: list

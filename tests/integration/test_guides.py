@@ -78,7 +78,7 @@ class Reader:
         self.environ = {"ANSIBLE_TRANSPORT": "local", "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
         self.replaced = {"/opt/appwrite": str(stack.directory)}
         (place / "selfhost.appwrite").symlink_to(CHECKOUT)
-        self.write("group_vars/all.yml", "appwrite_audit_third_parties: []\n")
+        self.write("group_vars/all.yml", "appwrite_audit_third_parties: []\nappwrite_security_force_https: true\n")
 
     def write(self, name: str, text: str) -> None:
         (self.place / name).parent.mkdir(parents=True, exist_ok=True)

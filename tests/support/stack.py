@@ -317,7 +317,10 @@ def playbook(
     python: str | Path = sys.executable,
     verbosity: str = "-v",
 ) -> Play:
-    """Runs a playbook on this machine: its text where it has several lines, else its name or path."""
+    """Runs a playbook on this machine: its text where it has several lines, else its name or path.
+
+    HTTPS is forced unless it is said otherwise: the projects of tests have neither a public name nor a Traefik that answers on port 443.
+    """
     with tempfile.TemporaryDirectory(prefix="appwrite-play-") as scratch:
         file = Path(scratch) / "play.yml"
         if "\n" in str(source):
@@ -325,7 +328,9 @@ def playbook(
             source = file
         extra = Path(scratch) / "variables.json"
         extra.touch(mode=0o600)
-        extra.write_text(json.dumps({"ansible_python_interpreter": str(python), **variables}))
+        extra.write_text(
+            json.dumps({"ansible_python_interpreter": str(python), "appwrite_security_force_https": True, **variables})
+        )
         (Path(scratch) / "ansible.cfg").touch()
         settings = {
             "ANSIBLE_CONFIG": f"{scratch}/ansible.cfg",

@@ -8,9 +8,11 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import same_cipher
 
 
@@ -55,8 +57,86 @@ class Opening:
 
 @dataclass(frozen=True)
 class Published:
-    """What the proxy of the project publishes, as far as HTTPS is concerned. C(None) where there is no proxy to look at."""
+    """What stands between clients and Appwrite in the project, as far as HTTPS is concerned."""
 
-    ports: Mapping[int, int]
-    """container port to host port"""
-    arguments: tuple[str, ...]
+    traefik: str = ""
+    """the service of Appwrite's Traefik; empty if the project has none"""
+    ports: tuple[int, ...] = ()
+    """of the host, on which that answers HTTPS to others"""
+    trusting: bool = False
+    """whether that believes the X-Forwarded-Proto of whoever speaks HTTP to it, or of some addresses"""
+    before: tuple[str, ...] = ()
+    """the services that run a tunnel, or a proxy which others reach, in front of it"""
+
+
+_TUNNELS = frozenset(
+    "bore cloudflared frpc inlets localtunnel newt ngrok playit rathole tailscale tunnel tunnelto zrok".split()
+)
+_PROXIES = frozenset(
+    "apache apisix caddy envoy haproxy hitch httpd https-portal kong lighttpd nginx openresty pound swag traefik".split()
+)
+_ENTRY = r"entrypoints[._]%s[._]"
+_WEB, _SECURE = "appwrite_web", "appwrite_websecure"
+_TRUSTS = re.compile(_ENTRY % _WEB + r"forwardedheaders[._](?:trustedips[=\n][^\s=]|insecure(?:=true|\n|$))")
+_ADDRESS = re.compile(_ENTRY % _SECURE + r"address[=\n]\S*:(\d+)")
+_HTTPS_PORT = 443
+
+
+def published(services: Mapping[str, Mapping[str, Any]]) -> Published:
+    """Of the services of a project as compose resolves them. A proxy is told by its image, or by its program."""
+    traefiks = sorted(
+        (name for name, service in services.items() if "traefik" in _programs(name, service)),
+        key=lambda name: _WEB not in _arguments(services[name]),
+    )
+    before = [
+        name
+        for name, service in services.items()
+        if name not in traefiks[:1]
+        and (
+            _programs(name, service) & _TUNNELS
+            or _programs(name, service) & _PROXIES
+            and (service.get("ports") or service.get("network_mode") == "host")
+        )
+    ]
+    if not traefiks:
+        return Published(before=tuple(before))
+    arguments = _arguments(services[traefiks[0]])
+    address = _ADDRESS.search(arguments)
+    return Published(
+        traefiks[0],
+        _host_ports(services, traefiks[0], int(address.group(1)) if address else _HTTPS_PORT),
+        bool(_TRUSTS.search(arguments)),
+        tuple(before),
+    )
+
+
+def _programs(name: str, service: Mapping[str, Any]) -> set[str]:
+    """The words of which the names of what it runs consist."""
+    starts = [(service.get(field) or [""])[0] for field in ("entrypoint", "command")]
+    named = [image(service["image"]).name if service.get("image") else name]
+    named += [str(word).rpartition("/")[2] for word in starts]
+    return {word for text in named for word in (text, *re.split(r"[^a-z0-9]+", text.lower()))}
+
+
+def _arguments(service: Mapping[str, Any]) -> str:
+    """One a line, in lower case. Traefik takes the same from variables, with another separator."""
+    words = [*(service.get("entrypoint") or []), *(service.get("command") or [])]
+    words += ["%s=%s" % entry for entry in (service.get("environment") or {}).items()]
+    return "\n".join(map(str, words)).lower()
+
+
+def _host_ports(services: Mapping[str, Mapping[str, Any]], name: str, target: int) -> tuple[int, ...]:
+    mode = str(services[name].get("network_mode", ""))
+    if mode == "host":
+        return (target,)
+    found = []
+    for port in services.get(mode.partition("service:")[2] or name, {}).get("ports") or []:
+        first, _to, last = str(port.get("published", "")).partition("-")
+        if (
+            port["target"] == target
+            and first.isdigit()
+            and port.get("protocol", "tcp") == "tcp"
+            and not str(port.get("host_ip", "")).startswith(("127.", "::1"))
+        ):
+            found += range(int(first), int(last or first) + 1)
+    return tuple(found)

@@ -14,7 +14,7 @@ from typing import Any, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import images as _project
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Published
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Published, published
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
@@ -379,15 +379,7 @@ class Instance:
             )
 
     def published(self) -> Published | None:
-        proxy = self.config.get("services", {}).get("traefik")
-        if proxy is None:
-            return None
-        ports = {
-            int(port["target"]): int(port["published"])
-            for port in proxy.get("ports") or []
-            if str(port.get("published", "")).isdigit()
-        }
-        return Published(ports, tuple(str(word) for word in proxy.get("command") or []))
+        return published(self.config["services"]) if self.checked else None
 
     def holds_data(self) -> Evidence:
         """Whether anyone uses the installation: no volume of the database, or no console account in it, means no."""

@@ -15,7 +15,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "root_only": {"type": "bool"},
+    "root_only": {"type": "str", "choices": ["auto", "true", "false"]},
     "emails": {"type": "list", "elements": "str"},
     "ips": {"type": "list", "elements": "str"},
 }
@@ -47,13 +47,22 @@ _OTHER_WAYS = {
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     wanted = Plan()
-    if options["root_only"] is not None:
-        wanted.changes[ROOT] = "enabled" if options["root_only"] else "disabled"
     if options["emails"] is not None:
         wanted.changes[EMAILS] = _joined(_email(entry, installation.release) for entry in options["emails"])
     if options["ips"] is not None:
         wanted.changes[IPS] = _joined(_ip(entry) for entry in options["ips"])
     values = {**installation.values, **{name: value or "" for name, value in wanted.changes.items()}}
+    own = not is_root_only(values) and lists(installation.values) and lists(values)
+    if options["root_only"] == "auto" and own:
+        wanted.warnings.append(
+            "the choice in .env is left: %s is disabled and %s set, so each of the listed can sign up. To let only one console account exist, set "
+            "root_only (appwrite_security_console_root_only of the role) to true; to keep the choice without this warning, set it to false"
+            % (ROOT, "%s is" % own[0] if len(own) == 1 else "%s are" % " and ".join(own))
+        )
+    elif options["root_only"] is not None:
+        wanted.changes[ROOT] = values[ROOT] = "disabled" if options["root_only"] == "false" else "enabled"
+        if options["root_only"] == "auto":
+            wanted.optional.add(ROOT)
     wanted.warnings += _together(values)
     return wanted
 

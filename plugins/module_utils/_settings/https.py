@@ -17,15 +17,15 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.eviden
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "force": {"type": "bool", "default": True},
-    "force_router": {"type": "bool"},
+    "force": {"type": "str", "choices": ["auto", "true", "false"], "default": "true"},
+    "force_router": {"type": "str", "choices": ["auto", "true", "false"]},
     "certificate_email": {"type": "str"},
 }
 
 API = "_APP_OPTIONS_FORCE_HTTPS"
 ROUTERS = ("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS")
 CERTIFICATE_EMAILS = ("_APP_EMAIL_CERTIFICATES", "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS")
-_HTTPS_PORT = 443
+HTTPS_PORT = 443
 _CLOSED = (
     "arpa",
     "corp",
@@ -52,13 +52,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     email = next(name for name in CERTIFICATE_EMAILS if catalogue.is_read(name, release))
     force = options["force"]
     force_router = force if options["force_router"] is None else options["force_router"]
-    wanted = Plan(changes={API: _switch(force)})
-    if router is not None:
-        wanted.changes[router] = _switch(force_router)
-    elif force_router:
-        wanted.warnings.append(
-            "Appwrite %s cannot force HTTPS for the domains of functions; later releases can" % release
-        )
+    wanted = Plan()
     if options["certificate_email"] is not None:
         address = options["certificate_email"]
         problem = catalogue.problem(email, address, release)
@@ -68,25 +62,50 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
                 % (problem or "is empty; give the address that the certificate authority may write to")
             )
         wanted.changes[email] = address
-    if force or force_router:
-        values = {**installation.values, **{name: value or "" for name, value in wanted.changes.items()}}
-        wanted.warnings += _useless(values, email) + _loop(installation.published)
+    values = {**installation.values, **{name: value or "" for name, value in wanted.changes.items()}}
+    unreachable, locked_out = _unreachable(values), what_locks_out(installation.published)
+    left = []
+    for name, wish in ((API, force), (router, force_router)):
+        if wish == "auto" and (unreachable or locked_out):
+            left += [name] if name else []
+        elif name:
+            wanted.changes[name] = "disabled" if wish == "false" else "enabled"
+        elif wish != "false":
+            wanted.warnings.append(
+                "Appwrite %s cannot force HTTPS for the domains of functions; later releases can" % release
+            )
+    if left:
+        wanted.warnings.append(
+            "%s stay%s as before (%s), so that nobody is locked out: %s. To force HTTPS all the same, set force (appwrite_security_force_https of "
+            "the role) to true"
+            % (
+                " and ".join(left),
+                "s" if len(left) == 1 else "",
+                ", ".join(values.get(name) or "not set" for name in left),
+                unreachable or locked_out,
+            )
+        )
+    if "enabled" in (wanted.changes.get(API), wanted.changes.get(router or API)):
+        wanted.warnings += _useless(values, email, unreachable) + ([locked_out] if locked_out else [])
     return wanted
 
 
-def _switch(on: bool) -> str:
-    return "enabled" if on else "disabled"
-
-
-def _useless(values: Mapping[str, str], email: str) -> list[str]:
-    warnings = []
+def _unreachable(values: Mapping[str, str]) -> str:
+    """Why nobody can reach this installation by HTTPS and a name; empty if one may."""
     domain = values.get("_APP_DOMAIN", "")
     why = why_not_public(domain)
-    if why:
-        warnings.append(
-            "_APP_DOMAIN is %s: %s. Forcing HTTPS is of no use until it is the public host name of this installation"
-            % (repr(domain) if domain else "empty", why)
-        )
+    return (
+        why
+        and "_APP_DOMAIN is %s: %s. Forcing HTTPS is of no use until it is the public host name of this installation"
+        % (repr(domain) if domain else "empty", why)
+    )
+
+
+def _useless(values: Mapping[str, str], email: str, unreachable: str) -> list[str]:
+    warnings = []
+    domain = values.get("_APP_DOMAIN", "")
+    if unreachable:
+        warnings.append(unreachable)
     elif not catalogue.given(values, email):
         warnings.append(
             "%s is empty: no certificate can be issued without the address, and forced HTTPS then ends in a browser warning. "
@@ -132,21 +151,31 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _loop(published: Published | None) -> list[str]:
-    if published is None:
-        return []
-    port = published.ports.get(_HTTPS_PORT)
-    if port == _HTTPS_PORT:
-        return []
-    if port is not None:
-        return [
-            "HTTPS is published on port %d: Appwrite's redirect drops the port and leads to 443, where this project does not answer "
-            "unless something forwards it" % port
-        ]
-    if any("forwardedheaders." in argument.lower() for argument in published.arguments):
-        return []
-    return [
-        "the project publishes no HTTPS port, so TLS seems to end at a proxy in front of it. Traefik overwrites that proxy's "
-        "X-Forwarded-Proto, and forcing HTTPS becomes an endless redirect (coollabsio/coolify#4279): let Traefik trust the proxy with "
-        "--entrypoints.appwrite_web.forwardedHeaders.trustedIPs=<its address>"
-    ]
+def what_locks_out(published: Published | None) -> str:
+    """Why forced HTTPS would be an endless redirect, or lead where nothing answers, and what to do; empty if neither is foreseen."""
+    if published is None or published.trusting:
+        return ""
+    if not published.traefik:
+        return (
+            "the project has no Traefik, so TLS ends at %s. That must send X-Forwarded-Proto: https with each request that came by HTTPS, or "
+            "forcing HTTPS becomes an endless redirect" % (" and ".join(published.before) or "a proxy in front of it")
+        )
+    overwritten = (
+        "Traefik overwrites that proxy's X-Forwarded-Proto, and forcing HTTPS becomes an endless redirect (coollabsio/coolify#4279): let it trust "
+        "the proxy by --entrypoints.appwrite_web.forwardedHeaders.trustedIPs=<its address> in the command of the service %s"
+        % published.traefik
+    )
+    if published.before:
+        return "TLS seems to end at %s, which this project has before Traefik. %s" % (
+            " and ".join(published.before),
+            overwritten,
+        )
+    if HTTPS_PORT in published.ports:
+        return ""
+    if published.ports:
+        return (
+            "HTTPS is published on port %s: Appwrite's redirect drops the port and leads to %d, where this project does not answer unless something "
+            "forwards it. Publish %d:%d, or let what forwards it end TLS and Traefik trust that"
+            % (" and ".join(map(str, published.ports)), HTTPS_PORT, HTTPS_PORT, HTTPS_PORT)
+        )
+    return "the project publishes no HTTPS port, so TLS seems to end at a proxy in front of it. %s" % overwritten

@@ -33,6 +33,7 @@ class Installation:
     opens: Callable[[Sequence[str]], Opening]
     """tries keys on a sample of what is stored; raises AppwriteError if that cannot be done"""
     published: Published | None = None
+    """C(None) if there is no compose to ask"""
     exists: bool = True
     """whether there is a C(.env) at all"""
     databases: Mapping[str, str] = field(default_factory=dict)

@@ -132,12 +132,15 @@ class _Transaction:
                 self._refusals.append(str(refusal))
                 continue
             self._warnings += plan.warnings
-            self._optional |= plan.optional
+            asked_before = plan.optional & requested.keys()
+            self._optional |= plan.optional - asked_before
             key = plan.key or key
             if plan.content is not None:
                 base = parse(plan.content, self._instance.compose.environment)
                 base = parse(base.edit(plan.kept, catalogue.kin), self._instance.compose.environment)
             for name, value in plan.changes.items():
+                if name in asked_before:
+                    continue
                 if name in requested and requested[name] != value:
                     self._refusals.append(
                         "%s is set twice, to different values; leave it out of the variables or of the other setting"

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Published
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
@@ -410,23 +411,13 @@ def test_container_keys_without_an_engine(project, without_engine):
     assert loaded(project).container_keys() == {}
 
 
-@pytest.mark.parametrize(
-    ("ports", "published"),
-    [
-        ("['80:80', '443:443']", {80: 80, 443: 443}),
-        ("['${_APP_HTTP_PORT:-8080}:80']", {80: 8080}),
-        ("['127.0.0.1:8443:443']", {443: 8443}),
-        ("['443']", {}),
-        ("[]", {}),
-    ],
-)
-def test_published(project, without_engine, ports, published):
-    assert loaded(project).published() is None
+def test_published(project, without_engine):
     (project / "docker-compose.yml").write_text(
-        f"services:\n  traefik:\n    image: traefik:3\n    command: --a --b=c\n    ports: {ports}\n"
+        "services:\n"
+        "  front:\n    image: traefik:3\n    command: --a --entrypoints.appwrite_web.forwardedHeaders.insecure\n    ports: ['443:443', '8000-8001:80-81']\n"
+        "  nginx:\n    image: nginx\n    ports: [8080:80]\n"
     )
-    found = loaded(project).published()
-    assert (dict(found.ports), found.arguments) == (published, ("--a", "--b=c"))
+    assert loaded(project).published() == Published("front", (443,), True, ("nginx",))
 
 
 # --- without docker ---

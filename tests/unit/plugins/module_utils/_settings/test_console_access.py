@@ -31,8 +31,8 @@ def refused(installation, **options):
     ("options", "changes"),
     [
         ({}, {}),
-        ({"root_only": True}, {ROOT: "enabled"}),
-        ({"root_only": False}, {ROOT: "disabled"}),
+        ({"root_only": "true"}, {ROOT: "enabled"}),
+        ({"root_only": "false"}, {ROOT: "disabled"}),
         ({"emails": []}, {EMAILS: ""}),
         ({"ips": []}, {IPS: ""}),
         ({"emails": ["b@x.io", "a@x.io"]}, {EMAILS: "a@x.io,b@x.io"}),
@@ -92,39 +92,39 @@ def test_one_bad_entry_spoils_the_list(installation):
 
 LISTED = {EMAILS: "ada@example.com"}
 TOGETHER = {
-    "one account": ({}, {"root_only": True}, []),
+    "one account": ({}, {"root_only": "true"}, []),
     "nothing asked, nothing set": ({}, {}, []),
     "listed people and one account": (
         {},
-        {"root_only": True, "emails": ["ada@example.com"]},
+        {"root_only": "true", "emails": ["ada@example.com"]},
         ["Set root_only to false"],
     ),
     "listed people and the default of one account": ({}, {"emails": ["ada@example.com"]}, ["Set root_only to false"]),
     "listed people and a 0, which is the default": ({ROOT: "0", **LISTED}, {}, ["Set root_only to false"]),
-    "people listed before": (LISTED, {"root_only": True}, ["Set root_only to false"]),
-    "listed people": ({}, {"root_only": False, "emails": ["ada@example.com"]}, []),
-    "nobody listed": ({}, {"root_only": False}, ["anyone may sign up"]),
-    "list cleared": (LISTED, {"root_only": False, "emails": []}, ["anyone may sign up"]),
+    "people listed before": (LISTED, {"root_only": "true"}, ["Set root_only to false"]),
+    "listed people": ({}, {"root_only": "false", "emails": ["ada@example.com"]}, []),
+    "nobody listed": ({}, {"root_only": "false"}, ["anyone may sign up"]),
+    "list cleared": (LISTED, {"root_only": "false", "emails": []}, ["anyone may sign up"]),
     "list and mail": (
         {"_APP_SMTP_HOST": "smtp.example.com"},
-        {"root_only": False, "emails": ["ada@example.com"]},
+        {"root_only": "false", "emails": ["ada@example.com"]},
         ["magic URL and e-mail OTP"],
     ),
-    "list and SMS": ({"_APP_SMS_PROVIDER": "mock"}, {"root_only": False, "ips": ["8.8.8.8"]}, ["phone"]),
+    "list and SMS": ({"_APP_SMS_PROVIDER": "mock"}, {"root_only": "false", "ips": ["8.8.8.8"]}, ["phone"]),
     "list and GitHub": (
         {"_APP_CONSOLE_GITHUB_APP_ID": "12"},
-        {"root_only": False, "ips": ["8.8.8.8"]},
+        {"root_only": "false", "ips": ["8.8.8.8"]},
         ["by GitHub stays open"],
     ),
-    "list and a 0, which is no mail": ({"_APP_SMTP_HOST": "0"}, {"root_only": False, "ips": ["8.8.8.8"]}, []),
-    "a 0, which lists nobody": ({EMAILS: "0"}, {"root_only": False}, ["anyone may sign up"]),
-    "one account and mail": ({"_APP_SMTP_HOST": "smtp.example.com"}, {"root_only": True}, []),
-    "private address": ({}, {"root_only": False, "ips": ["10.1.2.3"]}, ["private addresses (10.1.2.3)"]),
-    "private address listed before": ({IPS: "fd00::1"}, {"root_only": False}, ["private addresses (fd00::1)"]),
-    "public address": ({}, {"root_only": False, "ips": ["8.8.8.8"]}, []),
+    "list and a 0, which is no mail": ({"_APP_SMTP_HOST": "0"}, {"root_only": "false", "ips": ["8.8.8.8"]}, []),
+    "a 0, which lists nobody": ({EMAILS: "0"}, {"root_only": "false"}, ["anyone may sign up"]),
+    "one account and mail": ({"_APP_SMTP_HOST": "smtp.example.com"}, {"root_only": "true"}, []),
+    "private address": ({}, {"root_only": "false", "ips": ["10.1.2.3"]}, ["private addresses (10.1.2.3)"]),
+    "private address listed before": ({IPS: "fd00::1"}, {"root_only": "false"}, ["private addresses (fd00::1)"]),
+    "public address": ({}, {"root_only": "false", "ips": ["8.8.8.8"]}, []),
     "both lists and one account": (
         {},
-        {"root_only": True, "emails": ["ada@example.com"], "ips": ["8.8.8.8"]},
+        {"root_only": "true", "emails": ["ada@example.com"], "ips": ["8.8.8.8"]},
         [f"{EMAILS} and {IPS} is set"],
     ),
 }
@@ -134,3 +134,49 @@ TOGETHER = {
 def test_together(installation, values, options, parts):
     warnings = plan(installation(values), **options).warnings
     assert len(warnings) == len(parts) and all(part in warning for part, warning in zip(parts, warnings)), warnings
+
+
+# --- a team's own choice ---
+
+OWN = {ROOT: "disabled", EMAILS: "ada@example.com,grace@example.com"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {ROOT: "enabled", **LISTED},
+        {ROOT: "0", **LISTED},
+        {ROOT: "disabled"},
+        {ROOT: "disabled", EMAILS: "", IPS: "0"},
+    ],
+)
+def test_auto_without_a_choice(installation, values):
+    planned = plan(installation(values), root_only="auto")
+    assert (planned.changes, planned.optional) == ({ROOT: "enabled"}, {ROOT})
+
+
+@pytest.mark.parametrize(
+    "values", [OWN, {ROOT: "disabled", IPS: "8.8.8.8"}, {**OWN, IPS: "8.8.8.8"}, {ROOT: "false", **LISTED}]
+)
+def test_auto_leaves_the_choice(installation, values):
+    planned = plan(installation(values), root_only="auto")
+    (warning,) = planned.warnings
+    assert planned.changes == {} and "appwrite_security_console_root_only" in warning
+    assert all(name in warning for name in values)
+
+
+@pytest.mark.parametrize(("root_only", "value"), [("true", "enabled"), ("false", "disabled")])
+def test_what_is_asked_for_goes_before_the_choice(installation, root_only, value):
+    planned = plan(installation(OWN), root_only=root_only)
+    assert (planned.changes, planned.optional) == ({ROOT: value}, set())
+
+
+def test_lists_of_this_run_are_no_choice_of_before(installation):
+    planned = plan(installation({ROOT: "disabled"}), root_only="auto", emails=["ada@example.com"])
+    assert planned.changes == {ROOT: "enabled", EMAILS: "ada@example.com"}
+    assert plan(installation(OWN), root_only="auto", emails=["ada@example.com"]).changes == {EMAILS: "ada@example.com"}
+
+
+def test_a_choice_whose_lists_are_cleared_is_none(installation):
+    assert plan(installation(OWN), root_only="auto", emails=[]).changes == {ROOT: "enabled", EMAILS: ""}

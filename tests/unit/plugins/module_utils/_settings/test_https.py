@@ -18,7 +18,7 @@ FINE = {"_APP_DOMAIN": "appwrite.notarealcompany.com", "_APP_ENV": "production",
 
 
 def plan(installation, **options):
-    return setting.plan(installation, {"force": True, "force_router": None, "certificate_email": None, **options})
+    return setting.plan(installation, {"force": "true", "force_router": None, "certificate_email": None, **options})
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_release_that_cannot_force_it_for_functions(installation, release):
     ("options", "api", "router"),
     [
         ({}, "enabled", "enabled"),
-        ({"force": False}, "disabled", "disabled"),
-        ({"force_router": False}, "enabled", "disabled"),
-        ({"force": False, "force_router": True}, "disabled", "enabled"),
+        ({"force": "false"}, "disabled", "disabled"),
+        ({"force_router": "false"}, "enabled", "disabled"),
+        ({"force": "false", "force_router": "true"}, "disabled", "enabled"),
     ],
 )
 def test_switches(installation, options, api, router):
@@ -132,25 +132,58 @@ def test_not_in_production(installation, environment):
 
 
 def test_nothing_to_warn_of_where_nothing_is_forced(installation):
-    assert plan(installation({}, published=Published({}, ())), force=False).warnings == []
+    assert plan(installation({}, published=Published()), force="false").warnings == []
 
 
 # --- where forcing is a loop ---
 
 
-@pytest.mark.parametrize(
-    ("published", "part"),
-    [
-        (None, ""),
-        (Published({80: 80, 443: 443}, ()), ""),
-        (Published({80: 8080, 443: 8443}, ()), "published on port 8443"),
-        (Published({80: 8080}, ()), "endless redirect"),
-        (Published({}, ()), "endless redirect"),
-        (Published({80: 8080}, ("--providers.docker=true",)), "endless redirect"),
-        (Published({80: 8080}, ("--entrypoints.appwrite_web.forwardedHeaders.trustedIPs=192.0.2.1",)), ""),
-        (Published({80: 8080}, ("--entryPoints.appwrite_web.forwardedheaders.insecure=true",)), ""),
-    ],
-)
-def test_proxy(installation, published, part):
-    warnings = plan(installation(FINE, published=published)).warnings
-    assert bool(warnings) == bool(part) and part in "".join(warnings)
+BEHIND = {
+    "no compose to ask": (None, ""),
+    "published": (Published("traefik", (443,)), ""),
+    "published twice": (Published("traefik", (8443, 443)), ""),
+    "elsewhere": (Published("edge", (8443,)), "published on port 8443"),
+    "not published": (Published("edge"), "in the command of the service edge"),
+    "not published, trusting": (Published("traefik", trusting=True), ""),
+    "elsewhere, trusting": (Published("traefik", (8443,), trusting=True), ""),
+    "a tunnel": (Published("traefik", (443,), before=("door",)), "TLS seems to end at door"),
+    "a tunnel, trusted": (Published("traefik", (443,), True, ("door",)), ""),
+    "no Traefik": (Published(), "must send X-Forwarded-Proto"),
+    "a proxy and no Traefik": (Published(before=("nginx",)), "TLS ends at nginx. That must send X-Forwarded-Proto"),
+}
+
+
+@pytest.mark.parametrize(("published", "part"), BEHIND.values(), ids=BEHIND)
+def test_what_stands_before(installation, published, part):
+    forced = plan(installation(FINE, published=published))
+    assert forced.changes == {API: "enabled", ROUTER: "enabled"}
+    assert bool(forced.warnings) == bool(part) and part in "".join(forced.warnings)
+    auto = plan(installation(FINE, published=published), force="auto")
+    if not part:
+        assert (auto.changes, auto.warnings) == (forced.changes, [])
+    else:
+        (warning,) = auto.warnings
+        assert auto.changes == {} and forced.warnings[0] in warning
+        assert warning.startswith(f"{API} and {ROUTER} stay as before (not set, not set)")
+        assert "appwrite_security_force_https" in warning
+
+
+@pytest.mark.parametrize("domain", ["", "localhost", "192.168.1.5", "appwrite.lan", "appwrite"])
+def test_auto_without_a_public_name(installation, domain):
+    planned = plan(installation({**FINE, "_APP_DOMAIN": domain, API: "disabled"}), force="auto")
+    (warning,) = planned.warnings
+    assert planned.changes == {} and "(disabled, not set)" in warning and "_APP_DOMAIN is " in warning
+
+
+def test_auto_for_one_of_two(installation):
+    behind = installation(FINE, published=Published("traefik"))
+    assert plan(behind, force="auto", force_router="true").changes == {ROUTER: "enabled"}
+    assert plan(behind, force="true", force_router="auto").changes == {API: "enabled"}
+    planned = plan(behind, force="auto", force_router="false", certificate_email="ops@example.com")
+    assert planned.changes == {ROUTER: "disabled", EMAIL: "ops@example.com"}
+    assert planned.warnings[0].startswith(f"{API} stays as before")
+
+
+def test_auto_of_a_release_without_the_router(installation):
+    planned = plan(installation({**FINE, "_APP_DOMAIN": "localhost"}, "1.4.0"), force="auto")
+    assert planned.changes == {} and len(planned.warnings) == 1

@@ -499,3 +499,20 @@ def test_role(role):
     readme = directory / "README.md"
     if readme.exists():
         assert set(told) | handed_out == set(re.findall(rf"`({role}_\w+)`", readme.read_text()))
+
+
+def test_what_is_asked_for_goes_before_a_default(run_module, project, without_docker):
+    root = "_APP_CONSOLE_WHITELIST_ROOT"
+    result = run_module(
+        "security", console_access={"root_only": "auto"}, env={"variables": {root: "disabled", "_APP_LOCALE": "de"}}
+    )
+    assert [change["after"] for change in result["changes"] if change["name"] == root] == ["disabled"]
+
+
+@pytest.mark.parametrize(
+    ("root_only", "value"),
+    [("auto", "enabled"), ("true", "enabled"), (True, "enabled"), ("false", "disabled"), (False, "disabled")],
+)
+def test_words_and_booleans(run_module, project, without_docker, root_only, value):
+    run_module("console_access", root_only=root_only)
+    assert f"_APP_CONSOLE_WHITELIST_ROOT={value}\n" in (project / ".env").read_text()
