@@ -30,6 +30,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, encode
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._locked_out import refuse_loop
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell, some_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import (
@@ -156,6 +157,8 @@ def _applied(
         drift = instance.drift(document)
         if module.params["verify"]:
             _verify(instance, drift)
+            if module.params["rollback_file"] is None:
+                refuse_loop(instance, facts)
     return {
         "changed": bool(recreated or started),
         "recreated": recreated,

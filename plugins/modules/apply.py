@@ -16,6 +16,8 @@ description:
   - Runs C(docker compose up -d) if the configuration hashes, image ids and states say that it would change something, waits until every
     touched service is up and healthy, and compares the real environment of every container with the C(.env) file.
   - Also runs C(exec appwrite vars) and checks that what it prints agrees.
+  - If HTTPS is newly forced, asks for C(_APP_DOMAIN) on the host itself, and fails if HTTPS redirects to itself for ever. What cannot be asked is no
+    failure.
   - Services that an earlier run left starting are waited for too.
   - Fails with the name of the service and its last log lines if one does not come up.
   - If the installation holds data, containers are recreated with another encryption key than the one they run with only if that one opens a sample of
@@ -26,7 +28,8 @@ description:
 options:
   verify:
     description:
-      - Whether to fail if a container does not run on what the file says, or C(exec appwrite vars) does not agree.
+      - Whether to fail if a container does not run on what the file says, or C(exec appwrite vars) does not agree, or if HTTPS that is newly forced
+        redirects to itself for ever.
     type: bool
     default: true
   timeout:

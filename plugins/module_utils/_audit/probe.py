@@ -38,7 +38,7 @@ _LIMIT = 10.0
 """Seconds for all steps, with the look-up of the name."""
 _LARGEST_HEAD = 65536
 _HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
-_PATH = "/v1/health/version"
+PATH = "/v1/health/version"
 """Answers without a key, and carries the headers of every API answer (appwrite 1.4.14 to 1.9.6, app/controllers/api/health.php)."""
 _VERSIONS = {"TLSv1": 0x301, "TLSv1.1": 0x302, "TLSv1.2": 0x303, "TLSv1.3": 0x304}
 _NOT_HERE = ("NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE", "UNSUPPORTED_SSL_VERSION")
@@ -61,7 +61,7 @@ def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
     """C(host) is the name that is asked for, C(address) where the connections go."""
     with ThreadPoolExecutor(8) as pool:
         plain = pool.submit(_plain, host, address, http_port)
-        secure = pool.submit(_get, host, address, https_port, _PATH, True)
+        secure = pool.submit(get, host, address, https_port, PATH, True)
         certificate = pool.submit(_certificate, host, address, https_port)
         versions = {name: pool.submit(_speaks, host, address, https_port, number) for name, number in _VERSIONS.items()}
         spoken = {name: future.result() for name, future in versions.items()}
@@ -71,7 +71,7 @@ def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
             "%s:%d" % (address, https_port),
             plain.result(),
             answer,
-            _loops(host, answer),
+            loops(host, answer),
             presented,
             presented if isinstance(presented, Unseen) else spoken,
         )
@@ -100,19 +100,20 @@ def resolved(address: str, port: int, timeout: float) -> list[Any]:
 
 def _plain(host: str, address: str, port: int) -> Seen[Answer | None]:
     try:
-        return _get(host, address, port, "/", False)
+        return get(host, address, port, "/", False)
     except ConnectionRefusedError:
         return None
 
 
-def _get(host: str, address: str, port: int, path: str, secure: bool) -> Seen[Answer]:
+def get(host: str, address: str, port: int, path: str, secure: bool, header: str = "") -> Seen[Answer]:
+    """C(header) is one more line of the request, with its end. Raises ConnectionRefusedError over HTTP alone."""
     end = _end()
     try:
         with _connected(host, address, port, end) if secure else _reached(address, port, end) as connection:
             connection.sendall(
                 (
-                    "GET %s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
-                    % (path, host)
+                    "GET %s HTTP/1.1\r\nHost: %s\r\n%sAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+                    % (path, host, header)
                 ).encode("ascii")
             )
             answer = http.client.HTTPResponse(_Said(_head(connection, end)))
@@ -234,17 +235,17 @@ def _chain_error(host: str, address: str, port: int, end: float) -> str | None:
     return None
 
 
-def _loops(host: str, answer: Seen[Answer]) -> Seen[bool]:
+def loops(host: str, answer: Seen[Answer]) -> Seen[bool]:
     """A redirect from HTTPS to the same place, over whichever scheme, never ends, since HTTP leads to HTTPS."""
     if isinstance(answer, Unseen):
         return answer
     if answer.location is None or not 300 <= answer.status < 400:
         return False
     try:
-        target = urlsplit(urljoin("https://%s%s" % (host, _PATH), answer.location))
+        target = urlsplit(urljoin("https://%s%s" % (host, PATH), answer.location))
     except ValueError:
         return False
-    return (target.hostname or "").lower() == host.lower() and target.path == _PATH
+    return (target.hostname or "").lower() == host.lower() and target.path == PATH
 
 
 def _matches(name: str, host: str) -> bool:

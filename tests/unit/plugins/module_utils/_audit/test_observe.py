@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import observe as _observe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Owned, Unseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import _loops
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import loops
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS, instance_of
 
@@ -45,7 +45,7 @@ def test_names_that_can_be_looked_up(name, known):
 
 @pytest.mark.parametrize("location", ["http://[x", "https://[::1"])
 def test_redirect_to_no_address(location):
-    assert _loops("appwrite.notarealcompany.com", Answer(301, location, None)) is False
+    assert loops("appwrite.notarealcompany.com", Answer(301, location, None)) is False
 
 
 # --- who may write the project ---
