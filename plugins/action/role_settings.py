@@ -34,8 +34,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "role": {"type": "str", "required": True, "choices": ["appwrite_audit", "appwrite_rotation", "appwrite_security"]},
     "names": {"type": "list", "elements": "str", "default": []},
 }
-_PREFIXES = tuple("%s_" % role for role in OPTIONS["role"]["choices"])
+_PREFIXES = (*("%s_" % role for role in OPTIONS["role"]["choices"]), "appwrite_project_")
+_GROUP = "group/selfhost.appwrite.appwrite"
 _PROJECT = "appwrite_project_src"
+PROJECT: dict[str, str] = {
+    "env_file": "appwrite_project_env_file",
+    "files": "appwrite_project_files",
+    "project_name": "appwrite_project_name",
+    "profiles": "appwrite_project_profiles",
+    "appwrite_version": "appwrite_project_version",
+    "clean_environment": "appwrite_project_clean_environment",
+}
+"""Each option that says how the project is started, to the variable that all roles take it from: they must not look at different projects."""
 _CLUSTER = "appwrite_security_cluster"
 _HANDED_OUT = "appwrite_security_key_to_save"
 """Set by the role for the operator's tasks, so that nobody's argument specification has it."""
@@ -63,7 +73,7 @@ class ActionModule(ActionBase):
         self._role = options["role"]
         names = ["%s_%s" % (self._role, name) for name in options["names"]]
         escrow_files = ["%s_escrow_file" % self._role, "appwrite_security_escrow_file"]
-        refuse_facts(self._task_vars, [*names, *escrow_files, _CLUSTER])
+        refuse_facts(self._task_vars, [*names, *escrow_files, _CLUSTER, *PROJECT.values()])
         self._wrong = list(unknown(self._task_vars))
         self._inventory = home(self._text("inventory_dir"))
         owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(_CLUSTER), self._project())
@@ -72,12 +82,15 @@ class ActionModule(ActionBase):
         if self._role == "appwrite_rotation":
             self._confirmed(settings.get("confirm"), owner)
         waivers = self._waivers(settings.get("waivers_file"), owner.host)
+        defaults = self._defaults_of_modules()
+        project = {option: self._given(name, defaults.get(option)) for option, name in PROJECT.items()}
         if self._wrong:
             raise AnsibleActionFail("%s. Nothing was changed" % ". ".join(self._wrong))
         file = beside(self._inventory, file) if file else self._default(owner)
         return {
             "changed": False,
             "settings": settings,
+            "project": {option: value for option, value in project.items() if value is not None},
             "escrow": {
                 "file": file,
                 "host": owner.host,
@@ -87,6 +100,13 @@ class ActionModule(ActionBase):
             },
             "waivers": waivers,
         }
+
+    def _defaults_of_modules(self) -> dict[str, Any]:
+        """Those of the group of all modules, which an option that a role's task omits would hide."""
+        found: dict[str, Any] = {}
+        for defaults in self._task.module_defaults or []:
+            found = self._templar.template(defaults.get(_GROUP)) or found
+        return found
 
     def _project(self) -> str:
         name = "%s_project_src" % self._role
@@ -179,6 +199,11 @@ class ActionModule(ActionBase):
     def _value(self, name: str) -> Any:
         return self._templar.template(self._task_vars[name]) if name in self._task_vars else None
 
+    def _given(self, name: str, default: Any) -> Any:
+        """A variable's value, or the default if that is missing or empty."""
+        value = self._value(name)
+        return default if value in (None, "", []) else value
+
 
 def unknown(variables: Iterable[str]) -> Iterator[str]:
     """What is wrong with each variable that begins with a role's name and is no role's."""
@@ -195,13 +220,13 @@ def unknown(variables: Iterable[str]) -> Iterator[str]:
 
 @functools.cache
 def variables_of_roles() -> frozenset[str]:
-    """All that their argument specifications have, whatever the entry point."""
+    """All that their argument specifications have, whatever the entry point, and those that all roles share."""
     return frozenset(
         name
         for path in _ROLES.glob("*/meta/argument_specs.yml")
         for entry in yaml_load(path.read_text("utf-8"))["argument_specs"].values()
         for name in entry["options"]
-    ) | {_HANDED_OUT}
+    ) | {_HANDED_OUT, _PROJECT, *PROJECT.values()}
 
 
 def home(inventory_dir: str | None) -> str:

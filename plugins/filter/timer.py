@@ -55,7 +55,9 @@ def timer_configuration(
 ) -> dict[str, Any]:
     told = audited.get("parameters") if isinstance(audited, Mapping) else None
     parameters = (
-        told if isinstance(told, Mapping) else {"project_src": settled["escrow"]["project_src"], "endpoint": endpoint}
+        told
+        if isinstance(told, Mapping)
+        else {**settled["project"], "project_src": settled["escrow"]["project_src"], "endpoint": endpoint}
     )
     escrow = _kept_proof(settled["escrow"]["state"], _configured(slurped))
     return {

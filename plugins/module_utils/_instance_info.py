@@ -13,11 +13,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, instance_of, opened
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import ENV, NOWHERE
 
 
 def describe(module: AnsibleModule) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
         "holds_data_reason": evidence.reason,
         "key": _key.describe(state, key).public(),
         "container_keys": _container_keys(instance),
-        "drift": drift,
+        "drift": [entry for entry in drift if entry["kind"] != NOWHERE],
+        "origins": _origins(instance, document),
         "variables": {shown_name(name): shown(name, value) for name, value in sorted(document.values.items())},
         "warnings": instance.warnings,
     }
@@ -64,6 +68,26 @@ def _observed(instance: Instance, document: Any) -> tuple[list[dict[str, str]], 
     except ComposeError as error:
         instance.warnings.append("containers could not be looked at: %s" % error)
         return [], {name: "unknown" for name in instance.services}
+
+
+def _origins(instance: Instance, document: Document) -> dict[str, Any]:
+    try:
+        origins = instance.origins()
+    except ComposeError as error:
+        instance.warnings.append("origins could not be found out: %s" % error)
+        origins = {}
+    others = {name: places for name, places in sorted(origins.items()) if {found.kind for found, *_ in places} != {ENV}}
+    return {
+        "by_name": len(origins) - len(others),
+        "unused": sum(catalogue.get(name) is not None and not instance.passed(name) for name in document.values),
+        "others": {
+            shown_name(name): [
+                {"kind": found.kind, "name": shown_name(found.name), "file": file, "line": line, "services": services}
+                for (found, file, line), services in places.items()
+            ]
+            for name, places in others.items()
+        },
+    }
 
 
 def _state(container: Container) -> str:

@@ -14,7 +14,8 @@ author:
   - selfhost.appwrite contributors (@selfhost)
 description:
   - Returns the release, the services, whether the installation holds data, the state of its encryption key, where the containers differ
-    from the C(.env) file, and the variables. Of a secret only a fingerprint is returned, and of a weak one its strength alone.
+    from the C(.env) file, where the services have their variables
+    from, and the variables. Of a secret only a fingerprint is returned, and of a weak one its strength alone.
 extends_documentation_fragment:
   - selfhost.appwrite.project
   - selfhost.appwrite.project.host
@@ -87,10 +88,51 @@ container_keys:
   returned: success
   sample: {"0f1e2d3c4b5a6978": ["appwrite", "appwrite-worker-builds"]}
 drift:
-  description: As RV(selfhost.appwrite.apply#module:drift).
+  description: As RV(selfhost.appwrite.apply#module:drift), but for V(not_passed), which is counted in RV(origins.unused).
   type: list
   elements: dict
   returned: success
+origins:
+  description: Where the services that run an Appwrite image, or are given its key, have their variables from.
+  type: dict
+  returned: success
+  contains:
+    by_name:
+      description: How many variables come from the line of that name in the C(.env) file, in every service that takes them.
+      type: int
+    unused:
+      description: How many variables of Appwrite in the C(.env) file no service takes. The installer writes some that this release does not read.
+      type: int
+    others:
+      description: Name of every other variable to its origins, of which it has several if services differ.
+      type: dict
+      contains:
+        kind:
+          description:
+            - V(env), the line of that name; V(other_name), the line RV(origins.others.name) of the C(.env) file.
+            - V(env_file), a file that the service names in C(env_file); V(literal), the compose file itself.
+            - V(expression), the compose file, together with other variables.
+            - V(not_passed), the service runs an Appwrite image and is not given the encryption key.
+          type: str
+        name:
+          description: The name of the line in the C(.env) file; empty if it is not from there.
+          type: str
+        file:
+          description: The path of the file that gives the value, unless that is the C(.env) file or none does.
+          type: str
+        line:
+          description: The number of the line in RV(origins.others.file), from 1; V(0) if it is not known.
+          type: int
+        services:
+          description: Those that have it from there.
+          type: list
+          elements: str
+  sample:
+    by_name: 118
+    unused: 26
+    others:
+      _APP_OPENSSL_KEY_V1:
+        - {"kind": "other_name", "name": "APPWRITE_KEY", "file": "", "line": 0, "services": ["appwrite", "appwrite-worker-mails"]}
 variables:
   description:
     - Name to effective value of each variable in the C(.env) file, as C(docker compose) reads it. A secret of Appwrite is shown as its fingerprint,

@@ -13,7 +13,8 @@ version_added: 1.0.0
 author:
   - selfhost.appwrite contributors (@selfhost)
 description:
-  - Refuses every variable that begins with the name of a role of this collection and is none of these roles', and names the nearest one. A
+  - Refuses every variable that begins with the name of a role of this collection, or with C(appwrite_project_),
+    and is none of these roles', and names the nearest one. A
     misspelled variable would otherwise be ignored. All that is wrong with the variables is in one message.
   - Facts outrank the defaults of roles and the inventory, and a managed host can return any fact with any module's result. A host that
     somebody took over could so name a file, a task file, or a severity on the controller.
@@ -71,6 +72,14 @@ settings:
   description: The value of each of O(names), or V(none) if it is not set. That of a file or directory is its whole path.
   type: dict
   returned: success
+project:
+  description:
+    - How the project is started, by the names of the modules' options, from C(appwrite_project_env_file), C(appwrite_project_files),
+      C(appwrite_project_name), C(appwrite_project_profiles), C(appwrite_project_version) and C(appwrite_project_clean_environment), or else from
+      the C(module_defaults) of this collection's action group. Those that are not set are left out.
+  type: dict
+  returned: success
+  sample: {"files": ["docker-compose.yml", "docker-compose.prod.yml"]}
 escrow:
   description: The escrow file, and whose key it holds.
   type: dict

@@ -40,7 +40,7 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 """in the text of a JSON string"""
 _DEEPEST = 50
 """No answer of ours is nested deeper; ansible-core 2.21 fails for the whole fleet on a variable that is nested 400 deep."""
-_OURS = ("appwrite_project_src", "appwrite_security_", "appwrite_audit_", "appwrite_rotation_", "__appwrite_")
+_OURS = ("appwrite_project_", "appwrite_security_", "appwrite_audit_", "appwrite_rotation_", "__appwrite_")
 """How the variables of this collection's roles begin."""
 _MAGIC = frozenset(
     {

@@ -47,6 +47,7 @@ TYPED_IN_ELSEWHERE = {
     "escrow": "test_escrow.py, test_a_safe_of_your_own; every guide runs the drill",
     "lost_everything": "test_escrow.py, test_everything_lost_but_the_inventory",
     "trouble": "test_backups.py, test_put_back_and_applied",
+    "my_setup": "test_set_ups.py",
     "audit_doctor": "there is nothing to type in",
 }
 

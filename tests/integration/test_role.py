@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from support.stack import HTTPS, KEY, ROOT_ONLY, playbook, read_env, small, succeed, tree
 
 APPLY, WRITE, FAIL = "Recreate what changed", "Secure the .env", "Fail with the reason"
@@ -38,6 +39,12 @@ ALL_ROLES = """\
     - role: selfhost.appwrite.appwrite_security
     - role: selfhost.appwrite.appwrite_audit
 """
+PLAIN_PLAYBOOK = """\
+- hosts: all
+  gather_facts: false
+  roles:
+    - role: selfhost.appwrite.appwrite_security
+"""
 WAIVERS = "- {control: containers.come_back, hosts: one, justification: Replaced in spring, expires: 2999-03-31}\n"
 TEMPLATE = """\
 # rendered for {{ inventory_hostname }}
@@ -53,8 +60,16 @@ _APP_REDIS_PORT=6379
 """
 
 
-def test_module_defaults(directory):
-    """The group of all modules takes the options that say where the project is."""
+@pytest.mark.parametrize(
+    ("play", "more"),
+    [
+        (OWN_PLAYBOOK, {}),
+        (PLAIN_PLAYBOOK, {"appwrite_project_files": ["stack.yml"], "appwrite_project_version": "1.6.2"}),
+    ],
+    ids=["module_defaults", "variables"],
+)
+def test_how_the_project_is_started(directory, play, more):
+    """The group of all modules takes the options that say so, and so do the variables that all roles share."""
     text = (
         (directory / "docker-compose.yml")
         .read_text()
@@ -62,12 +77,12 @@ def test_module_defaults(directory):
     )
     (directory / "docker-compose.yml").unlink()
     (directory / "stack.yml").write_text(text)
-    variables = {"appwrite_security_project_src": str(directory), "appwrite_security_apply": False}
-    play = playbook(OWN_PLAYBOOK, variables)
-    assert play.rc == 0, play.output
-    written = {change["name"] for change in play.result(WRITE)["changes"]}
+    variables = {"appwrite_security_project_src": str(directory), "appwrite_security_apply": False, **more}
+    played = playbook(play, variables)
+    assert played.rc == 0, played.output
+    written = {change["name"] for change in played.result(WRITE)["changes"]}
     assert "_APP_OPTIONS_FUNCTIONS_FORCE_HTTPS" in written, "the variable of the release that was stated"
-    assert playbook(OWN_PLAYBOOK, variables).recap["changed"] == 0
+    assert playbook(play, variables).recap["changed"] == 0
 
 
 def test_single_module(directory):

@@ -258,9 +258,48 @@ def _current(observation: Observation) -> Outcome:
                     "%s (%s)" % (service, some(sorted(changed))) if changed else service
                     for service, changed in names.items()
                 ]
-            )
+            ),
+            _HAND_IN if _lost(observation) else None,
         )
     return passed("every container was made from the present files")
+
+
+def _lost(observation: Observation) -> list[str]:
+    """The secrets that containers have and a recreate would take away, since nothing in the project gives them."""
+    found: dict[str, list[str]] = {}
+    present = known_services(observation)
+    for container in known_containers(observation):
+        listed = (present.get(container.service) or {}).get("environment") or {}
+        for name, value in listed.items():
+            if value in (None, "") and catalogue.is_secret(name) and catalogue.given(container.environment, name):
+                found.setdefault(name, []).append(container.service)
+    return ["%s of %s" % (name, some(where)) for name, where in sorted(found.items())]
+
+
+def _nothing_lost(observation: Observation) -> Outcome:
+    lost = _lost(observation)
+    if lost:
+        return failed("containers have what nothing in the project gives them: %s" % "; ".join(lost))
+    seen_all(observation)
+    return passed("the project gives its services every secret that their containers have")
+
+
+def _no_orphans(observation: Observation) -> Outcome:
+    orphans = {container.service for container in seen(observation.containers)} - set(services(observation))
+    if orphans:
+        return failed(
+            "the compose files have no service, or only one of a profile that is not enabled, for the containers of %s"
+            % some(sorted(orphans), 10)
+        )
+    return passed("every container belongs to a service of the compose files")
+
+
+def _one_project(observation: Observation) -> Outcome:
+    others = seen(observation.others)
+    seen(observation.config)
+    if others:
+        return failed("containers of %s were started from this directory too" % ", ".join(others))
+    return passed("no other project has containers from this directory")
 
 
 def _drift(observation: Observation, kind: str) -> list[Mapping[str, str]]:
@@ -285,9 +324,12 @@ def _env_received(observation: Observation) -> Outcome:
 
 def _env_not_overridden(observation: Observation) -> Outcome:
     found: dict[str, list[str]] = {}
+    given = {} if isinstance(observation.given, Unseen) else {(one.service, one.name): one for one in observation.given}
     for entry in _drift(observation, "overridden"):
         if entry["name"] not in observation.shell:
-            found.setdefault(entry["name"], []).append(entry["service"])
+            source = given.get((entry["service"], entry["name"]))
+            place = " (%s)" % source.place if source and source.file else ""
+            found.setdefault(entry["name"], []).append(entry["service"] + place)
     if found:
         return failed(
             "; ".join(
@@ -312,6 +354,10 @@ _UPGRADE = (
     "make a backup; then, one minor release at a time, in the directory above the project's: docker run -it --rm "
     '--volume /var/run/docker.sock:/var/run/docker.sock --volume "$(pwd)"/appwrite:/usr/src/code/appwrite:rw --entrypoint=upgrade '
     "appwrite/appwrite:<release>; then, since an upgrade rewrites both files: ansible-playbook selfhost.appwrite.secure"
+)
+_HAND_IN = (
+    "docker compose up -d (in the shell that sets them, or after their lines have been written into .env: a recreate without them starts "
+    "services with no password and no key)"
 )
 _APPLY = "ansible-playbook selfhost.appwrite.secure, or in the project's directory: docker compose up -d"
 
@@ -416,6 +462,34 @@ CONTROLS: tuple[Control, ...] = (
         _current,
     ),
     Control(
+        "containers.nothing_lost",
+        "A recreate takes no secret away",
+        "high",
+        "What a shell or a secrets manager gave at the start is in the containers alone. The next recreate by somebody else starts them without "
+        "it, and a key that was lost so opens nothing any more.",
+        _HAND_IN,
+        "Docker Compose, precedence of environment variables",
+        _nothing_lost,
+    ),
+    Control(
+        "containers.no_orphans",
+        "No container is left of a service that is gone",
+        "low",
+        "An upgrade or a changed file leaves the containers of removed services running, with old code and old secrets, and nobody updates them.",
+        "docker compose up -d --remove-orphans (if they belong to a profile, appwrite_project_profiles names it instead)",
+        "Docker Compose, up --remove-orphans",
+        _no_orphans,
+    ),
+    Control(
+        "containers.one_project",
+        "One compose project alone was started from the directory",
+        "high",
+        "Two projects of one directory are two installations with two databases, and what is secured and saved may be that which nobody uses.",
+        "docker compose ls --all (set appwrite_project_name to the one that is in use, and stop the other by docker compose -p <name> stop)",
+        "Docker Compose, label com.docker.compose.project.working_dir",
+        _one_project,
+    ),
+    Control(
         "containers.env_received",
         "Every value of .env that the release reads reaches a service",
         "medium",
@@ -431,7 +505,7 @@ CONTROLS: tuple[Control, ...] = (
         "No literal beats a value of .env",
         "medium",
         "A value that is written into a compose file wins over .env, so that changing it there has no effect.",
-        "write the bare name in place of the literal; then: docker compose up -d",
+        "write the bare name in place of the literal, or the value into the file that is named; then: docker compose up -d",
         "Docker Compose, precedence of environment variables",
         _env_not_overridden,
     ),

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
-from typing import Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import (
     NAME,
     effective_bits,
@@ -122,9 +123,42 @@ def _rehearsal(directory: str = "") -> str:
     return rotation_of(directory) + " --check"
 
 
+def _needs_key(release: str, name: str, options: Mapping[str, Any]) -> bool:
+    """By what a service runs: an Appwrite image does, whatever the service is called, but for processes that are known not to."""
+    takers = set(catalogue.services(NAME, release))
+    if image(str(options.get("image") or "")).name != "appwrite":
+        return name in takers
+    known = {service for variable in catalogue.names(release) for service in catalogue.services(variable, release)}
+    entrypoint = options.get("entrypoint") or []
+    program = "appwrite-%s" % (entrypoint if isinstance(entrypoint, str) else next(iter(entrypoint), ""))
+    return (program if program in known else name) not in known - takers
+
+
+def _from_env(observation: Observation) -> Outcome:
+    if not _has_a_key(observation):
+        return not_applicable(_NO_KEY)
+    found = [given for given in seen(observation.given) if given.name == NAME and given.file]
+    seen(observation.config)
+    if not found:
+        return passed("no other file than .env gives a service %s" % NAME)
+    by_place: dict[str, list[str]] = {}
+    for given in found:
+        by_place.setdefault(given.place, []).append(given.service)
+    entries = () if isinstance(observation.project, Unseen) else observation.project.entries
+    files = sorted({given.file for given in found})
+    modes = ["%s has mode %04o" % (typed(entry.path), entry.mode) for entry in entries if entry.path in files]
+    return failed(
+        "; ".join(
+            ["%s gives %s its key" % (place, some(services)) for place, services in sorted(by_place.items())] + modes
+        ),
+        "chmod 600 %s (then copy the key into .env, as a line %s=…, and only then write the bare name %s in its place there)"
+        % (" ".join(map(typed, files)), NAME, NAME),
+    )
+
+
 def _reaches(observation: Observation) -> Outcome:
     present = services(observation)
-    needed = [service for service in catalogue.services(NAME, observation.release) if service in present]
+    needed = [name for name, options in present.items() if _needs_key(observation.release, name, options)]
     if not needed:
         raise Unobserved("the project has none of the services that need the key")
     if not _has_a_key(observation):
@@ -260,7 +294,10 @@ def _closed(files: Sequence[File], none: str) -> Outcome:
 
 def _no_stray_copies(observation: Observation) -> Outcome:
     copies = seen(observation.env).copies
-    stray = [file for file in copies if not file.is_backup]
+    project = () if isinstance(observation.project, Unseen) else observation.project.entries
+    given = () if isinstance(observation.given, Unseen) else observation.given
+    used = {entry.path for entry in project} | {one.file for one in given}
+    stray = [file for file in copies if not file.is_backup and file.path not in used]
     if stray:
         return failed(
             "secrets of .env are also in %s"
@@ -310,6 +347,16 @@ CONTROLS = (
         % (_SECURE, NAME),
         "appwrite/appwrite#12622, #6199",
         _reaches,
+    ),
+    Control(
+        "encryption.key_in_env",
+        "No other file than .env gives the encryption key",
+        "medium",
+        "A compose file is kept in git, copied and shown around, and others may read it. The key there is in force all the same, so it stays until "
+        "it is safe in .env.",
+        "chmod 600 docker-compose.yml",
+        "Docker Compose, precedence of environment variables",
+        _from_env,
     ),
     Control(
         "encryption.one_key",

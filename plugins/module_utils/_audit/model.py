@@ -191,6 +191,24 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A variable that a service has from elsewhere than the line of that name in C(.env)."""
+
+    service: str
+    name: str
+    kind: str
+    """as RV(selfhost.appwrite.instance_info#module:origins.others.kind)"""
+    file: str = ""
+    """the path of that which gives it, if it is not C(.env)"""
+    line: int = 0
+    """in that file; 0 if it is not known"""
+
+    @property
+    def place(self) -> str:
+        return "%s, line %d" % (typed(self.file), self.line) if self.line else typed(self.file)
+
+
+@dataclass(frozen=True)
 class Observation:
     """One installation at one moment. A part that could not be looked at is Unseen, never empty."""
 
@@ -212,6 +230,9 @@ class Observation:
     escrow: Seen[Escrow] = Unseen("the audit was not told of an escrow")
     stored: Seen[Stored] = Unseen("the database was not asked")
     project: Seen[ProjectFiles] = Unseen("the project's directory was not looked at")
+    given: Seen[tuple[Given, ...]] = ()
+    others: Seen[tuple[str, ...]] = ()
+    """names of other compose projects that have containers from this directory"""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     EnvironmentFile,
     Escrow,
     File,
+    Given,
     Inside,
     Observation,
     Owned,
@@ -47,6 +48,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
     env_file_of,
     instance_of,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import ENV
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import NothingSealed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import look
@@ -94,6 +96,8 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
             escrow,
             stored.result(),
             _try(lambda: _project(instance)),
+            _try(lambda: _given(instance, _known(config))),
+            _try(lambda: _others(instance, _known(config))),
         )
 
 
@@ -144,7 +148,7 @@ def _env(instance: Instance, document: Document) -> EnvironmentFile:
     path = os.path.realpath(instance.env_path)
     secrets = {
         name: value.encode("utf-8", "surrogateescape")
-        for name, value in document.values.items()
+        for name, value in {**document.values, **instance.values}.items()
         if len(value) >= _SHORTEST_SECRET and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)
     }
     return EnvironmentFile(
@@ -168,6 +172,21 @@ def _project(instance: Instance) -> ProjectFiles:
     except OSError:
         owner = entries[0].owner
     return ProjectFiles(owner, tuple(entries))
+
+
+def _given(instance: Instance, _config: Mapping[str, Any]) -> tuple[Given, ...]:
+    return tuple(
+        Given(service, name, origin.kind, file, line)
+        for name, places in sorted(instance.origins().items())
+        for (origin, file, line), services in places.items()
+        for service in services
+        if origin.kind != ENV
+    )
+
+
+def _others(instance: Instance, _config: Mapping[str, Any]) -> tuple[str, ...]:
+    found = instance.compose.neighbours().get(os.path.realpath(instance.directory), set())
+    return tuple(sorted(found - {instance.project}))
 
 
 def _copies(directory: str, original: str, secrets: Mapping[str, bytes]) -> Iterator[File]:

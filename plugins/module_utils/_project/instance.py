@@ -31,6 +31,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import drift, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import Origin
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written import Written
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
@@ -201,10 +202,12 @@ class Instance:
         return [
             name
             for name, service in self.config.get("services", {}).items()
-            if _project.image(service.get("image", "")).name == "appwrite"
-            or catalogue.KEY in (service.get("environment") or {})
-            or _project.is_appwrite(self._set_by_image(name))
+            if catalogue.KEY in (service.get("environment") or {}) or self._runs_appwrite(name)
         ]
+
+    def _runs_appwrite(self, service: str) -> bool:
+        image = _project.image(self.config["services"][service].get("image", ""))
+        return image.name == "appwrite" or _project.is_appwrite(self._set_by_image(service))
 
     def _set_by_image(self, service: str) -> Mapping[str, str]:
         """The environment that a service has from its image, asked of all images at once whose names do not say enough; empty for others."""
@@ -220,6 +223,20 @@ class Instance:
     def _image_of(self, service: str) -> str:
         """The name of its image; of one that is built, the name that compose gives it."""
         return str(self.config["services"][service].get("image") or "%s-%s" % (self.project, service))
+
+    def origins(self) -> dict[str, dict[tuple[Origin, str, int], list[str]]]:
+        """Each variable of Appwrite's services to where it comes from (see C(Written.source)), and which of them have it from there.
+
+        A service that runs an Appwrite image has the key in any case, if only from nowhere. Raises ComposeError if compose rejects the project.
+        """
+        found: dict[str, dict[tuple[Origin, str, int], list[str]]] = {}
+        for service in self.appwrite_services():
+            names = {*self.listed(service), *self.services[service]}
+            if self._runs_appwrite(service):
+                names.add(catalogue.KEY)
+            for name in names:
+                found.setdefault(name, {}).setdefault(self.written.source(service, name), []).append(service)
+        return found
 
     def key_line(self) -> str:
         """The name of the line of .env that Appwrite's services have, or would have, their key from; empty if none has it from there."""

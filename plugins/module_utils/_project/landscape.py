@@ -208,7 +208,7 @@ def check_alone(
 
 def _variable(option: str) -> str:
     """How the roles are given the same option."""
-    return "with a role: %s in module_defaults of group/selfhost.appwrite.appwrite" % option
+    return "appwrite_project_%s of a role" % option.rpartition("project_")[2]
 
 
 def scaled(counts: dict[str, int], replicas: dict[str, int]) -> dict[str, int]:

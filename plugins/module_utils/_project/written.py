@@ -120,6 +120,17 @@ class Written:
         """The line of a compose file that gives a service a variable."""
         return origin.place(self.texts, service, name)
 
+    def source(self, service: str, name: str) -> tuple[origin.Origin, str, int]:
+        """The origin of a variable in a service; the file that gives it, unless that is .env; and the number of its line there.
+
+        The file is empty if .env or nothing gives it, and the number is 0 if the line isn't known.
+        """
+        found = self.origin(service, name)
+        if found.kind == origin.FILE:
+            return found, found.file, self.line_of(found.file, name)
+        place = self.place(service, name) if found.kind in (origin.LITERAL, origin.MIXED) else None
+        return found, place.path if place else "", place.number if place else 0
+
     def gap(self, services: Iterable[str], name: str) -> origin.Place:
         """Where a line would have to be added so that the first of these services gets a variable."""
         return origin.gap(self.texts, next(iter(services), ""), name)

@@ -321,7 +321,7 @@ class _Transaction:
             if others:
                 self._refusals.append(
                     "%s would not reach %s: something beats .env there that the compose files do not show, such as a variable of the shell. "
-                    "Remove it, or leave clean_environment at true" % (name, ", ".join(others))
+                    "Remove it there" % (name, ", ".join(others))
                 )
 
     def _result(self, env_file: EnvFile, before: Document, after: Document, key: Any) -> dict[str, Any]:

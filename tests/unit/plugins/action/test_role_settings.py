@@ -34,6 +34,7 @@ def settle(controller, tmp_path):
             check_mode=check,
             async_val=0,
             action="selfhost.appwrite.role_settings",
+            module_defaults=None,
             diff=False,
             get_search_path=lambda: [str(role_settings._ROLES / role), str(tmp_path / "site" / "roles" / "shop")],
         )
@@ -155,6 +156,7 @@ def test_all_that_is_wrong_is_in_one_message(settle):
         ("appwrite_security_project_source", "appwrite_security_project_src"),
         ("appwrite_audit_waivers", "appwrite_audit_waivers_file"),
         ("appwrite_audit_", "appwrite_audit_timer"),
+        ("appwrite_project_file", "appwrite_project_files"),
     ],
 )
 def test_misspelled(name, near):
@@ -185,6 +187,15 @@ def test_project_of_all_roles(settle, role):
     names = ["confirm"] if role == "appwrite_rotation" else []
     assert settle(role, names, **given)["escrow"]["project_src"] == "/srv/all"
     assert settle(role, names, **given, **{f"{role}_project_src": "/own"})["escrow"]["project_src"] == "/own"
+
+
+@pytest.mark.parametrize("role", role_settings.OPTIONS["role"]["choices"])
+def test_how_the_project_is_started(settle, role):
+    given = {"appwrite_project_src": "/srv/all", "appwrite_rotation_confirm": "one"}
+    names = ["confirm"] if role == "appwrite_rotation" else []
+    assert settle(role, names, **given)["project"] == {}
+    more = {"appwrite_project_files": ["a.yml", "b.yml"], "appwrite_project_name": "shop"}
+    assert settle(role, names, **given, **more)["project"] == {"files": ["a.yml", "b.yml"], "project_name": "shop"}
 
 
 # --- the operator's files ---

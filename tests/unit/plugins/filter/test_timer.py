@@ -25,7 +25,7 @@ OLD = {"fingerprint": "0f1e2d3c4b5a6978", "proved": "2026-11-01"}
 
 def told(escrow, configuration):
     """What the host is told of the escrow, if the controller knows the one and the host has the other."""
-    settled = {"escrow": {"state": escrow, "project_src": "/opt/appwrite"}, "waivers": []}
+    settled = {"project": {}, "escrow": {"state": escrow, "project_src": "/opt/appwrite"}, "waivers": []}
     return timer_configuration({}, settled, {}, configuration, "x.prom")["audit"]["escrow"]
 
 
@@ -99,7 +99,11 @@ def test_a_configuration_that_is_none(garbage):
 
 
 def test_configuration():
-    settled = {"escrow": {"state": OLD, "project_src": "/opt/a"}, "waivers": [{"control": "c"}]}
+    settled = {
+        "project": {"project_name": "shop"},
+        "escrow": {"state": OLD, "project_src": "/opt/a"},
+        "waivers": [{"control": "c"}],
+    }
     made = {"escrow": OLD, "waivers": [{"control": "c"}], "third_parties": []}
     parameters = {"project_src": "/opt/a", "files": ["stack.yml"], "third_parties": ["lynis"]}
     assert timer_configuration({"parameters": parameters}, settled, {}, "", "x.prom") == {
@@ -109,6 +113,7 @@ def test_configuration():
     for failed in ({"failed": True}, {"parameters": "{{ 1 / 0 }}"}, None):
         assert timer_configuration(failed, settled, {"host": "h"}, "", "x.prom")["audit"] == {
             "project_src": "/opt/a",
+            "project_name": "shop",
             "endpoint": {"host": "h"},
             **made,
         }

@@ -11,7 +11,7 @@ from typing import Any
 from support.observations import secured, with_containers, with_service
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.variables import NEWEST
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen, seen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Given, Observation, Unseen, seen
 
 NO_ENGINE = Unseen("the engine does not answer")
 NO_DOCKER = replace(secured(), config=NO_ENGINE, containers=NO_ENGINE)
@@ -51,6 +51,13 @@ def waited_for(observation: Observation, service: str) -> Observation:
 def drifting(*entries: tuple[str, str, str], values: dict[str, str] | None = None, **parts: Any) -> Observation:
     found = tuple({"service": service, "name": name, "kind": kind} for service, name, kind in entries)
     return replace(secured(values=values), drift=found, **parts)
+
+
+def from_a_shell(name: str, value: str | None) -> Observation:
+    """The container of appwrite has a value that the project does not give it."""
+    services = seen(secured().config)["services"]
+    found = with_service(secured(), "appwrite", environment={**services["appwrite"]["environment"], name: value})
+    return with_container(found, "appwrite", environment={name: "NotARealShellWord1"})
 
 
 CASES = {
@@ -250,6 +257,40 @@ CASES = {
             **ENGINE_GONE,
         },
     },
+    "containers.nothing_lost": {
+        "fail": {
+            "from a shell": (
+                from_a_shell("_APP_DB_PASS", None),
+                "_APP_DB_PASS of appwrite",
+                "in the shell that sets them",
+            ),
+            "put in as nothing": from_a_shell("_APP_DB_PASS", ""),
+        },
+        "pass": {"all given": secured(), "no secret": from_a_shell("_APP_LOCALE", None)},
+        "unknown": ENGINE_GONE,
+    },
+    "containers.no_orphans": {
+        "fail": {
+            "left by an upgrade": (
+                replace(
+                    secured(),
+                    containers=(
+                        *seen(secured().containers),
+                        replace(seen(secured().containers)[0], service="appwrite-old"),
+                    ),
+                ),
+                "appwrite-old",
+                "--remove-orphans",
+            )
+        },
+        "pass": {"none": secured()},
+        "unknown": ENGINE_GONE,
+    },
+    "containers.one_project": {
+        "fail": {"two": (secured(others=("shop",)), "containers of shop", "appwrite_project_name")},
+        "pass": {"one": secured()},
+        "unknown": {"not asked": secured(others=NO_ENGINE)},
+    },
     "containers.env_received": {
         "fail": {
             "set": (
@@ -275,7 +316,14 @@ CASES = {
             "a literal": (
                 drifting(("appwrite", "_APP_ENV", "overridden"), ("appwrite-realtime", "_APP_ENV", "overridden")),
                 "_APP_ENV has another value in appwrite, appwrite-realtime than in .env",
-            )
+            ),
+            "with its line": (
+                replace(
+                    drifting(("appwrite", "_APP_ENV", "overridden")),
+                    given=(Given("appwrite", "_APP_ENV", "literal", "/opt/appwrite/docker-compose.yml", 7),),
+                ),
+                "appwrite (/opt/appwrite/docker-compose.yml, line 7)",
+            ),
         },
         "pass": {
             "none": secured(),

@@ -15,12 +15,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     EnvironmentFile,
     Escrow,
     File,
+    Given,
     Observation,
     Stored,
     Unseen,
     WorkTree,
 )
 
+COMPOSE = f"{DIRECTORY}/docker-compose.yml"
 PUBLIC = "your-secret-key"
 OTHER = "NotThatRealKeyAtAll" + "0123456789abcdef" * 3
 SAME_CIPHER = NOT_A_KEY[:16] + "AnotherTailThatIsNotReal"
@@ -144,6 +146,10 @@ CASES = {
             "a container was made without": (running(secured(), None, WORKER), f"containers of {WORKER} run without"),
             "a container was made with none": running(secured(), "", WORKER),
             "a container was made with 0": running(secured(), "0", WORKER),
+            "an Appwrite image under a name of one's own": (
+                with_service(secured(), "my-worker", image="appwrite/appwrite:1.9.6", entrypoint="worker-executions"),
+                "gives my-worker no key",
+            ),
             "though the file has none": (running(running(keyed(""), NOT_A_KEY), "", WORKER), f"containers of {WORKER}"),
         },
         "pass": {
@@ -156,6 +162,28 @@ CASES = {
             "no service": (replace(secured(), config={"services": {}}), "none of the services"),
             "containers unseen": replace(secured(), containers=Unseen("the engine does not answer")),
         },
+    },
+    "encryption.key_in_env": {
+        "fail": {
+            "a literal": (
+                secured(given=(Given("appwrite", KEY, "literal", COMPOSE, 12),)),
+                f"{COMPOSE}, line 12 gives appwrite its key",
+                "has mode 0644",
+                f"chmod 600 {COMPOSE}",
+                "only then write the bare name",
+            ),
+            "a file of env_file": (
+                secured(given=(Given(WORKER, KEY, "env_file", f"{DIRECTORY}/worker.env", 1),)),
+                f"chmod 600 {DIRECTORY}/worker.env",
+            ),
+        },
+        "pass": {
+            "its own line": secured(),
+            "another line of .env": secured(given=(Given("appwrite", KEY, "other_name"),)),
+            "another literal": secured(given=(Given("appwrite", "_APP_ENV", "literal", COMPOSE, 3),)),
+        },
+        "not_applicable": {"absent": keyed(None)},
+        "unknown": {"no compose": secured(given=Unseen("docker is not installed"))},
     },
     "encryption.one_key": {
         "fail": {
@@ -265,6 +293,7 @@ CASES = {
         },
         "pass": {
             "none": secured(),
+            "a compose file that is in use": file(copies=(File(COMPOSE, 0o644, (KEY,)),)),
             "the collection's own": file(copies=(BACKUP, replace(BACKUP, path=BACKUP.path.replace(".bak", "-1.bak")))),
         },
     },

@@ -49,7 +49,7 @@ PUBLIC = {
     default for name in catalogue.names() if (variable := catalogue.get(name)) for default in variable.public_defaults
 }
 UNSEEN = Unseen("it was not looked at")
-PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored", "project")
+PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored", "project", "given", "others")
 TYPED = re.compile(
     r"(^|[:;,] |[(])(appwrite_(security|audit)_[a-z_]+: \S|(ansible-playbook|apt-get|chmod|chown|docker|echo|git|mv|openssl|rm|systemctl|unset) \S)"
 )

@@ -193,3 +193,42 @@ def test_literal_in_an_included_file(write, refused, project):
     entries = ("_APP_OPENSSL_KEY_V1", "_APP_OPTIONS_FORCE_HTTPS=disabled", *BARE[2:])
     write("include: [stack/compose.yml]\n", stack__compose_yml=compose_file(("appwrite", service(entries))))
     assert f"{project / 'stack/compose.yml'}, line 6" in refused()
+
+
+def test_origins_are_told(write, run_module, without_engine, project):
+    entries = ("_APP_OPENSSL_KEY_V1=${SHOP_KEY}", "_APP_DOMAIN=aw.notarealcompany.com", "_APP_ENV", "_APP_LOCALE=$A-$B")
+    write(
+        compose_file(
+            ("appwrite", service(entries)),
+            ("worker", service(("_APP_ENV",), more="    env_file: [.env, worker.env]\n")),
+            ("idle", service(("_APP_ENV",))),
+            ("redis", service(("ANY=thing",), image="redis:7")),
+        ),
+        f"SHOP_KEY={KEY}\n_APP_ENV=production\n_APP_REDIS_HOST=redis\n",
+    )
+    (project / "worker.env").write_text(f"# ours\n_APP_OPENSSL_KEY_V1={KEY}\n")
+    told = run_module("instance_info")
+    assert KEY not in json.dumps(told)
+
+    def entry(kind, services, name="", file="", line=0):
+        place = str(project / file) if file else ""
+        return {"kind": kind, "name": name, "file": place, "line": line, "services": services}
+
+    others = told["origins"]["others"]
+    assert sorted(others["_APP_OPENSSL_KEY_V1"], key=str) == sorted(
+        [
+            entry("other_name", ["appwrite"], "SHOP_KEY"),
+            entry("env_file", ["worker"], "", "worker.env", 2),
+            entry("not_passed", ["idle"]),
+        ],
+        key=str,
+    )
+    assert others["_APP_DOMAIN"] == [entry("literal", ["appwrite"], "", "docker-compose.yml", 6)]
+    assert others["_APP_LOCALE"] == [entry("expression", ["appwrite"], "", "docker-compose.yml", 8)]
+    assert "_APP_ENV" not in others and "ANY" not in others
+
+
+def test_variables_that_no_service_takes_are_counted(write, run_module, without_engine):
+    write(compose_file(("appwrite", service(BARE))), OWN + "_APP_REDIS_HOST=redis\n_APP_SMTP_HOST=\nTZ=UTC\n")
+    told = run_module("instance_info")
+    assert (told["origins"], told["drift"]) == ({"by_name": len(BARE), "unused": 2, "others": {}}, [])
