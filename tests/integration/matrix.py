@@ -15,9 +15,7 @@ import pytest
 from support.checkers import CORES, PYTHONS, controllers, core
 from support.stack import Kind, Stack, playbook, small
 from testbed import newest_compose
-from testbed._base import run
-
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from testbed._base import GENERATED, run
 
 OLDEST_TARGET = {"2.17": 7, "2.18": 8, "2.19": 8, "2.20": 9, "2.21": 9}
 MINORS = sorted(int(path.name.removeprefix("python3.")) for path in PYTHONS.glob("python3.*"))
@@ -48,7 +46,7 @@ def cells(request: pytest.FixtureRequest) -> Iterator[Cells]:
 
 
 @pytest.mark.parametrize("newest", [False, True], ids=["packaged", "newest"])
-@pytest.mark.parametrize("release", catalogue.RELEASES)
+@pytest.mark.parametrize("release", GENERATED)
 def test_appwrite(release, newest, tmp_path, monkeypatch, cells):
     if newest:
         directory = newest_compose()

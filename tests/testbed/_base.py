@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+GENERATED = ("1.4.14", "1.5.11", "1.6.2", "1.7.4", "1.8.1", "1.9.0", "1.9.6")
+"""The releases of which the testbed makes projects. 2.x has services and topologies of its own that it does not make yet."""
 WORK = CHECKOUT / ".work" / "testbed"
 
 

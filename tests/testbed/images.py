@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import tools
-from ._base import WORK, Failed, at_least, catalogue, locked, run, service_names
+from ._base import GENERATED, WORK, Failed, at_least, catalogue, locked, run, service_names
 
 REPOSITORY = "selfhost-appwrite-testbed"
 _REGISTRY = "testbed.invalid/"
@@ -73,7 +73,7 @@ def stand_in(release: str | None = None) -> str:
         *(f"ENV _APP_VERSION={release}", "ENV _APP_HOME=https://appwrite.io", "WORKDIR /usr/src/code"),
         *('ENTRYPOINT ["docker-php-entrypoint"]', 'CMD ["php", "app/http.php"]'),
     )
-    programs = {entrypoint(service) for known in variables.RELEASES for service in service_names(known)}
+    programs = {entrypoint(service) for known in GENERATED for service in service_names(known)}
 
     def fill(root: Path) -> None:
         _write(root / "usr/local/share/appwrite/variables", names)

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from testbed import generate
-from testbed._base import catalogue, service_names
+from testbed._base import GENERATED, catalogue, service_names
 from testbed.images import entrypoint
 
 PREFIX = "testbed.invalid/0123456789ab/"
 VARIABLES = catalogue()
-RELEASES = [(release, "mariadb") for release in VARIABLES.RELEASES] + [("1.9.6", "mongodb"), ("1.9.6", "postgresql")]
+RELEASES = [(release, "mariadb") for release in GENERATED] + [("1.9.6", "mongodb"), ("1.9.6", "postgresql")]
 
 
 def environments(text: str) -> dict[str, set[str]]:

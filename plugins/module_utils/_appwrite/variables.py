@@ -30,9 +30,15 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.placeh
 
 KEY = "_APP_OPENSSL_KEY_V1"
 
-RELEASES: tuple[str, ...] = ("1.4.14", "1.5.11", "1.6.2", "1.7.4", "1.8.1", "1.9.0", "1.9.6")
+RELEASES: tuple[str, ...] = ("1.4.14", "1.5.11", "1.6.2", "1.7.4", "1.8.1", "1.9.0", "1.9.6", "2.0.0", "2.4.0")
 """Those whose files the rows are from. Early patch releases of 1.5 and 1.6 name a few services differently; 1.9.5 is as
-1.9.6, and a variable that came with another patch release has a row from it."""
+1.9.6, and a variable that came with another patch release has a row from it.
+
+2.0.0 was read from the development state of 2026-08-21 (appwrite/appwrite 0cefd0615350, C(variables.php) and the generated
+compose file), and what is known to have changed until the release. 2.4.0 was read from the compose file in the
+documentation (33310e0f8036), which leaves out DocumentsDB and VectorsDB: its C(variables.php) was not, so that defaults are those of
+2.0.0. Of 2.1 to 2.3 there are only the rows of which a changelog or a pull request says the release. All are of the usual
+topology, C(combined); which services a project has otherwise, its compose file says."""
 NEWEST = RELEASES[-1]
 _OLDEST = (1, 4)
 
@@ -75,7 +81,7 @@ _SERVICE_GROUPS = {
             "worker-stats-resources worker-stats-usage worker-webhooks",
         ),
     ),
-    "all": (("1.4", "appwrite realtime @tasks @workers"),),
+    "all": (("1.4", "appwrite realtime @tasks @workers"), ("2.4", "appwrite mqtt realtime @tasks @workers")),
     "maintenance": (("1.4", "maintenance"), ("1.5", "task-maintenance")),
     "storage": (
         ("1.4", "appwrite worker-builds worker-deletes"),
@@ -91,8 +97,21 @@ _SERVICE_GROUPS = {
     "vectors": (("1.4", "appwrite realtime worker-databases"),),
 }
 
+_COMBINED = (("worker-", "worker"), ("task-scheduler-", "task-scheduler"), ("task-stats-resources", "task-scheduler"))
+"""From 2.0.0 the usual topology runs what begins so in one service."""
+
+_LATER_KINDS = {
+    "_APP_CONSOLE_WHITELIST_EMAILS": ("2.0", "email patterns"),
+    "_APP_CONSOLE_COUNTRIES_DENYLIST": ("2.0", "loose countries"),
+    "_APP_REDIS_USER": ("2.1", "text"),
+    "_APP_REDIS_PASS": ("2.1", "secret"),
+}
+"""Kinds that became wider: Appwrite trims and folds the lists' entries (C(EmailWhitelist.php), C(shared/api/auth.php),
+both of 2026-08), and encodes Redis' user and password in the DSN (appwrite/appwrite#13622)."""
+
 UNSET = ("", "0")
-"""What Appwrite reads as unset, in every variable: it asks PHP for C(getenv($name) ?: $default) (Appwrite 1.4.14 to 1.9.6)."""
+"""What Appwrite reads as unset, in every variable: it asks PHP for C(getenv($name) ?: $default) (Appwrite 1.4.14 to
+1.9.6). Only C(_APP_TRUSTED_PROXIES) (2.4.0) takes empty for nobody."""
 
 DATABASE_PORTS = {"mariadb": "3306", "mongodb": "27017", "postgresql": "5432"}
 """The bundled database services and their ports, which the installer sets from the adapter since 1.9.0."""
@@ -104,7 +123,8 @@ _SHELL = re.compile(r"[\s\"'`$&|;<>()\[\]{}\\*~!]")
 class Variable:
     """One variable: its category in C(variables.php) (C(Compose): only the compose file names it), its kind, whether
     its value must never be shown (C(secret)), whether changing it in C(.env) alone breaks an installation with data
-    (C(sticky)), and the defaults of a secret, which the whole world knows. The last three fields are the catalogue's
+    (C(sticky)), and the values of a secret that the whole world knows: the installer's defaults and those that
+    Appwrite's documentation hands out. The last three fields are the catalogue's
     own.
     """
 
@@ -120,11 +140,18 @@ class Variable:
 
 
 def _v(
-    name: str, kind: str, *rows: tuple[str, str | None, str], sticky: bool = False, unread: str = "", use: str = ""
+    name: str,
+    kind: str,
+    *rows: tuple[str, str | None, str],
+    sticky: bool = False,
+    unread: str = "",
+    use: str = "",
+    public: str = "",
 ) -> Callable[[str], Variable]:
     secret = kind in SECRET_KINDS
-    public = tuple(dict.fromkeys(default for since, default, services in rows if default)) if secret else ()
-    return lambda group: Variable(name, group, kind, secret, sticky, public, rows, unread, use)
+    defaults = (public, *(default for since, default, services in rows if "://" not in (default or "")))
+    known = tuple(dict.fromkeys(filter(None, defaults))) if secret else ()
+    return lambda group: Variable(name, group, kind, secret, sticky, known, rows, unread, use)
 
 
 _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
@@ -132,9 +159,18 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
         "General",
         (
             _v("_APP_ENV", "choice:production development", ("1.4", "production", "@all")),
-            _v("_APP_EDITION", "text", ("1.9.5", None, "appwrite")),
+            _v(
+                "_APP_EDITION", "text", ("1.9.5", None, "appwrite"), ("2.0", "self-hosted", "appwrite task-maintenance")
+            ),
             _v("_APP_LOCALE", "text", ("1.4", "en", "appwrite")),
-            _v("_APP_OPTIONS_ABUSE", "switch", ("1.4", "enabled", "appwrite realtime")),
+            _v(
+                "_APP_OPTIONS_ABUSE",
+                "switch",
+                ("1.4", "enabled", "appwrite realtime"),
+                ("2.4", "enabled", "appwrite mqtt realtime"),
+            ),
+            _v("_APP_OPTIONS_ABUSE_INCREASED_LIMIT_PROJECTS", "list", ("2.4", None, "appwrite")),
+            _v("_APP_LOCKING_ENABLED", "switch", ("2.0", "enabled", "appwrite")),
             _v(
                 "_APP_OPTIONS_FORCE_HTTPS",
                 "switch",
@@ -155,7 +191,13 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 use="_APP_OPTIONS_ROUTER_FORCE_HTTPS",
             ),
             _v("_APP_OPTIONS_ROUTER_FORCE_HTTPS", "switch", ("1.7", "disabled", "appwrite worker-builds")),
-            _v("_APP_OPTIONS_ROUTER_PROTECTION", "switch", ("1.4.4", "disabled", "appwrite realtime")),
+            _v(
+                "_APP_OPTIONS_ROUTER_PROTECTION",
+                "switch",
+                ("1.4.4", "disabled", "appwrite realtime"),
+                ("2.4", "disabled", "appwrite mqtt realtime"),
+            ),
+            _v("_APP_ROUTER_AUTO_CERTIFICATES", "switch", ("2.0", "enabled", "appwrite task-maintenance")),
             _v(
                 "_APP_OPENSSL_KEY_V1",
                 "secret",
@@ -163,6 +205,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 ("1.5", "your-secret-key", "@all"),
                 sticky=True,
             ),
+            _v("_APP_NOTIFICATIONS_TRACKING_SECRET", "secret", ("2.0", "your-secret-key", "appwrite worker")),
             _v(
                 "_APP_DOMAIN",
                 "hostname",
@@ -210,14 +253,42 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             _v("_APP_DOMAIN_TARGET_A", "ips", ("1.7", "127.0.0.1", "@targets")),
             _v("_APP_DOMAIN_TARGET_CAA", "hostname", ("1.8", "", "@targets")),
             _v("_APP_DNS", "ips", ("1.8", "8.8.8.8", "@targets")),
+            _v("_APP_DNS_EXTERNAL", "ips", ("2.4", None, "appwrite worker")),
+            _v("_APP_ALLOWED_INTERNAL_ADDRESSES", "networks", ("2.4", None, "appwrite worker")),
             _v("_APP_CONSOLE_WHITELIST_ROOT", "switch", ("1.4", "enabled", "appwrite")),
             _v("_APP_CONSOLE_WHITELIST_EMAILS", "emails", ("1.4", "", "appwrite")),
             _v("_APP_CONSOLE_WHITELIST_IPS", "ips", ("1.4", "", "appwrite")),
             _v("_APP_CONSOLE_COUNTRIES_DENYLIST", "countries", ("1.9.5", None, "appwrite")),
-            _v("_APP_CONSOLE_HOSTNAMES", "list", ("1.4.14", "", "appwrite"), unread="1.9", use="_APP_CONSOLE_DOMAIN"),
+            _v(
+                "_APP_CONSOLE_URL_SCHEME",
+                "text",
+                ("2.0", "legacy", "appwrite worker"),
+                ("2.3", "legacy", ""),
+                unread="2.0",
+                use="_APP_CONSOLE_URL",
+            ),
+            _v("_APP_CONSOLE_URL", "text", ("2.3", None, "appwrite worker")),
+            _v(
+                "_APP_CONSOLE_HOSTNAMES",
+                "list",
+                ("1.4.14", "", "appwrite"),
+                ("2.4", "", "appwrite realtime"),
+                unread="1.9",
+                use="_APP_CONSOLE_DOMAIN",
+            ),
             _v("_APP_CONSOLE_DOMAIN", "hostname", ("1.9.5", None, "appwrite @schedulers worker-builds")),
             _v("_APP_CONSOLE_SCHEMA", "list", ("1.9.5", None, "appwrite @schedulers")),
             _v("_APP_CONSOLE_TRUSTED_PROJECTS", "list", ("1.9.5", None, "appwrite worker-builds")),
+            _v("_APP_CONSOLE_GITHUB_APP_ID", "text", ("2.4", None, "appwrite")),
+            _v("_APP_CONSOLE_GITHUB_SECRET", "secret", ("2.4", None, "appwrite")),
+            _v("_APP_CONSOLE_GITLAB_APP_ID", "text", ("2.4", None, "appwrite")),
+            _v("_APP_CONSOLE_GITLAB_SECRET", "secret", ("2.4", None, "appwrite")),
+            _v("_APP_CONSOLE_BITBUCKET_APP_ID", "text", ("2.4", None, "appwrite")),
+            _v("_APP_CONSOLE_BITBUCKET_SECRET", "secret", ("2.4", None, "appwrite")),
+            _v("_APP_CONSOLE_GOOGLE_APP_ID", "text", ("2.4", None, "appwrite")),
+            _v("_APP_CONSOLE_GOOGLE_SECRET", "secret", ("2.4", None, "appwrite")),
+            _v("_APP_CONSOLE_GITLAB_ENDPOINT", "text", ("2.4", None, "appwrite")),
+            _v("_APP_PWNED_PASSWORDS_DSN", "secret", ("2.3", None, "appwrite")),
             _v("_APP_SYSTEM_EMAIL_NAME", "text", ("1.4", "Appwrite", "appwrite worker-mails")),
             _v(
                 "_APP_SYSTEM_EMAIL_ADDRESS",
@@ -259,6 +330,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                     "enabled",
                     "appwrite realtime task-stats-resources worker-functions worker-stats-resources worker-stats-usage",
                 ),
+                ("2.0", None, "appwrite realtime task-scheduler worker"),
             ),
             _v(
                 "_APP_LOGGING_PROVIDER",
@@ -267,6 +339,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 ("1.5", "", "appwrite realtime @workers"),
                 ("1.6", "", ""),
                 ("1.9.5", "", "worker-functions"),
+                ("2.1", "", ""),
                 use="_APP_LOGGING_CONFIG",
             ),
             _v(
@@ -275,16 +348,20 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 ("1.4", "", "appwrite realtime usage @workers"),
                 ("1.5", "", "appwrite realtime @workers"),
                 ("1.6", "", "appwrite realtime task-stats-resources @workers"),
+                ("2.0", "", "appwrite realtime worker"),
+                ("2.4", "", "appwrite mqtt realtime worker"),
             ),
-            _v("_APP_LOGGING_CONFIG_REALTIME", "secret", ("1.9.5", None, "realtime")),
+            _v("_APP_LOGGING_CONFIG_REALTIME", "secret", ("1.9.5", None, "realtime"), ("2.1", None, "")),
             _v(
                 "_APP_EXPERIMENT_LOGGING_PROVIDER",
                 "text",
                 ("1.9.5", None, "appwrite"),
+                ("2.1", None, ""),
                 unread="1.9.5",
                 use="_APP_EXPERIMENT_LOGGING_CONFIG",
             ),
-            _v("_APP_EXPERIMENT_LOGGING_CONFIG", "secret", ("1.9.5", None, "appwrite")),
+            _v("_APP_EXPERIMENT_LOGGING_CONFIG", "secret", ("1.9.5", None, "appwrite"), ("2.1", None, "")),
+            _v("_APP_LOGGING_FORMAT", "text", ("2.0", "pretty", "@all")),
             _v(
                 "_APP_USAGE_AGGREGATION_INTERVAL",
                 "integer",
@@ -292,40 +369,84 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 ("1.5", "30", "worker-usage worker-usage-dump"),
                 ("1.6", "30", "worker-stats-usage"),
                 ("1.9.5", "30", "worker-stats-resources worker-stats-usage"),
+                ("2.0", None, ""),
             ),
-            _v("_APP_USAGE_TIMESERIES_INTERVAL", "integer", ("1.4", "30", "")),
-            _v("_APP_USAGE_DATABASE_INTERVAL", "integer", ("1.4", "900", "")),
+            _v("_APP_USAGE_TIMESERIES_INTERVAL", "integer", ("1.4", "30", ""), ("2.0", None, "")),
+            _v("_APP_USAGE_DATABASE_INTERVAL", "integer", ("1.4", "900", ""), ("2.0", None, "")),
             _v(
                 "_APP_STATS_RESOURCES_INTERVAL",
                 "integer",
                 ("1.6.2", None, "task-stats-resources worker-stats-resources"),
                 ("1.9.5", None, "task-stats-resources"),
+                ("2.0", None, ""),
+                ("2.4", None, "appwrite task-scheduler worker"),
             ),
+            _v("_APP_STATS_USAGE_QUEUE_NAME", "text", ("2.4", None, "appwrite realtime task-scheduler worker")),
+            _v("_APP_STATS_RESOURCES_QUEUE_NAME", "text", ("2.4", None, "appwrite task-scheduler worker")),
+            _v("_APP_USAGE_PASS", "password", ("2.4", None, "appwrite task-scheduler worker"), public="appwrite"),
+            _v(
+                "_APP_CONNECTIONS_DB_USAGE",
+                "secret",
+                ("2.4", None, "appwrite task-scheduler worker"),
+                public="http://appwrite:appwrite@clickhouse:8123/appwrite",
+            ),
+            _v(
+                "_APP_CONNECTIONS_DB_EXECUTIONS",
+                "secret",
+                ("2.4", None, "appwrite task-scheduler worker"),
+                public="http://appwrite:appwrite@clickhouse:8123/appwrite",
+            ),
+            _v("_APP_POOL_SIZE_USAGE", "integer", ("2.4", None, "appwrite task-scheduler worker")),
+            _v("_APP_POOL_SIZE_EXECUTIONS", "integer", ("2.4", None, "appwrite task-scheduler worker")),
             _v("_APP_WORKER_PER_CORE", "integer", ("1.4", "6", "@all")),
             # The compose file itself gives each worker its numbers.
             _v("_APP_WORKERS_NUM", "integer", ("1.9.5", None, "@workers"), unread="1.9.5"),
-            _v("_APP_WORKER_MAX_COROUTINES", "integer", ("1.9.5", None, "@workers"), unread="1.9.5"),
+            _v(
+                "_APP_WORKER_MAX_COROUTINES",
+                "integer",
+                ("1.9.5", None, "@workers"),
+                ("2.0", None, "task-scheduler @workers"),
+                unread="1.9.5",
+            ),
             _v("_APP_QUEUE_NAME", "text", ("1.9.5", None, "worker-databases")),
+            _v("_APP_REALTIME_TAIL_RATE", "integer", ("2.0", None, "realtime"), ("2.4", None, "mqtt realtime")),
             _v("_APP_WEBHOOK_MAX_FAILED_ATTEMPTS", "integer", ("1.9.5", None, "worker-webhooks")),
             _v("_APP_CONSOLE_SESSION_ALERTS", "switch", ("1.6", "disabled", "appwrite")),
             _v("_APP_COMPRESSION_ENABLED", "switch", ("1.6.2", "enabled", ""), ("1.9.5", "enabled", "appwrite")),
             _v("_APP_COMPRESSION_MIN_SIZE_BYTES", "integer", ("1.6.2", "1024", "appwrite")),
             _v(
-                "_APP_TRUSTED_HEADERS", "list", ("1.9", "x-forwarded-for", ""), ("1.9.5", "x-forwarded-for", "appwrite")
+                "_APP_TRUSTED_HEADERS",
+                "list",
+                ("1.9", "x-forwarded-for", ""),
+                ("1.9.5", "x-forwarded-for", "appwrite"),
+                ("2.4", "x-forwarded-for", "appwrite realtime"),
             ),
+            _v("_APP_TRUSTED_PROXIES", "networks", ("2.4", None, "appwrite realtime")),
+            _v("_APP_GEO_ENDPOINT", "url", ("2.0", "http://appwrite-geo/v1", "appwrite")),
+            _v("_APP_GEO_SECRET", "secret", ("2.0", "your-secret-key", "appwrite")),
+            _v("_APP_MQTT_REPLAY_DEPTH", "integer", ("2.4", None, "mqtt")),
+            _v("_APP_MQTT_WS_PORT", "port", ("2.4", None, "mqtt")),
+            _v("_APP_MQTT_MAX_PACKET_SIZE", "integer", ("2.4", None, "mqtt")),
         ),
     ),
     (
         "Database",
         (
             # Those that are sticky made the database volume, or lead to it.
-            _v("_APP_DB_ADAPTER", "choice:mariadb mongodb mysql postgresql", ("1.9", "mongodb", "@all"), sticky=True),
+            _v(
+                "_APP_DB_ADAPTER",
+                "choice:mariadb mongodb mysql postgresql",
+                ("1.9", "mongodb", "@all"),
+                ("2.0", "postgresql", "@all"),
+                sticky=True,
+            ),
             _v(
                 "_APP_DB_HOST",
                 "hostname",
                 ("1.4", "mariadb", "@all -worker-mails -worker-messaging -worker-webhooks"),
                 ("1.5", "mariadb", "@all"),
                 ("1.9", "mongodb", "@all"),
+                ("2.0", "postgresql", "@all"),
                 sticky=True,
             ),
             _v(
@@ -334,6 +455,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 ("1.4", "3306", "@all -worker-mails -worker-messaging -worker-webhooks"),
                 ("1.5", "3306", "@all"),
                 ("1.9", "27017", "@all"),
+                ("2.0", "5432", "@all"),
             ),
             _v(
                 "_APP_DB_SCHEMA",
@@ -358,7 +480,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             ),
             _v("_APP_DB_ROOT_PASS", "password", ("1.4", "rootsecretpassword", "$"), sticky=True),
             # The compose file itself gives realtime swoole.
-            _v("_APP_POOL_ADAPTER", "choice:stack swoole", ("1.9.5", None, "@all")),
+            _v("_APP_POOL_ADAPTER", "choice:stack swoole", ("1.9.5", None, "@all"), ("2.4", None, "")),
             _v("_APP_DATABASE_SHARED_TABLES", "list", ("1.6.2", None, "task-stats-resources"), ("1.9.5", None, "@all")),
             _v("_APP_DATABASE_SHARED_NAMESPACE", "text", ("1.9.5", None, "appwrite")),
             _v("_APP_DB_ADAPTER_VECTORSDB", "choice:postgresql", ("1.9.5", None, "@vectors")),
@@ -367,6 +489,8 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             _v("_APP_DB_SCHEMA_VECTORSDB", "dsn", ("1.9.5", None, "@vectors"), unread="1.9.5", use="_APP_DB_SCHEMA"),
             _v("_APP_DB_USER_VECTORSDB", "dsn", ("1.9.5", None, "@vectors"), unread="1.9.5", use="_APP_DB_USER"),
             _v("_APP_DB_PASS_VECTORSDB", "password", ("1.9.5", None, "@vectors"), unread="1.9.5", use="_APP_DB_PASS"),
+            _v("_APP_EMBEDDING", "switch", ("2.4", None, "appwrite realtime worker")),
+            _v("_APP_LIMIT_DATABASE_BATCH", "integer", ("2.4", None, "appwrite realtime worker")),
         ),
     ),
     (
@@ -420,6 +544,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
         (
             _v("_APP_STORAGE_LIMIT", "integer", ("1.4", "30000000", "appwrite")),
             _v("_APP_STORAGE_PREVIEW_LIMIT", "integer", ("1.4", "20000000", "appwrite")),
+            _v("_APP_AUTOGRAVITY_HOST", "url", ("2.1", None, "appwrite")),
             _v("_APP_STORAGE_ANTIVIRUS", "switch", ("1.4", "disabled", "appwrite")),
             _v("_APP_STORAGE_ANTIVIRUS_HOST", "hostname", ("1.4", "clamav", "appwrite")),
             _v("_APP_STORAGE_ANTIVIRUS_PORT", "port", ("1.4", "3310", "appwrite")),
@@ -458,7 +583,13 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 use="_APP_COMPUTE_SIZE_LIMIT",
             ),
             _v("_APP_COMPUTE_SIZE_LIMIT", "integer", ("1.7", "30000000", "appwrite worker-builds")),
-            _v("_APP_FUNCTIONS_BUILD_SIZE_LIMIT", "integer", ("1.6", "2000000000", "")),
+            _v(
+                "_APP_FUNCTIONS_BUILD_SIZE_LIMIT",
+                "integer",
+                ("1.6", "2000000000", ""),
+                use="_APP_COMPUTE_BUILD_SIZE_LIMIT",
+            ),
+            _v("_APP_COMPUTE_BUILD_SIZE_LIMIT", "integer", ("2.2", None, "appwrite worker")),
             _v("_APP_FUNCTIONS_CREATION_ABUSE_LIMIT", "integer", ("1.9.5", None, "appwrite")),
             _v("_APP_FUNCTIONS_TIMEOUT", "integer", ("1.4", "900", "@functions")),
             _v(
@@ -490,6 +621,11 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 ("1.4", "http://appwrite-executor/v1", "@functions worker-deletes"),
                 ("1.5", "http://exc1/v1", "@functions worker-deletes"),
             ),
+            _v("_APP_EXECUTOR_CONNECTION_STORAGE", "secret", ("2.0", "local://localhost", "$")),
+            _v("_APP_BUILDS_VOLUME", "text", ("2.0", "appwrite-builds", "appwrite worker")),
+            _v("_APP_JOBS_HOST", "url", ("2.0", "http://orchestrator:8080", "appwrite worker")),
+            _v("_APP_JOBS_SECRET", "secret", ("2.0", "your-secret-key", "appwrite worker")),
+            _v("_APP_JOBS_ENDPOINT", "url", ("2.0", "http://appwrite", "appwrite worker")),
             _v(
                 "_APP_BROWSER_HOST",
                 "url",
@@ -537,6 +673,7 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 use="_APP_COMPUTE_MAINTENANCE_INTERVAL",
             ),
             _v("_APP_COMPUTE_MAINTENANCE_INTERVAL", "integer", ("1.7", "3600", "$")),
+            _v("_APP_FUNCTIONS_SCHEDULE_SPREAD", "integer", ("2.0", "0", "task-scheduler")),
         ),
     ),
     (
@@ -554,7 +691,24 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             _v("_APP_VCS_GITHUB_APP_ID", "text", ("1.4", "", "appwrite worker-builds")),
             _v("_APP_VCS_GITHUB_CLIENT_ID", "text", ("1.4", "", "appwrite")),
             _v("_APP_VCS_GITHUB_CLIENT_SECRET", "secret", ("1.4", "", "appwrite")),
-            _v("_APP_VCS_GITHUB_WEBHOOK_SECRET", "secret", ("1.4", "", "appwrite")),
+            _v("_APP_VCS_GITHUB_WEBHOOK_SECRET", "secret", ("1.4", "", "appwrite"), public="github-webhook-secret"),
+            _v("_APP_VCS_GITEA_ENDPOINT", "text", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_GITEA_BROWSER_ENDPOINT", "text", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_GITEA_CLIENT_ID", "text", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_GITEA_CLIENT_SECRET", "secret", ("2.0", "", "appwrite worker")),
+            _v(
+                "_APP_VCS_GITEA_WEBHOOK_SECRET", "secret", ("2.0", "", "appwrite worker"), public="gitea-webhook-secret"
+            ),
+            _v("_APP_VCS_GITLAB_ENDPOINT", "text", ("2.4", None, "appwrite worker")),
+            _v("_APP_VCS_GITLAB_CLIENT_ID", "text", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_GITLAB_CLIENT_SECRET", "secret", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_GITLAB_WEBHOOK_SECRET", "secret", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_BITBUCKET_CLIENT_ID", "text", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_BITBUCKET_CLIENT_SECRET", "secret", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_BITBUCKET_WEBHOOK_SECRET", "secret", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_ORIGIN_CLIENT_ID", "text", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_ORIGIN_PRIVATE_KEY", "secret", ("2.0", "", "appwrite worker")),
+            _v("_APP_VCS_WEBHOOK_URL", "text", ("2.0", "", "appwrite worker")),
         ),
     ),
     (
@@ -596,7 +750,13 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
                 ("1.5", "86400", "appwrite @maintenance worker-deletes"),
                 ("1.9.5", "86400", "appwrite @maintenance"),
             ),
-            _v("_APP_MAINTENANCE_RETENTION_USAGE_HOURLY", "integer", ("1.4", "8640000", "appwrite @maintenance")),
+            _v(
+                "_APP_MAINTENANCE_RETENTION_USAGE_HOURLY",
+                "integer",
+                ("1.4", "8640000", "appwrite @maintenance"),
+                ("2.4", "8640000", ""),
+            ),
+            _v("_APP_MAINTENANCE_RETENTION_USAGE_TTL", "integer", ("2.4", None, "appwrite task-scheduler worker")),
             _v("_APP_MAINTENANCE_RETENTION_SCHEDULES", "integer", ("1.4", "86400", "appwrite @maintenance")),
             _v("_APP_INTERVAL_DOMAIN_VERIFICATION", "integer", ("1.9.5", None, "task-interval")),
             _v("_APP_INTERVAL_CLEANUP_STALE_EXECUTIONS", "integer", ("1.9.5", None, "task-interval"), unread="1.9.5"),
@@ -626,7 +786,15 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
     ),
     (
         "Assistant",
-        (_v("_APP_ASSISTANT_OPENAI_API_KEY", "secret", ("1.4", "", "appwrite assistant"), ("1.9", "", "appwrite")),),
+        (
+            _v(
+                "_APP_ASSISTANT_OPENAI_API_KEY",
+                "secret",
+                ("1.4", "", "appwrite assistant"),
+                ("1.9", "", "appwrite"),
+                ("2.4", "", ""),
+            ),
+        ),
     ),
     (
         "Compose",
@@ -635,6 +803,8 @@ _TABLE: tuple[tuple[str, tuple[Callable[[str], Variable], ...]], ...] = (
             _v("_APP_VERSION", "text", ("1.9.5", None, "$")),
             _v("_APP_HTTP_PORT", "port", ("1.9.5", None, "$")),
             _v("_APP_HTTPS_PORT", "port", ("1.9.5", None, "$")),
+            _v("_APP_MQTT_PORT", "text", ("2.3", None, "$")),
+            _v("_APP_MQTT_WSS_PORT", "text", ("2.3", None, "$")),
             _v("_APP_EXECUTOR_IMAGES", "list", ("1.9.5", None, "$")),
             _v("_APP_EMBEDDING_MODELS", "list", ("1.9.5", None, "$")),
         ),
@@ -685,6 +855,8 @@ def _expand(services: str, release: str) -> frozenset[str]:
         elif word in ("appwrite", "telegraf"):
             found |= {word}
         elif word != "$":
+            if not is_older(release, (2,)):
+                word = next((one for start, one in _COMBINED if word.startswith(start)), word)
             found |= {f"appwrite-{word}"}
     return found
 
@@ -696,7 +868,13 @@ def get(name: str) -> Variable | None:
 
 def names(release: str | None = None) -> tuple[str, ...]:
     """All names in catalogue order, that of C(variables.php); with a release, those that exist in it."""
-    return tuple(name for name in _VARIABLES if release is None or _rows(name, release))
+    return tuple(name for name in _VARIABLES if release is None or _has(name, release))
+
+
+def _has(name: str, release: str) -> bool:
+    """A row with neither default nor services says that the release dropped the variable."""
+    rows = _rows(name, release)
+    return bool(rows) and rows[-1][1:] != (None, "")
 
 
 def is_older(release: str, version: tuple[int, ...]) -> bool:
@@ -753,6 +931,8 @@ def why_unread(name: str, release: str) -> str:
     rows = _rows(name, release)
     if not rows:
         reason = f"Appwrite {release} does not know {name}, which came with {variable.rows[0][0]}"
+    elif not _has(name, release):
+        reason = f"Appwrite {release} no longer has {name}"
     elif rows[-1][2]:
         reason = f"services of Appwrite {release} list {name}, but nothing reads its value from .env"
     else:
@@ -791,7 +971,8 @@ def problem(name: str, value: str, release: str) -> str | None:
     variable = get(name)
     if variable is None or value in UNSET:
         return None
-    wrong = misfit(variable.kind, value)
+    since, kind = _LATER_KINDS.get(name, ("", variable.kind))
+    wrong = misfit(kind if _since(since or "0") <= _version(release) else variable.kind, value)
     if not wrong and name == "_APP_DB_ROOT_PASS" and _since("1.9") <= _version(release) and _SHELL.search(value):
         wrong = "must be letters and digits alone: the health check of MongoDB hands it unquoted to a shell"
     return f"the value {wrong}" if wrong else None

@@ -25,6 +25,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "replace_default_secrets": {"type": "bool", "default": False, "no_log": False},
 }
 _SECRET_LENGTH = 32
+_NOT_ALONE = (
+    "_APP_CONNECTIONS_DB_EXECUTIONS",
+    "_APP_CONNECTIONS_DB_USAGE",
+    "_APP_USAGE_PASS",
+    "_APP_VCS_GITEA_WEBHOOK_SECRET",
+    "_APP_VCS_GITHUB_WEBHOOK_SECRET",
+)
+"""Public values that cannot be replaced one by one: a connection string repeats the password, a provider has the secret."""
 _OF_COMPOSE = ("COMPOSE_", "DOCKER_")
 """What the names of compose's and docker's own variables begin with."""
 _USUAL = re.compile("(?!_APP_)[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,15}){0,5}")
@@ -104,7 +112,7 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
     offered = parse(wanted.content).values if wanted.content is not None else installation.values
     for name in catalogue.names(installation.release):
         entry = catalogue.get(name)
-        if entry is None or name == catalogue.KEY or name in wanted.changes or name in wanted.kept:
+        if entry is None or name in (catalogue.KEY, *_NOT_ALONE) or name in wanted.changes or name in wanted.kept:
             continue
         if not entry.public_defaults or not catalogue.is_public_default(name, offered.get(name, "")):
             continue

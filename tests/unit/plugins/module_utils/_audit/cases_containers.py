@@ -155,10 +155,13 @@ CASES = {
     "containers.release_current": {
         "fail": {
             "older": (secured("1.8.1"), f"1.8.1 is older than {NEWEST}"),
-            "a container": (with_container(secured(), "appwrite", image="appwrite/appwrite:1.9.5"), "1.9.5 is older"),
+            "a container": (
+                with_container(secured(NEWEST), "appwrite", image="appwrite/appwrite:1.9.5"),
+                "1.9.5 is older",
+            ),
             "without docker": replace(secured("1.9.0"), config=NO_ENGINE, containers=NO_ENGINE),
         },
-        "pass": {"newest": secured(), "newer": secured("2.0.0")},
+        "pass": {"newest": secured(NEWEST), "newer": secured("9.9.0")},
         "unknown": {
             "no tag names it": (
                 with_containers(
@@ -166,12 +169,12 @@ CASES = {
                 ),
                 "no image tag names the release",
             ),
-            **ENGINE_GONE,
+            "engine gone": replace(secured(NEWEST), containers=NO_ENGINE),
         },
     },
     "containers.release_not_vulnerable": {
         "fail": {
-            "newest known": (secured(), f"{NEWEST}: CVE-2026-89036 (high, fixed in 2.0.0)"),
+            "newest known": (secured(), "1.9.6: CVE-2026-89036 (high, fixed in 2.0.0)"),
             "between two fixes": (
                 secured("1.8.1"),
                 "CVE-2026-89036",

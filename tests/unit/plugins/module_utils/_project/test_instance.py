@@ -164,7 +164,7 @@ IMAGES = {
     "no patch": ("appwrite/appwrite:1.6", "1.6.2"),
     "no patch, of a mirror": ("registry.example.com:5000/mirror/appwrite:v1.5", "1.5.11"),
     "no patch, and newer than all that is known": ("appwrite/appwrite:7.0", "7.0.0"),
-    "one number": ("appwrite/appwrite:1", catalogue.NEWEST),
+    "one number": ("appwrite/appwrite:1", "1.9.6"),
 }
 
 
