@@ -55,6 +55,7 @@ class ActionModule(EscrowAction, WatchedAction):
     }
 
     def carry_out(self) -> dict[str, Any]:
+        """Raises AnsibleActionFail if C(escrow_file) is missing, or the escrow holds no key to go on with."""
         self._scope, path = self._own["scope"], self._own["escrow_file"]
         if self._own["step"] != "whole":
             return self.ask(_MODULE, self._arguments)

@@ -67,6 +67,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Raises AnsibleActionFail, with all that is wrong with the role's variables in one message."""
         super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         options = validated(OPTIONS, self._task.args)

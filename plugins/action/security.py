@@ -33,6 +33,7 @@ class ActionModule(EscrowAction):
     OPTIONS = ESCROW_OPTIONS
 
     def carry_out(self) -> dict[str, Any]:
+        """Raises AnsibleActionFail if C(encryption_key) is no dictionary, or the escrow is required and cannot be kept."""
         self._key_options = self._arguments.get("encryption_key") or {}
         if not isinstance(self._key_options, dict):
             raise AnsibleActionFail(

@@ -21,6 +21,7 @@ class ActionModule(EscrowAction, WatchedAction):
     OPTIONS = {"escrow_file": {"type": "path"}, "cluster": {"type": "str"}, "key": {"type": "str", "no_log": True}}
 
     def carry_out(self) -> dict[str, Any]:
+        """Raises AnsibleActionFail if both a key and an escrow file are given."""
         key, path = self._own["key"], self._own["escrow_file"]
         if key is not None and path is not None:
             raise AnsibleActionFail(

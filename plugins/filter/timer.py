@@ -28,6 +28,7 @@ _LASTS = 7
 
 
 def unit_name(directory: Any) -> str:
+    """Raises AnsibleFilterError unless it is an absolute path."""
     if not isinstance(directory, str) or directory[:1] not in ("/", "~"):
         raise AnsibleFilterError(
             "unit_name: %r is not an absolute path; give the whole path of the project's directory" % (directory,)
@@ -41,6 +42,7 @@ def unit_name(directory: Any) -> str:
 
 
 def cron_time(schedule: Any) -> str:
+    """Raises AnsibleFilterError if cron knows no such schedule."""
     found = _DAILY.fullmatch(str(schedule))
     if not found:
         raise AnsibleFilterError(

@@ -15,6 +15,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 
 
 def unseal(sealed: Any, password: Any) -> str:
+    """Raises AnsibleFilterError if it is no envelope, or the password is not its own."""
     if not isinstance(sealed, str) or not isinstance(password, str):
         raise AnsibleFilterError(
             "unseal takes key.sealed of selfhost.appwrite.security and the password that was passed as seal"

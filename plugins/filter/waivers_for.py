@@ -18,6 +18,7 @@ _KEYS = ("control", "hosts", "justification", "expires")
 
 
 def waivers_for(waivers: Any, host: str, group_names: list[str]) -> list[dict[str, str]]:
+    """Raises AnsibleFilterError if the waivers are not what audit_info takes."""
     if waivers is None:
         return []
     if not isinstance(waivers, list):

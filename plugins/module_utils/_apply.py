@@ -83,6 +83,11 @@ class ApplyError(AppwriteError):
 
 
 def apply(module: AnsibleModule) -> dict[str, Any]:
+    """The result of the module C(apply).
+
+    Raises AppwriteError for an option out of range, and ApplyError, with C(drift), C(recreated) and C(services), if something does not come up
+    or is not in force.
+    """
     tell = Progress(module.params["progress_file"]) if module.params["progress_file"] else SILENT
     if module.params["timeout"] <= 0:
         raise AppwriteError("timeout: must be at least 1 second, got %d" % module.params["timeout"])

@@ -46,6 +46,7 @@ def words(path: str, done: str, kind: type[Exception] = AppwriteError, denied: s
     path: with the option that names it before it, if one does.
     done: a participle, such as V(read).
     denied: what to do if this user may not, unless it is the user of a task on a managed host.
+    Raises C(kind).
     """
     try:
         yield

@@ -53,6 +53,7 @@ def walk(path: str, option: str, inside: bool = False) -> tuple[int, str]:
 
     A link that belongs to somebody else than root and the running user, or lies in a directory that does, may lead only into a directory of
     that user's; what is found there is then judged like any file of that directory.
+    Raises AppwriteError if such a link leads elsewhere, and OSError if the path cannot be followed.
     """
     left, name, links = _parts(path), ".", 0
     makers: set[int] = set()

@@ -264,7 +264,7 @@ class Escrow:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One process of this controller at a time. The directory is made if it is missing; the lock file does not stay."""
+        """One process of this controller at a time. The directory is made if it is missing; the lock file does not stay. Raises OSError."""
         with contextlib.ExitStack() as held:
             with self._words("locked"):
                 os.makedirs(os.path.dirname(os.path.realpath(self.path)), mode=0o700, exist_ok=True)

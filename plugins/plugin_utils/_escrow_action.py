@@ -31,6 +31,7 @@ class EscrowAction(HostAction):
     """What the action takes itself. All but what is of the controller alone is passed on, too."""
 
     def work(self) -> dict[str, Any]:
+        """Raises AnsibleActionFail for an option that is not text."""
         for name in ("escrow_file", "cluster"):
             if not isinstance(
                 self._task.args.get(name), (str, int, type(None))

@@ -78,7 +78,10 @@ def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
 
 
 def resolved(address: str, port: int, timeout: float) -> list[Any]:
-    """As C(getaddrinfo), which knows no time limit: if it is not back in time, the thread that waits for it is left behind."""
+    """As C(getaddrinfo), which knows no time limit: if it is not back in time, the thread that waits for it is left behind.
+
+    C(timeout) is in seconds. Raises socket.gaierror.
+    """
     answers: list[Any] = []
 
     def ask() -> None:

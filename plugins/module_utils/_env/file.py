@@ -101,6 +101,7 @@ class EnvFile:
 
         Owner and security label of an existing file are kept, its mode and ACL unless C(mode) is given; a new file is 0600.
         Data and directory are on disk when this returns. Call it under C(locked), after C(read).
+        Raises AppwriteError; its words say whether the file was replaced.
         """
         with self.in_directory() as handle:
             self.check_replaceable()

@@ -19,6 +19,7 @@ BACKUP_KEEP: dict[str, Any] = {"type": "int", "default": 10}
 
 
 def backup_keep(parameters: Mapping[str, Any]) -> int:
+    """How many backups are kept. Raises AppwriteError for less than 1."""
     if parameters["backup_keep"] < 1:
         raise AppwriteError("backup_keep: must be at least 1, got %d" % parameters["backup_keep"])
     return int(parameters["backup_keep"])

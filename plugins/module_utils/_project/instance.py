@@ -128,7 +128,10 @@ class Instance:
         )
 
     def compose_files(self, values: Mapping[str, str]) -> list[str]:
-        """The project's files. C(COMPOSE_FILE) in C(.env) counts, as it does for compose."""
+        """The project's files. C(COMPOSE_FILE) in C(.env) counts, as it does for compose.
+
+        Raises AppwriteError if there is none, or one that is named does not exist.
+        """
         option, named = "files", self._files
         if not named:
             option = "COMPOSE_FILE in .env"
@@ -154,7 +157,10 @@ class Instance:
         )
 
     def load(self, document: Document, instead: bytes | None = None) -> None:
-        """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known."""
+        """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known.
+
+        Raises ComposeError if compose rejects the project, and AppwriteError if it is not to be touched or its release is older than 1.4.
+        """
         self.values = self._lines = document.values
         self.compose.mask.add(catalogue.secrets_of(document.values), document.unset_references)
         try:
@@ -389,7 +395,7 @@ class Instance:
         return drift(document.values, listed, services, self.containers(), self.passed)
 
     def require_compose(self) -> None:
-        """Call it after C(load)."""
+        """Call it after C(load). Raises AppwriteError if docker compose is not installed."""
         if not self.checked:
             raise AppwriteError(
                 "docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer"

@@ -42,6 +42,7 @@ def env_file_of(instance: Instance) -> EnvFile:
 
 
 def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file") -> Document:
+    """What the file says. Raises AppwriteError with C(option), path, line and cause if compose rejects it, or a rotation guards it."""
     try:
         return parse(decode(env_file.data), instance.compose.environment)
     except AppwriteError as error:

@@ -193,6 +193,7 @@ class Project:
         return self._stillness.started()
 
     def connect(self, patience: float) -> Connection:
+        """C(patience) is in seconds, for a database that is starting. Raises Unreachable after that."""
         deadline = time.monotonic() + patience
         uploads, ciphers = uploads_of(self._instance), (Cipher(self._keys[0]), Cipher(self._keys[1]))
         while True:
@@ -289,7 +290,10 @@ def _data_of(instance: Instance) -> str | None:
 
 
 def dump(instance: Instance, store: Store, journal: Journal, name: str, tell: Tell) -> None:
-    """A copy of the database for its owner alone beside C(.env), checked for its last line."""
+    """A copy of the database for its owner alone beside C(.env), checked for its last line.
+
+    Raises AppwriteError if it cannot be made; what there is of it is removed.
+    """
     _service, container = instance.database()
     script, last = store.DUMP
 

@@ -67,7 +67,10 @@ class Journal:
 
     @contextmanager
     def locked(self, create: bool) -> Iterator[None]:
-        """One rotation at a time. The directory goes again if nothing is left to remember. The lock of C(.env) is taken inside, since it is waited for."""
+        """One rotation at a time. The directory goes again if nothing is left to remember. The lock of C(.env) is taken inside, since it is waited for.
+
+        Raises AppwriteError if another rotation runs, or the journal cannot be read.
+        """
         with self._env_file.in_directory() as self.beside, ExitStack() as held:
             if create:
                 with words(self.path, "made"), suppress(FileExistsError):

@@ -70,6 +70,7 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def rekey(module: AnsibleModule) -> dict[str, Any]:
+    """The result of the module C(rekey). Raises AppwriteError for options that do not go together, and whatever stopped the rotation."""
     tell = Progress(module.params["progress_file"])
     scope, step = module.params["scope"], module.params["step"]
     check_sample(module.params["sample"])

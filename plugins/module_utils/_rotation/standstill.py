@@ -151,6 +151,7 @@ class Stillness:
         """What makes jobs goes before what takes them, and the API as late as can be. Returns what is left of jobs, in words.
 
         leave: queues that are not waited for. closing: called before the first part of the API is stopped.
+        C(drain_timeout) is in seconds. Raises AppwriteError if jobs are left that no container of the project takes.
         """
         stranded = self.stranded(redis, leave)
         if stranded:
@@ -226,7 +227,7 @@ class Stillness:
         return not _held_as(holder.environment, old)
 
     def remove(self) -> None:
-        """A container that is stopped may come back with the engine; one that is gone cannot."""
+        """A container that is stopped may come back with the engine; one that is gone cannot. Raises AppwriteError if one comes back at once."""
         found = [container.id for container in self.holders()]
         if found:
             self._instance.compose.docker(["rm", "--force"] + found, timeout=START)
@@ -386,6 +387,7 @@ class Others:
         return [UNSEEN + (" (%s)" % blind if blind else "")]
 
     def require_none(self) -> None:
+        """Raises AppwriteError if something else has the key or speaks to the database."""
         found = self.holders() or self.sessions()
         if found:
             raise AppwriteError(found)

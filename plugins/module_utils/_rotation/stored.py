@@ -73,6 +73,7 @@ class _NoFiles:
 
 
 def check_sample(sample: int) -> None:
+    """Raises AppwriteError for less than 0."""
     if sample < 0:
         raise AppwriteError("sample: must be at least 0, got %d; 0 means all values" % sample)
 
@@ -228,7 +229,10 @@ def store_of(
 
 
 def uploads_of(instance: Instance) -> str:
-    """The directory of this host that the containers have as C(/storage/uploads)."""
+    """The directory of this host that the containers have as C(/storage/uploads).
+
+    Raises AppwriteError if files are stored elsewhere, or the volume is not on this host.
+    """
     listed = instance.listed("appwrite")
     device = (
         (

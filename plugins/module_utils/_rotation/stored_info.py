@@ -53,7 +53,7 @@ class _Found(NamedTuple):
 
 
 def stored_info(module: AnsibleModule) -> dict[str, Any]:
-    """What was not seen is not proved, and C(verdict) says so."""
+    """What was not seen is not proved, and C(verdict) says so. Raises AppwriteError if there is no key to try."""
     tell = Progress(module.params["progress_file"])
     check_sample(module.params["sample"])
     instance = instance_of(module.params)

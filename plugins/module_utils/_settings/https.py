@@ -47,6 +47,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
+    """Raises Refusal for an address that no certificate authority takes."""
     release = installation.release
     router = next((name for name in ROUTERS if catalogue.is_read(name, release)), None)
     email = next(name for name in CERTIFICATE_EMAILS if catalogue.is_read(name, release))

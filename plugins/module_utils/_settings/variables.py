@@ -40,6 +40,7 @@ _USUAL = re.compile("(?!_APP_)[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,15}){0,5}")
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
+    """Raises Refusal, with all of C(variables) that cannot be written in one message."""
     release = installation.release
     wanted = Plan()
     named = {name: _text(name, value) for name, value in options["variables"].items()}

@@ -163,6 +163,7 @@ class MongoDB(Store):
         return whole(self._ask("size"))
 
     def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
+        """Pages of documents, at most C(sample) of them in several slices. Raises StoreError for ids of other types than Appwrite's."""
         if sample is not None:
             count, slices = self.count(table), min(_SLICES, sample)
             for number in range(slices):

@@ -92,7 +92,7 @@ class Session:
         return self._asked
 
     def collect(self, number: int) -> list[list[bytes]]:
-        """The answer to what was posted under this number."""
+        """The answer to what was posted under this number. Raises StoreError after 600 seconds without one."""
         deadline = time.monotonic() + _ANSWER_TIMEOUT
         while number not in self._answers:
             left = deadline - time.monotonic()

@@ -33,6 +33,7 @@ class WritableMongoDB(MongoDB, WritableStore):
 """
 
     def begin(self) -> None:
+        """Raises StoreError if this is not the primary."""
         if not self._ask("writable"):
             raise StoreError("%s: %s" % (self.NAME, self.REASONS["NotWritablePrimary"]))
 

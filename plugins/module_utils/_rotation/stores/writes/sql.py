@@ -110,6 +110,7 @@ class WritableSqlStore(SqlStore, WritableStore):
             self._session.ask("DELETE FROM %s;" % self._place(*place))
 
     def commit(self) -> None:
+        """Raises StoreError if it is not known whether the transaction was committed."""
         try:
             self._session.ask("COMMIT;")
         except StoreError as error:

@@ -78,6 +78,10 @@ class Successors(Files):
         return known.look if known else super().look(row, exchange)
 
     def prepare(self, row: Row, exchange: Exchange) -> tuple[Look, dict[str, str]]:
+        """How a file looks, and the values of its row once it is sealed anew beside the old one.
+
+        Raises AppwriteError if that cannot be written or read back.
+        """
         known = self._known(row)
         if known:
             return known.look, known.values
