@@ -129,7 +129,7 @@ def _host_ports(services: Mapping[str, Mapping[str, Any]], name: str, target: in
     mode = str(services[name].get("network_mode", ""))
     if mode == "host":
         return (target,)
-    found = []
+    found: list[int] = []
     for port in services.get(mode.partition("service:")[2] or name, {}).get("ports") or []:
         first, _to, last = str(port.get("published", "")).partition("-")
         if (
