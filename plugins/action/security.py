@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -25,6 +26,7 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table im
 )
 
 _MODULE = "selfhost.appwrite.security"
+_DIED = "the module died on the host before it had a result: %s. What it has written and started stays; run the same again, which goes on from there"
 
 
 class ActionModule(EscrowAction):
@@ -64,7 +66,7 @@ class ActionModule(EscrowAction):
         if row.do is Do.REFUSE:
             raise _refusal(row, missing=missing)
         if escrow is None:
-            return self.ask(_MODULE, self._arguments)
+            return self._ask(self._arguments)
         if row.do is Do.OPEN:
             return self._with(escrow, locked=False)
         result = self._secure()
@@ -106,7 +108,7 @@ class ActionModule(EscrowAction):
     def _into(self, escrow: Escrow) -> dict[str, Any]:
         """Learns in check mode which key the host has or would get, saves that, and only then has it written."""
         password = new_password()
-        foreseen = self._secure(check_mode=True, seal=password, **_remembered(escrow))
+        foreseen = self._secure({"apply": False}, check_mode=True, seal=password, **_remembered(escrow))
         state = _state(foreseen)
         key = unsealed(foreseen["key"], password) if state else ""
         row = decide(
@@ -133,10 +135,18 @@ class ActionModule(EscrowAction):
                 result.setdefault("warnings", []).append(warning)
         return dict(result, escrow={"state": "written", "file": escrow.path})
 
-    def _secure(self, check_mode: bool | None = None, **key_options: Any) -> dict[str, Any]:
-        return self.ask(
-            _MODULE, {**self._arguments, "encryption_key": {**self._key_options, **key_options}}, check_mode=check_mode
-        )
+    def _secure(
+        self, instead: Mapping[str, Any] | None = None, check_mode: bool | None = None, **key_options: Any
+    ) -> dict[str, Any]:
+        """instead: other arguments than the task's."""
+        arguments = {**self._arguments, **(instead or {}), "encryption_key": {**self._key_options, **key_options}}
+        return self._ask(arguments, check_mode)
+
+    def _ask(self, arguments: Mapping[str, Any], check_mode: bool | None = None) -> dict[str, Any]:
+        result = self.ask(_MODULE, arguments, check_mode=check_mode)
+        if result.get("failed") and "invocation" not in result:
+            result["msg"] = _DIED % str(result.get("msg", "")).rstrip(".")
+        return result
 
 
 def _remembered(escrow: Escrow) -> dict[str, Any]:

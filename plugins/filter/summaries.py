@@ -23,37 +23,12 @@ def audit_verdict(
     return {"passed": not failing, "msg": f"{''.join(said)}The report is {report['path']}"}
 
 
-def failure_reason(
-    applied: Mapping[str, Any], secured: Mapping[str, Any], rolled_back: Any, wanted: bool, check_mode: bool
-) -> str:
-    return f"{str(applied['msg']).rstrip('.')}. {_way_back(secured, rolled_back or {}, wanted, check_mode)}"
-
-
-def _way_back(secured: Mapping[str, Any], rolled_back: Mapping[str, Any], wanted: bool, check_mode: bool) -> str:
-    if not wanted:
-        return "The .env file was not rolled back."
-    if rolled_back.get("failed"):
-        return f"Going back failed too: {rolled_back['msg']}"
-    if not rolled_back.get("skipped"):
-        return "The old .env file was put back and applied."
-    if secured["changes"] and not check_mode:
-        return (
-            "There is no earlier .env file to go back to: this run made it, or changed it without a backup. "
-            "Mend this and run again."
-        )
-    return (
-        "This run had not changed the .env file, so there was nothing to roll back. If an earlier run was interrupted after it had "
-        "changed the file, the newest .env.*.bak is the file of before."
-    )
-
-
-def security_summary(secured: Mapping[str, Any], applied: Any, apply_wanted: bool, check_mode: bool) -> dict[str, Any]:
-    foreseen = secured["recreates"] if check_mode and apply_wanted else []
+def security_summary(secured: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "encryption_key": {name: value for name, value in secured["key"].items() if name != "sealed"},
         "escrow": (secured.get("escrow") or {}).get("state", "off"),
         "changed_variables": [change["name"] for change in secured["changes"]],
-        "recreated_services": sorted({*((applied or {}).get("recreated") or []), *foreseen}),
+        "recreated_services": secured.get("recreated", []),
     }
 
 
@@ -93,7 +68,6 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "audit_verdict": audit_verdict,
-            "failure_reason": failure_reason,
             "security_summary": security_summary,
             "rehearsal_summary": rehearsal_summary,
             "rotation_summary": rotation_summary,

@@ -15,7 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Collection, Iterator, Mapping, Sequence
+from typing import Any, Collection, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -74,6 +74,17 @@ APPLY_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+class Way(NamedTuple):
+    """How a project is applied. C(timeout) is in seconds."""
+
+    check_mode: bool
+    verify: bool
+    timeout: int
+    pull: str = "policy"
+    goes_back: bool = False
+    """whether an earlier file is applied, and what was not well before may be so because of the later one"""
+
+
 class ApplyError(AppwriteError):
     """The project did not come up or does not run on its file. C(details) goes into the module's result."""
 
@@ -89,54 +100,74 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     or is not in force.
     """
     tell = Progress(module.params["progress_file"]) if module.params["progress_file"] else SILENT
-    if module.params["timeout"] <= 0:
-        raise AppwriteError("timeout: must be at least 1 second, got %d" % module.params["timeout"])
+    back = module.params["rollback_file"]
+    way = way_of(module, module.params["pull"], back is not None)
     keep = backup_keep(module.params)
     instance = instance_of(module.params)
     env_file = EnvFile(instance.env_path)
     with env_file.opened(for_writing=not module.check_mode):
         key = in_force(document_of(env_file, instance).values)
-        refuse_unfinished(env_file, key if module.params["rollback_file"] is None else None)
+        refuse_unfinished(env_file, key if back is None else None)
         document = opened(instance, env_file, missing=". Run Appwrite's installer first")
-        if module.params["rollback_file"] is None:
-            journal = remembered(env_file)
-            rotated = journal["new"] if journal.get("phase") == WRITTEN else None
-            return dict(_applied(module, instance, document, tell, rotated), backup_file=None)
-        data, kept = _way_back(instance, document, module.params["rollback_file"])
-        backup_file = None
-        replaced = data != env_file.data
-        if replaced and not module.check_mode:
-            backup_file = env_file.replace(data, True)
-        document = opened_with(instance, data)
-        if backup_file:
-            prune_backups(env_file, document, keep, instance.key_line())
-        try:
-            result = _applied(module, instance, document, tell)
-            return dict(result, backup_file=backup_file, changed=replaced or result["changed"])
-        except AppwriteError as error:
-            if module.check_mode:
-                raise
-            raise ApplyError(
-                "%s was put back%s, but could not be applied: %s"
-                % (module.params["rollback_file"], kept and "; " + kept, error),
-                **getattr(error, "details", {}),
-            ) from None
+        if back is not None:
+            return gone_back(way, instance, env_file, document, back, keep, tell)
+        journal = remembered(env_file)
+        rotated = journal["new"] if journal.get("phase") == WRITTEN else None
+        return dict(applied(way, instance, document, tell, rotated), backup_file=None)
 
 
-def _applied(
-    module: AnsibleModule, instance: Instance, document: Document, tell: Tell, rotated: str | None = None
+def way_of(module: AnsibleModule, pull: str = "policy", goes_back: bool = False) -> Way:
+    """By a module's options. Raises AppwriteError for a C(timeout) that is none."""
+    if module.params["timeout"] <= 0:
+        raise AppwriteError("timeout: must be at least 1 second, got %d" % module.params["timeout"])
+    return Way(module.check_mode, module.params["verify"], module.params["timeout"], pull, goes_back)
+
+
+def gone_back(
+    way: Way, instance: Instance, env_file: EnvFile, document: Document, path: str, keep: int, tell: Tell = SILENT
 ) -> dict[str, Any]:
-    """rotated: the key under which a rotation has just sealed everything, as it has looked itself."""
-    timeout = module.params["timeout"]
+    """Puts a backup in the place of the file, with the key that is to stay, and applies it.
+
+    Raises ApplyError if that does not come up; the backup is in place then.
+    """
+    data, kept = _way_back(instance, document, path)
+    backup_file = None
+    replaced = data != env_file.data
+    if replaced and not way.check_mode:
+        backup_file = env_file.replace(data, True)
+    document = opened_with(instance, data)
+    if backup_file:
+        prune_backups(env_file, document, keep, instance.key_line())
+    try:
+        result = applied(way, instance, document, tell)
+        return dict(result, backup_file=backup_file, changed=replaced or result["changed"])
+    except AppwriteError as error:
+        if way.check_mode:
+            raise
+        raise ApplyError(
+            "%s was put back%s, but could not be applied: %s" % (path, kept and "; " + kept, error),
+            **getattr(error, "details", {}),
+        ) from None
+
+
+def applied(
+    way: Way, instance: Instance, document: Document, tell: Tell = SILENT, rotated: str | None = None
+) -> dict[str, Any]:
+    """Brings the containers to what the file on disk says, which is loaded.
+
+    rotated: the key under which a rotation has just sealed everything, as it has looked itself.
+    Raises ApplyError, with C(drift), C(recreated) and C(services), if something does not come up or is not in force.
+    """
+    timeout = way.timeout
     facts = facts_of(instance)
     before, prediction = facts.containers, predict(facts)
     _guard_shell(instance, document, facts, prediction)
     _guard_key(instance, facts, prediction, timeout, tell)
-    _guard_start(module, instance, facts, prediction, rotated, tell)
+    _guard_start(way, instance, facts, prediction, rotated, tell)
     warnings = list(instance.warnings)
     warnings += _said_before(facts, prediction)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
-    if module.check_mode:
+    if way.check_mode:
         drift = [entry for entry in instance.drift(document) if entry["kind"] != "stale"]
     else:
         # A run that was killed while it waited is ended by the next one.
@@ -145,9 +176,9 @@ def _applied(
             for container in before
             if container.status == "running" and not (_trouble(container) or _is_up(container))
         }
-        if prediction.changes or module.params["pull"] == "always":
+        if prediction.changes or way.pull == "always":
             touched = {*recreated, *started}
-            warnings += _compose_warnings(_up(module, instance, before, touched, tell, scale=facts.scaled))
+            warnings += _compose_warnings(_up(way, instance, before, touched, tell, scale=facts.scaled))
             recreated, started = _what_happened(before, instance.containers())
             awaited |= set(recreated) | set(started)
         else:
@@ -157,12 +188,12 @@ def _applied(
                 if _trouble(container)
             ]
         if awaited:
-            warnings += _wait(instance, awaited, timeout, tell, before, bool(module.params["rollback_file"]))
+            warnings += _wait(instance, awaited, timeout, tell, before, way.goes_back)
         tell("verifying", 0, 0, "appwrite")
         drift = instance.drift(document)
-        if module.params["verify"]:
+        if way.verify:
             _verify(instance, drift)
-            if module.params["rollback_file"] is None:
+            if not way.goes_back:
                 refuse_loop(instance, facts)
     return {
         "changed": bool(recreated or started),
@@ -176,7 +207,7 @@ def _applied(
 
 
 def _up(
-    module: AnsibleModule,
+    way: Way,
     instance: Instance,
     before: Sequence[Container],
     touched: Collection[str],
@@ -191,7 +222,7 @@ def _up(
             instance.compose.docker(["rm", container.id], tolerate=True)
     try:
         with _looked_at(instance, before, touched, tell):
-            said = instance.compose.up(module.params["timeout"], module.params["pull"], alone, scale)
+            said = instance.compose.up(way.timeout, way.pull, alone, scale)
     except ComposeError as error:
         raise _up_failed(instance, before, error) from None
     instance.forget_containers()
@@ -341,10 +372,10 @@ def _guard_key(instance: Instance, facts: Facts, prediction: Prediction, timeout
 
 
 def _guard_start(
-    module: AnsibleModule, instance: Instance, facts: Facts, prediction: Prediction, rotated: str | None, tell: Tell
+    way: Way, instance: Instance, facts: Facts, prediction: Prediction, rotated: str | None, tell: Tell
 ) -> None:
     """Stops a start on data with a key that no container has run with, unless it opens some of that. The database is started for it alone."""
-    timeout = module.params["timeout"]
+    timeout = way.timeout
     carried = [
         in_force(container.environment)
         for container in facts.containers
@@ -360,14 +391,14 @@ def _guard_start(
     if not fresh:
         return
     evidence, left = _evidence(instance, timeout, tell), ""
-    if evidence.stopped and module.check_mode:
+    if evidence.stopped and way.check_mode:
         instance.warnings.append(
             "%s is started first, and then it is tried whether the key in .env opens what is stored" % evidence.stopped
         )
         return
     if evidence.stopped:
         left = "; the service %s was started for that and is left running" % evidence.stopped
-        _up(module, instance, facts.containers, [evidence.stopped], tell, evidence.stopped)
+        _up(way, instance, facts.containers, [evidence.stopped], tell, evidence.stopped)
         evidence = _answer(instance, evidence.stopped, timeout, tell)
     if evidence.state == "no":
         return

@@ -35,9 +35,10 @@ def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[s
     try:
         result = work(module)
     except AppwriteError as error:
-        module.fail_json(
-            msg=_without_odd_names(str(error), module), invocation=_invocation(module), **getattr(error, "details", {})
-        )
+        details = dict(getattr(error, "details", {}))
+        for warning in details.pop("warnings", ()):
+            module.warn(_without_odd_names(warning, module))
+        module.fail_json(msg=_without_odd_names(str(error), module), invocation=_invocation(module), **details)
     except Exception as error:  # pylint: disable=broad-exception-caught  # a traceback could hold a secret
         module.fail_json(msg=unforeseen(error), invocation=_invocation(module))
     for warning in result.pop("warnings"):

@@ -19,7 +19,8 @@ description:
     escrow file before the C(.env) file holds it and before any container is started with it. An absent key is put back from the escrow.
     If the escrow and the host disagree, nothing is changed.
   - A refusal anywhere leaves every byte as it was.
-  - Nothing is applied to running containers; see M(selfhost.appwrite.apply).
+  - With O(apply), the containers are brought to what the file says in the same round trip, and verified, as by M(selfhost.appwrite.apply). If that
+    fails, the earlier file is put back and applied. Without it, nothing is applied to running containers.
 options:
   escrow:
     description:
@@ -136,6 +137,26 @@ options:
         description: See O(selfhost.appwrite.env#module:replace_default_secrets).
         type: bool
         default: false
+  apply:
+    description:
+      - Whether the containers are recreated that receive other values, waited for, and verified.
+      - In check mode, RV(recreated) says which would be.
+    type: bool
+    default: false
+  verify:
+    description: With O(apply), see O(selfhost.appwrite.apply#module:verify).
+    type: bool
+    default: true
+  timeout:
+    description: With O(apply), see O(selfhost.appwrite.apply#module:timeout). In seconds.
+    type: int
+    default: 300
+  rollback:
+    description:
+      - With O(apply), whether the earlier file is put back and applied if a container does not come up or is not on what the file says. The task fails
+        in any case. See O(selfhost.appwrite.apply#module:rollback_file) for what becomes of a new key then.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - selfhost.appwrite.project
   - selfhost.appwrite.project.host
@@ -165,6 +186,16 @@ EXAMPLES = r"""
     env:
       variables:
         _APP_DOMAIN: appwrite.example.com
+
+- name: Secure the installation, recreate what changed, and go back if that fails
+  selfhost.appwrite.security:
+    project_src: /opt/appwrite
+    encryption_key: {}
+    https:
+      certificate_email: admin@example.com
+    console_access:
+      root_only: true
+    apply: true
 
 - name: Secure the installation only if its key can be kept in escrow
   selfhost.appwrite.security:
@@ -221,6 +252,30 @@ recreates:
   elements: str
   returned: success, if C(docker compose) is installed
   sample: [appwrite, appwrite-worker-builds]
+recreated:
+  description: As RV(selfhost.appwrite.apply#module:recreated).
+  type: list
+  elements: str
+  returned: success, with O(apply)
+started:
+  description: As RV(selfhost.appwrite.apply#module:started).
+  type: list
+  elements: str
+  returned: success, with O(apply), and not if a check would look for a key that is not in the file yet
+services:
+  description: As RV(selfhost.appwrite.apply#module:services).
+  type: list
+  elements: str
+  returned: as RV(started)
+drift:
+  description: As RV(selfhost.appwrite.apply#module:drift).
+  type: list
+  elements: dict
+  returned: as RV(started), and if a container does not run on the file
+rolled_back:
+  description: Whether the earlier file was put back and applied.
+  type: bool
+  returned: failure, with O(apply), if the file was written or was right already and something did not come up
 warnings:
   description: What does not do what it looks like, in words.
   type: list
@@ -270,16 +325,16 @@ key:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import SECURED_OPTIONS, secure
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
     NESTED_OPTIONS,
     WRITING_OPTIONS,
-    write_all,
 )
 
 
 def main() -> None:
-    run({**WRITING_OPTIONS, **NESTED_OPTIONS, **ESCROW_OPTIONS}, write_all)
+    run({**WRITING_OPTIONS, **NESTED_OPTIONS, **ESCROW_OPTIONS, **SECURED_OPTIONS}, secure)
 
 
 if __name__ == "__main__":

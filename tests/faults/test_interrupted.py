@@ -18,7 +18,7 @@ from faults.processes import everything, runs
 from support.stack import HTTPS, KEY, Play, Stack, read_env, small, succeed
 from testbed._base import run
 
-FAIL = "Fail with the reason"
+WRITE = "Secure the .env"
 
 
 # --- what dies ---
@@ -36,7 +36,7 @@ def compose(_stack: Stack) -> set[int]:
 
 
 def module(_stack: Stack) -> set[int]:
-    return {process for process in everything() if runs(process, "AnsiballZ_apply")}
+    return {process for process in everything() if runs(process, "AnsiballZ_security")}
 
 
 def all_but_compose(stack: Stack) -> set[int]:
@@ -117,16 +117,23 @@ def assert_converges(stack: Stack, key: str) -> None:
 
 
 @small("interrupted")
-@pytest.mark.parametrize(
-    "victims", [pytest.param(compose, marks=pytest.mark.nightly("test_service_that_exits")), module]
-)
-def test_play_goes_on(stack, victims):
+@pytest.mark.nightly("test_service_that_exits")
+def test_compose_dies(stack):
     """The old file is put back but for the key, and the old values run again."""
     old = stack.env()
-    play, key = interrupted(stack, in_up(stack), lambda: kill(stack, victims))
+    play, key = interrupted(stack, in_up(stack), lambda: kill(stack, compose))
     assert play.rc == 2, play.output
-    assert "was put back and applied" in play.result(FAIL)["msg"]
+    assert "was put back and applied" in play.result(WRITE)["msg"]
     assert_old_but_for_the_key(stack, old, key)
+
+
+@small("interrupted")
+def test_module_dies(stack):
+    """Nothing is left that could go back, so it goes on; and the play says so."""
+    play, key = interrupted(stack, in_up(stack), lambda: kill(stack, module))
+    assert play.rc == 2, play.output
+    assert "run the same again, which goes on from there" in play.result(WRITE)["msg"]
+    assert_converges(stack, key)
 
 
 @small("interrupted")
@@ -137,7 +144,7 @@ def test_backup_is_gone(stack):
         stack, in_up(stack), lambda: [path.unlink() for path in stack.directory.glob(".env.*.bak")]
     )
     assert play.rc == 2, play.output
-    reason = play.result(FAIL)["msg"]
+    reason = play.result(WRITE)["msg"]
     assert (
         "the service appwrite-worker-mails" in reason
         and "Going back failed too: rollback_file: " in reason
@@ -200,7 +207,7 @@ def test_engine_dies(machine):
     old = stack.env()
     play, key = interrupted(stack, in_up(stack), engine.kill)
     assert play.rc == 2, play.output
-    reason = play.result(FAIL)["msg"]
+    reason = play.result(WRITE)["msg"]
     assert reason.count("the Docker Engine does not answer") == 2
     assert "was put back" in reason and "could not be applied" in reason and "may have run with the new key" in reason
     assert stack.env() == {**old, KEY: key}

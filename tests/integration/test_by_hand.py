@@ -101,7 +101,7 @@ def test_service_that_does_not_come_up(stack):
         assert stack.env()[HTTPS] == "enabled"
         (stack.directory / ".env").write_bytes(before)
     play = stack.secure(escrow="off")
-    assert play.rc == 2 and "appwrite" in play.result("Fail with the reason")["msg"]
+    assert play.rc == 2 and "appwrite" in play.result("Secure the .env")["msg"]
     assert stack.env()[HTTPS] == "disabled"
 
 

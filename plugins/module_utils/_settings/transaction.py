@@ -28,6 +28,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import OLDEST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     PROJECT_OPTIONS,
     instance_of,
@@ -60,6 +61,7 @@ SETTINGS: dict[str, ModuleType] = {
 NESTED_OPTIONS: dict[str, dict[str, Any]] = {
     name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()
 }
+Then = Callable[[Instance, EnvFile, Document, Mapping[str, Any]], Mapping[str, Any]]
 _PRIVATE = "private"
 _NO_FILE = (
     ". Run Appwrite's installer first, have it created (env.create), or give the whole file as a template (env.content)"
@@ -71,12 +73,16 @@ def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
     return lambda module: _Transaction(module, [(SETTINGS[name], module.params)]).run()
 
 
-def write_all(module: AnsibleModule) -> dict[str, Any]:
-    """The work of C(security): every setting that was given."""
+def write_all(module: AnsibleModule, then: Then | None = None) -> dict[str, Any]:
+    """Every setting that was given, for C(security).
+
+    then: what follows under the same lock, whose result is added. It is given the project, its file and what that says now, and the result
+    of the writing, before which the project was loaded.
+    """
     return _Transaction(
         module,
         [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None],
-    ).run()
+    ).run(then)
 
 
 class _Transaction:
@@ -90,7 +96,7 @@ class _Transaction:
         self._refusals: list[str] = []
         self._optional: set[str] = set()
 
-    def run(self) -> dict[str, Any]:
+    def run(self, then: Then | None = None) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
         with env_file.opened(for_writing=not self._module.check_mode):
             refuse_unfinished(env_file)
@@ -116,7 +122,7 @@ class _Transaction:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
                 if result["backup_file"]:
                     prune_backups(env_file, after, self._backup_keep, self._instance.key_line())
-        return result
+            return result if then is None else {**result, **then(self._instance, env_file, after, result)}
 
     def _may_create(self) -> bool:
         return any(options.get("content") or options.get("create") for _unused, options in self._wishes)

@@ -85,7 +85,9 @@ def test_messages_are_found():
 def test_all_options_of_the_project_are_handed_on():
     assert {"project_src", *PROJECT} == set(PROJECT_OPTIONS)
     for tasks in sorted(ROOT.glob("roles/*/tasks/*.yml")):
+        text = tasks.read_text()
         for task in re.findall(
-            r"^ +selfhost\.appwrite\.(?:security|apply|rekey|stored_info|audit_info):.*\n(.*)", tasks.read_text(), re.M
+            r"^ +selfhost\.appwrite\.(?:security|apply|rekey|stored_info|audit_info):.*\n(.*)", text, re.M
         ):
-            assert re.search(r"<<: [&*](project|rekey)|: \*rekey", task) or "register" in task, tasks
+            assert re.search(r"<<: [&*](project|rekey|security)|: \*rekey|project_src:", task) or "register" in task
+            assert all(f"{option}: " in text for option in PROJECT), tasks

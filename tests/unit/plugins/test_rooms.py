@@ -21,6 +21,7 @@ ORDER = (
     "lookup",
     "filter",
     "plugin_utils",
+    "_secured",
     "_apply",
     "_locked_out",
     "_audit",
@@ -53,6 +54,7 @@ WORLD = {
 }
 WRITERS = {
     "_apply",
+    "_secured",
     "_rotation.procedure",
     "_rotation.reseal",
     "_rotation.rekey",

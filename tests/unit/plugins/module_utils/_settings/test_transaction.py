@@ -27,6 +27,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.examine import AUDIT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.rekey import REKEY_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import SECURED_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import transaction as _transaction
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 
@@ -410,7 +411,9 @@ def test_unchanged_run_starts_two_processes(run_module, project, without_engine,
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 OPTIONS = {name: setting.OPTIONS for name, setting in _transaction.SETTINGS.items()}
-OPTIONS.update({"security": {**_transaction.NESTED_OPTIONS, **ESCROW_OPTIONS}, "apply": APPLY_OPTIONS})
+OPTIONS.update(
+    {"security": {**_transaction.NESTED_OPTIONS, **ESCROW_OPTIONS, **SECURED_OPTIONS}, "apply": APPLY_OPTIONS}
+)
 OPTIONS.update(
     {
         name: {option: details for option, details in options.items() if option not in _transaction.PROJECT_OPTIONS}

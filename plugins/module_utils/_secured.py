@@ -1,0 +1,115 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The work of C(security): the file is written, applied and verified under one lock, and put back if it fails.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import (
+    ApplyError,
+    Way,
+    applied,
+    gone_back,
+    way_of,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import instance_of, opened
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import write_all
+
+SECURED_OPTIONS: dict[str, dict[str, Any]] = {
+    "apply": {"type": "bool", "default": False},
+    "verify": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 300},
+    "rollback": {"type": "bool", "default": True},
+}
+_UNWRITTEN_KEYS = ("restored", "recovered", "supplied")
+"""States of a key that a check would look for in the file in vain."""
+_NOTHING_CHANGED = (
+    "This run had not changed the .env file, so there was nothing to roll back. If an earlier run was interrupted after it had "
+    "changed the file, the newest .env.*.bak is the file of before."
+)
+_NO_BACKUP = "There is no earlier .env file to go back to: this run made it, or changed it without a backup. Mend this and run again."
+
+
+def secure(module: AnsibleModule) -> dict[str, Any]:
+    """The result of the module C(security).
+
+    Raises AppwriteError if it is refused, and ApplyError if it was written and does not come up, in words that say whether it was put back.
+    """
+    if not module.params["apply"]:
+        return write_all(module)
+    way = way_of(module)
+
+    def then(
+        instance: Instance, env_file: EnvFile, document: Document, written: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        if way.check_mode:
+            return _foreseen(way, instance, document, written)
+        if written["changed"]:
+            env_file.read()
+            document = opened(instance, env_file)
+        instance.require_compose()
+        try:
+            found = applied(way, instance, document)
+        except AppwriteError as error:
+            rolled_back, words, warnings = _way_back(module, way, env_file, written)
+            raise ApplyError(
+                "%s. %s" % (str(error).rstrip("."), words),
+                **{
+                    **getattr(error, "details", {}),
+                    "changes": written["changes"],
+                    "backup_file": written["backup_file"],
+                    "rolled_back": rolled_back,
+                    "warnings": list(dict.fromkeys([*instance.warnings, *warnings])),
+                },
+            ) from None
+        return _together(written, found)
+
+    return write_all(module, then)
+
+
+def _foreseen(way: Way, instance: Instance, document: Document, written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the file on disk asks for, and what the candidate does beside that."""
+    instance.require_compose()
+    state = (written.get("key") or {}).get("state")
+    found = {} if state in _UNWRITTEN_KEYS else applied(way, instance, document)
+    recreated = sorted({*found.get("recreated", ()), *written["recreates"]})
+    return _together(written, {**found, "recreated": recreated, "changed": bool(recreated or found.get("started"))})
+
+
+def _together(written: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """One result of both steps; what is told twice is told once."""
+    return {
+        **found,
+        "changed": written["changed"] or found["changed"],
+        "warnings": list(dict.fromkeys([*written["warnings"], *found.get("warnings", ())])),
+        "diff": [each for each in (written["diff"], found.get("diff")) if each],
+    }
+
+
+def _way_back(
+    module: AnsibleModule, way: Way, env_file: EnvFile, written: Mapping[str, Any]
+) -> tuple[bool, str, Sequence[str]]:
+    """Whether the earlier file is in force again, what has become of it in words, and warnings."""
+    if not module.params["rollback"]:
+        return False, "The .env file was not rolled back.", ()
+    if written["backup_file"] is None:
+        return False, _NO_BACKUP if written["changes"] else _NOTHING_CHANGED, ()
+    instance = instance_of(module.params)
+    try:
+        document = opened(instance, env_file)
+        back, keep = way._replace(goes_back=True), module.params["backup_keep"]
+        found = gone_back(back, instance, env_file, document, written["backup_file"], keep)
+    except AppwriteError as error:
+        return False, "Going back failed too: %s" % error, instance.warnings
+    return True, "The old .env file was put back and applied.", found["warnings"]
