@@ -264,6 +264,17 @@ def test_what_answers_under_the_domain(stack, served, failing):
 
 
 @small("audit")
+def test_a_console_that_answers_in_clear(stack):
+    """As behind Appwrite's own Traefik, if HTTPS is forced: the API redirects, the console's container does not."""
+    with serve(console=True) as endpoint:
+        set_env(stack.directory, _APP_DOMAIN=endpoint.host, **{HTTPS: "enabled"})
+        where = {"host": endpoint.address, "http_port": endpoint.http_port, "https_port": endpoint.https_port}
+        findings = audit(stack, arguments={"endpoint": where})
+    assert statuses(findings, "https.http_redirects", "https.console_redirects") == ["pass", "fail"]
+    assert "/console/ answers 200" in findings["https.console_redirects"]["evidence"]
+
+
+@small("audit")
 def test_nobody_there(stack):
     set_env(stack.directory, _APP_DOMAIN="appwrite.notarealcompany.com")
     findings = audit(stack, arguments={"endpoint": {"host": "127.0.0.1", "http_port": 9, "https_port": 9}})

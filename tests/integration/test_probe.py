@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import threading
@@ -12,8 +13,10 @@ from concurrent.futures import Future
 
 import pytest
 from integration.tls_server import ADDRESS, HOST, HSTS, drip, serve
+from support.observations import secured
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import probe as _probe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import audit
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Endpoint, Unseen
 
 NOBODY = 1
@@ -75,9 +78,11 @@ def test_an_answer_that_is_all_head(said):
     with socket.create_server((ADDRESS, 0)) as server:
 
         def answer() -> None:
-            connection, _address = server.accept()
-            with connection:
-                connection.sendall(said)
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _address = server.accept()
+                    with connection:
+                        connection.sendall(said)
 
         threading.Thread(target=answer, daemon=True).start()
         endpoint = probed(server.getsockname()[1], NOBODY)
@@ -85,11 +90,12 @@ def test_an_answer_that_is_all_head(said):
 
 
 def test_forced_as_by_appwrite():
-    """Appwrite 1.9.6 redirects GET alone, and drops the port."""
+    """Appwrite 1.9.6 redirects GET alone, and drops the port; what its Traefik leads to other containers is not redirected at all."""
 
     class Forced(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(301)
+            upgrade = self.path == "/v1/realtime" and self.headers["Upgrade"] == "websocket"
+            self.send_response(101 if upgrade else 200 if self.path.startswith("/console") else 301)
             self.send_header("Location", f"https://{self.headers['Host']}{self.path}")
             self.end_headers()
 
@@ -105,7 +111,17 @@ def test_forced_as_by_appwrite():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = probed(server.server_port, NOBODY)
         server.shutdown()
-    assert endpoint.http == Answer(301, f"https://{HOST}/")
+    assert endpoint.http == Answer(301, f"https://{HOST}/v1/health/version")
+    assert {path: answer.status for path, answer in endpoint.apart.items()} == {
+        "/": 301,
+        "/console/": 200,
+        "/v1/realtime": 101,
+    }
+    found = {finding.id: finding for finding in audit(secured(endpoint=endpoint))}
+    assert found["https.http_redirects"].status == "pass"
+    assert found["https.console_redirects"].evidence == (
+        f"http://{HOST}/console/ answers 200; http://{HOST}/v1/realtime answers 101, though HTTPS is forced"
+    )
 
 
 def test_a_name_that_is_never_resolved(monkeypatch):
@@ -124,4 +140,7 @@ def test_one_that_ends():
     with serve() as served:
         endpoint = probed(served.http_port, served.https_port)
     assert endpoint.https == Answer(200, None, HSTS)
-    assert isinstance(endpoint.http, Answer) and endpoint.http.location == f"https://{HOST}:{served.https_port}/"
+    assert (
+        isinstance(endpoint.http, Answer)
+        and endpoint.http.location == f"https://{HOST}:{served.https_port}/v1/health/version"
+    )

@@ -52,7 +52,11 @@ class Served:
 
 @contextmanager
 def serve(
-    certificate: str = "good", protocols: str = "modern", redirect: str = "https", hsts: str | None = HSTS
+    certificate: str = "good",
+    protocols: str = "modern",
+    redirect: str = "https",
+    hsts: str | None = HSTS,
+    console: bool = False,
 ) -> Iterator[Served]:
     """Serves until the block ends.
 
@@ -61,13 +65,14 @@ def serve(
     redirect: where a request over HTTP is sent: to V(https), where any path is answered, V(none) answers it there and then, V(loop) sends
     one over HTTPS back to where it is, too, as behind a proxy that speaks HTTP to Appwrite.
     hsts: the header of answers over HTTPS, C(None) for none.
+    console: whether /console/ is answered over HTTP whatever C(redirect) says.
     """
     with tempfile.TemporaryDirectory(prefix="tls-server-") as directory:
         root = Path(directory)
         not_after = _certify(root, certificate)
         context = _context(root, protocols)
         with _listen(context, redirect == "loop", hsts) as https, _listen(
-            None, redirect != "none", None, https.server_port
+            None, redirect != "none", None, https.server_port, "/console/" if console else ""
         ) as http:
             yield Served(http.server_port, https.server_port, root / "ca.pem", not_after)
 
@@ -178,23 +183,24 @@ def _context(root: Path, protocols: str) -> ssl.SSLContext:
 
 @contextmanager
 def _listen(
-    context: ssl.SSLContext | None, redirects: bool, hsts: str | None, port: int | None = None
+    context: ssl.SSLContext | None, redirects: bool, hsts: str | None, port: int | None = None, apart: str = ""
 ) -> Iterator[ThreadingHTTPServer]:
-    """Serves on a free port. C(port) is where redirects lead, its own by default."""
+    """Serves on a free port. C(port) is where redirects lead, its own by default; C(apart) is a path without one."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _SILENCE
 
         def do_GET(self) -> None:
-            self.send_response(301 if redirects else 200)
-            if redirects:
+            leads = redirects and self.path != apart
+            self.send_response(301 if leads else 200)
+            if leads:
                 self.send_header(
                     "Location",
                     f"https://{self.headers.get('Host', HOST).partition(':')[0]}:{port or server.server_port}{self.path}",
                 )
             if hsts:
                 self.send_header("Strict-Transport-Security", hsts)
-            body = b"" if redirects else VERSION
+            body = b"" if leads else VERSION
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command != "HEAD":

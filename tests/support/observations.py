@@ -88,7 +88,11 @@ def secured(release: str = "1.9.6", values: Mapping[str, str | None] | None = No
         endpoint=Endpoint(
             "appwrite.notarealcompany.com",
             "192.0.2.10:443",
-            Answer(301, "https://appwrite.notarealcompany.com/"),
+            Answer(301, "https://appwrite.notarealcompany.com/v1/health/version"),
+            {
+                path: Answer(302, f"https://appwrite.notarealcompany.com{path}")
+                for path in ("/", "/console/", "/v1/realtime")
+            },
             Answer(200, hsts="max-age=10886400"),
             False,
             Certificate(

@@ -15,6 +15,7 @@ from typing import Callable, Iterable, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    Answer,
     Certificate,
     Control,
     Endpoint,
@@ -25,6 +26,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     judge,
     not_applicable,
     passed,
+    places,
     seen,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.https import (
@@ -176,6 +178,22 @@ def _http_redirects(observation: Observation) -> Outcome:
     if found is None or found.group(1).lower() != endpoint.host.lower().split(":")[0]:
         return failed("http://%s redirects to %s" % (endpoint.host, answer.location or "nowhere"))
     return passed("http://%s redirects to HTTPS of the same name" % endpoint.host)
+
+
+def _console_redirects(observation: Observation) -> Outcome:
+    endpoint = seen(observation.endpoint)
+    if not any(_is_enabled(value) for _place, value in places(observation, API)):
+        return not_applicable("HTTPS is not forced")
+    clear = [
+        "http://%s%s answers %d" % (endpoint.host, path, answer.status)
+        for path, answer in endpoint.apart.items()
+        if isinstance(answer, Answer) and answer.status < 300
+    ]
+    if clear:
+        return failed("%s, though HTTPS is forced" % "; ".join(clear))
+    for answer in endpoint.apart.values():
+        seen(answer)
+    return passed("neither the console nor realtime answers over HTTP")
 
 
 def _no_redirect_loop(observation: Observation) -> Outcome:
@@ -345,11 +363,30 @@ CONTROLS: tuple[Control, ...] = (
         "https.http_redirects",
         "HTTP leads to HTTPS of the same name",
         "high",
-        "What is configured counts for nothing if another program answers port 80, or a container still runs on older settings. Asked is GET /: "
-        "1.9.6 behind its Traefik answers /console/ and ws://…/v1/realtime over HTTP all the same.",
+        "What is configured counts for nothing if another program answers port 80, or a container still runs on older settings. Asked is the API "
+        "(GET /v1/health/version), which redirects; what Traefik leads elsewhere is a control of its own.",
         "appwrite_security_force_https: true",
         "Appwrite 1.9.6, app/controllers/general.php; run: 1.9.6, Traefik 3.6",
         _http_redirects,
+    ),
+    Control(
+        "https.console_redirects",
+        "The console and realtime do not answer over HTTP either",
+        "medium",
+        "Traefik leads the console's pages (/console/, from 2.0.0 also /) and realtime to containers of their own, which redirect nothing, whatever "
+        "is forced. Whoever is on the way can put another script into the page on which an administrator types the password; a browser that has "
+        "seen the API's Strict-Transport-Security goes to HTTPS by itself, others do not.",
+        "put services: {appwrite-console: {labels: [%s.scheme=https, %s=%s]}, appwrite-realtime: {labels: [%s=%s]}} into "
+        "docker-compose.override.yml; then: docker compose up -d"
+        % (
+            "traefik.http.middlewares.appwrite_tls.redirectscheme",
+            "traefik.http.routers.appwrite_console_http.middlewares",
+            "appwrite_tls",
+            "traefik.http.routers.appwrite_realtime_ws.middlewares",
+            "appwrite_tls",
+        ),
+        "run: Appwrite 1.9.6, Traefik 3.6; Appwrite 2.4.0, docker-compose.yml; Traefik 2.11 and 3, RedirectScheme",
+        _console_redirects,
     ),
     Control(
         "https.no_redirect_loop",

@@ -148,7 +148,9 @@ class Endpoint:
     address: str
     """where that was: C(host:port) of HTTPS"""
     http: Seen[Answer | None]
-    """the answer to GET / over HTTP; C(None) if nothing listens there"""
+    """the answer to GET /v1/health/version over HTTP; C(None) if nothing listens there"""
+    apart: Mapping[str, Seen[Answer | None]]
+    """the same of what Traefik may lead past the API, by path: the console's pages and a client of realtime"""
     https: Seen[Answer]
     """the answer to GET /v1/health/version over HTTPS"""
     loop: Seen[bool]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What answers under a host name: one GET over HTTP, one over HTTPS, the certificate, and which versions of TLS are spoken.
+"""What answers under a host name: over HTTP and HTTPS, the certificate, and which versions of TLS are spoken.
 
 Appwrite 1.9.6 redirects GET to HTTPS, and answers HEAD with an error.
 
@@ -10,6 +10,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import ipaddress
@@ -40,6 +41,14 @@ _LARGEST_HEAD = 65536
 _HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
 PATH = "/v1/health/version"
 """Answers without a key, and carries the headers of every API answer (appwrite 1.4.14 to 1.9.6, app/controllers/api/health.php)."""
+_APART = {
+    "/": "",
+    "/console/": "",
+    "/v1/realtime": "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: %s\r\n" % base64.b64encode(bytes(16)).decode("ascii"),
+}
+"""Path to further lines of the request. The console is at V(/console/) up to 1.9.6 and at V(/) from 2.0.0 on, in a container of its own;
+realtime is another (labels of Traefik in C(docker-compose.yml))."""
 _VERSIONS = {"TLSv1": 0x301, "TLSv1.1": 0x302, "TLSv1.2": 0x303, "TLSv1.3": 0x304}
 _NOT_HERE = ("NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE", "UNSUPPORTED_SSL_VERSION")
 """What OpenSSL says when it is this host that cannot try a version."""
@@ -59,8 +68,9 @@ class _Said(io.BytesIO):
 
 def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
     """C(host) is the name that is asked for, C(address) where the connections go."""
-    with ThreadPoolExecutor(8) as pool:
-        plain = pool.submit(_plain, host, address, http_port)
+    with ThreadPoolExecutor(10) as pool:
+        plain = pool.submit(_plain, host, address, http_port, PATH)
+        apart = {path: pool.submit(_plain, host, address, http_port, path, more) for path, more in _APART.items()}
         secure = pool.submit(get, host, address, https_port, PATH, True)
         certificate = pool.submit(_certificate, host, address, https_port)
         versions = {name: pool.submit(_speaks, host, address, https_port, number) for name, number in _VERSIONS.items()}
@@ -70,6 +80,7 @@ def probe(host: str, address: str, http_port: int, https_port: int) -> Endpoint:
             host,
             "%s:%d" % (address, https_port),
             plain.result(),
+            {path: future.result() for path, future in apart.items()},
             answer,
             loops(host, answer),
             presented,
@@ -101,15 +112,15 @@ def resolved(address: str, port: int, timeout: float) -> list[Any]:
     return found
 
 
-def _plain(host: str, address: str, port: int) -> Seen[Answer | None]:
+def _plain(host: str, address: str, port: int, path: str, header: str = "") -> Seen[Answer | None]:
     try:
-        return get(host, address, port, "/", False)
+        return get(host, address, port, path, False, header)
     except ConnectionRefusedError:
         return None
 
 
 def get(host: str, address: str, port: int, path: str, secure: bool, header: str = "") -> Seen[Answer]:
-    """C(header) is one more line of the request, with its end. Raises ConnectionRefusedError over HTTP alone."""
+    """C(header) are further lines of the request, each with its end. Raises ConnectionRefusedError over HTTP alone."""
     end = _end()
     try:
         with _connected(host, address, port, end) if secure else _reached(address, port, end) as connection:

@@ -34,6 +34,10 @@ def answering(**parts: Any) -> Observation:
     return replace(made, endpoint=replace(made.endpoint, **parts))
 
 
+def apart(answers: dict[str, Any]) -> Observation:
+    return answering(apart={**secured().endpoint.apart, **answers})
+
+
 def presenting(**parts: Any) -> Observation:
     return answering(certificate=replace(secured().endpoint.certificate, **parts))
 
@@ -238,6 +242,28 @@ CASES = {
             "in capitals": answering(http=Answer(307, f"HTTPS://{DOMAIN.upper()}/")),
         },
         "unknown": unseen("http"),
+    },
+    "https.console_redirects": {
+        "fail": {
+            "console": (
+                apart({"/console/": Answer(200)}),
+                f"http://{DOMAIN}/console/ answers 200, though HTTPS is forced",
+                "traefik.http.routers.appwrite_console_http.middlewares=appwrite_tls",
+            ),
+            "console of 2.x": (apart({"/": Answer(200)}), f"http://{DOMAIN}/ answers 200"),
+            "realtime": (apart({"/v1/realtime": Answer(101)}), "/v1/realtime answers 101"),
+            "one, and the other is unseen": apart({"/": CLOSED, "/console/": Answer(200)}),
+        },
+        "pass": {
+            "redirected": secured(),
+            "nothing on HTTP": apart({"/": None, "/console/": None, "/v1/realtime": None}),
+            "no such page": apart({"/console/": Answer(404)}),
+        },
+        "not_applicable": {"not forced": secured(values={API: "disabled"})},
+        "unknown": {
+            "not asked": replace(secured(), endpoint=Unseen("the endpoint was not asked")),
+            "no answer": apart({"/console/": CLOSED}),
+        },
     },
     "https.no_redirect_loop": {
         "fail": {"loop": (answering(loop=True), "redirects back", "forwardedHeaders.trustedIPs")},
