@@ -39,6 +39,7 @@ from testbed.dataset import Dataset
 from testbed.tools import community
 
 from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 
 PAGES = CHECKOUT / "docs" / "docsite" / "rst"
 BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n(?: +:caption: (.*)\n)?\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
@@ -189,12 +190,25 @@ def test_behind_a_proxy(reader):
 
 @pytest.mark.skipif(not official(), reason="APPWRITE_COMPOSE_DIR is not set")
 def test_lines_for_traefik():
-    """They name entry points that Appwrite's own files have."""
-    [lines] = (yaml.safe_load(block.text) for block in blocks("behind_a_proxy") if block.caption)
+    """They name entry points and routers that Appwrite's own files have."""
+    pages = {block.caption.partition(" ")[0]: yaml.safe_load(block.text) for block in blocks("behind_a_proxy")[::-1]}
     for kind in official():
-        flags = yaml.safe_load(kind.file.read_text())["services"]["traefik"]["command"]
-        for line in lines:
-            assert any(flag.startswith(line.partition("forwardedHeaders")[0] + "address=") for flag in flags)
+        services = yaml.safe_load(kind.file.read_text())["services"]
+        for line in pages["docker-compose.yml"]:
+            start = line.partition("forwardedHeaders")[0] + "address="
+            assert any(flag.startswith(start) for flag in services["traefik"]["command"])
+        for name, service in pages["docker-compose.override.yml"]["services"].items():
+            for router in (
+                label.partition(".middlewares=")[0] for label in service["labels"] if ".middlewares=" in label
+            ):
+                assert f"{router}.entrypoints=appwrite_web" in services[name]["labels"]
+
+
+def test_labels_of_the_audit():
+    """Who reads the finding and who reads the page write the same."""
+    [written] = (yaml.safe_load(block.text) for block in blocks("behind_a_proxy") if "override" in block.caption)
+    [remedy] = (control.remedy for control in CONTROLS if control.id == "https.console_redirects")
+    assert yaml.safe_load(remedy.partition("put ")[2].partition(" into docker-compose.override.yml;")[0]) == written
 
 
 @pytest.mark.nightly
