@@ -16,7 +16,7 @@ description:
   - Sets C(_APP_CONSOLE_WHITELIST_ROOT), C(_APP_CONSOLE_WHITELIST_EMAILS) and C(_APP_CONSOLE_WHITELIST_IPS) in the C(.env) file, the lists
     exactly as Appwrite splits and compares them, which is without spaces, in lower case, without duplicates and in a stable order.
   - Appwrite checks them when somebody signs up with a password, never at login, and requires all of them at once.
-  - By magic URL and e-mail one-time password only O(root_only) limits, and who is invited to a team passes every limit (run on 1.9.6).
+  - By magic URL, e-mail one-time password and OAuth only O(root_only) limits, and who is invited to a team passes every limit (run on 1.9.6).
   - Refuses entries that Appwrite could never match, and warns if the settings together do not do what they look like.
 options:
   root_only:
@@ -29,7 +29,8 @@ options:
     choices: [auto, 'true', 'false']
   emails:
     description:
-      - E-mail addresses that may sign up. Whole addresses; Appwrite knows no wildcard.
+      - E-mail addresses that may sign up. Whole addresses; from Appwrite 2.0.0 on also C(*@) and a domain, for the addresses of exactly that domain.
+      - Any other wildcard is refused, since Appwrite ignores it without a word, and before 2.0.0 it knows none.
       - Left as they are if not given; an empty list clears them.
     type: list
     elements: str

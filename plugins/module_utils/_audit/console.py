@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The console: who may sign up, by which ways, and what was set in vain. Read at 1.4.14 to 1.9.6.
+"""The console: who may sign up, by which ways, and what was set in vain. Read at 1.4.14 to 1.9.6, and in the development state of 2.0.0.
 
 This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
@@ -125,9 +125,10 @@ def _never(name: str, entry: str, release: str) -> str:
 def _all_listed_admitted(observation: Observation) -> Outcome:
     def faults(values: Mapping[str, str]) -> list[str]:
         listed = {entry for entry in values.get(EMAILS, "").split(",") if entry.strip()}
-        if len(listed) < 2 or not is_root_only(values):
+        many = "%d addresses" % len(listed) if len(listed) > 1 else "a domain" if "*" in "".join(listed) else ""
+        if not many or not is_root_only(values):
             return []
-        return ["%s lists %d addresses, but %s lets only the first of them sign up" % (EMAILS, len(listed), ROOT)]
+        return ["%s lists %s, but %s lets only the first one sign up" % (EMAILS, many, ROOT)]
 
     if not _any(observation, lists):
         return not_applicable("nobody is listed")
@@ -178,7 +179,10 @@ def _no_dead_variables(observation: Observation) -> Outcome:
     return passed("Appwrite %s reads every variable that .env sets to another value than the installer does" % release)
 
 
-_SOURCE = "Appwrite 1.4.14 to 1.9.6: app/config/console.php (before 1.6: app/init.php), app/controllers/api/account.php"
+_SOURCE = (
+    "Appwrite 1.4.14 to 1.9.6: app/config/console.php (before 1.6: app/init.php), app/controllers/api/account.php; development state of "
+    "2026-08-21: src/Appwrite/Auth/Validator/EmailWhitelist.php (appwrite/appwrite#13073)"
+)
 
 CONTROLS = (
     Control(
@@ -196,7 +200,8 @@ CONTROLS = (
         "No other way to sign up bypasses the lists",
         "high",
         "The lists of addresses are only checked if somebody signs up with a password. Magic URLs, one-time passwords and OAuth only "
-        "check the limit of one account: on 1.9.6 an outsider who was on no list made an account, a team and a project by each of the first two.",
+        "check the limit of one account: on 1.9.6 an outsider who was on no list made an account, a team and a project by each of the first two. "
+        "From 2.0.0 OAuth can be GitHub, GitLab, Bitbucket and Google, and from 2.2.0 there is a sign-in by ID token too.",
         "appwrite_security_console_root_only: true (once everyone who is listed has signed up: they stay, and team invitations still work)",
         _SOURCE,
         _other_ways,
@@ -206,7 +211,8 @@ CONTROLS = (
         "Every entry of the sign-up lists can match",
         "medium",
         "Entries are compared as text and not trimmed: a space, an address in mixed case, a wildcard, a network or an IPv6 address "
-        "in another form keeps out whom it should let in. A client's address is the leftmost of X-Forwarded-For.",
+        "in another form keeps out whom it should let in. From 2.0.0 e-mail addresses may have spaces round them and any case, and *@ and a domain "
+        "admits that domain; any other wildcard is ignored. A client's address is the leftmost of X-Forwarded-For.",
         "appwrite_security_console_emails: [ada@example.com] (each address alone: the role writes it as Appwrite compares it; likewise "
         "appwrite_security_console_ips, which takes no networks)",
         _SOURCE,
@@ -234,9 +240,9 @@ CONTROLS = (
         "console.countries_denylist",
         "Every entry of the denied countries can match",
         "medium",
-        "Entries are compared as text and not trimmed: a space or a small letter lets in whom it should keep out.",
+        "Up to 1.9.6 entries are compared as text and not trimmed: a space or a small letter lets in whom it should keep out.",
         'appwrite_security_variables: {%s: "XX,YY"}' % COUNTRIES,
-        "Appwrite 1.9.6: app/controllers/shared/api/auth.php",
+        "Appwrite 1.9.6, and its development state of 2026-08-21: app/controllers/shared/api/auth.php",
         _countries,
     ),
     Control(

@@ -42,7 +42,12 @@ _OTHER_WAYS = {
     "_APP_SMTP_HOST": "magic URL and e-mail OTP",
     "_APP_SMS_PROVIDER": "phone",
     "_APP_CONSOLE_GITHUB_APP_ID": "GitHub",
+    "_APP_CONSOLE_GITLAB_APP_ID": "GitLab",
+    "_APP_CONSOLE_BITBUCKET_APP_ID": "Bitbucket",
+    "_APP_CONSOLE_GOOGLE_APP_ID": "Google",
 }
+"""Appwrite 1.4.14 to 2.4.0, C(app/config/console.php): GitHub, in the newest also the others, each if its variable is set."""
+_PATTERNS_SINCE = (2,)
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
@@ -73,12 +78,15 @@ def _joined(entries: Any) -> str:
 
 def _email(entry: str, release: str) -> str:
     address = entry.strip().lower()
-    if address.startswith("@") or address.startswith("*"):
-        raise Refusal(
-            "emails: %r is a pattern; Appwrite compares whole addresses and knows no wildcard, so list each address"
-            % entry
-        )
     if address in catalogue.UNSET or "," in address or catalogue.problem(EMAILS, address, release):
+        if address.startswith("@") or "*" in address:
+            raise Refusal(
+                "emails: %r is a pattern; Appwrite %s compares whole addresses and knows no wildcard, so list each address"
+                % (entry, release)
+                if catalogue.is_older(release, _PATTERNS_SINCE)
+                else "emails: %r is a pattern that Appwrite ignores without a word; the only one that it knows is *@ and a domain, for the addresses "
+                "of exactly that domain, such as *@example.com" % entry
+            )
         raise Refusal(
             "emails: %r is not an e-mail address; Appwrite compares it with the address that signs up, so it could never match"
             % entry

@@ -96,6 +96,18 @@ CASES = {
                 ),
                 "leaves GitHub open",
             ),
+            **{
+                way: (
+                    console(
+                        "disabled",
+                        "ada@example.com",
+                        release="2.4.0",
+                        **{f"_APP_CONSOLE_{way.upper()}_APP_ID": "NotARealId"},
+                    ),
+                    f"leaves {way} open",
+                )
+                for way in ("GitLab", "Bitbucket", "Google")
+            },
             "in the oldest release": console(
                 "disabled", "ada@example.com", release="1.4.14", **{SMTP: "smtp.example.com"}
             ),
@@ -114,6 +126,13 @@ CASES = {
             "mixed case": (limited("Ada@example.com,bob@example.com"), "'Ada@example.com'", "lower case"),
             "wildcard": (limited("*@example.com"), "'*@example.com'"),
             "pattern": limited("@example.com"),
+            **{
+                f"{entry} from 2.0.0": (
+                    console("disabled", f"ada@example.com,{entry}", release="2.0.0"),
+                    f"{entry!r} in {EMAILS} can never match: it must be an e-mail address or *@ and a domain",
+                )
+                for entry in ("*", "a*@x.io", "*@*.org")
+            },
             "network": (limited(ips="8.8.8.8,203.0.113.0/24"), "'203.0.113.0/24'", "no CIDR"),
             "long IPv6": (limited(ips="2001:0db8::1"), "2001:db8::1"),
             "mapped IPv4": (limited(ips="::ffff:8.8.8.8"), "8.8.8.8"),
@@ -129,6 +148,9 @@ CASES = {
             "plain": limited("ada@example.com,o'neil+tag@sub.example.com", "8.8.8.8,2001:db8::1"),
             "all in capitals": limited("ADA@EXAMPLE.COM"),
             "an empty entry does no harm": limited("ada@example.com,"),
+            "any case, spaces and a domain from 2.0.0": console(
+                "disabled", "Ada@Example.com, bob@example.com ,*@Example.org", release="2.0.0"
+            ),
         },
         "not_applicable": {"no list": secured(), "zero": limited("0")},
     },
@@ -140,6 +162,7 @@ CASES = {
                 "appwrite_security_console_root_only: false",
             ),
             "by default": console(None, "ada@example.com,bob@example.com"),
+            "a domain": (console("enabled", "*@example.com", release="2.0.0"), "lists a domain"),
         },
         "pass": {
             "one person": console("enabled", "ada@example.com"),

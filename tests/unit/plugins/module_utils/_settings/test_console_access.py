@@ -56,7 +56,7 @@ def test_written(installation, options, changes):
         ({"emails": ["*@example.com"]}, "no wildcard"),
         ({"emails": ["@example.com"]}, "no wildcard"),
         ({"emails": ["ada"]}, "not an e-mail address"),
-        ({"emails": ["a*a@example.com"]}, "not an e-mail address"),
+        ({"emails": ["a*a@example.com"]}, "no wildcard"),
         ({"emails": ["0"]}, "not an e-mail address"),
         ({"emails": ["ada@localhost"]}, "not an e-mail address"),
         ({"emails": ["a@x.io,b@x.io"]}, "not an e-mail address"),
@@ -82,6 +82,19 @@ def test_refused_with_the_reason(installation, options, part):
     ((option, (entry,)),) = options.items()
     message = refused(installation(), **options)
     assert message.startswith(f"{option}: {entry!r} ") and part in message
+
+
+@pytest.mark.parametrize("release", ["2.0.0", "2.4.0", "9.9.0"])
+def test_a_domain_as_the_release_knows_it(installation, release):
+    wanted = plan(installation(release=release), emails=[" *@Example.com", "Ada@x.io "]).changes
+    assert wanted == {EMAILS: "*@example.com,ada@x.io"}
+    assert catalogue.problem(EMAILS, wanted[EMAILS], release) is None
+
+
+@pytest.mark.parametrize("entry", ["*", "*@*.org", "a*@x.io", "@x.io", "*@", "*@x", "*@a@x.io", "*@x.io,*"])
+def test_a_pattern_that_is_ignored(installation, entry):
+    message = refused(installation(release="2.4.0"), emails=[entry])
+    assert message.startswith(f"emails: {entry!r} is a pattern that Appwrite ignores")
 
 
 def test_one_bad_entry_spoils_the_list(installation):
@@ -115,6 +128,11 @@ TOGETHER = {
         {"_APP_CONSOLE_GITHUB_APP_ID": "12"},
         {"root_only": "false", "ips": ["8.8.8.8"]},
         ["by GitHub stays open"],
+    ),
+    "list and others": (
+        {"_APP_CONSOLE_GITLAB_APP_ID": "12", "_APP_CONSOLE_BITBUCKET_APP_ID": "x", "_APP_CONSOLE_GOOGLE_APP_ID": "y"},
+        {"root_only": "false", "ips": ["8.8.8.8"]},
+        ["by GitLab and Bitbucket and Google stays open"],
     ),
     "list and a 0, which is no mail": ({"_APP_SMTP_HOST": "0"}, {"root_only": "false", "ips": ["8.8.8.8"]}, []),
     "a 0, which lists nobody": ({EMAILS: "0"}, {"root_only": "false"}, ["anyone may sign up"]),
