@@ -32,8 +32,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
 )
 
 _PROXY = "traefik"
-_WITH_SOCKET = (_PROXY, "openruntimes-executor")
+_WITH_SOCKET = (_PROXY, "openruntimes-executor", "orchestrator")
 _WEB = (80, 443)
+_MQTT = (8883, 8084)
+"""TLS, and secure web sockets: entry points of Traefik from 2.3.0 on."""
 _ABOVE_SOCKET = ("/", "/run", "/var", "/var/run")
 _COMES_BACK = ("always", "unless-stopped")
 _STRONG = ("ALL", "CAP_SYS_ADMIN", "SYS_ADMIN")
@@ -53,23 +55,31 @@ def _one_shots(observation: Observation) -> set[str]:
 # --- what they open ---
 
 
-def _ports_limited(observation: Observation) -> Outcome:
-    published = {
+def _published(observation: Observation) -> set[tuple[str, str, str, int]]:
+    """Service, address, port of the host as it is written, port of the container."""
+    return {
         (name, port.get("host_ip") or "0.0.0.0", str(port.get("published") or "a random port"), int(port["target"]))
         for name, options in known_services(observation).items()
         for port in options.get("ports") or ()
-    }
-    published |= {
+    } | {
         (container.service, address, str(port), target)
         for container in known_containers(observation)
         for address, port, target in container.ports
     }
+
+
+def _is_local(address: str) -> bool:
+    return address.startswith("127.") or address in ("::1", "localhost")
+
+
+def _ports_limited(observation: Observation) -> Outcome:
     beyond = sorted(
         entry
-        for entry in published
-        if not (int(entry[2]) if entry[2].isdigit() else 0) in _WEB and not (entry[0] == _PROXY and entry[3] in _WEB)
+        for entry in _published(observation)
+        if not (int(entry[2]) if entry[2].isdigit() else 0) in _WEB
+        and not (entry[0] == _PROXY and entry[3] in _WEB + _MQTT)
     )
-    local = [entry for entry in beyond if entry[1].startswith("127.") or entry[1] in ("::1", "localhost")]
+    local = [entry for entry in beyond if _is_local(entry[1])]
     bad = [entry for entry in beyond if entry not in local]
     if bad:
         return failed(
@@ -83,6 +93,17 @@ def _ports_limited(observation: Observation) -> Outcome:
             for name, address, port, _target in local
         )
     )
+
+
+def _mqtt_local(observation: Observation) -> Outcome:
+    found = sorted(entry for entry in _published(observation) if entry[0] == _PROXY and entry[3] in _MQTT)
+    bad = ["%s on %s" % (port, address) for _name, address, port, _target in found if not _is_local(address)]
+    if bad:
+        return failed("MQTT is published: %s" % ", ".join(bad))
+    seen_all(observation)
+    if not found:
+        return not_applicable("MQTT is not published")
+    return passed("MQTT is published for this host alone")
 
 
 def _socket_mounts(observation: Observation) -> dict[str, bool]:
@@ -194,11 +215,17 @@ def _release_not_vulnerable(observation: Observation) -> Outcome:
             "%s: %s"
             % (
                 " and ".join(releases),
-                "; ".join("%s (%s, fixed in %s): %s" % (row.id, row.severity, row.fixed, row.text) for row in found),
+                "; ".join(
+                    "%s (%sfixed in %s): %s" % (row.id, row.severity and row.severity + ", ", row.fixed, row.text)
+                    for row in found
+                ),
             )
         )
     seen(observation.containers)
-    return passed("nothing is known of %s, as of %s" % (" and ".join(releases), _releases.LOOKED_UP))
+    return passed(
+        "nothing is known of %s, as of %s (what was public until %s)"
+        % (" and ".join(releases), _releases.LOOKED_UP, _releases.PUBLIC_UNTIL)
+    )
 
 
 # --- what runs ---
@@ -367,19 +394,29 @@ CONTROLS: tuple[Control, ...] = (
         "Nothing but HTTP and HTTPS is published",
         "high",
         "A published port bypasses the firewalls of most hosts, since Docker writes its own rules first. Redis has no password, and the database "
-        "a public one, unless somebody changed that.",
+        "a public one, unless somebody changed that. MQTT has a control of its own.",
         "remove ports from the service, or bind it to this host by 127.0.0.1:<port>:<port>; then: docker compose up -d",
         "Appwrite 1.9.6, docker-compose.yml; Docker Engine, packet filtering and firewalls",
         _ports_limited,
     ),
     Control(
+        "containers.mqtt_local",
+        "MQTT is not published",
+        "low",
+        "From 2.3.0 Traefik publishes two more ports to everybody, TLS on 8883 and web sockets on 8084, and an upgrade opens them unasked. Few use "
+        "them; if clients of yours do, waive this.",
+        'appwrite_security_variables: {_APP_MQTT_PORT: "127.0.0.1:8883", _APP_MQTT_WSS_PORT: "127.0.0.1:8084"}',
+        "Appwrite 2.4.0, docker-compose.yml",
+        _mqtt_local,
+    ),
+    Control(
         "containers.socket_limited",
-        "Only the proxy and the executor have the Docker socket",
+        "Only the proxy, the executor and the orchestrator have the Docker socket",
         "high",
-        "Whoever has the socket is root on the host. The executor cannot do without it, and Traefik reads labels through it; nothing else of Appwrite "
-        "needs it.",
+        "Whoever has the socket is root on the host. The executor cannot do without it, nor from 2.0.0 the orchestrator, which runs builds and answers "
+        "whoever reaches it in the network appwrite; Traefik reads labels through it. Nothing else of Appwrite needs it.",
         "remove the mount of /var/run/docker.sock from the service; then: docker compose up -d",
-        "Appwrite 1.4.14 to 1.9.6, docker-compose.yml",
+        "Appwrite 1.4.14 to 2.4.0, docker-compose.yml",
         _socket_limited,
     ),
     Control(
@@ -427,9 +464,11 @@ CONTROLS: tuple[Control, ...] = (
         "The release has no known vulnerability",
         "high",
         "What is published is tried on every address. Appwrite has no list of its own; this one is made of CVE records, the GitHub Advisory "
-        "Database and merged fixes, and bears the date on which these were last read.",
+        "Database, merged fixes and Appwrite's changelog, and bears the date on which these were last read. Where no severity stands, nobody has "
+        "published one.",
         _UPGRADE,
-        "CVE records and the GitHub Advisory Database, as of %s" % _releases.LOOKED_UP,
+        "CVE records, the GitHub Advisory Database and Appwrite's changelog, read on %s as far as %s"
+        % (_releases.LOOKED_UP, _releases.PUBLIC_UNTIL),
         _release_not_vulnerable,
     ),
     Control(

@@ -350,6 +350,23 @@ def places(observation: Observation, name: str) -> list[tuple[str, str]]:
     ]
 
 
+def settings(observation: Observation, name: str) -> list[tuple[str, str]]:
+    """As C(places), but only where the variable is set at all, if to an empty text."""
+    if isinstance(observation.config, Unseen):
+        values = seen(observation.env).values
+        return [(".env", values[name])] if name in values else []
+    listed = [(service, options.get("environment") or {}) for service, options in sorted(services(observation).items())]
+    return [
+        ("service " + service, str(environment[name]))
+        for service, environment in listed
+        if environment.get(name) is not None
+    ] + [
+        ("container of " + container.service, container.environment[name])
+        for container in known_containers(observation)
+        if name in container.environment
+    ]
+
+
 def judge(
     observation: Observation, name: str, good: Callable[[str], bool], shown: Callable[[str], str] = lambda value: value
 ) -> Outcome:

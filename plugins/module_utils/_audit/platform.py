@@ -8,7 +8,10 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from functools import partial
+from typing import Union
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
@@ -19,19 +22,46 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     Unseen,
     failed,
     judge,
+    known_services,
     not_applicable,
     passed,
     places,
     seen,
     seen_all,
     services,
+    settings,
+    some,
 )
+
+_Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 _PROVIDERS = ("sentry", "raygun")
 """Names that Appwrite's two lists spell alike since it takes the provider from the DSN; appSignal and logOwl end up in neither branch."""
 _OLD_PROVIDERS = ("sentry", "raygun", "appSignal", "logOwl")
 _DSN_SINCE = (1, 6)
 _SCANNER = "clamav"
+PROXIES, INTERNAL = "_APP_TRUSTED_PROXIES", "_APP_ALLOWED_INTERNAL_ADDRESSES"
+_TRUSTED_BY_ITSELF = tuple(
+    ipaddress.ip_network(text)
+    for text in ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+"""If the variable is not set at all. In one of them is the address from which Traefik speaks to Appwrite."""
+_TRAEFIK_TRUSTS = re.compile(r"(?i)\.forwardedheaders\.trustedips=(\S+)")
+_DEVELOPMENT = {
+    "_APP_CONSOLE_TRUSTED_PROJECTS": ("trusted-project", "another-trusted-project"),
+    "_APP_DNS": ("172.16.238.100",),
+    "_APP_DOMAIN_TARGET_A": ("203.0.0.1",),
+    "_APP_DOMAIN_TARGET_CAA": ("digicert.com",),
+    "_APP_EMAIL_SECURITY": ("security@appwrite.io",),
+    "_APP_OPTIONS_ABUSE_INCREASED_LIMIT_PROJECTS": ("increased-limit-project",),
+    "_APP_PWNED_PASSWORDS_DSN": ("mock://localhost",),
+    "_APP_SMS_PROVIDER": ("sms://username:password@mock",),
+    "_APP_SMTP_HOST": ("maildev",),
+    "_APP_VCS_GITEA_BROWSER_ENDPOINT": ("http://localhost:9515",),
+    "_APP_VCS_GITEA_ENDPOINT": ("http://gitea:3000",),
+}
+"""What only the developers of Appwrite have, in their own C(.env), which is also what the documentation's compose generator hands out
+(appwrite/appwrite 33310e0f8036). What other controls find in it is not here."""
 
 
 def _given(observation: Observation, name: str) -> set[str]:
@@ -142,6 +172,96 @@ def _kept(observation: Observation, name: str, seconds: int) -> Outcome:
     return judge(observation, name, lambda value: value in catalogue.UNSET or value.isdigit() and int(value) >= seconds)
 
 
+def _proxies_trusted(observation: Observation) -> Outcome:
+    if not catalogue.is_read(PROXIES, observation.release):
+        return not_applicable("Appwrite %s believes the forwarded address of whoever sends it" % observation.release)
+    outer = [
+        entry
+        for options in known_services(observation).values()
+        for word in options.get("command") or ()
+        for found in _TRAEFIK_TRUSTS.findall(str(word))
+        for entry in found.split(",")
+    ]
+    bad: dict[str, list[str]] = {}
+    for place, value in settings(observation, PROXIES) or [("", None)]:
+        for problem in _mistrusted(value, outer):
+            bad.setdefault(problem, []).append(place)
+    if bad:
+        return failed(
+            "; ".join(
+                "%s %s%s" % (PROXIES, problem, " (%s)" % some(where) if all(where) else "")
+                for problem, where in sorted(bad.items())
+            )
+        )
+    seen_all(observation)
+    return passed("the client's address is taken from proxies of this installation alone")
+
+
+def _mistrusted(value: str | None, outer: list[str]) -> list[str]:
+    """What is wrong with a value of C(_APP_TRUSTED_PROXIES), C(None) for unset. C(outer) are the addresses that Traefik trusts."""
+    trusted = _TRUSTED_BY_ITSELF if value is None else _networks(value)
+    if not trusted:
+        return ["names nobody, so that every client has the address of Traefik"]
+    if any(not network.prefixlen for network in trusted):
+        return ["holds every address, so that each client can choose its own"]
+    if not any(network.overlaps(own) for network in trusted for own in _TRUSTED_BY_ITSELF):
+        return ["holds no private network, in which Traefik is, so that every client has the address of Traefik"]
+    missing = sorted({str(one) for one in _networks(",".join(outer)) if not any(_holds(own, one) for own in trusted)})
+    if missing:
+        return [
+            "%sdoes not hold %s, which Traefik trusts" % ("is not set and " if value is None else "", some(missing))
+        ]
+    return []
+
+
+def _networks(entries: str) -> list[_Network]:
+    """Those of a list that are addresses or networks."""
+    found = []
+    for entry in entries.split(","):
+        try:
+            found.append(ipaddress.ip_network(entry.strip(), strict=False))
+        except ValueError:
+            continue
+    return found
+
+
+def _holds(network: _Network, other: _Network) -> bool:
+    return network.overlaps(other) and network.prefixlen <= other.prefixlen
+
+
+def _internal_closed(observation: Observation) -> Outcome:
+    if not catalogue.is_read(INTERNAL, observation.release):
+        return not_applicable(
+            "Appwrite %s has no %s (containers.release_not_vulnerable says what that means)"
+            % (observation.release, INTERNAL)
+        )
+    found = {entry for _place, value in settings(observation, INTERNAL) for entry in _networks(value)}
+    bad = [str(entry) for entry in found if entry.num_addresses > 1 or entry.is_loopback or entry.is_link_local]
+    if bad:
+        return failed("%s opens %s" % (INTERNAL, some(bad)))
+    seen_all(observation)
+    if found:
+        return passed("%s opens single addresses alone: %s" % (INTERNAL, some([str(one) for one in found])))
+    return passed("no internal address is open to what users name")
+
+
+def _nothing_of_developers(observation: Observation) -> Outcome:
+    found = sorted(
+        name
+        for name, theirs in _DEVELOPMENT.items()
+        if any(entry.strip() in theirs for _place, value in settings(observation, name) for entry in value.split(","))
+    )
+    if found:
+        return failed(
+            "as in the .env of Appwrite's developers: %s" % ", ".join(found),
+            "appwrite_security_variables: {%s}" % ", ".join("%s: null" % name for name in found),
+        )
+    if isinstance(observation.config, Unseen):
+        seen(observation.env)
+    seen_all(observation)
+    return passed("no value is one that only Appwrite's developers have")
+
+
 CONTROLS: tuple[Control, ...] = (
     Control(
         "platform.environment_production",
@@ -172,6 +292,39 @@ CONTROLS: tuple[Control, ...] = (
         "appwrite_security_variables: {_APP_OPTIONS_ROUTER_PROTECTION: enabled}",
         "Appwrite 1.8.1 and 1.9.6, app/controllers/general.php; appwrite/appwrite#12798",
         _router_protected,
+    ),
+    Control(
+        "platform.proxies_trusted",
+        "Forwarded addresses of clients are believed of the own proxies alone",
+        "medium",
+        "From 2.4.0 the client's address, by which abuse is limited and _APP_CONSOLE_WHITELIST_IPS decides, comes from X-Forwarded-For only if "
+        "that comes from one of these addresses. Not set, they are loopback and the private networks; a balancer with a public address must be "
+        "added to those. Empty is nobody, unlike with any other variable.",
+        "appwrite_security_variables: {%s: '127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16'} (and behind them the public addresses that "
+        "--entrypoints.appwrite_web.forwardedHeaders.trustedIPs of Traefik names)" % PROXIES,
+        "Appwrite after 2.4.0, src/Appwrite/Network/TrustedProxies.php and its test; updates guide of 2.4.0",
+        _proxies_trusted,
+    ),
+    Control(
+        "platform.internal_addresses_closed",
+        "What users name is not fetched from inside",
+        "medium",
+        "From 2.4.0 webhooks, OAuth2 endpoints, migrations and messages never go to private addresses, except to these. A network, the loopback or "
+        "the link-local address, where clouds hand out credentials, opens Redis, the database and the orchestrator to whoever may set a webhook.",
+        "appwrite_security_variables: {%s: null}, or only the single addresses that are needed" % INTERNAL,
+        "Appwrite, updates guide and changelog of 2.4.0; appwrite/appwrite#11845",
+        _internal_closed,
+    ),
+    Control(
+        "platform.nothing_of_developers",
+        "No value is left of Appwrite's own development",
+        "medium",
+        "The compose generator of Appwrite's documentation hands out the developers' .env, and tells people to change two lines of it. Projects with "
+        "the ids of its tests are trusted or less limited, and whoever makes a project chooses its id; names are asked of an address that nobody "
+        "has; mail and messages go to stand-ins; reports go to Appwrite.",
+        "appwrite_security_variables: {_APP_CONSOLE_TRUSTED_PROJECTS: null}",
+        "appwrite/appwrite 33310e0f8036, apps/console/src/lib/docs/compose-generator/composeData.ts; 1.9.6, app/controllers/general.php",
+        _nothing_of_developers,
     ),
     Control(
         "platform.schema_closed",

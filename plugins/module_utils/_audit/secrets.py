@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from typing import Any, Mapping
+from urllib.parse import urlsplit
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image
@@ -29,9 +30,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     seen,
     seen_all,
     services,
+    some,
 )
 
 DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"
+_USAGE = "_APP_USAGE_PASS"
 _ALIASES = {
     DATABASE: ("MYSQL_PASSWORD", "MARIADB_PASSWORD", "MONGO_INITDB_PASSWORD", "POSTGRES_PASSWORD"),
     ROOT: ("MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD", "MONGO_INITDB_ROOT_PASSWORD"),
@@ -43,6 +46,7 @@ _CLIENTS = {
     "mongodb": "mongosh -u root -p",
     "postgresql": 'sh -c \'psql -U "$POSTGRES_USER" "$POSTGRES_DB"\'',
 }
+_OTHER_ALIASES = {_USAGE: ("CLICKHOUSE_PASSWORD",), "_APP_GEO_SECRET": ("GEO_SECRET",)}
 _OWN = "no public default"
 _CONFIGURED = re.compile(r"requirepass|aclfile|\.conf|--user\b")
 """How the command of a Redis may give it a password."""
@@ -65,6 +69,33 @@ def _own(name: str, observation: Observation) -> Outcome:
         "; ".join(bad),
         "%s, before the database is first started; later %s" % (_REPLACE, _by_hand(observation)) if made_with else None,
     )
+
+
+def _others_own(observation: Observation) -> Outcome:
+    """Of all further secrets. Empty is none: most are only needed by who uses what they belong to."""
+    bad = []
+    for name in catalogue.names(observation.release):
+        if not catalogue.is_secret(name) or name in (catalogue.KEY, *_ALIASES):
+            continue
+        for alias in (name, *_OTHER_ALIASES.get(name, ())):
+            public = [place for place, value in places(observation, alias) if _is_public(name, value)]
+            if public:
+                bad.append("%s is a public default in %s" % (alias, some(public)))
+    if bad:
+        return failed("; ".join(bad))
+    if isinstance(observation.config, Unseen):
+        seen(observation.env)
+    seen_all(observation)
+    return passed("no other secret is a public default")
+
+
+def _is_public(name: str, value: str) -> bool:
+    """Also the password in a URL, of whichever host."""
+    try:
+        password = urlsplit(value).password or ""
+    except ValueError:
+        password = ""
+    return catalogue.is_public_default(name, value) or catalogue.is_public_default(_USAGE, password)
 
 
 def _judge(observation: Observation, name: str, alias: str) -> Outcome:
@@ -185,6 +216,18 @@ CONTROLS = (
         _REPLACE,
         "Appwrite 1.4.14 to 1.9.6: app/config/variables.php; openruntimes/executor: OPR_EXECUTOR_SECRET",
         partial(_own, EXECUTOR),
+    ),
+    Control(
+        "secrets.others_own",
+        "No other secret is a public default",
+        "high",
+        "From 2.0.0 builds, the address service, notifications and ClickHouse have secrets too, the same for everyone: with that of builds their "
+        "results can be forged, with a known webhook secret a push to a repository, and ClickHouse holds every request to a function.",
+        "%s (the password of ClickHouse also stands in _APP_CONNECTIONS_DB_USAGE and _APP_CONNECTIONS_DB_EXECUTIONS, that of a webhook at its "
+        "provider too: change it there as well)" % _REPLACE,
+        "Appwrite, development state of 2026-08-21: app/config/variables.php; 2.4.0, docker-compose.yml; appwrite/appwrite 33310e0f8036, "
+        "composeData.ts",
+        _others_own,
     ),
     Control(
         "secrets.redis_password",

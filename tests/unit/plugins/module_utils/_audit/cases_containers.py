@@ -60,6 +60,11 @@ def from_a_shell(name: str, value: str | None) -> Observation:
     return with_container(found, "appwrite", environment={name: "NotARealShellWord1"})
 
 
+def with_mqtt(address: str | None) -> Observation:
+    ports = [{"target": port, "published": str(port), "host_ip": address} for port in (8883, 8084)]
+    return with_service(secured("2.4.0"), "traefik", ports=ports)
+
+
 CASES = {
     "containers.ports_limited": {
         "fail": {
@@ -67,6 +72,7 @@ CASES = {
             "on one address": (publishing("redis", "6379", 6379, "192.0.2.10"), "redis publishes 6379 on 192.0.2.10"),
             "a random port": (publishing("appwrite", "", 80), "appwrite publishes a random port"),
             "the proxy's dashboard": publishing("traefik", "8080", 8080),
+            "MQTT without the proxy": (publishing("appwrite-mqtt", "1883", 1883), "appwrite-mqtt publishes 1883"),
             "in a container alone": (
                 with_container(secured(), "mariadb", ports=(("0.0.0.0", 3307, 3306),)),
                 "mariadb publishes 3307",
@@ -82,8 +88,25 @@ CASES = {
                 "mariadb publishes 3306 on 127.0.0.1, for this host alone",
             ),
             "for this host alone, by IPv6": publishing("mariadb", "3306", 3306, "::1"),
+            "MQTT of the proxy": publishing("traefik", "8883", 8883),
         },
         "unknown": {"engine gone": ENGINE_GONE["engine gone"], "no docker": NO_DOCKER},
+    },
+    "containers.mqtt_local": {
+        "fail": {
+            "as shipped": (
+                with_mqtt(None),
+                "MQTT is published: 8084 on 0.0.0.0, 8883 on 0.0.0.0",
+                '_APP_MQTT_PORT: "127.0.0.1:8883"',
+            ),
+            "in the container alone": (
+                with_container(secured("2.4.0"), "traefik", ports=(("0.0.0.0", 18883, 8883),)),
+                "18883 on 0.0.0.0",
+            ),
+        },
+        "pass": {"for this host alone": with_mqtt("127.0.0.1")},
+        "not_applicable": {"closed": secured("2.4.0"), "before 2.3.0": secured()},
+        "unknown": ENGINE_GONE,
     },
     "containers.socket_limited": {
         "fail": {
@@ -99,6 +122,7 @@ CASES = {
         },
         "pass": {
             "as shipped": (mounting("openruntimes-executor", SOCKET), "none but openruntimes-executor and traefik"),
+            "as shipped with 2.x": (mounting("orchestrator", SOCKET), "none but orchestrator and traefik"),
             "nobody": (without(secured(), "traefik"), "no service has"),
             "other mounts": mounting("agent", "/var/runaway"),
             "a volume": mounting("agent", "run"),
@@ -174,7 +198,16 @@ CASES = {
     },
     "containers.release_not_vulnerable": {
         "fail": {
-            "newest known": (secured(), "1.9.6: CVE-2026-89036 (high, fixed in 2.0.0)"),
+            "1.9.6": (
+                secured(),
+                "1.9.6: CVE-2026-89036 (high, fixed in 2.0.0)",
+                "appwrite/appwrite@1265e8d500 (fixed in 2.0.0): a JWT is valid after its session",
+                "2.4.0/jwt (fixed in 2.4.0)",
+            ),
+            "before the updates of 2.4.0": (
+                secured("2.3.0"),
+                "2.3.0: appwrite/appwrite#11845 (fixed in 2.4.0): webhooks",
+            ),
             "between two fixes": (
                 secured("1.8.1"),
                 "CVE-2026-89036",
@@ -189,8 +222,11 @@ CASES = {
             ),
             "the tag of a container alone": replace(secured(), release_is_known=False),
         },
-        "pass": {"fixed": (secured("2.0.0"), "nothing is known of 2.0.0, as of ")},
-        "unknown": {"fixed, engine gone": replace(secured("2.0.0"), containers=NO_ENGINE)},
+        "pass": {
+            "fixed": (secured("2.4.0"), "nothing is known of 2.4.0, as of ", "(what was public until 2026-10-10)"),
+            "newer": secured("9.9.0"),
+        },
+        "unknown": {"fixed, engine gone": replace(secured("2.4.0"), containers=NO_ENGINE)},
     },
     "containers.come_back": {
         "fail": {

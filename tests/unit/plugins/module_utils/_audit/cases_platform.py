@@ -16,6 +16,7 @@ SMTP, SECURE = "_APP_SMTP_HOST", "_APP_SMTP_SECURE"
 SCAN, SCANNER = "_APP_STORAGE_ANTIVIRUS", "_APP_STORAGE_ANTIVIRUS_HOST"
 LOGGING, PROVIDER = "_APP_LOGGING_CONFIG", "_APP_LOGGING_PROVIDER"
 AUDIT, CONSOLE_AUDIT = "_APP_MAINTENANCE_RETENTION_AUDIT", "_APP_MAINTENANCE_RETENTION_AUDIT_CONSOLE"
+PROXIES, INTERNAL = "_APP_TRUSTED_PROXIES", "_APP_ALLOWED_INTERNAL_ADDRESSES"
 NO_ENGINE = Unseen("the engine does not answer")
 NOT_ASKED = Unseen("the container appwrite does not run")
 
@@ -27,6 +28,17 @@ def without_docker(**values: str) -> Observation:
 def scanning(host: str | None = None, answers: bool | None = None, release: str = "1.9.6") -> Observation:
     made = secured(release, {SCAN: "enabled", SCANNER: host})
     return replace(made, inside=replace(made.inside, reachable={**made.inside.reachable, "antivirus": answers}))
+
+
+def proxies(value: str | None, trusted_by_traefik: str = "") -> Observation:
+    command = ["--entrypoints.appwrite_web.address=:80"]
+    if trusted_by_traefik:
+        command += [f"--entrypoints.appwrite_web.forwardedHeaders.trustedIPs={trusted_by_traefik}"]
+    return with_service(secured("2.4.0", {PROXIES: value}), "traefik", command=command)
+
+
+def internal(value: str) -> Observation:
+    return secured("2.4.0", {INTERNAL: value})
 
 
 CASES = {
@@ -64,6 +76,63 @@ CASES = {
         },
         "not_applicable": {"before 1.4.4": secured("1.4.3")},
         "unknown": {"1.9.0 without docker": replace(secured("1.9.0"), config=NO_ENGINE, containers=NO_ENGINE)},
+    },
+    "platform.proxies_trusted": {
+        "fail": {
+            "empty": (proxies(""), "names nobody", "(container of appwrite, container of appwrite-realtime,"),
+            "no address": (proxies("nobody"), "names nobody"),
+            "everybody": (proxies("10.0.0.0/8,0.0.0.0/0"), "holds every address"),
+            "the balancer alone": (proxies("203.0.113.10", "203.0.113.10"), "holds no private network"),
+            "a balancer, and unset": (proxies(None, "203.0.113.10"), "is not set and does not hold 203.0.113.10/32"),
+            "another balancer": (
+                proxies("10.0.0.0/8,203.0.113.10", "203.0.113.0/24,10.0.0.7"),
+                "does not hold 203.0.113.0/24, which Traefik trusts",
+            ),
+            "without docker": (
+                replace(secured("2.4.0", {PROXIES: ""}), config=NO_ENGINE, containers=NO_ENGINE),
+                "(.env)",
+            ),
+        },
+        "pass": {
+            "unset": proxies(None),
+            "as by itself": proxies("127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"),
+            "a private balancer": proxies(None, "192.168.1.1,fd00::1"),
+            "a balancer": proxies("172.16.0.0/12, 203.0.113.0/24", "203.0.113.10,203.0.113.11"),
+        },
+        "not_applicable": {"before 2.4.0": (secured("2.0.0"), "believes the forwarded address")},
+        "unknown": {"without docker": replace(secured("2.4.0"), config=NO_ENGINE, containers=NO_ENGINE)},
+    },
+    "platform.internal_addresses_closed": {
+        "fail": {
+            "a network": (internal("10.1.0.0/16,10.2.0.7"), f"{INTERNAL} opens 10.1.0.0/16"),
+            "loopback": (internal("127.0.0.1,::1"), "opens 127.0.0.1/32, ::1/128"),
+            "the clouds' address": internal("169.254.169.254"),
+        },
+        "pass": {
+            "unset": secured("2.4.0"),
+            "empty": internal(""),
+            "one address": (internal("10.2.0.7"), "single addresses alone: 10.2.0.7/32"),
+        },
+        "not_applicable": {"before 2.4.0": secured("2.0.0")},
+    },
+    "platform.nothing_of_developers": {
+        "fail": {
+            "one of several projects": (
+                secured("2.4.0", {"_APP_CONSOLE_TRUSTED_PROJECTS": "ours, trusted-project"}),
+                "as in the .env of Appwrite's developers: _APP_CONSOLE_TRUSTED_PROJECTS",
+                "appwrite_security_variables: {_APP_CONSOLE_TRUSTED_PROJECTS: null}",
+            ),
+            "two": (
+                secured("2.4.0", {"_APP_DNS": "172.16.238.100", "_APP_SMTP_HOST": "maildev"}),
+                "{_APP_DNS: null, _APP_SMTP_HOST: null}",
+            ),
+            "without docker": without_docker(_APP_SMTP_HOST="maildev"),
+        },
+        "pass": {
+            "none": secured("2.4.0"),
+            "own": secured("2.4.0", {"_APP_CONSOLE_TRUSTED_PROJECTS": "ours", "_APP_DNS": "10.0.0.53"}),
+        },
+        "unknown": {"without docker": without_docker()},
     },
     "platform.schema_closed": {
         "fail": {

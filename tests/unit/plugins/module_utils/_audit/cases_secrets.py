@@ -114,6 +114,34 @@ CASES = {
         },
         "pass": {"own": secured(), "own of the executor": executor("NotARealExecutorWord1")},
     },
+    "secrets.others_own": {
+        "fail": {
+            **{
+                name: (secured("2.4.0", {name: "your-secret-key"}), f"{name} is a public default in container of")
+                for name in ("_APP_GEO_SECRET", "_APP_JOBS_SECRET", "_APP_NOTIFICATIONS_TRACKING_SECRET")
+            },
+            "ClickHouse": (secured("2.4.0", {"_APP_USAGE_PASS": "appwrite"}), "_APP_USAGE_PASS is a public default"),
+            "ClickHouse, unset": (
+                with_service(secured("2.4.0"), "clickhouse", environment={"CLICKHOUSE_PASSWORD": "appwrite"}),
+                "CLICKHOUSE_PASSWORD is a public default in service clickhouse",
+            ),
+            "in a URL of another host": (
+                secured("2.4.0", {"_APP_CONNECTIONS_DB_USAGE": "http://q:changeme@u:1/d"}),
+                "_APP_CONNECTIONS_DB_USAGE is a public default",
+            ),
+            "a webhook": secured("2.4.0", {"_APP_VCS_GITEA_WEBHOOK_SECRET": "gitea-webhook-secret"}),
+            "a template's": secured(values={"_APP_SMTP_PASSWORD": "change_me"}),
+            "without docker": (without_docker(_APP_SMTP_PASSWORD="your-password"), "in .env"),
+        },
+        "pass": {
+            "own": secured("2.4.0"),
+            "a password of ClickHouse": secured(
+                "2.4.0", {"_APP_CONNECTIONS_DB_USAGE": "http://q:NotARealUsageWord1@[x"}
+            ),
+            "none": secured("2.4.0", {"_APP_VCS_GITHUB_WEBHOOK_SECRET": ""}),
+        },
+        "unknown": {"without docker": without_docker()},
+    },
     "secrets.redis_password": {
         "fail": {
             "open": (

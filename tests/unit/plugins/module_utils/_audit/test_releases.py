@@ -14,21 +14,33 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.releases import (
     LOOKED_UP,
+    PUBLIC_UNTIL,
     VULNERABILITIES,
     vulnerabilities,
 )
+
+OF_2_4 = ["appwrite/appwrite#11845", "2.4.0/jwt", "2.4.0/oauth2", "2.4.0/forwarded-for"]
 
 
 def ids(*releases: str) -> list[str]:
     return [row.id for row in vulnerabilities(releases)]
 
 
+def rated(*releases: str) -> list[str]:
+    """Those with a published severity."""
+    return [row.id for row in vulnerabilities(releases) if row.severity]
+
+
 def test_rows_are_whole():
-    assert datetime.date.fromisoformat(LOOKED_UP)
+    assert datetime.date.fromisoformat(PUBLIC_UNTIL) <= datetime.date.fromisoformat(LOOKED_UP)
     assert len({row.id for row in VULNERABILITIES}) == len(VULNERABILITIES)
     for row in VULNERABILITIES:
-        assert re.fullmatch(r"CVE-\d{4}-\d{4,}|GHSA(-[0-9a-z]{4}){3}|appwrite/appwrite#\d+", row.id)
-        assert row.severity in SEVERITIES
+        assert re.fullmatch(
+            r"CVE-\d{4}-\d{4,}|GHSA(-[0-9a-z]{4}){3}|appwrite/appwrite(#\d+|@[0-9a-f]{10})|\d+\.\d+\.\d+/[a-z0-9-]+",
+            row.id,
+        )
+        assert row.severity in ("", *SEVERITIES)
+        assert not row.id.startswith("CVE") or row.severity
         assert all(re.fullmatch(r"\d+\.\d+\.\d+", release) for release in (row.since, row.fixed))
         assert tuple(map(int, row.since.split("."))) < tuple(map(int, row.fixed.split(".")))
         assert row.source and row.text == row.text.strip() and not row.text.endswith(".")
@@ -49,12 +61,30 @@ def test_rows_are_whole():
     ],
 )
 def test_a_row_counts_from_its_first_release_to_its_fix(release, found):
-    assert ids(release) == found
+    assert rated(release) == found
+
+
+@pytest.mark.parametrize(
+    ("release", "found"),
+    [
+        ("2.4.0", []),
+        ("2.3.0", [*OF_2_4, "2.4.0/github-webhook", "2.4.0/browser"]),
+        ("2.0.0", [*OF_2_4, "2.4.0/github-webhook", "2.4.0/browser"]),
+        (
+            "1.8.0",
+            [*OF_2_4, "2.4.0/github-webhook"]
+            + [f"appwrite/appwrite@{commit}" for commit in ("1265e8d500", "5a1264e91f", "6b50a86902", "469582a6c5")],
+        ),
+        ("1.3.8", OF_2_4 + [f"appwrite/appwrite@{commit}" for commit in ("1265e8d500", "5a1264e91f", "6b50a86902")]),
+    ],
+)
+def test_what_nobody_has_rated(release, found):
+    assert [row.id for row in vulnerabilities([release]) if not row.severity] == found
 
 
 def test_of_several_releases_each_counts_once():
     assert ids("1.8.1", "1.9.6") == ids("1.8.1")
-    assert ids("2.0.0", "1.9.6") == ids("1.9.6")
+    assert ids("2.4.0", "1.9.6") == ids("2.0.0", "1.9.6") == ids("1.9.6")
     assert ids() == []
 
 
