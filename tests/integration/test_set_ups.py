@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import replace
 
 import pytest
 import yaml
+from integration.tls_server import serve
 from support.stack import HTTPS, KEY, SMALL, Stack, module, playbook, read_env, refuse, set_env, succeed
 from testbed import Project
 
@@ -163,3 +165,33 @@ def test_life_of_a_set_up(directory, change, tmp_path):
             assert "First write the same key into .env" in message and key not in json.dumps(message)
     finally:
         stack.project.down()
+
+
+def test_users_who_would_be_redirected_for_ever(tmp_path):
+    """What ends TLS answers until Appwrite forces HTTPS, and from then on sends everybody back to where they are: the role goes back."""
+    kind = replace(SMALL, services=(*SMALL.services, "traefik"))
+    directory = kind.create(tmp_path, f"loop-{secrets.token_hex(4)}").directory
+    stack = Stack(kind, Project(directory))
+    with serve(loops=lambda: stack.project.container_env("appwrite")[HTTPS] == "enabled") as served:
+        file = directory / "docker-compose.yml"
+        project = yaml.safe_load(file.read_text())
+        traefik = project["services"]["traefik"]
+        del traefik["ports"], traefik["networks"]
+        traefik["network_mode"] = "host"
+        traefik["command"].append(f"--entrypoints.appwrite_websecure.address=:{served.https_port}")
+        file.write_text(yaml.safe_dump(project, sort_keys=False))
+        set_env(directory, **{HTTPS: "disabled", "_APP_DOMAIN": served.host, KEY: f"not-a-key-{secrets.token_hex(16)}"})
+        try:
+            stack.project.up()
+            stack.project.wait()
+            before = stack.env()
+            play = stack.secure(escrow="off")
+            assert play.rc and play.recap["failed"] == 1, play.output
+            for part in (f"https://{served.host} redirects to itself for ever", "appwrite_security_force_https"):
+                assert part in play.result("Fail with the reason")["msg"]
+            assert stack.env() == before
+            stack.assert_in_force()
+            assert set(stack.project.ps().values()) <= {"running", "healthy"}
+            assert stack.secure(escrow="off", force_https=False).rc == 0
+        finally:
+            stack.project.down()

@@ -15,7 +15,7 @@ import ssl
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,6 +57,7 @@ def serve(
     redirect: str = "https",
     hsts: str | None = HSTS,
     console: bool = False,
+    loops: Callable[[], bool] | None = None,
 ) -> Iterator[Served]:
     """Serves until the block ends.
 
@@ -66,13 +67,14 @@ def serve(
     one over HTTPS back to where it is, too, as behind a proxy that speaks HTTP to Appwrite.
     hsts: the header of answers over HTTPS, C(None) for none.
     console: whether /console/ is answered over HTTP whatever C(redirect) says.
+    loops: asked at each request over HTTPS whether it is sent back to where it is.
     """
     with tempfile.TemporaryDirectory(prefix="tls-server-") as directory:
         root = Path(directory)
         not_after = _certify(root, certificate)
         context = _context(root, protocols)
-        with _listen(context, redirect == "loop", hsts) as https, _listen(
-            None, redirect != "none", None, https.server_port, "/console/" if console else ""
+        with _listen(context, loops or (lambda: redirect == "loop"), hsts) as https, _listen(
+            None, lambda: redirect != "none", None, https.server_port, "/console/" if console else ""
         ) as http:
             yield Served(http.server_port, https.server_port, root / "ca.pem", not_after)
 
@@ -183,7 +185,11 @@ def _context(root: Path, protocols: str) -> ssl.SSLContext:
 
 @contextmanager
 def _listen(
-    context: ssl.SSLContext | None, redirects: bool, hsts: str | None, port: int | None = None, apart: str = ""
+    context: ssl.SSLContext | None,
+    redirects: Callable[[], bool],
+    hsts: str | None,
+    port: int | None = None,
+    apart: str = "",
 ) -> Iterator[ThreadingHTTPServer]:
     """Serves on a free port. C(port) is where redirects lead, its own by default; C(apart) is a path without one."""
 
@@ -191,7 +197,7 @@ def _listen(
         timeout = _SILENCE
 
         def do_GET(self) -> None:
-            leads = redirects and self.path != apart
+            leads = redirects() and self.path != apart
             self.send_response(301 if leads else 200)
             if leads:
                 self.send_header(
