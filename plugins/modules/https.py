@@ -16,7 +16,7 @@ description:
   - Sets in the C(.env) file that HTTPS is forced for the API, functions and sites, in the variables that the installed release reads.
   - Forced is what Appwrite itself answers. 1.9.6 redirects GET, without port and query, answers POST and HEAD with 500, and OPTIONS with 204. It exempts
     the hosts C(localhost) and that of C(_APP_MIGRATION_HOST). Behind its Traefik the console's pages (C(/console/), from 2.0.0 C(/)) and realtime
-    (C(ws://)) are not covered, unless Traefik redirects them: the guide "Behind another proxy" has the labels for that.
+    (C(ws://)) are not covered, unless Traefik redirects them by the labels that the guide "Behind another proxy" has.
   - Warns if the release, the domain or the environment makes forcing useless, or an endless redirect.
 options:
   force:
