@@ -45,7 +45,8 @@ options:
   replace_default_secrets:
     description:
       - Whether to replace the public defaults of secrets that may be changed, such as C(_APP_EXECUTOR_SECRET), by random ones of
-        32 characters. Those of the database are only replaced before it was first started.
+        32 characters. Those of the database and ClickHouse are only replaced before these were first started, and those of webhooks
+        before a provider of repositories is connected. A secret is left, with a warning, if a service would keep the old one.
     type: bool
     default: false
 extends_documentation_fragment:

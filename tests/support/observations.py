@@ -64,6 +64,12 @@ SECURE = {
     "_APP_SYSTEM_SECURITY_EMAIL_ADDRESS": "certs@notarealcompany.com",
     "_APP_DOMAIN_TARGET": "appwrite.notarealcompany.com",
     "_APP_LOGGING_PROVIDER": "sentry",
+    "_APP_JOBS_SECRET": "NotARealJobsWord1",
+    "_APP_GEO_SECRET": "NotARealGeoWord1",
+    "_APP_NOTIFICATIONS_TRACKING_SECRET": "NotARealTrackingWord1",
+    "_APP_USAGE_PASS": "NotARealUsageWord1",
+    "_APP_CONNECTIONS_DB_USAGE": "http://q:NotARealUsageWord1@u:1/d",
+    "_APP_CONNECTIONS_DB_EXECUTIONS": "http://q:NotARealUsageWord1@u:1/d",
 }
 """Of every release; an installation gets those that its own reads."""
 

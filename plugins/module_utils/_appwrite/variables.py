@@ -116,6 +116,18 @@ UNSET = ("", "0")
 DATABASE_PORTS = {"mariadb": "3306", "mongodb": "27017", "postgresql": "5432"}
 """The bundled database services and their ports, which the installer sets from the adapter since 1.9.0."""
 
+USAGE = ("_APP_USAGE_PASS", "_APP_CONNECTIONS_DB_USAGE", "_APP_CONNECTIONS_DB_EXECUTIONS")
+"""ClickHouse's password, and the connection strings that repeat it (2.4.0)."""
+
+ALIASES = {
+    "_APP_DB_PASS": ("MYSQL_PASSWORD", "MARIADB_PASSWORD", "MONGO_INITDB_PASSWORD", "POSTGRES_PASSWORD"),
+    "_APP_DB_ROOT_PASS": ("MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD", "MONGO_INITDB_ROOT_PASSWORD"),
+    "_APP_EXECUTOR_SECRET": ("OPR_EXECUTOR_SECRET",),
+    "_APP_GEO_SECRET": ("GEO_SECRET",),
+    "_APP_USAGE_PASS": ("CLICKHOUSE_PASSWORD",),
+}
+"""What the compose files call a secret for the service at the other end."""
+
 _SHELL = re.compile(r"[\s\"'`$&|;<>()\[\]{}\\*~!]")
 
 
@@ -1000,8 +1012,16 @@ def secrets_of(values: Mapping[str, str]) -> list[str]:
 
 
 def is_public_default(name: str, value: str) -> bool:
-    """Whether the value is a default of a secret that the whole world knows, or a placeholder that a template put there."""
+    """Whether the value is a default of a secret that the whole world knows, or a placeholder that a template put there; of a
+    connection string, whether user and password are."""
     variable = get(name)
     return variable is not None and (
-        value in variable.public_defaults or variable.secret and bool(value) and is_placeholder(value)
+        value in variable.public_defaults
+        or variable.secret
+        and bool(value)
+        and (is_placeholder(value) or "@" in value and value.partition("@")[0] in map(_login, variable.public_defaults))
     )
+
+
+def _login(connection: str) -> str:
+    return connection.partition("@")[0]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets: those of the database, the executor and Redis are there, are nobody else's, and arrive as they were meant.
+"""Secrets: those between Appwrite and its services are there, are nobody else's, and arrive as they were meant.
 
 This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any, Mapping
-from urllib.parse import urlsplit
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import image
@@ -34,19 +33,20 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
 )
 
 DATABASE, ROOT, EXECUTOR, REDIS = "_APP_DB_PASS", "_APP_DB_ROOT_PASS", "_APP_EXECUTOR_SECRET", "_APP_REDIS_PASS"
-_USAGE = "_APP_USAGE_PASS"
-_ALIASES = {
-    DATABASE: ("MYSQL_PASSWORD", "MARIADB_PASSWORD", "MONGO_INITDB_PASSWORD", "POSTGRES_PASSWORD"),
-    ROOT: ("MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD", "MONGO_INITDB_ROOT_PASSWORD"),
-    EXECUTOR: ("OPR_EXECUTOR_SECRET",),
-}
-"""What the compose files call it for the service at the other end."""
+JOBS, GEO, TRACKING = "_APP_JOBS_SECRET", "_APP_GEO_SECRET", "_APP_NOTIFICATIONS_TRACKING_SECRET"
+WEBHOOKS = tuple("_APP_VCS_%s_WEBHOOK_SECRET" % provider for provider in ("GITHUB", "GITEA", "GITLAB", "BITBUCKET"))
 _CLIENTS = {
     "mariadb": "mariadb -u root -p",
     "mongodb": "mongosh -u root -p",
     "postgresql": 'sh -c \'psql -U "$POSTGRES_USER" "$POSTGRES_DB"\'',
 }
-_OTHER_ALIASES = {_USAGE: ("CLICKHOUSE_PASSWORD",), "_APP_GEO_SECRET": ("GEO_SECRET",)}
+_OTHERS = tuple(
+    name
+    for name in catalogue.names()
+    if catalogue.is_secret(name)
+    and name not in (catalogue.KEY, DATABASE, ROOT, EXECUTOR, REDIS, JOBS, GEO, TRACKING, *catalogue.USAGE, *WEBHOOKS)
+)
+"""The secrets that have no control of their own."""
 _OWN = "no public default"
 _CONFIGURED = re.compile(r"requirepass|aclfile|\.conf|--user\b")
 """How the command of a Redis may give it a password."""
@@ -56,46 +56,46 @@ _QUEUE_LOGS_IN = (2, 0, 1)
 
 def _own(name: str, observation: Observation) -> Outcome:
     """The secret has a value of this installation's own, under each of its names."""
-    if isinstance(observation.config, Unseen):
+    if isinstance(observation.config, Unseen) and catalogue.is_read(name, observation.release):
         return _judge(observation, name, name)
-    found = [_judge(observation, name, alias) for alias in (name,) + _ALIASES[name] if places(observation, alias)]
+    if isinstance(observation.config, Unseen):
+        return not_applicable("Appwrite %s has no %s" % (observation.release, name))
+    found = [
+        _judge(observation, name, alias)
+        for alias in (name, *catalogue.ALIASES.get(name, ()))
+        if places(observation, alias)
+    ]
     if not found:
         return not_applicable("no service of this project receives %s" % name)
     bad = [outcome.evidence for outcome in found if outcome.status == "fail"]
     if not bad:
         return found[0]
-    made_with = name != EXECUTOR
+    made_with = name in (DATABASE, ROOT)
     return failed(
         "; ".join(bad),
         "%s, before the database is first started; later %s" % (_REPLACE, _by_hand(observation)) if made_with else None,
     )
 
 
-def _others_own(observation: Observation) -> Outcome:
-    """Of all further secrets. Empty is none: most are only needed by who uses what they belong to."""
-    bad = []
-    for name in catalogue.names(observation.release):
-        if not catalogue.is_secret(name) or name in (catalogue.KEY, *_ALIASES):
-            continue
-        for alias in (name, *_OTHER_ALIASES.get(name, ())):
-            public = [place for place, value in places(observation, alias) if _is_public(name, value)]
-            if public:
-                bad.append("%s is a public default in %s" % (alias, some(public)))
+def _own_if_set(names: Sequence[str], nobody: str, observation: Observation) -> Outcome:
+    """None of these secrets is public, under any of its names; to be empty is no fault."""
+    found = []
+    for name in names:
+        for alias in (name, *catalogue.ALIASES.get(name, ())):
+            given = [(place, value) for place, value in places(observation, alias) if value not in catalogue.UNSET]
+            found += [(alias, place, catalogue.is_public_default(name, value)) for place, value in given]
+    if not found:
+        return not_applicable(nobody)
+    bad: dict[str, list[str]] = {}
+    for alias, place, is_public in found:
+        if is_public:
+            bad.setdefault(alias, []).append(place)
     if bad:
-        return failed("; ".join(bad))
-    if isinstance(observation.config, Unseen):
-        seen(observation.env)
+        return failed(
+            "; ".join("%s is the public default in %s" % (alias, some(where)) for alias, where in bad.items())
+        )
     seen_all(observation)
-    return passed("no other secret is a public default")
-
-
-def _is_public(name: str, value: str) -> bool:
-    """Also the password in a URL, of whichever host."""
-    try:
-        password = urlsplit(value).password or ""
-    except ValueError:
-        password = ""
-    return catalogue.is_public_default(name, value) or catalogue.is_public_default(_USAGE, password)
+    return passed("%s: %s" % (", ".join(sorted({alias for alias, _place, _public in found})), _OWN))
 
 
 def _judge(observation: Observation, name: str, alias: str) -> Outcome:
@@ -218,16 +218,60 @@ CONTROLS = (
         partial(_own, EXECUTOR),
     ),
     Control(
+        "secrets.jobs_secret",
+        "The secret of build jobs is not a public default",
+        "high",
+        "It signs what a build reports to the API: whoever knows it reports in the name of any build. From about 2.4.0 Appwrite takes no "
+        "report as long as it is public, so that every build fails.",
+        _REPLACE,
+        "appwrite/appwrite 07cae77e: src/Appwrite/Auth/JobsSecret.php",
+        partial(_own, JOBS),
+    ),
+    Control(
+        "secrets.geo_secret",
+        "The secret of the geo service is not a public default",
+        "low",
+        "It is all that the service asks for that tells countries from addresses.",
+        _REPLACE,
+        "appwrite/appwrite 0cefd0615350: app/config/variables.php",
+        partial(_own, GEO),
+    ),
+    Control(
+        "secrets.tracking_secret",
+        "The secret of notifications' links is not a public default",
+        "low",
+        "It signs the links in mails that tell who has opened one: whoever knows it makes such links.",
+        _REPLACE,
+        "appwrite/appwrite 0cefd0615350: app/config/variables.php",
+        partial(_own, TRACKING),
+    ),
+    Control(
+        "secrets.usage_password",
+        "ClickHouse's password is not a public default",
+        "high",
+        "ClickHouse holds executions with their requests' headers and their logs, under no key: whoever reaches its port can read them.",
+        '%s, before ClickHouse is first started; later appwrite_security_variables: {%s: "a new password"}, with the same one in %s and %s'
+        % (_REPLACE, *catalogue.USAGE),
+        "appwrite/appwrite 33310e0f8036: docker-compose.yml and .env; ClickHouse: docker/server/entrypoint.sh",
+        partial(_own_if_set, catalogue.USAGE, "no service of this project is given a password of ClickHouse"),
+    ),
+    Control(
+        "secrets.webhook_secrets",
+        "No secret of a repository's webhook is a public default",
+        "medium",
+        "It is what tells a provider's word of a push from anybody's: with one that Appwrite's documentation hands out, anybody starts builds.",
+        "%s (once a provider is connected, change it there, and by appwrite_security_variables)" % _REPLACE,
+        "appwrite/appwrite 33310e0f8036: .env, which the documentation's generator hands out",
+        partial(_own_if_set, WEBHOOKS, "no webhook of a repository has a secret here"),
+    ),
+    Control(
         "secrets.others_own",
         "No other secret is a public default",
-        "high",
-        "From 2.0.0 builds, the address service, notifications and ClickHouse have secrets too, the same for everyone: with that of builds their "
-        "results can be forged, with a known webhook secret a push to a repository, and ClickHouse holds every request to a function.",
-        "%s (the password of ClickHouse also stands in _APP_CONNECTIONS_DB_USAGE and _APP_CONNECTIONS_DB_EXECUTIONS, that of a webhook at its "
-        "provider too: change it there as well)" % _REPLACE,
-        "Appwrite, development state of 2026-08-21: app/config/variables.php; 2.4.0, docker-compose.yml; appwrite/appwrite 33310e0f8036, "
-        "composeData.ts",
-        _others_own,
+        "medium",
+        "What a template put for a secret, such as 'password' for that of the mail server, is tried first by whoever can reach what it belongs to.",
+        'appwrite_security_variables: {_APP_SMTP_PASSWORD: "a new one"}, by its name, once it was changed where it belongs to',
+        "Appwrite 1.4.14 to 2.4.0: app/config/variables.php has none of these set",
+        partial(_own_if_set, _OTHERS, "no other secret is set"),
     ),
     Control(
         "secrets.redis_password",

@@ -552,6 +552,17 @@ class Instance:
             starting=service,
         )
 
+    def is_new(self, program: str) -> bool:
+        """Whether the project has services whose image is of this program, and none of them was ever started."""
+        services = self.config.get("services", {})
+        found = [
+            name for name, service in services.items() if program in re.split("[/:-]", str(service.get("image") or ""))
+        ]
+        try:
+            return bool(found) and not any(self._has_storage(name) for name in found)
+        except ComposeError:
+            return False
+
     def _has_storage(self, service: str) -> bool:
         volumes = self.config.get("volumes") or {}
         existing = self.compose.volumes()

@@ -46,6 +46,8 @@ class Installation:
     """the variables that the project itself looks up, and those of the file that is there"""
     passed: Callable[[str], bool] = lambda _name: True
     """whether the project hands a variable to any service"""
+    is_new: Callable[[str], bool] = lambda _kind: False
+    """whether the project has services of this image, and none of them was ever started"""
 
 
 @dataclass
@@ -61,3 +63,5 @@ class Plan:
     """what of the old file outlives C(content); another setting may still change it"""
     optional: set[str] = field(default_factory=set)
     """those of C(changes) that nobody asked for: what cannot be had is left out with a note, and refused if it was asked for"""
+    together: list[frozenset[str]] = field(default_factory=list)
+    """those of C(optional) of which none is changed if one cannot be"""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from types import ModuleType
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -95,6 +95,7 @@ class _Transaction:
         self._warnings = self._instance.warnings
         self._refusals: list[str] = []
         self._optional: set[str] = set()
+        self._together: list[frozenset[str]] = []
 
     def run(self, then: Then | None = None) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
@@ -140,6 +141,7 @@ class _Transaction:
             self._warnings += plan.warnings
             asked_before = plan.optional & requested.keys()
             self._optional |= plan.optional - asked_before
+            self._together += plan.together
             key = plan.key or key
             if plan.content is not None:
                 base = parse(plan.content, self._instance.compose.environment)
@@ -191,6 +193,7 @@ class _Transaction:
             instance.given_keys(),
             self._names,
             instance.passed if instance.checked else lambda _name: True,
+            instance.is_new,
         )
 
     def _names(self) -> set[str]:
@@ -208,6 +211,7 @@ class _Transaction:
         instance, found = self._instance, dict(requested)
         if not instance.checked:
             return found
+        left, lines = set(), {}
         for name, value in requested.items():
             if catalogue.get(name) is None or not catalogue.is_read(name, instance.release):
                 continue
@@ -219,10 +223,16 @@ class _Transaction:
                 continue
             other = self._other_line(name, value, list(takers))
             if other is None:
+                left.add(name)
                 del found[name]
             elif other != name:
+                lines[name] = other
                 del found[name]
                 found[other] = value
+        for group in self._together:
+            for name in sorted(group - left) if group & left else ():
+                found.pop(lines.get(name, name), None)
+                self._warnings.append("%s is left as it is, too" % name)
         return found
 
     def _other_line(self, name: str, value: str | None, takers: Sequence[str]) -> str | None:
@@ -240,10 +250,32 @@ class _Transaction:
             self._stands_against(name, [self._gap(name)])
         else:
             [line] = lines or {name}
+            apart = list(self._apart(name, line)) if name in self._optional else []
+            if apart:
+                self._stands_against(name, apart)
+                return None
             if line != name:
                 self._warnings.append("%s comes from %s in .env, so that line is set" % (name, line))
             return line
         return None
+
+    def _apart(self, name: str, line: str) -> Iterator[str]:
+        """Where a secret's public default would stay at the other end if a line of .env were changed."""
+        instance = self._instance
+        for service, environment in instance.services.items():
+            if name.startswith("_APP_DB_") and service not in instance.databases:
+                continue
+            for alias in catalogue.ALIASES.get(name, ()):
+                if not catalogue.is_public_default(name, environment.get(alias, "")):
+                    continue
+                if instance.written.origin(service, alias).name != line:
+                    place = instance.written.place(service, alias)
+                    yield "%s of %s has to be the same, and does not come from it%s. Write `${%s}` there" % (
+                        alias,
+                        service,
+                        " (%s)" % str(place) if place else "",
+                        line,
+                    )
 
     def _gap(self, name: str) -> str:
         """Where a variable is missing that the compose file passes to no service."""

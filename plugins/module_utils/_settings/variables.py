@@ -25,14 +25,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "replace_default_secrets": {"type": "bool", "default": False, "no_log": False},
 }
 _SECRET_LENGTH = 32
-_NOT_ALONE = (
-    "_APP_CONNECTIONS_DB_EXECUTIONS",
-    "_APP_CONNECTIONS_DB_USAGE",
-    "_APP_USAGE_PASS",
-    "_APP_VCS_GITEA_WEBHOOK_SECRET",
-    "_APP_VCS_GITHUB_WEBHOOK_SECRET",
-)
-"""Public values that cannot be replaced one by one: a connection string repeats the password, a provider has the secret."""
+_JOBS = "_APP_JOBS_SECRET"
+_USAGE_PASSWORD = "appwrite"
+"""What the compose file of 2.4.0 gives ClickHouse if _APP_USAGE_PASS is not set."""
+_PROVIDERS = {
+    "_APP_VCS_GITEA_WEBHOOK_SECRET": ("_APP_VCS_GITEA_CLIENT_ID",),
+    "_APP_VCS_GITHUB_WEBHOOK_SECRET": ("_APP_VCS_GITHUB_APP_ID", "_APP_VCS_GITHUB_CLIENT_ID"),
+}
+"""Secrets that somebody else has too, as soon as one of these is set."""
 _OF_COMPOSE = ("COMPOSE_", "DOCKER_")
 """What the names of compose's and docker's own variables begin with."""
 _USUAL = re.compile("(?!_APP_)[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,15}){0,5}")
@@ -113,16 +113,55 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
     offered = parse(wanted.content).values if wanted.content is not None else installation.values
     for name in catalogue.names(installation.release):
         entry = catalogue.get(name)
-        if entry is None or name in (catalogue.KEY, *_NOT_ALONE) or name in wanted.changes or name in wanted.kept:
+        if entry is None or name in (catalogue.KEY, *catalogue.USAGE) or name in wanted.changes or name in wanted.kept:
             continue
         if not entry.public_defaults or not catalogue.is_public_default(name, offered.get(name, "")):
             continue
         current = installation.values.get(name, "")
         if current and not catalogue.is_public_default(name, current):
             wanted.kept[name] = current
-        elif installation.passed(name) and (not entry.sticky or installation.holds_data().never_started):
+        elif not installation.passed(name) or entry.sticky and not installation.holds_data().never_started:
+            continue
+        elif any(catalogue.given(offered, other) for other in _PROVIDERS.get(name, ())):
+            wanted.warnings.append(
+                "%s has a public value, which the provider of the repositories has too: change it there, and then by variables "
+                "(appwrite_security_variables of the role)" % name
+            )
+        else:
             wanted.changes[name] = generate(_SECRET_LENGTH)
             wanted.optional.add(name)
+    if _JOBS in wanted.optional and installation.holds_data().state != "no":
+        wanted.warnings.append(
+            "%s is replaced: the report of a build that runs while the services are created anew is not believed, so that build fails; "
+            "start it again" % _JOBS
+        )
+    _replace_usage_password(installation, offered, wanted)
+
+
+def _replace_usage_password(installation: Installation, offered: Mapping[str, str], wanted: Plan) -> None:
+    """It and the connection strings that repeat it, at once, and only if ClickHouse was never started."""
+    name, *strings = catalogue.USAGE
+    given = {one: offered[one] for one in catalogue.USAGE if offered.get(one) and installation.passed(one)}
+    password = given.get(name, _USAGE_PASSWORD)
+    inside = ":%s@" % password
+    given = {one: value for one, value in given.items() if one == name or inside in value}
+    if not given or not catalogue.is_public_default(name, password) or wanted.changes.keys() & catalogue.USAGE:
+        return
+    current = installation.values.get(name, "")
+    if current and not catalogue.is_public_default(name, current):
+        wanted.kept.update({one: installation.values[one] for one in catalogue.USAGE if one in installation.values})
+    elif not installation.is_new("clickhouse"):
+        wanted.warnings.append(
+            "%s keeps its public value, since it cannot be told that ClickHouse was never started. Its image makes the user anew with each "
+            "container, so set %s and what stands before the @ in %s to one new password at once, by variables (appwrite_security_variables of "
+            "the role)" % (name, name, " and ".join(strings))
+        )
+    else:
+        fresh = generate(_SECRET_LENGTH)
+        changes = {one: value.replace(inside, ":%s@" % fresh) for one, value in given.items() if one != name}
+        wanted.changes.update({name: fresh, **changes})
+        wanted.optional.update({name, *changes})
+        wanted.together.append(frozenset({name, *changes}))
 
 
 def _template(

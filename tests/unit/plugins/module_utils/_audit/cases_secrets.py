@@ -23,6 +23,14 @@ def executor(secret: str) -> Observation:
     return with_service(secured(), "openruntimes-executor", environment={"OPR_EXECUTOR_SECRET": secret})
 
 
+def newest(**values: str | None) -> Observation:
+    return secured("2.4.0", values)
+
+
+def clickhouse(password: str) -> Observation:
+    return with_service(newest(), "clickhouse", environment={"CLICKHOUSE_PASSWORD": password})
+
+
 def mongodb(password: str, release: str = "1.9.6") -> Observation:
     made = secured(release, {ROOT: password})
     services = {name: service for name, service in made.config["services"].items() if name != "mariadb"}
@@ -114,33 +122,70 @@ CASES = {
         },
         "pass": {"own": secured(), "own of the executor": executor("NotARealExecutorWord1")},
     },
+    "secrets.jobs_secret": {
+        "fail": {
+            "the default": (
+                newest(_APP_JOBS_SECRET="your-secret-key"),
+                "the public default",
+                "replace_default_secrets: true",
+            ),
+            "empty": newest(_APP_JOBS_SECRET=""),
+        },
+        "pass": {"own": newest()},
+        "not_applicable": {"an earlier release": secured(), "an earlier release without docker": without_docker()},
+    },
+    "secrets.geo_secret": {
+        "fail": {
+            "the default": newest(_APP_GEO_SECRET="your-secret-key"),
+            "at the other end": (
+                with_service(newest(), "appwrite-geo", environment={"GEO_SECRET": "your-secret-key"}),
+                "GEO_SECRET is the public default in service appwrite-geo",
+            ),
+        },
+        "pass": {"own": newest()},
+        "not_applicable": {"an earlier release": secured()},
+    },
+    "secrets.tracking_secret": {
+        "fail": {"the default": newest(_APP_NOTIFICATIONS_TRACKING_SECRET="your-secret-key")},
+        "pass": {"own": newest()},
+        "not_applicable": {"an earlier release": secured()},
+    },
+    "secrets.usage_password": {
+        "fail": {
+            "the default": (
+                newest(_APP_USAGE_PASS="appwrite"),
+                "_APP_USAGE_PASS is the public default",
+                "before ClickHouse",
+            ),
+            "in a connection string": (
+                newest(_APP_CONNECTIONS_DB_USAGE="http://appwrite:appwrite@ch.notarealcompany.com:8123/usage"),
+                "_APP_CONNECTIONS_DB_USAGE is the public default",
+            ),
+            "of ClickHouse alone": (clickhouse("appwrite"), "CLICKHOUSE_PASSWORD is the public default"),
+        },
+        "pass": {"own": newest(), "own of ClickHouse": clickhouse("NotARealUsageWord1")},
+        "not_applicable": {"an earlier release": secured()},
+        "unknown": {"containers unseen": replace(newest(), containers=NO_ENGINE)},
+    },
+    "secrets.webhook_secrets": {
+        "fail": {
+            "of GitHub": (
+                newest(_APP_VCS_GITHUB_WEBHOOK_SECRET="github-webhook-secret"),
+                "GITHUB_WEBHOOK_SECRET is the public",
+            ),
+            "of Gitea": newest(_APP_VCS_GITEA_WEBHOOK_SECRET="gitea-webhook-secret"),
+            "an earlier release": secured(values={"_APP_VCS_GITHUB_WEBHOOK_SECRET": "change-me"}),
+        },
+        "pass": {"own": newest(_APP_VCS_GITHUB_WEBHOOK_SECRET="NotARealHookWord1")},
+        "not_applicable": {"none": newest(), "empty": newest(_APP_VCS_GITEA_WEBHOOK_SECRET="")},
+    },
     "secrets.others_own": {
         "fail": {
-            **{
-                name: (secured("2.4.0", {name: "your-secret-key"}), f"{name} is a public default in container of")
-                for name in ("_APP_GEO_SECRET", "_APP_JOBS_SECRET", "_APP_NOTIFICATIONS_TRACKING_SECRET")
-            },
-            "ClickHouse": (secured("2.4.0", {"_APP_USAGE_PASS": "appwrite"}), "_APP_USAGE_PASS is a public default"),
-            "ClickHouse, unset": (
-                with_service(secured("2.4.0"), "clickhouse", environment={"CLICKHOUSE_PASSWORD": "appwrite"}),
-                "CLICKHOUSE_PASSWORD is a public default in service clickhouse",
-            ),
-            "in a URL of another host": (
-                secured("2.4.0", {"_APP_CONNECTIONS_DB_USAGE": "http://q:changeme@u:1/d"}),
-                "_APP_CONNECTIONS_DB_USAGE is a public default",
-            ),
-            "a webhook": secured("2.4.0", {"_APP_VCS_GITEA_WEBHOOK_SECRET": "gitea-webhook-secret"}),
             "a template's": secured(values={"_APP_SMTP_PASSWORD": "change_me"}),
             "without docker": (without_docker(_APP_SMTP_PASSWORD="your-password"), "in .env"),
         },
-        "pass": {
-            "own": secured("2.4.0"),
-            "a password of ClickHouse": secured(
-                "2.4.0", {"_APP_CONNECTIONS_DB_USAGE": "http://q:NotARealUsageWord1@[x"}
-            ),
-            "none": secured("2.4.0", {"_APP_VCS_GITHUB_WEBHOOK_SECRET": ""}),
-        },
-        "unknown": {"without docker": without_docker()},
+        "pass": {"own": secured(values={"_APP_SMTP_PASSWORD": "NotARealMailWord1"})},
+        "not_applicable": {"none": secured(values={"_APP_SMTP_PASSWORD": "", "_APP_LOGGING_CONFIG": ""})},
     },
     "secrets.redis_password": {
         "fail": {

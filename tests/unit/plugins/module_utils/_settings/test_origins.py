@@ -9,6 +9,8 @@ import json
 
 import pytest
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+
 KEY = "not-a-real-key-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 OWN = f"_APP_ENV=production\n_APP_DOMAIN=aw.notarealcompany.com\n_APP_OPENSSL_KEY_V1={KEY}\n"
 WISHES = {
@@ -232,3 +234,70 @@ def test_variables_that_no_service_takes_are_counted(write, run_module, without_
     write(compose_file(("appwrite", service(BARE))), OWN + "_APP_REDIS_HOST=redis\n_APP_SMTP_HOST=\nTZ=UTC\n")
     told = run_module("instance_info")
     assert (told["origins"], told["drift"]) == ({"by_name": len(BARE), "unused": 2, "others": {}}, [])
+
+
+# --- secrets that several services must have ---
+
+NEWEST = "appwrite/appwrite:2.4.0"
+PUBLIC = {
+    "_APP_GEO_SECRET": "your-secret-key",
+    "_APP_USAGE_PASS": "appwrite",
+    "_APP_CONNECTIONS_DB_USAGE": "http://appwrite:appwrite@clickhouse:8123/appwrite",
+    "_APP_CONNECTIONS_DB_EXECUTIONS": "http://appwrite:appwrite@clickhouse:8123/appwrite",
+}
+REPLACING = {"env": {"replace_default_secrets": True}}
+
+
+def with_other_ends(*literals, geo="$_APP_GEO_SECRET", usage="${_APP_USAGE_PASS:-appwrite}"):
+    entries = [entry for entry in PUBLIC if not any(literal.startswith(entry) for literal in literals)]
+    return compose_file(
+        ("appwrite", service((*BARE, *entries, *literals), NEWEST)),
+        ("appwrite-geo", service((f"GEO_SECRET={geo}",), "appwrite/geo:0.3.2")),
+        ("clickhouse", service((f"CLICKHOUSE_PASSWORD={usage}",), "clickhouse/clickhouse-server:26.4.3-alpine")),
+    )
+
+
+@pytest.fixture
+def replaced(write, run_module, without_engine, project, monkeypatch):
+    """What replacing the public defaults made of those that are in .env, and the warnings; nothing was ever started."""
+
+    def run(compose):
+        monkeypatch.setattr(Instance, "_has_storage", lambda _self, _service: False)
+        write(compose, OWN + "".join(f"{name}={value}\n" for name, value in PUBLIC.items()))
+        done = run_module("security", **{**WISHES, **REPLACING})
+        assert not done.get("failed"), done["msg"]
+        lines = dict(line.split("=", 1) for line in (project / ".env").read_text().splitlines() if "=" in line)
+        assert not any(lines[name] in json.dumps(done) for name in PUBLIC if lines[name] != PUBLIC[name])
+        return {name for name in PUBLIC if lines[name] != PUBLIC[name]}, lines, done
+
+    return run
+
+
+def test_both_ends_get_the_new_secret(replaced):
+    changed, lines, done = replaced(with_other_ends())
+    assert changed == set(PUBLIC) and done["recreates"] == ["appwrite", "appwrite-geo", "clickhouse"]
+    for name in ("_APP_CONNECTIONS_DB_USAGE", "_APP_CONNECTIONS_DB_EXECUTIONS"):
+        assert f":{lines['_APP_USAGE_PASS']}@" in lines[name]
+
+
+def test_an_end_that_would_keep_the_old_secret(replaced, project):
+    changed, _lines, done = replaced(with_other_ends(geo="your-secret-key"))
+    assert changed == set(PUBLIC) - {"_APP_GEO_SECRET"}
+    [warning] = [warning for warning in done["warnings"] if "GEO" in warning]
+    assert warning.startswith("_APP_GEO_SECRET is left as it is: GEO_SECRET of appwrite-geo has to be the same")
+    assert str(project / "docker-compose.yml") in warning and warning.endswith("Write `${_APP_GEO_SECRET}` there")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"usage": "appwrite"},
+        {"literals": ["_APP_CONNECTIONS_DB_USAGE=http://appwrite:appwrite@clickhouse:8123/appwrite"]},
+        {"literals": ["_APP_USAGE_PASS=appwrite"]},
+    ],
+)
+def test_one_of_three_that_would_keep_the_old_password(replaced, parts):
+    changed, _lines, done = replaced(with_other_ends(*parts.pop("literals", ()), **parts))
+    assert changed == {"_APP_GEO_SECRET"}
+    left = [warning for warning in done["warnings"] if "is left as it is" in warning]
+    assert len(left) == 3 and sum(warning.endswith("is left as it is, too") for warning in left) == 2

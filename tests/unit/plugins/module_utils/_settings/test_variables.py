@@ -346,3 +346,82 @@ def test_a_template_with_a_default_does_not_bring_it_back(installation):
         replace_default_secrets=True,
     )
     assert wanted.kept == {"_APP_EXECUTOR_SECRET": "not-a-real-secret"} and not wanted.changes
+
+
+# --- public defaults of 2.x ---
+
+OF_SERVICES = ["_APP_EXECUTOR_SECRET", "_APP_GEO_SECRET", "_APP_JOBS_SECRET", "_APP_NOTIFICATIONS_TRACKING_SECRET"]
+PUBLIC_DSN = "http://appwrite:appwrite@clickhouse:8123/appwrite"
+USAGE = {
+    "_APP_USAGE_PASS": "appwrite",
+    "_APP_CONNECTIONS_DB_USAGE": PUBLIC_DSN,
+    "_APP_CONNECTIONS_DB_EXECUTIONS": PUBLIC_DSN,
+}
+REPLACE = {"replace_default_secrets": True}
+
+
+def newest(installation, values, **what):
+    return installation(values, release="2.4.0", **what)
+
+
+@pytest.mark.parametrize(("data", "told"), [("yes", True), ("unknown", True), ("no", False)])
+def test_secrets_between_services(installation, data, told):
+    values = dict.fromkeys(OF_SERVICES, "your-secret-key")
+    wanted = plan(newest(installation, values, data=data), **REPLACE)
+    assert sorted(wanted.changes) == OF_SERVICES and len(set(wanted.changes.values())) == 4
+    assert wanted.optional == set(OF_SERVICES)
+    assert any("build that runs" in warning for warning in wanted.warnings) == told
+
+
+def test_the_password_of_clickhouse_and_the_strings_that_repeat_it(installation):
+    wanted = plan(newest(installation, USAGE, data="yes", is_new=lambda kind: kind == "clickhouse"), **REPLACE)
+    password = wanted.changes["_APP_USAGE_PASS"]
+    assert re.fullmatch("[A-Za-z0-9]{32}", password)
+    for name in ("_APP_CONNECTIONS_DB_USAGE", "_APP_CONNECTIONS_DB_EXECUTIONS"):
+        assert wanted.changes[name] == f"http://appwrite:{password}@clickhouse:8123/appwrite"
+    assert wanted.together == [frozenset(USAGE)]
+    again = plan(newest(installation, {**USAGE, **wanted.changes}, is_new=lambda _kind: True), **REPLACE)
+    assert not again.changes and not again.warnings
+
+
+@pytest.mark.parametrize("without", [*USAGE, None])
+def test_of_the_strings_only_those_that_are_there(installation, without):
+    values = {name: value for name, value in USAGE.items() if name != without}
+    wanted = plan(newest(installation, values, is_new=lambda _kind: True), **REPLACE)
+    assert wanted.changes.keys() == values.keys() | {"_APP_USAGE_PASS"}
+
+
+def test_a_string_with_another_password_stays(installation):
+    own = "http://usage:not-a-real-word@ch.notarealcompany.com:8123/usage"
+    wanted = plan(
+        newest(installation, {**USAGE, "_APP_CONNECTIONS_DB_USAGE": own}, is_new=lambda _kind: True), **REPLACE
+    )
+    assert wanted.changes.keys() == {"_APP_USAGE_PASS", "_APP_CONNECTIONS_DB_EXECUTIONS"}
+
+
+def test_the_password_of_a_clickhouse_that_was_started(installation):
+    wanted = plan(newest(installation, USAGE), **REPLACE)
+    assert not wanted.changes
+    [warning] = wanted.warnings
+    assert all(name in warning for name in USAGE) and "appwrite_security_variables" in warning
+
+
+def test_a_password_of_clickhouse_that_was_asked_for(installation):
+    variables = {"_APP_USAGE_PASS": "not-a-real-password"}
+    wanted = plan(newest(installation, USAGE, is_new=lambda _kind: True), variables=variables, **REPLACE)
+    assert wanted.changes == variables and not wanted.warnings
+
+
+def test_a_template_does_not_bring_the_password_of_clickhouse_back(installation):
+    own = {name: value.replace("appwrite", "not-a-real-password") for name, value in USAGE.items()}
+    content = "".join(f"{name}={value}\n" for name, value in USAGE.items())
+    wanted = plan(newest(installation, own, is_new=lambda _kind: True), content=content, **REPLACE)
+    assert (wanted.kept, wanted.changes) == (own, {})
+
+
+@pytest.mark.parametrize("name", ["GITHUB", "GITEA"])
+def test_secrets_of_webhooks_until_a_provider_has_them(installation, name):
+    values = {f"_APP_VCS_{name}_WEBHOOK_SECRET": f"{name.lower()}-webhook-secret"}
+    assert plan(newest(installation, values), **REPLACE).changes.keys() == values.keys()
+    wanted = plan(newest(installation, {**values, f"_APP_VCS_{name}_CLIENT_ID": "not-a-real-id"}), **REPLACE)
+    assert not wanted.changes and "the provider of the repositories has too" in wanted.warnings[0]
