@@ -46,6 +46,9 @@ options:
       - Defaults to what the image tags of the compose file say; a tag such as V(1.6) stands for the newest known release of that series. If they do not
         say it, as that of an image of one's own, the image says it (C(_APP_VERSION) in its environment), or its running container is asked.
       - If nothing says it, it is the newest release that this collection knows, with a warning.
+      - A release that is newer is taken for the newest that this collection knows, with a warning, but for what the project's compose
+        file, and the list of variables in Appwrite's own container if that runs, say otherwise. So no variable is refused that the
+        release has; one that it may have dropped or renamed is left as it is, and told of.
       - Releases before V(1.4) are refused.
     type: str
   clean_environment:

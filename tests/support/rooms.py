@@ -34,6 +34,7 @@ PURE = (
     "_project.databases",
     "_project.drift",
     "_project.mask",
+    "_project.own_variables",
     "_rotation.cipher",
     "_rotation.examine",
     "_rotation.reseal",

@@ -828,6 +828,27 @@ _VARIABLES = {v.name: v for group, variables in _TABLE for v in (make(group) for
 _Row = TypeVar("_Row", bound=Tuple[Any, ...])
 
 
+class Corrected(str):
+    """A release that the catalogue has no rows of, with what the project's own files and container say of its variables.
+
+    passed: variable to the services that list it; to none if the compose file only puts it in.
+    defaults: variable to default, of all that its C(variables.php) names; C(None) if that was not to be had.
+    """
+
+    passed: Mapping[str, Sequence[str]]
+    defaults: Mapping[str, str] | None
+
+    def __new__(
+        cls, release: str, passed: Mapping[str, Sequence[str]], defaults: Mapping[str, str] | None = None
+    ) -> Corrected:
+        made = super().__new__(cls, release)
+        made.passed, made.defaults = passed, defaults
+        return made
+
+    def has(self, name: str) -> bool:
+        return name in self.passed or name in (self.defaults or ())
+
+
 @lru_cache(maxsize=None)
 def _version(release: str) -> tuple[int, ...]:
     """An older release counts as the oldest, and C(1.9) as its newest patch release; what follows C(-) or C(+) is
@@ -879,14 +900,33 @@ def get(name: str) -> Variable | None:
 
 
 def names(release: str | None = None) -> tuple[str, ...]:
-    """All names in catalogue order, that of C(variables.php); with a release, those that exist in it."""
-    return tuple(name for name in _VARIABLES if release is None or _has(name, release))
+    """All names in catalogue order, that of C(variables.php); with a release, those that exist in it, and then those that only
+    its own files know.
+    """
+    found = tuple(name for name in _VARIABLES if release is None or _has(name, release))
+    if not isinstance(release, Corrected):
+        return found
+    own = {*release.passed, *(release.defaults or ())} - _VARIABLES.keys()
+    return (*found, *sorted(name for name in own if name.startswith("_APP_")))
 
 
 def _has(name: str, release: str) -> bool:
     """A row with neither default nor services says that the release dropped the variable."""
+    if isinstance(release, Corrected):
+        return release.has(name)
     rows = _rows(name, release)
     return bool(rows) and rows[-1][1:] != (None, "")
+
+
+def is_known(release: str) -> bool:
+    """Whether the rows say which variables the release has; of others they say what the one before had."""
+    version = _version(release)
+    return not is_newer(release) and any(_since(known)[:2] == version[:2] for known in RELEASES)
+
+
+def is_newer(release: str) -> bool:
+    """Whether the release came after all that the catalogue knows."""
+    return _version(release) > _since(NEWEST)
 
 
 def is_older(release: str, version: tuple[int, ...]) -> bool:
@@ -907,23 +947,33 @@ def too_old(release: str) -> bool:
 
 def default(name: str, release: str) -> str | None:
     """The value that the release's installer writes; None when C(variables.php) does not name the variable."""
+    if isinstance(release, Corrected) and release.defaults is not None:
+        return release.defaults.get(name)
     rows = _rows(name, release)
     return rows[-1][1] if rows else None
 
 
 def documented(name: str, release: str) -> bool:
-    """Whether the release's C(variables.php) names the variable, and so C(vars) prints it."""
+    """Whether the release's C(variables.php) names the variable, and so C(vars) prints it. If that could not be read, whatever
+    only the project knows is taken to be named.
+    """
+    if isinstance(release, Corrected) and release.defaults is None and name not in _VARIABLES:
+        return name in release.passed
     return default(name, release) is not None
 
 
 def services(name: str, release: str) -> tuple[str, ...]:
     """The compose services whose environment lists the variable, bare or with a literal, sorted."""
+    if isinstance(release, Corrected) and name in release.passed:
+        return tuple(sorted(release.passed[name]))
     rows = _rows(name, release)
     return tuple(sorted(_expand(rows[-1][2], release))) if rows else ()
 
 
 def is_read(name: str, release: str) -> bool:
     """Whether a value in C(.env) can have any effect: the compose file passes it on and something looks at it."""
+    if isinstance(release, Corrected) and name in release.passed:
+        return True
     rows = _rows(name, release)
     return bool(rows and rows[-1][2]) and not _is_ignored(name, release)
 
@@ -938,6 +988,8 @@ def why_unread(name: str, release: str) -> str:
     if is_read(name, release):
         return ""
     variable = get(name)
+    if variable is None and isinstance(release, Corrected) and release.has(name):
+        return f"The compose file of this project passes {name} to no service, so nothing reads it."
     if variable is None:
         return f"Appwrite has no variable {name}."
     rows = _rows(name, release)

@@ -18,7 +18,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.eviden
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape, own_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
     FILE_NAMES,
     OVERRIDE_NAMES,
@@ -31,12 +31,16 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import drift, service_environment
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import Origin
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import Origin, names_used
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written import Written
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
+_NEWER = (
+    "is newer than %s, the newest release that this collection knows. It is taken for that one, but for what the project's compose file, "
+    "and Appwrite's own list of variables in a container that runs, say otherwise" % catalogue.NEWEST
+)
 # Appwrite 1.4.14 has the constant in the first of these files, 1.9.6 in the second.
 _OWN_WORD = (
     "grep -ohE \"APP_VERSION_STABLE *[=,] *'[0-9.]+'\" /usr/src/code/app/init.php /usr/src/code/app/init/constants.php"
@@ -174,6 +178,10 @@ class Instance:
                 )
         finally:
             self.release = self._find_release()
+        if catalogue.is_newer(self.release) and not any(_NEWER in warning for warning in self.warnings):
+            self.warnings.append("Appwrite %s %s" % (self.release, _NEWER))
+        if self.checked and not catalogue.is_known(self.release):
+            self.release = self._corrected(self.release)
         if catalogue.too_old(self.release):
             raise AppwriteError(
                 "Appwrite %s is older than 1.4, the oldest release that this collection knows; upgrade Appwrite first%s"
@@ -327,6 +335,32 @@ class Instance:
             % catalogue.NEWEST
         )
         return catalogue.NEWEST
+
+    def _corrected(self, release: str) -> str:
+        """The release with what the compose file passes, and what Appwrite's own container says of its variables."""
+        passed: dict[str, list[str]] = {}
+        for service in self.services:
+            for name in self.listed(service):
+                passed.setdefault(name, []).append(service)
+        others = names_used((), (text for _path, text in self.written.texts))
+        if self.written.has_env_files:
+            others.update(name for name in catalogue.names() if self.passed(name))
+        return catalogue.Corrected(release, {**dict.fromkeys(others, ()), **passed}, self._own_defaults())
+
+    def _own_defaults(self) -> Mapping[str, str] | None:
+        """Variable to default, asked of the container of the API if it was made of the image that the project names now."""
+        api = self.api()
+        try:
+            for container in self.containers() if api else ():
+                if (container.service, container.status) == (api, "running") and container.image_name == self._image_of(
+                    api
+                ):
+                    return own_variables.answered(
+                        self.compose.execute(container.id, own_variables.COMMAND, own_variables.QUESTION)
+                    )
+        except AppwriteError:
+            pass
+        return None
 
     def _own_words(self) -> list[str]:
         """The releases that the images of Appwrite's services name in their environment."""

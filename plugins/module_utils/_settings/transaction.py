@@ -213,7 +213,7 @@ class _Transaction:
             return found
         left, lines = set(), {}
         for name, value in requested.items():
-            if catalogue.get(name) is None or not catalogue.is_read(name, instance.release):
+            if not catalogue.is_read(name, instance.release):
                 continue
             given = {service: environment.get(name) for service, environment in instance.services.items()}
             takers = {service: got for service, got in given.items() if name in instance.listed(service)}
@@ -246,6 +246,11 @@ class _Transaction:
             self._stands_against(name, [self._reason(name, service, origin) for service, origin in others.items()])
         elif len(lines) > 1:
             self._stands_against(name, ["%s comes from different variables: %s" % (name, ", ".join(sorted(lines)))])
+        elif not lines and not self._instance.passed(name) and self._may_be_gone(name):
+            self._warnings.append(
+                "%s is left as it is: the compose file passes it to no service, and Appwrite %s, which this collection does not know, may have "
+                "dropped or renamed it" % (name, self._instance.release)
+            )
         elif not lines and not self._instance.passed(name):
             self._stands_against(name, [self._gap(name)])
         else:
@@ -258,6 +263,10 @@ class _Transaction:
                 self._warnings.append("%s comes from %s in .env, so that line is set" % (name, line))
             return line
         return None
+
+    def _may_be_gone(self, name: str) -> bool:
+        """Whether the release may have dropped a variable. Where the encryption key goes is never guessed."""
+        return name != catalogue.KEY and catalogue.is_newer(self._instance.release)
 
     def _apart(self, name: str, line: str) -> Iterator[str]:
         """Where a secret's public default would stay at the other end if a line of .env were changed."""
@@ -349,9 +358,7 @@ class _Transaction:
         if not self._instance.checked:
             return
         for name, value in requested.items():
-            if not value or name in self._optional or catalogue.get(name) is None:
-                continue
-            if not catalogue.is_read(name, self._instance.release):
+            if not value or name in self._optional or not catalogue.is_read(name, self._instance.release):
                 continue
             others = sorted(
                 service for service, environment in services.items() if environment.get(name, value) != value

@@ -13,6 +13,7 @@ from typing import Any, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import generate
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.placeholder import is_placeholder
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse, quote
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
@@ -33,6 +34,7 @@ _PROVIDERS = {
     "_APP_VCS_GITHUB_WEBHOOK_SECRET": ("_APP_VCS_GITHUB_APP_ID", "_APP_VCS_GITHUB_CLIENT_ID"),
 }
 """Secrets that somebody else has too, as soon as one of these is set."""
+_SECRETIVE = re.compile("_(KEY|PASS|PASSWORD|SECRET|TOKEN)(_|$)")
 _OF_COMPOSE = ("COMPOSE_", "DOCKER_")
 """What the names of compose's and docker's own variables begin with."""
 _USUAL = re.compile("(?!_APP_)[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,15}){0,5}")
@@ -113,6 +115,11 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
     offered = parse(wanted.content).values if wanted.content is not None else installation.values
     for name in catalogue.names(installation.release):
         entry = catalogue.get(name)
+        if entry is None and _is_public(name, offered.get(name, ""), installation.release):
+            wanted.warnings.append(
+                "%s has a public value, and this collection does not know if it may be changed: see what Appwrite %s says of it, then change it "
+                "by variables (appwrite_security_variables of the role)" % (name, installation.release)
+            )
         if entry is None or name in (catalogue.KEY, *catalogue.USAGE) or name in wanted.changes or name in wanted.kept:
             continue
         if not entry.public_defaults or not catalogue.is_public_default(name, offered.get(name, "")):
@@ -136,6 +143,13 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
             "start it again" % _JOBS
         )
     _replace_usage_password(installation, offered, wanted)
+
+
+def _is_public(name: str, value: str, release: str) -> bool:
+    """Whether a variable that the catalogue does not know is a secret, by its name, and has its default or a placeholder."""
+    return bool(value and _SECRETIVE.search(name)) and (
+        is_placeholder(value) or value == catalogue.default(name, release)
+    )
 
 
 def _replace_usage_password(installation: Installation, offered: Mapping[str, str], wanted: Plan) -> None:
@@ -222,7 +236,7 @@ def _name_warnings(
     release = installation.release
     if value is None:
         return []
-    if catalogue.get(name) is None:
+    if name not in (*catalogue.names(), *catalogue.names(release)):
         if name.startswith(_OF_COMPOSE) or name in installation.names():
             return []
         near = catalogue.suggest(name, release)

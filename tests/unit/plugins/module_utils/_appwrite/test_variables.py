@@ -491,3 +491,59 @@ def test_official_compose_file(path):
     assert {name for name in inserted if catalogue.get(name) is None or not catalogue.is_read(name, release)} == set()
     only_inserted = {n for n in catalogue.names(release) if catalogue.is_read(n, release)} - set(listed)
     assert only_inserted == inserted - set(listed)
+
+
+# --- releases that are not known ---
+
+OWN = catalogue.Corrected(
+    "9.9.0", {catalogue.KEY: ["api", "jobs"], "_APP_RING": [], "RING_TAG": []}, {"_APP_RING": "5", "_APP_HIDDEN": ""}
+)
+FILES_ALONE = catalogue.Corrected("9.9.0", OWN.passed)
+
+
+@pytest.mark.parametrize(
+    ("release", "is_known", "is_newer"),
+    [
+        ("1.4.14", True, False),
+        ("1.9.7", True, False),
+        ("2.2.0", False, False),
+        (catalogue.NEWEST, True, False),
+        ("2.4.1", False, True),
+        ("9.9.0", False, True),
+    ],
+)
+def test_what_is_known(release, is_known, is_newer):
+    assert (catalogue.is_known(release), catalogue.is_newer(release)) == (is_known, is_newer)
+
+
+def test_the_project_says_what_a_release_has():
+    assert catalogue.names(OWN) == (catalogue.KEY, "_APP_HIDDEN", "_APP_RING")
+    assert catalogue.names(FILES_ALONE) == (catalogue.KEY, "_APP_RING")
+    assert catalogue.services(catalogue.KEY, OWN) == ("api", "jobs")
+    assert catalogue.services("_APP_LOCALE", OWN) == catalogue.services("_APP_LOCALE", catalogue.NEWEST)
+    assert catalogue.is_read("_APP_RING", OWN) and not catalogue.is_read("_APP_HIDDEN", OWN)
+    assert "passes _APP_HIDDEN to no service" in catalogue.why_unread("_APP_HIDDEN", OWN)
+    assert catalogue.suggest("_APP_RINGS", OWN) == "_APP_RING"
+
+
+def test_defaults_are_those_that_the_container_says_if_it_says_any():
+    assert [catalogue.default(name, OWN) for name in ("_APP_RING", "_APP_LOCALE")] == ["5", None]
+    assert [catalogue.default(name, FILES_ALONE) for name in ("_APP_RING", "_APP_LOCALE")] == [None, "en"]
+    assert [catalogue.documented(name, FILES_ALONE) for name in ("_APP_RING", "_APP_LOCALE", "_APP_X")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_public"),
+    [
+        ("http://appwrite:appwrite@clickhouse:8123/appwrite", True),
+        ("http://appwrite:appwrite@ch.notarealcompany.com/usage", True),
+        ("http://appwrite:not-a-real-word@clickhouse:8123/appwrite", False),
+        ("http://clickhouse:8123/appwrite", False),
+    ],
+)
+def test_public_login_of_a_connection_string(value, is_public):
+    assert catalogue.is_public_default("_APP_CONNECTIONS_DB_USAGE", value) == is_public
