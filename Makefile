@@ -51,6 +51,9 @@ lint: setup ## Run ansible-lint, mypy on the pure rooms, and actionlint on the w
 docs: setup ## Build the documentation in .work/docs/html, and check its links
 	$(PYTEST) tests/sanity/test_docs.py
 
+release-rows: setup ## Print the catalogue's rows that a checkout of Appwrite changes; FROM=checkout; RELEASE=... sets its number
+	@PYTHONPATH=tests .venv/bin/python -m testbed.release_rows "$(FROM)" $(RELEASE)
+
 demo: setup engine ## Secure a fresh Appwrite-shaped stack and show before and after
 	tests/demo.sh
 

@@ -4,6 +4,7 @@
 """Which variables Appwrite itself documents, asked of its container, whose PHP reads its own list of them. Pure.
 
 Appwrite 1.4.14 to 1.9.6 has the list in C(app/config/variables.php): groups, each with C(variables), each with C(name) and C(default).
+Descriptions call classes, such as C(Config::getParam('runtimes')), which must not do more here than be there.
 
 This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
@@ -17,6 +18,10 @@ COMMAND = ("php",)
 _MARK = "variables: "
 QUESTION = r"""<?php
 ini_set('display_errors', '0');
+spl_autoload_register(function (string $class): void {
+    [$name, $space] = array_map('strrev', explode('\\', strrev($class), 2) + ['', '']);
+    eval(($space ? "namespace $space; " : '') . "class $name { public static function __callStatic(\$name, \$given) { return []; } }");
+});
 $found = [];
 foreach (include '%s' as $group) {
     foreach ($group['variables'] ?? [] as $variable) {

@@ -13,9 +13,10 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import own_variables
 
 LIST = """<?php
+use Some\\Where\\Config;
 return [
     ['category' => 'General', 'variables' => [
-        ['name' => '_APP_LOCALE', 'default' => 'en', 'description' => 'Ünïcode'],
+        ['name' => '_APP_LOCALE', 'default' => 'en', 'description' => 'Ünïcode ' . \\implode(', ', \\array_keys(Config::getParam('runtimes')))],
         ['name' => '_APP_RING_SECRET', 'default' => 'your-secret-key', 'filter' => 'token'],
     ]],
     ['category' => 'Empty'],
