@@ -13,7 +13,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 check: setup engine ## Run what takes minutes: unit tests, lint, and the playbook on one project
-	$(PYTEST) $(PARALLEL) tests/unit tests/testbed tests/sanity/test_lint.py 'tests/integration/test_core_flow.py::test_secure[1.9.6-postgresql]'
+	$(PYTEST) $(PARALLEL) tests/unit tests/testbed tests/sanity/test_lint.py 'tests/integration/test_core_flow.py::test_secure[2.4.0-postgresql]'
 
 test: setup tools ## Run every test but those that `make nightly` adds; T=... selects some
 	$(PYTEST) $(PARALLEL) $(T)

@@ -13,7 +13,12 @@ import yaml
 from support.stack import Stack, every_kind, on, refuse, small, succeed
 from testbed._base import run
 
-DATABASES = tuple(kind for kind in every_kind() if kind.release == "1.9.6")
+DATABASES = tuple(
+    kind
+    for kind in every_kind()
+    if (kind.release, kind.database, kind.topology)
+    in [("1.9.6", "mariadb", "combined"), ("2.4.0", "postgresql", "combined"), ("1.9.6", "mongodb", "combined")]
+)
 PROGRAMS = Path(testbed.__file__).parent / "programs"
 
 

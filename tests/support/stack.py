@@ -27,7 +27,7 @@ import yaml
 from support.forks import Forks
 from support.search import search
 from testbed import Project
-from testbed._base import clean_environ, run
+from testbed._base import clean_environ, official_files, run
 from testbed.project import SWITCHES
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
@@ -64,12 +64,18 @@ class Kind:
     services: tuple[str, ...] = ()
     """of a generated project, only these; all where empty"""
     room: str = ""
+    topology: str = "combined"
+    """of 2.x"""
 
     def __str__(self) -> str:
-        return "-".join(filter(None, (self.release, self.database, "official" if self.file else "", self.room)))
+        topology = "" if self.topology == "combined" else self.topology
+        parts = self.release, self.database, topology, "official" if self.file else "", self.room
+        return "-".join(filter(None, parts))
 
     def create(self, parent: Path, name: str = "") -> Project:
-        project = Project.create(parent, self.release, self.database, compose_file=self.file, name=name)
+        project = Project.create(
+            parent, self.release, self.database, compose_file=self.file, name=name, topology=self.topology
+        )
         if self.services:
             path = project.directory / "docker-compose.yml"
             content = yaml.safe_load(path.read_text())
@@ -80,30 +86,29 @@ class Kind:
 
 _FEW = ("appwrite", "appwrite-worker-mails", "appwrite-worker-certificates", "redis")
 SMALL = Kind(services=(*_FEW, "mariadb"), room="small")
-GENERATED = (
+COMBINED = (
+    *("appwrite", "appwrite-mqtt", "appwrite-worker", "appwrite-console", "appwrite-geo"),
+    *("clickhouse", "orchestrator", "traefik", "redis"),
+)
+"""Of 2.4.0, one of each sort."""
+BY_DAY = (
     Kind("1.9.6"),
-    *(
-        Kind(release, database, services=(*_FEW, database))
-        for release, database in (
-            ("1.6.2", "mariadb"),
-            ("1.8.1", "mariadb"),
-            ("1.9.6", "postgresql"),
-            ("1.9.6", "mongodb"),
-        )
-    ),
+    Kind("1.6.2", services=(*_FEW, "mariadb")),
+    Kind("2.4.0", "postgresql", services=(*COMBINED, "postgresql")),
+)
+GENERATED = (
+    *BY_DAY,
+    Kind("1.8.1", services=(*_FEW, "mariadb")),
+    *(Kind("1.9.6", database, services=(*_FEW, database)) for database in ("postgresql", "mongodb")),
+    *(Kind("2.4.0", database, services=(*COMBINED, database)) for database in ("mariadb", "mongodb")),
+    Kind("2.4.0", "postgresql", topology="separate"),
 )
 
 
 @functools.cache
 def official() -> list[Kind]:
-    """One for each of Appwrite's own compose files, named RELEASE[-DATABASE].yml."""
-    directory = os.environ.get("APPWRITE_COMPOSE_DIR")
-    found = sorted(Path(directory).glob("[0-9]*.yml")) if directory else []
-    return [
-        Kind(release, database or "mariadb", file)
-        for file in found
-        for release, _dash, database in [file.stem.partition("-")]
-    ]
+    """One for each of Appwrite's own compose files."""
+    return [Kind(release, database, file, topology=topology) for file, release, database, topology in official_files()]
 
 
 def every_kind() -> list[Kind]:
@@ -126,8 +131,7 @@ def on(*kinds: Kind, nightly: Sequence[Kind] = ()) -> pytest.MarkDecorator:
 
 def on_every_kind() -> pytest.MarkDecorator:
     """Between the oldest release and the newest there is nothing that one of them has not, so what is there is the night's."""
-    between = [kind for kind in every_kind() if kind.release == "1.8.1"]
-    return on(*(kind for kind in every_kind() if kind not in between), nightly=between)
+    return on(*BY_DAY, nightly=[kind for kind in every_kind() if kind not in BY_DAY])
 
 
 @functools.cache  # the same object, by which pytest knows the same project
@@ -191,14 +195,17 @@ def assert_no_leak(output: str, secrets: Iterable[str]) -> None:
 
 
 def _secrets_in(directory: Path) -> set[str]:
-    """The values of all secret variables in a directory's .env and its backups, but for the public defaults."""
+    """The values of all secret variables in a directory's .env and its backups, but for the defaults."""
     found = set()
     for path in directory.glob(".env*") if directory.is_dir() else ():
         with contextlib.suppress(AppwriteError, OSError):
             found |= {
                 value
                 for name, value in read_env(directory, path.name).items()
-                if len(value) >= 8 and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)
+                if len(value) >= 8
+                and catalogue.is_secret(name)
+                and not catalogue.is_public_default(name, value)
+                and value != catalogue.default(name, catalogue.NEWEST)
             }
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,16 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-GENERATED = ("1.4.14", "1.5.11", "1.6.2", "1.7.4", "1.8.1", "1.9.0", "1.9.6")
-"""The releases of which the testbed makes projects. 2.x has services and topologies of its own that it does not make yet."""
+GENERATED = ("1.4.14", "1.5.11", "1.6.2", "1.7.4", "1.8.1", "1.9.0", "1.9.6", "2.0.0", "2.4.0")
+"""The releases of which the testbed makes projects."""
+SEPARATE = {
+    "appwrite-worker": (
+        *("builds", "certificates", "databases", "deletes", "executions", "functions", "jobs", "mails", "messaging"),
+        *("migrations", "notifications", "screenshots", "stats-resources", "stats-usage", "webhooks"),
+    ),
+    "appwrite-task-scheduler": ("executions", "functions", "messages"),
+}
+"""What the services that do the work of several since 2.0.0 are in the topology C(separate): the ends of their names."""
 WORK = CHECKOUT / ".work" / "testbed"
 
 
@@ -73,8 +82,20 @@ def catalogue() -> Any:
     return catalogue
 
 
+def official_files() -> list[tuple[Path, str, str, str]]:
+    """Appwrite's own compose files, RELEASE[-dev][-DATABASE][-TOPOLOGY].yml, with the three. Of which directories: tests/README.md."""
+    form = re.compile(r"([\d.]+)(?:-dev)?(?:-(mariadb|mongodb|postgresql))?(?:-(separate))?")
+    directories = filter(None, os.environ.get("APPWRITE_COMPOSE_DIR", "").split(os.pathsep))
+    files = [file for directory in directories for file in sorted(Path(directory).glob("[0-9]*.yml"))]
+    return [
+        (file, found[1], found[2] or "mariadb", found[3] or "combined")
+        for file in files
+        if (found := form.fullmatch(file.stem))
+    ]
+
+
 def service_names(release: str) -> tuple[str, ...]:
-    """The compose services of that release that list any variable, sorted."""
+    """The compose services of that release that list any variable, sorted; from 2.0.0 those of the topology C(combined)."""
     variables = catalogue()
     return tuple(
         sorted({service for name in variables.names(release) for service in variables.services(name, release)})

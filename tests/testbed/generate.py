@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ._base import at_least, catalogue, service_names
+from ._base import SEPARATE, at_least, catalogue, service_names
 from .images import entrypoint
 
 
@@ -87,6 +87,9 @@ MONGO_FILES = {
     "db.getSiblingDB('admin').createUser({user, pwd, roles: []});\n",
 }
 
+# What ClickHouse mounts from the project directory.
+CLICKHOUSE_FILES = {"clickhouse-config.xml": "<clickhouse></clickhouse>\n", "clickhouse-init.sh": "#!/bin/sh\n"}
+
 _VOLUMES = ("uploads", "cache", "config", "certificates", "functions", "builds")
 _EXECUTOR = {
     "OPR_EXECUTOR_ENV": "_APP_ENV",
@@ -98,12 +101,71 @@ _EXECUTOR = {
 # Listed with a value by the files from 1.9.5 on, so that .env has no say.
 _LITERALS = {"_APP_WORKERS_NUM": "1", "_APP_WORKER_MAX_COROUTINES": "1"}
 _REALTIME_LITERALS = {"_APP_POOL_ADAPTER": "swoole"}
+_COMBINED_LITERALS = {
+    "appwrite-worker": {"_APP_WORKER_MAX_COROUTINES": "78"},
+    "appwrite-task-scheduler": {"_APP_WORKER_MAX_COROUTINES": "8"},
+}
+PORTS = {"web": 80, "websecure": 443, "mqtt": 8883, "mqtt_ws": 8084}
+"""Traefik's entry points, the last two from 2.3.0 on, to the ports of its container."""
 
 
-def dotenv(release: str, database: str, http_port: int, https_port: int, image_prefix: str) -> str:
+@dataclass(frozen=True)
+class _Other:
+    """A service of 2.x that does not run Appwrite's own image."""
+
+    since: str
+    image: str
+    environment: tuple[str, ...] = ()
+    healthcheck: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    parts: Mapping[str, Any] = field(default_factory=dict)
+
+
+_OTHERS = {
+    "appwrite-console": _Other("2.0.0", "appwrite/new:1.2.55-self-hosted", ("VITE_CONSOLE_PROFILE=self-hosted",)),
+    "appwrite-browser": _Other(
+        "2.0.0", "appwrite/browser:0.3.6", parts={"networks": ["browser"], "restart": None, "dns": ["1.1.1.1"]}
+    ),
+    "appwrite-geo": _Other(
+        "2.0.0",
+        "appwrite/geo:0.3.2",
+        ("GEO_SECRET=$_APP_GEO_SECRET",),
+        (
+            "CMD-SHELL",
+            "php -r \"exit(json_decode(file_get_contents('http://localhost/v1/health'))->status === 'ok' ? 0 : 1);\"",
+        ),
+    ),
+    "orchestrator": _Other(
+        "2.0.0",
+        "ghcr.io/open-runtimes/orchestrator/orchestrator:2.2.2",
+        ("ORCHESTRATOR_BACKEND=docker", "S3_ACCESS_KEY_ID=${_APP_STORAGE_S3_ACCESS_KEY:-}"),
+        parts={"user": "root"},
+    ),
+    "appwrite-autogravity": _Other("2.1.0", "ghcr.io/appwrite/autogravity:0.0.11", ("MODEL_BACKEND=focalnet",)),
+    "clickhouse": _Other(
+        "2.0.0",
+        "clickhouse/clickhouse-server:26.4.3-alpine",
+        (*("CLICKHOUSE_DB=appwrite", "CLICKHOUSE_USER=appwrite"), "CLICKHOUSE_PASSWORD=${_APP_USAGE_PASS:-appwrite}"),
+        (
+            "CMD-SHELL",
+            'clickhouse-client --user "$$CLICKHOUSE_USER" --password "$$CLICKHOUSE_PASSWORD" --query "SELECT 1" >/dev/null',
+        ),
+        (
+            "appwrite-clickhouse:/var/lib/clickhouse:rw",
+            "./clickhouse-config.xml:/etc/clickhouse-server/config.d/appwrite.xml:ro",
+            "./clickhouse-init.sh:/docker-entrypoint-initdb.d/clickhouse-init.sh:ro",
+        ),
+    ),
+    "appwrite-embedding": _Other("2.0.0", "appwrite/embedding:0.3.1", parts={"profiles": ["embedding"]}),
+}
+_WITH_SOCKET = ("traefik", "openruntimes-executor", "orchestrator")
+_MQTT_CHECK = ("CMD", "php", "-r", "exit(@fsockopen('127.0.0.1', 1883) ? 0 : 1);")
+
+
+def dotenv(release: str, database: str, ports: Sequence[int], image_prefix: str) -> str:
     """The .env as that release's command-line installer leaves it when every question is answered with Enter.
 
-    All documented variables in the catalogue's order, with the public key and passwords. Quoted from 1.9.0, before that bare.
+    ports: those of C(PORTS) on the host. All documented variables in the catalogue's order, with the public key and passwords. Quoted from 1.9.0, before that bare.
     """
     variables = catalogue()
     documented = (name for name in variables.names(release) if variables.documented(name, release))
@@ -111,70 +173,111 @@ def dotenv(release: str, database: str, http_port: int, https_port: int, image_p
     if at_least(release, "1.9.0"):
         values.update(_APP_DB_ADAPTER=database, _APP_DB_HOST=database, _APP_DB_PORT=str(DATABASES[database].port))
     if at_least(release, "1.9.5"):
-        values.update(_APP_HTTP_PORT=str(http_port), _APP_HTTPS_PORT=str(https_port))
+        values.update(_APP_HTTP_PORT=str(ports[0]), _APP_HTTPS_PORT=str(ports[1]))
         values.update(_APP_IMAGE=f"{image_prefix}appwrite/appwrite", _APP_VERSION=release, _APP_EXECUTOR_IMAGES="")
+    if at_least(release, "2.3.0"):
+        values.update(_APP_MQTT_PORT=str(ports[2]), _APP_MQTT_WSS_PORT=str(ports[3]))
     quote = _quoted if at_least(release, "1.9.0") else str
     return "".join(f"{name}={quote(value)}\n" for name, value in values.items())
 
 
-def compose(release: str, database: str, http_port: int, https_port: int, image_prefix: str) -> str:
-    """A compose file with the services of that release, and for each the variables that the catalogue lists for it."""
+def compose(release: str, database: str, ports: Sequence[int], image_prefix: str, topology: str = "combined") -> str:
+    """A compose file with the services of that release, and for each the variables that the catalogue lists for it.
+
+    topology: of 2.x, "combined" or "separate".
+    """
     variables = catalogue()
     modern = at_least(release, "1.9.5")  # image and ports from .env, health checks, no restart policy on most services
+    second = at_least(release, "2.0.0")
     appwrite = f"{image_prefix}appwrite/appwrite:{release}"
-    ports = [f"{http_port}:80", f"{https_port}:443"]
+    published = [f"{port}:{target}" for port, target in zip(ports, [80, 443], strict=False)]
     if modern:
         appwrite = "${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-latest}"
-        ports = ["${_APP_HTTP_PORT:-80}:80", "${_APP_HTTPS_PORT:-443}:443"]
+        published = ["${_APP_HTTP_PORT:-80}:80", "${_APP_HTTPS_PORT:-443}:443"]
+    if at_least(release, "2.3.0"):
+        published += ["${_APP_MQTT_PORT:-8883}:8883", "${_APP_MQTT_WSS_PORT:-8084}:8084"]
 
     def environment(service: str) -> list[str]:
+        combined = _combined(service) if second else service
         literals = {**_LITERALS, **(_REALTIME_LITERALS if service == "appwrite-realtime" else {})} if modern else {}
-        names = (name for name in variables.names(release) if service in variables.services(name, release))
+        literals.update(_COMBINED_LITERALS.get(service, {}))
+        names = (name for name in variables.names(release) if combined in variables.services(name, release))
         return [f"{name}={literals[name]}" if name in literals else name for name in names]
 
     def healthcheck(*test: str) -> dict[str, Any] | None:
-        return {**_checked(test), "retries": 3} if modern else None
+        return {**_checked(test), "retries": 3} if modern and test else None
 
     def service(name: str, image: str, **parts: Any) -> str:
-        restart = None if modern and name != "appwrite-console" else "unless-stopped"
+        stays_down = modern and (
+            name != "appwrite-console" if not second else name in ("traefik", "appwrite", "redis", "postgresql")
+        )
         volumes = [f"./.testbed/{name}:/testbed:ro", *parts.pop("volumes", [])]
-        parts = {"image": image, "restart": restart, "networks": ["appwrite"], **parts, "volumes": volumes}
+        if second and name in _WITH_SOCKET:
+            volumes.append(f"./.testbed/{name}/docker.sock:/var/run/docker.sock")
+        parts = {
+            "image": image,
+            "restart": None if stays_down else "unless-stopped",
+            "networks": ["appwrite"],
+            **parts,
+            "volumes": volumes,
+        }
         return f"  {name}:\n" + "".join(f"    {key}: {_flow(value)}\n" for key, value in parts.items() if value)
 
     def other(name: str, image: str, **parts: Any) -> str:
         return service(name, image_prefix + image, environment=parts.pop("environment", environment(name)), **parts)
 
     def own(name: str) -> str:
+        checks = {
+            "appwrite": ("CMD-SHELL", "curl -fsS -o /dev/null http://localhost/v1/health/version"),
+            "appwrite-mqtt": _MQTT_CHECK,
+        }
+        networks = {"networks": ["appwrite", "browser"]} if second and name in ("appwrite", "appwrite-worker") else {}
         return service(
             name,
             appwrite,
             entrypoint=None if name == "appwrite" else entrypoint(name),
             stop_grace_period="1s",  # schedulers never hear that they are to stop
-            healthcheck=healthcheck("CMD-SHELL", "curl -fsS -o /dev/null http://localhost/v1/health/version")
-            if name == "appwrite"
-            else None,
+            healthcheck=healthcheck(*checks.get(name, ())),
             depends_on={
                 "redis": {"condition": "service_started"},
                 database: {"condition": "service_healthy" if modern else "service_started"},
             },
             environment=environment(name),
             volumes=[f"appwrite-{volume}:/storage/{volume}:rw" for volume in _VOLUMES] if name == "appwrite" else [],
+            **networks,
         )
 
     kind = DATABASES[database]
-    since = {"appwrite-console": "0.0.0", "appwrite-browser": "1.7.0", "appwrite-embedding": "1.9.5"}
-    others = [name for name, first in since.items() if at_least(release, first)]
-    services = [
-        other("traefik", "traefik:3.6", command=["--providers.docker=true"], ports=ports, depends_on=["appwrite"]),
-        *(own(name) for name in appwrite_services(release)),
-        *(
+    if second:
+        found = {name: each for name, each in _OTHERS.items() if at_least(release, each.since)}
+        others = [
+            other(
+                name,
+                each.image,
+                environment=list(each.environment),
+                healthcheck=healthcheck(*each.healthcheck),
+                volumes=list(each.volumes),
+                **each.parts,
+            )
+            for name, each in found.items()
+        ]
+        volumes = [*_VOLUMES, *(["clickhouse"] if "clickhouse" in found else [])]
+    else:
+        since = {"appwrite-console": "0.0.0", "appwrite-browser": "1.7.0", "appwrite-embedding": "1.9.5"}
+        names = [*service_names(release), *(name for name, first in since.items() if at_least(release, first))]
+        others = [
             other(name, f"{name.replace('-', '/', 1)}:1.0.0")
-            for name in dict.fromkeys((*service_names(release), *others))
+            for name in dict.fromkeys(names)
             if name not in appwrite_services(release)
-        ),
+        ]
+        volumes = list(_VOLUMES)
+    services = [
+        other("traefik", "traefik:3.6", command=_traefik(release), ports=published, depends_on=["appwrite"]),
+        *(own(name) for name in appwrite_services(release, topology)),
+        *others,
         other(
             "openruntimes-executor",
-            "openruntimes/executor:0.25.4",
+            "openruntimes/executor:0.29.0" if second else "openruntimes/executor:0.25.4",
             stop_signal="SIGINT",
             healthcheck=healthcheck("CMD-SHELL", "curl -fsS -o /dev/null http://localhost/v1/health"),
             environment=[f"{name}=${source}" for name, source in _EXECUTOR.items()],
@@ -189,18 +292,36 @@ def compose(release: str, database: str, http_port: int, https_port: int, image_
         other(
             database,
             kind.image,
-            command=kind.command,
+            command=kind.command[:1] if at_least(release, "2.4.0") and database == "postgresql" else kind.command,
             entrypoint=kind.entrypoint,
             healthcheck=healthcheck(*kind.healthcheck),
             environment=kind.environment,
-            volumes=[f"appwrite-{database}:{kind.data}:rw", *kind.volumes],
+            volumes=[f"appwrite-{database}:{_data(kind, release)}:rw", *kind.volumes],
         ),
     ]
-    volumes = "".join(f"  appwrite-{volume}:\n" for volume in (*_VOLUMES, "redis", database))
-    return "services:\n" + "\n".join(services) + "\nnetworks:\n  appwrite:\n\nvolumes:\n" + volumes
+    networks = "".join(f"  {name}:\n" for name in (["appwrite", "browser"] if second else ["appwrite"]))
+    declared = "".join(f"  appwrite-{volume}:\n" for volume in (*volumes, "redis", database))
+    return "services:\n" + "\n".join(services) + f"\nnetworks:\n{networks}\nvolumes:\n" + declared
 
 
-def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], image_prefix: str) -> str:
+def _combined(service: str) -> str:
+    """The service of the topology C(combined) that does its work."""
+    if service == "appwrite-task-stats-resources":
+        return "appwrite-task-scheduler"
+    return next((name for name in SEPARATE if service.startswith(f"{name}-")), service)
+
+
+def _traefik(release: str) -> list[str]:
+    points = list(PORTS.items())[: 4 if at_least(release, "2.3.0") else 2]
+    return ["--providers.docker=true", *(f"--entrypoints.appwrite_{name}.address=:{port}" for name, port in points)]
+
+
+def _data(kind: Database, release: str) -> str:
+    """Where the volume is mounted. PostgreSQL 18 has its data in a directory below."""
+    return kind.data.removesuffix("/18/data") if at_least(release, "2.4.0") else kind.data
+
+
+def override(config: Mapping[str, Any], project: str, ports: Sequence[int], image_prefix: str) -> str:
     """The docker-compose.override.yml that lets one of Appwrite's own files run beside a real Appwrite.
 
     `config` is the file as `docker compose config --no-interpolate --format json` prints it. Replaced are images, container names,
@@ -220,7 +341,7 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
         text += f"  {name}:\n" + "".join(f"    {key}: {_flow(value)}\n" for key, value in parts.items())
         targets = [port["target"] for port in service.get("ports", []) if not isinstance(port, str)]
         if targets:
-            published = [f"{host}:{target}" for host, target in zip(ports, targets, strict=True)]
+            published = [f"{host}:{target}" for host, target in zip(ports, targets, strict=False)]
             text += f"    ports: !override {_flow(published)}\n"
     text += "networks:\n"
     for name in config.get("networks", {}):
@@ -228,11 +349,15 @@ def override(config: Mapping[str, Any], project: str, ports: tuple[int, int], im
     return text
 
 
-def appwrite_services(release: str) -> tuple[str, ...]:
+def appwrite_services(release: str, topology: str = "combined") -> tuple[str, ...]:
     """The services that run the appwrite image in that release."""
-    return tuple(
-        name for name in service_names(release) if name.startswith("appwrite") and name != "appwrite-assistant"
-    )
+    names = [name for name in service_names(release) if name.startswith("appwrite") and name != "appwrite-assistant"]
+    if at_least(release, "2.0.0") and topology == "separate":
+        for combined, ends in SEPARATE.items():
+            names.remove(combined)
+            names += [f"{combined}-{end}" for end in ends]
+        names.append("appwrite-task-stats-resources")
+    return tuple(names)
 
 
 def _checked(test: str | Sequence[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import tools
-from ._base import GENERATED, WORK, Failed, at_least, catalogue, locked, run, service_names
+from ._base import GENERATED, SEPARATE, WORK, Failed, at_least, catalogue, locked, run, service_names
 
 REPOSITORY = "selfhost-appwrite-testbed"
 _REGISTRY = "testbed.invalid/"
@@ -60,20 +60,24 @@ class Unavailable(Exception):
 
 def entrypoint(service: str) -> str:
     """The program that a service of Appwrite runs: appwrite-task-scheduler-functions -> schedule-functions."""
-    return service.removeprefix("appwrite-").removeprefix("task-").replace("scheduler-", "schedule-")
+    return service.removeprefix("appwrite-").removeprefix("task-").replace("scheduler", "schedule")
 
 
 def stand_in(release: str | None = None) -> str:
     """The image of every service that is no database; with a release, of those that run Appwrite itself."""
     if release is None:
-        return _image("stand-in", ["stand-in"], lambda root: None, ["busybox-static"], "", 'ENTRYPOINT ["idle"]')
+        return _image("stand-in", ["stand-in"], _link_checks, ["busybox-static"], "", 'ENTRYPOINT ["idle"]')
     variables = catalogue()
     names = "".join(f"{name}\n" for name in variables.names(release) if variables.documented(name, release))
     settings = (
         *(f"ENV _APP_VERSION={release}", "ENV _APP_HOME=https://appwrite.io", "WORKDIR /usr/src/code"),
         *('ENTRYPOINT ["docker-php-entrypoint"]', 'CMD ["php", "app/http.php"]'),
     )
-    programs = {entrypoint(service) for known in GENERATED for service in service_names(known)}
+    combined = {service for known in GENERATED for service in service_names(known)}
+    programs = {
+        *map(entrypoint, combined),
+        *(entrypoint(f"{service}-{end}") for service, ends in SEPARATE.items() for end in ends),
+    }
 
     def fill(root: Path) -> None:
         _write(root / "usr/local/share/appwrite/variables", names)
@@ -85,18 +89,26 @@ def stand_in(release: str | None = None) -> str:
         _link(root, "sh", "/bin/dash")
         php = next((root / "usr/bin").glob("php[0-9]*"))
         _link(root, "php", f"/{php.relative_to(root)}")
-        extensions = "".join(f"extension={name}\n" for name in ("pdo", "mysqlnd", "pdo_mysql", "pdo_pgsql"))
+        extensions = "".join(f"extension={name}\n" for name in ("pdo", "mysqlnd", "pdo_mysql", "pdo_pgsql", "posix"))
         _write(root / "etc/php" / php.name.removeprefix("php") / "cli/conf.d/testbed.ini", extensions)
 
     packages = ["busybox-static", "dash", "netcat-openbsd", "php-cli", "php-mysql", "php-pgsql"]
     return _image(f"appwrite-{release}", ["stand-in", "appwrite"], fill, packages, names, *settings)
 
 
+def _link_checks(root: Path) -> None:
+    """What the health checks of 2.x call in the images of ClickHouse and of appwrite-geo."""
+    for program in ("clickhouse-client", "php"):
+        _link(root, program, "curl")
+
+
 def _program(root: Path, program: str, release: str) -> None:
     """One of Appwrite's own in bin/. Before 1.9.0 each leaves its shell as the first process, which passes no signal on."""
     passes = at_least(release, "1.9.0")
-    if program.startswith("worker-"):
-        words = f"php /usr/src/code/app/worker.php {program.removeprefix('worker-')}"
+    if program == "mqtt" or program.partition("-")[0] == "worker":
+        words = f"php /usr/src/code/app/worker.php {program.partition('-')[2] or 'all'}"
+        if program == "mqtt":
+            words = "php /usr/src/code/app/mqtt.php"
         _write(root / "usr/local/bin" / program, f"#!/bin/sh\n{'exec ' * passes}{words}\n")
         (root / "usr/local/bin" / program).chmod(0o755)
     else:

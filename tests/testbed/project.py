@@ -57,11 +57,13 @@ class Project:
         *,
         compose_file: Path | str | None = None,
         name: str = "",
+        topology: str = "combined",
     ) -> Project:
         """Writes the files of a new project into a new directory below parent. Starts nothing.
 
         release: any that the catalogue knows, such as "1.9.6".
-        database: "mariadb", and from 1.9.0 "postgresql" and "mongodb"; raises images.Unavailable where it can't be had here.
+        database: "mariadb", and from 1.9.0 "postgresql", which 2.x takes by itself, and "mongodb"; raises images.Unavailable where it can't be had here.
+        topology: of 2.x, "combined" or "separate".
         compose_file: one of Appwrite's own files to run instead of a generated one, copied as it is, with an override beside it.
         name: the directory's name less its prefix "appwrite-tb-", by default eight random hexadecimal digits.
 
@@ -72,13 +74,13 @@ class Project:
         official = os.environ.get("TESTBED_IMAGES") == "official"
         made = None if official else images.Images.build(release, database)
         prefix = made.prefix if made else ""
-        ports = _free_port(), _free_port()
+        ports = [_free_port() for _entry_point in generate.PORTS]
         project.directory.mkdir(parents=True)
         _RECORDS.mkdir(parents=True, exist_ok=True)
         project._record.write_text(str(project.directory))
-        project._write(".env", generate.dotenv(release, database, *ports, "" if compose_file else prefix))
+        project._write(".env", generate.dotenv(release, database, ports, "" if compose_file else prefix))
         if not compose_file:
-            project._write("docker-compose.yml", generate.compose(release, database, *ports, prefix))
+            project._write("docker-compose.yml", generate.compose(release, database, ports, prefix, topology))
         else:
             shutil.copyfile(compose_file, project.directory / "docker-compose.yml")
             if made:
@@ -97,8 +99,14 @@ class Project:
                 )
                 project._write(file, text if made else run(*own))
         services = project.config()["services"]
-        for service in services:
+        for service, options in services.items():
             (project.directory / ".testbed" / service).mkdir(parents=True)
+            for mount in options.get("volumes", []):
+                if mount["source"].endswith("/docker.sock"):
+                    Path(mount["source"]).mkdir(exist_ok=True)
+        if "clickhouse" in services:
+            for file, text in generate.CLICKHOUSE_FILES.items():
+                project._write(file, text)
         if made:
             made.name(service["image"] for service in services.values())
         return project

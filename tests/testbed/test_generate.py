@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import yaml
 
 from testbed import generate
-from testbed._base import GENERATED, catalogue, service_names
+from testbed._base import GENERATED, at_least, catalogue, official_files, service_names
 from testbed.images import entrypoint
 
+PORTS = (20080, 20443, 20883, 20084)
 PREFIX = "testbed.invalid/0123456789ab/"
 VARIABLES = catalogue()
 RELEASES = [(release, "mariadb") for release in GENERATED] + [("1.9.6", "mongodb"), ("1.9.6", "postgresql")]
@@ -30,7 +28,7 @@ def environments(text: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(("release", "database"), RELEASES)
 def test_services_list_what_the_catalogue_says(release, database):
-    found = environments(generate.compose(release, database, 20080, 20443, PREFIX))
+    found = environments(generate.compose(release, database, PORTS, PREFIX))
     for service in service_names(release):
         wanted = {name for name in VARIABLES.names(release) if service in VARIABLES.services(name, release)}
         assert found[service] == {name for name in wanted if name.startswith("_APP_")}, service
@@ -38,13 +36,31 @@ def test_services_list_what_the_catalogue_says(release, database):
 
 
 def test_like_appwrites_own_files():
-    directory = os.environ.get("APPWRITE_COMPOSE_DIR")
-    if not directory:
+    """Those of 2.x are of a state before the release, or leave a database out: ours have what they have. In the topology C(separate) each of ours is
+    given what the combined one gets, and one variable is passed by that topology alone."""
+    files = official_files()
+    if not files:
         pytest.skip("APPWRITE_COMPOSE_DIR is not set: nothing of Appwrite's to compare with")
-    for file in sorted(Path(directory).glob("*.yml")):
-        release, _dash, database = file.stem.partition("-")
-        ours = generate.compose(release, database or "mariadb", 20080, 20443, PREFIX)
-        assert environments(ours) == environments(file.read_text("utf-8")), file.name
+    for file, release, database, topology in files:
+        ours = environments(generate.compose(release, database, PORTS, PREFIX, topology))
+        theirs = environments(file.read_text("utf-8"))
+        if not at_least(release, "2.0.0"):
+            assert ours == theirs, file.name
+        more = {"_APP_MAINTENANCE_RETENTION_EXECUTION"} if topology == "separate" else set()
+        assert all(theirs[name] - more <= ours[name] for name in theirs), file.name
+
+
+@pytest.mark.parametrize(("topology", "with_key", "services"), [("combined", 7, 18), ("separate", 24, 35)])
+def test_topologies_of_2(topology, with_key, services):
+    """As many as the official file of 2.4.0 has."""
+    text = generate.compose("2.4.0", "postgresql", PORTS, PREFIX, topology)
+    found = environments(text)
+    assert len([name for name, listed in found.items() if "_APP_OPENSSL_KEY_V1" in listed]) == with_key
+    assert len(found) == services
+    assert yaml.safe_load(text)["services"]["traefik"]["ports"][2:] == [
+        "${_APP_MQTT_PORT:-8883}:8883",
+        "${_APP_MQTT_WSS_PORT:-8084}:8084",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -53,11 +69,12 @@ def test_like_appwrites_own_files():
         ("1.6.2", f"{PREFIX}appwrite/appwrite:1.6.2", "20080:80", 0),
         ("1.8.1", f"{PREFIX}appwrite/appwrite:1.8.1", "20080:80", 0),
         ("1.9.6", "${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-latest}", "${_APP_HTTP_PORT:-80}:80", 4),
+        ("2.4.0", "${_APP_IMAGE:-appwrite/appwrite}:${_APP_VERSION:-latest}", "${_APP_HTTP_PORT:-80}:80", 7),
     ],
 )
 def test_compose_in_the_form_of_its_release(release, image, port, checks):
-    services = yaml.safe_load(generate.compose(release, "mariadb", 20080, 20443, PREFIX))["services"]
-    assert services["appwrite"]["image"] == services["appwrite-worker-mails"]["image"] == image
+    services = yaml.safe_load(generate.compose(release, "mariadb", PORTS, PREFIX))["services"]
+    assert {services[name]["image"] for name in generate.appwrite_services(release)} == {image}
     assert services["traefik"]["ports"][0] == port
     assert sum("healthcheck" in service for service in services.values()) == checks
     assert not any("container_name" in service for service in services.values())
@@ -83,7 +100,7 @@ def test_compose_in_the_form_of_its_release(release, image, port, checks):
     ],
 )
 def test_dotenv_in_the_form_of_its_release(release, lines):
-    written = generate.dotenv(release, "mariadb", 20080, 20443, PREFIX).splitlines()
+    written = generate.dotenv(release, "mariadb", PORTS, PREFIX).splitlines()
     assert set(lines) <= set(written)
     names = [line.split("=")[0] for line in written]
     documented = [name for name in VARIABLES.names(release) if VARIABLES.documented(name, release)]
@@ -92,7 +109,7 @@ def test_dotenv_in_the_form_of_its_release(release, lines):
 
 @pytest.mark.parametrize(("database", "port"), [("mariadb", 3306), ("mongodb", 27017), ("postgresql", 5432)])
 def test_dotenv_names_its_database(database, port):
-    text = generate.dotenv("1.9.6", database, 20080, 20443, PREFIX)
+    text = generate.dotenv("1.9.6", database, PORTS, PREFIX)
     assert f'_APP_DB_ADAPTER="{database}"\n_APP_DB_HOST="{database}"\n_APP_DB_PORT="{port}"\n' in text
 
 
@@ -114,7 +131,7 @@ def test_override_leaves_nothing_that_collides():
         },
         "networks": {"gateway": {"name": "gateway"}},
     }
-    text = generate.override(config, "appwrite-tb-01234567", (20080, 20443), PREFIX)
+    text = generate.override(config, "appwrite-tb-01234567", PORTS, PREFIX)
     assert text.count("!override") == 1
     found = yaml.safe_load(text.replace("!override", ""))
     traefik, appwrite = found["services"]["traefik"], found["services"]["appwrite"]
@@ -136,6 +153,9 @@ def test_override_leaves_nothing_that_collides():
         ("appwrite-task-scheduler-functions", "schedule-functions"),
         ("appwrite-task-stats-resources", "stats-resources"),
         ("appwrite-maintenance", "maintenance"),
+        ("appwrite-worker", "worker"),
+        ("appwrite-task-scheduler", "schedule"),
+        ("appwrite-mqtt", "mqtt"),
     ],
 )
 def test_entrypoint(service, program):

@@ -5,14 +5,24 @@
 //
 // A worker: takes one job at a time from its queue, in the order in which utopia-php/queue does (src/Queue/Broker/Redis.php), and does
 // nothing but take its time. One that is killed in the middle leaves its entry in the list of what is being processed, and without Redis
-// it dies.
+// it dies. "all" is the worker of all queues that 2.x has (app/worker.php, app/config/workers.php): a process here, a coroutine there, for
+// each queue, so that one waits while another works.
 
 require __DIR__ . '/common.php';
 
 const START_PATIENCE = 30;
 const PATIENCE = 6;
 
+const ALL = [
+    'builds', 'certificates', 'databases', 'deletes', 'executions', 'functions', 'jobs', 'mails', 'messaging', 'migrations',
+    'notifications', 'screenshots', 'stats-resources', 'stats-usage', 'webhooks',
+];
+
 $name = strtolower($argv[1]);
+if ($name === 'all') {
+    echo "worker started\n";
+    $name = apart(ALL);
+}
 $queue = variable('_APP_QUEUE_NAME', str_starts_with($name, 'databases') ? 'database_db_main' : "v1-$name");
 $redis = null;
 $seen = microtime(true);
@@ -37,6 +47,35 @@ while (!ended()) {
         }
         usleep(200_000);
     }
+}
+
+/** A process for each worker. Returns its name in each; the first one ends with them, with the status of one that failed. */
+function apart(array $workers): string
+{
+    $children = [];
+    foreach ($workers as $worker) {
+        $child = pcntl_fork();
+        if ($child === 0) {
+            return $worker;
+        }
+        $children[$child] = $worker;
+    }
+    $all = function (int $signal) use ($children) {
+        foreach (array_keys($children) as $child) {
+            posix_kill($child, $signal);
+        }
+    };
+    pcntl_async_signals(true);
+    pcntl_signal(SIGTERM, $all);
+    pcntl_signal(SIGINT, $all);
+    for ($failed = 0; $children;) {
+        $child = pcntl_wait($status);
+        if ($child > 0) {
+            unset($children[$child]);
+            $failed = $failed ?: pcntl_wexitstatus($status);
+        }
+    }
+    exit($failed);
 }
 
 function process(Redis $redis, string $queue, array $job): void
