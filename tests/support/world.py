@@ -51,7 +51,7 @@ READS = {
     "files": ("look", "doubt", "pairs", "noted"),
     "host": ("now", "monotonic", "read", "document", "writable", "open"),
     "project": ("container_keys", "up", "holders", "expected", "started"),
-    "connected": ("examination", "rotation", "disks", "stranded"),
+    "connected": ("examination", "rotation", "disks", "stranded", "builds"),
     "others": ("holders", "sessions", "unseen", "require_none"),
 }
 """What is only looked at: to be killed then is to be killed after the last change."""
@@ -242,6 +242,7 @@ class World:
 
     def assert_safe(self, moment: str) -> None:
         """Whatever has a key, or would get it from C(.env), finds nothing that another one has sealed, whether it runs or is only there."""
+        assert self.is_guarded or self.env_key, f"{moment}: .env has neither a key nor the guard"
         keys = {box.key for box in self.boxes.values() if box.key} | ({self.env_key} if not self.is_guarded else set())
         under = self.under()
         assert all(under <= {key} for key in keys), (
@@ -347,6 +348,8 @@ class _Host:
 
 
 class _Project:
+    release = "2.4.0"
+
     def __init__(self, world: World, moments: Moments, opened: list[Any], keys: tuple[str, str]) -> None:
         self._world = world
         self._moments = moments
@@ -440,6 +443,9 @@ class _Connected:
         self._world.dumps[name] = True
 
     def stranded(self, leave: Sequence[str]) -> str:
+        return ""
+
+    def builds(self) -> str:
         return ""
 
     def make_still(self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None]) -> list[str]:

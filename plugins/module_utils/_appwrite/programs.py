@@ -4,6 +4,7 @@
 """What a container of Appwrite does with jobs, by the program that it runs and not by its service's name, which is the owner's.
 
 Read in appwrite 1.4.14 to 1.9.6: C(bin/*), C(Dockerfile), C(app/worker.php), C(src/Appwrite/Platform/Tasks); how they end was seen on 1.9.6.
+Those of 2.x: C(bin/*) and C(app/worker.php) of the development state of 2026-08-21 (0cefd0615350), C(mqtt) in the compose file of 2.4.0.
 
 This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
@@ -13,6 +14,8 @@ from __future__ import annotations
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
 TASK, API, WORKER, UNKNOWN = "task", "API", "worker", "unknown"
+EVERY = "*"
+"""the queue of the worker that takes the jobs of all"""
 _TASKS = ("schedule", "maintenance", "interval", "stats-resources", "usage", "volume-sync")
 PATIENT = 300
 _IDLE = 15
@@ -27,13 +30,15 @@ class Part(NamedTuple):
     usual: int
     """seconds that it is seen to take"""
     queue: str = ""
-    """the one that a worker takes its jobs from"""
+    """the one that a worker takes its jobs from, or C(EVERY)"""
 
 
 def part_of(program: Sequence[str], environment: Mapping[str, str]) -> Part:
     """program: the container's entry point and command."""
     words = [word.rpartition("/")[2] for word in " ".join(program).split()]
-    worker = next(_workers(words), "")
+    worker = next(_workers(words), None)
+    if worker in ("", "all"):
+        return Part(WORKER, PATIENT, 4, EVERY)
     if worker:
         usual = "database_db_main" if worker.startswith("databases") else "v1-" + worker.lower()
         return Part(WORKER, _IDLE, 4, environment.get("_APP_QUEUE_NAME") or usual)
@@ -41,8 +46,8 @@ def part_of(program: Sequence[str], environment: Mapping[str, str]) -> Part:
         return Part(
             TASK, 5, 5
         )  # all but interval ignore SIGTERM, and what they have not made yet they make out of the same rows the next time
-    if "realtime" in words or "realtime.php" in words:
-        return Part(API, 5, 5)  # its clients connect again; up to 1.8.1 its shell does not hand SIGTERM on
+    if {"realtime", "realtime.php", "mqtt", "mqtt.php"} & set(words):
+        return Part(API, 5, 5)  # their clients connect again; up to 1.8.1 the shell does not hand SIGTERM on
     return Part(API, 30, 1) if "http.php" in words else Part(UNKNOWN, PATIENT, 10)
 
 
@@ -52,3 +57,5 @@ def _workers(words: Sequence[str]) -> Iterator[str]:
             yield word[len("worker-") :]
         elif word == "worker.php":
             yield after
+        elif word == "worker":
+            yield ""

@@ -155,6 +155,7 @@ class Project:
         self._tell = tell
         self._writes = writes
         self._stillness = Stillness(instance, keys, tell)
+        self.release = instance.release
 
     def container_keys(self) -> Mapping[str, Sequence[str]]:
         self._instance.forget_containers()
@@ -242,6 +243,7 @@ class Connection:
         self.store = store
         self.others = Others(instance, store, old)
         self.forget_documents = redis.forget_documents
+        self.builds = stillness.builds
         self.close = store.close
 
     def examination(self, waivers: Waivers) -> Examination:

@@ -67,6 +67,15 @@ _DUMPED = 20 << 20
 _RECOVERY = 120
 """Seconds that a database is given to come up after a reboot."""
 NO_KEY = "; there is no key to rotate"
+_STOPS_WORKING_SINCE = (
+    (
+        (2, 0),
+        "sign-ins with a provider and connections to a repository that were begun: they succeed when they are begun again",
+    ),
+    ((2, 0), "exports and migrations that were under way"),
+    ((2, 3), "connections to the MQTT broker: clients sign in again"),
+)
+"""release to what is signed with the key from it on (2.0: the development state 0cefd0615350; 2.3: C(app/mqtt.php))"""
 _NAMED = 5
 """files that are named where many are meant"""
 
@@ -180,6 +189,9 @@ class Connected(Protocol):
     def stranded(self, leave: Sequence[str]) -> str:
         """Queues whose jobs nobody will ever take, in words."""
 
+    def builds(self) -> str:
+        """Those that the orchestrator runs now, in words."""
+
     def make_still(self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None]) -> list[str]:
         """Lets what has a key end its work, and stops it. Returns what is left of jobs, in words. closing_api: called before the API is closed."""
 
@@ -191,6 +203,9 @@ class Connected(Protocol):
 
 class Project(Protocol):
     """The project as compose reads it with a given C(.env), and its containers."""
+
+    release: str
+    """of Appwrite"""
 
     def container_keys(self) -> Mapping[str, Sequence[str]]:
         """Key to the services whose containers were made with it, asked anew."""
@@ -342,7 +357,7 @@ class Procedure:
                     "env": base64.b64encode(data).decode("ascii"),
                     "ran": [],
                     "begun": started,
-                    "stops_working": _stops_working(report),
+                    "stops_working": _stops_working(report, run.project.release),
                     "end_sessions": run.ending,
                 }
             )
@@ -357,9 +372,12 @@ class Procedure:
         size = connected.store.size()
         dump_size = size if self._options.dump else 0
         changed = max(size, _changed(report))
-        warnings = (
-            self._obstacles(connected, report) + [connected.others.sessions(running=True)] + connected.others.unseen()
-        )
+        warnings = [
+            *self._obstacles(connected, report),
+            connected.builds(),
+            connected.others.sessions(running=True),
+            *connected.others.unseen(),
+        ]
         if not self._host.writable():
             warnings.append("%s cannot be written; run the task as its owner or with become" % self._host.directory)
         first, second, starting = run.project.expected()
@@ -374,7 +392,7 @@ class Procedure:
             run.old,
             run.new,
             report,
-            stops_working=_stops_working(report),
+            stops_working=_stops_working(report, run.project.release),
             expected_downtime={name: round(each) for name, each in expected.items()},
             warnings=[warning for warning in warnings if warning],
             disk_needed={"files": report.bytes, "database": changed, "dump": dump_size},
@@ -849,8 +867,8 @@ def _strangers(store: Store, run: _Run) -> dict[str, Any]:
     }
 
 
-def _stops_working(report: Report) -> list[str]:
-    """What is signed with the whole key (appwrite 1.9.6): those who hold it get a new one by asking again."""
+def _stops_working(report: Report, release: str) -> list[str]:
+    """What is signed with the whole key (appwrite 1.9.6, and since): those who hold it get a new one by asking again."""
     tokens = sum(
         sum(tally.values.values()) for name, tally in report.collections.items() if name.endswith("_resourceTokens")
     )
@@ -859,4 +877,5 @@ def _stops_working(report: Report) -> list[str]:
         "executions and builds that ran when it was stopped",
         "%d file tokens: URLs that were handed out; reading a token again gives a valid one" % tokens,
         "images in push messages that were sent",
+        *(text for since, text in _STOPS_WORKING_SINCE if not catalogue.is_older(release, since)),
     ]

@@ -19,6 +19,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import (
     API,
+    EVERY,
     PATIENT,
     TASK,
     UNKNOWN,
@@ -45,6 +46,13 @@ _BACKLOG = 20
 """jobs that may wait when the API is closed: those that are made while it is open are never at an end"""
 _QUEUE, _IN_HAND = "utopia-queue.queue.", "utopia-queue.processing."
 """Lists of utopia-php/queue. A worker that is killed leaves its job in the second one, and nobody takes it back (seen on 1.9.6)."""
+BUILDS = "v1-builds"
+"""From 2.0 the worker of this queue has the orchestrator make two containers for each build, and is done."""
+_BUILDS = (
+    *("ps", "--filter", "label=managed-by=jobs-service", "--filter", "label=job.id"),
+    *("--format", '{{.Label "job.id"}}\t{{.Networks}}'),
+)
+"""open-runtimes/orchestrator, C(internal/orchestrator/docker/docker.go), from its first commit (2b541748e4, 2026-01-30) on"""
 _BLOCKED = re.compile(r"\baddr=\[?(\S+?)\]?:\d+ .*\bflags=\w*b")
 _PATIENCE = 15
 """Seconds that sessions are given to end: those of a client that was stopped, and of a health check."""
@@ -177,6 +185,8 @@ class Stillness:
         if any(part.kind == UNKNOWN for _container, part in parts):
             return ""
         taken = {part.queue for _container, part in parts if part.kind == WORKER}
+        if EVERY in taken:
+            return ""
         found = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in taken and queue not in leave}
         return (
             "leave_queues: no running worker takes the jobs waiting in %s. Start it, or name each in leave_queues: they stay where they are"
@@ -184,6 +194,22 @@ class Stillness:
             if found
             else ""
         )
+
+    def builds(self) -> str:
+        """Those that run now, in words."""
+        found = sorted(self._builds())
+        return (
+            "builds run as jobs of the orchestrator (%d: %s): a rotation waits for them while the API is open, as long as drain_timeout allows (%s)"
+            % (len(found), ", ".join(found[:_TOLD]), "one may take as long as _APP_COMPUTE_BUILD_TIMEOUT says")
+            if found
+            else ""
+        )
+
+    def _builds(self) -> set[str]:
+        """The names that Appwrite gave the orchestrator's jobs: project, deployment, C(build). Another installation's are in other networks."""
+        networks = {network.get("name") for network in (self._instance.config.get("networks") or {}).values()}
+        rows = [row.partition("\t") for row in self._instance.compose.docker(_BUILDS).stdout.splitlines()]
+        return {job for job, _tab, where in rows if job and {*networks, "bridge"} & {*where.split(",")}}
 
     def expected(self) -> tuple[int, int]:
         """Seconds until the API is closed, and from then on until everything stands still, if there is no backlog."""
@@ -280,6 +306,8 @@ class Stillness:
                 if queue not in leave and not _rest(queue, parts, resting)
                 for job in jobs
             }
+            if serving and BUILDS not in leave:
+                busy |= {(BUILDS, build) for build in self._builds()}
             seen = dict.fromkeys(busy, now - _LONG) if seen is None else {each: seen.get(each, now) for each in busy}
             if serving:
                 busy = {each for each in busy if now - seen[each] >= _LONG}
@@ -304,10 +332,14 @@ class Stillness:
             self._tell("draining", most - left, most, found)
             time.sleep(_POLL)
 
-    @staticmethod
-    def _left(redis: Redis) -> list[str]:
-        waiting, in_hand = redis.waiting(), redis.in_hand()
+    def _left(self, redis: Redis) -> list[str]:
+        waiting, in_hand, builds = redis.waiting(), redis.in_hand(), sorted(self._builds())
         found = []
+        if builds:
+            found.append(
+                "builds that run as jobs of the orchestrator (%s) were begun with the old key, and what they ask of the API meanwhile fails: look at "
+                "these deployments, and create those again that failed" % ", ".join(builds)
+            )
         if waiting:
             found.append(
                 "jobs wait in %s until a worker takes them; they hold nothing that is sealed" % _listed(waiting)
@@ -321,11 +353,16 @@ class Stillness:
 
 
 def _rest(queue: str, parts: Sequence[tuple[Container, Part]], resting: Mapping[str, int]) -> bool:
-    """Whether all that take jobs from a queue wait for one, so that whatever is noted as being in hand is left over."""
-    takers = [container for container, part in parts if part.queue == queue]
+    """Whether all that take jobs from a queue wait for one, so that whatever is noted as being in hand is left over.
+
+    One that may have several in hand at a time waits for the next while it has some (utopia-php/queue 1.3.1, from Appwrite 2.0 on): of that nothing is known.
+    """
+    takers = [container for container, part in parts if part.queue in (queue, EVERY)]
     processes = [container.environment.get("_APP_WORKERS_NUM") or "1" for container in takers]
     return all(
-        number.isdigit() and sum(resting.get(address, 0) for address in container.addresses) >= int(number)
+        (container.environment.get("_APP_WORKER_MAX_COROUTINES") or "1") == "1"
+        and number.isdigit()
+        and sum(resting.get(address, 0) for address in container.addresses) >= int(number)
         for container, number in zip(takers, processes)
     )
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container does with jobs, by what it runs. How appwrite 1.4.14 to 1.9.6 start their services stands in their compose templates."""
+"""What a container does with jobs, by what it runs. How Appwrite 1.4.14 to 2.4.0 start their services stands in their compose templates."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import (
     API,
+    EVERY,
     TASK,
     UNKNOWN,
     WORKER,
@@ -37,8 +38,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.progra
         (["migrate"], UNKNOWN),
         (["sleep", "infinity"], UNKNOWN),
         ([], UNKNOWN),
-        (["worker"], UNKNOWN),
-        (["php", "app/worker.php"], UNKNOWN),
+        (["mqtt"], API),
     ],
 )
 def test_kind(program, kind):
@@ -66,3 +66,10 @@ def test_queue(program, queue):
         part_of(program, {"_APP_QUEUE_NAME": "database_db_fra1_self_hosted_01"}).queue
         == "database_db_fra1_self_hosted_01"
     )
+
+
+@pytest.mark.parametrize("program", [["worker"], ["php", "app/worker.php"], ["php", "app/worker.php", "all"]])
+def test_worker_of_all_queues(program):
+    """Of 2.x. The variable names the queue of one of its many."""
+    found = part_of(program, {"_APP_QUEUE_NAME": "v1-mine"})
+    assert (found.kind, found.queue, found.grace) == (WORKER, EVERY, 300)

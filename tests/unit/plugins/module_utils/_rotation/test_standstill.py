@@ -70,17 +70,23 @@ class Stack:
             for service, program in {**PROGRAMS, **programs}.items()
         ]
         self.containers += more
+        self.builds: list[str] = []
+        """one after the other what the engine says, the last for ever"""
         instance = SimpleNamespace(
             project="appwrite",
             release="1.9.6",
             services={},
-            compose=SimpleNamespace(
-                docker=lambda arguments, timeout: self.done.append((arguments[3], int(arguments[2]))),
-                containers=lambda project, oneoff: self.containers,
-            ),
+            config={"networks": {"appwrite": {"name": "appwrite"}}},
+            compose=SimpleNamespace(docker=self.docker, containers=lambda project, oneoff: self.containers),
         )
         self.told: list[tuple[str, int, int, str]] = []
         self.stillness = Stillness(instance, (OLD, NEW), lambda *each: self.told.append(each))
+
+    def docker(self, arguments: list[str], timeout: float = 0) -> Any:
+        if arguments[0] == "ps":
+            said = self.builds.pop(0) if len(self.builds) > 1 else "".join(self.builds)
+            return SimpleNamespace(stdout=said)
+        return self.done.append((arguments[3], int(arguments[2])))
 
     def make(self, queues: Queues, leave: Iterable[str] = (), timeout: int = 30) -> list[str]:
         return self.stillness.make(queues, timeout, list(leave), lambda: self.done.append("closing"))
@@ -228,6 +234,42 @@ def test_api_is_not_closed_for_long(monkeypatch):
     monkeypatch.setattr(_standstill.time, "monotonic", lambda: next(clock))
     with pytest.raises(AppwriteError, match="^drain_timeout: after 60 seconds with the API closed jobs still wait"):
         stack.make(Queues(QUIET, ({"v1-mails": 1}, {}, ())), timeout=300)
+
+
+BUILD = "".join(f"shop-1-build\t{where}\n" for where in ("appwrite", "bridge")) + "other-2-build\tanother\n\tappwrite\n"
+
+
+def test_builds_are_waited_for_while_the_api_is_open():
+    """They need it: they fetch the source from it, and tell it how they ended. Those of another installation are none of ours."""
+    stack = Stack()
+    stack.builds = [BUILD, BUILD, ""]
+    stack.make(Queues(QUIET))
+    assert [each for each in stack.told if each[0] == "draining"] == [("draining", 0, 0, "v1-builds (1)")] * 2
+    assert Stack().stillness.builds() == ""
+
+
+def test_builds_that_do_not_end():
+    stack = Stack()
+    stack.builds = [BUILD]
+    assert "orchestrator (1: shop-1-build)" in stack.stillness.builds()
+    with pytest.raises(
+        AppwriteError, match=r"^drain_timeout: after 0 seconds jobs still wait or run in v1-builds \(1\)"
+    ):
+        stack.make(Queues(QUIET), timeout=0)
+    assert stack.done == [("tasks", 5)]
+    [left] = stack.make(Queues(QUIET), ["v1-builds"], timeout=0)
+    assert left.startswith("builds that run as jobs of the orchestrator (shop-1-build) were begun with the old key")
+
+
+def test_worker_of_all_queues():
+    """It takes the jobs of each, and waits for the next while it has some in hand."""
+    stack = Stack(**{"worker-of-mails": ["worker"]})
+    assert stack.stillness.stranded(Queues(({"v1-webhooks": 3}, {}, ())), []) == ""
+    stack.containers[2].environment["_APP_WORKER_MAX_COROUTINES"] = "78"
+    queues = Queues(*[({}, {"v1-webhooks": ["1"]}, ["worker-of-mails"])] * 3, QUIET)
+    stack.make(queues)
+    assert len([each for each in stack.told if each[0] == "draining"]) == 3
+    assert ("worker-of-mails", 300) in stack.done
 
 
 def test_expected():
