@@ -81,12 +81,14 @@ options:
     description:
       - Seconds that the queues are given, first while the API is open still, until few jobs wait and those have ended that ran; and once more when it is
         closed, until there is none. After that everything runs again as before, and the task fails.
+      - From Appwrite 2.0 on, builds that the orchestrator runs count as jobs of the queue V(v1-builds) while the API is open. One may take as long as
+        C(_APP_COMPUTE_BUILD_TIMEOUT) says, 2700 seconds by default.
     type: int
     default: 300
   leave_queues:
     description:
       - Queues that are not waited for, such as V(v1-mails). Jobs that wait there stay where they are, and hold nothing that is sealed. One that a worker
-        has in hand is given five minutes; after that it is lost.
+        has in hand is given five minutes; after that it is lost. With V(v1-builds), builds that run go on without the API, and may fail.
       - Needed if jobs wait that no running worker takes. That stops the rotation before anything is, and the rehearsal warns of it.
     type: list
     elements: str

@@ -50,10 +50,20 @@ OWN = OLD + secrets.token_hex(3)
 NEW = "AlsoNotRealKey2Wv9" + "Bd4Fs7Tq1Xk8Mr5Y" * 2
 PUBLIC = "your-secret-key"
 USAGE = "appwrite-worker-stats-usage"
-HOLDERS = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance")
+_OF_1 = ("appwrite", "appwrite-worker-mails", "appwrite-task-maintenance", USAGE, "redis")
+_OF_2 = (
+    *("appwrite", "appwrite-worker", "appwrite-mqtt", "appwrite-task-scheduler"),
+    *("appwrite-task-maintenance", "clickhouse", "orchestrator", "redis"),
+)
 KINDS = [
-    Kind(database=name, services=(*HOLDERS, USAGE, "redis", name), room="rotate")
-    for name in ("mariadb", "postgresql", "mongodb")
+    Kind("1.9.6", "mariadb", services=(*_OF_1, "mariadb"), room="rotate"),
+    Kind("2.4.0", "postgresql", services=(*_OF_2, "postgresql"), room="rotate"),
+    Kind("1.9.6", "mongodb", services=(*_OF_1, "mongodb"), room="rotate"),
+]
+BY_NIGHT = [
+    Kind("1.9.6", "postgresql", services=(*_OF_1, "postgresql"), room="rotate"),
+    *(Kind("2.4.0", name, services=(*_OF_2, name), room="rotate") for name in ("mariadb", "mongodb")),
+    Kind("2.4.0", "postgresql", room="rotate", topology="separate"),
 ]
 REFUSED = Kind(services=("appwrite", "appwrite-worker-mails", "redis", "mariadb"), room="rotate-refused")
 WORKER, QUEUE = "appwrite-worker-mails", "v1-mails"
@@ -126,9 +136,11 @@ class Vault:
         assert sorted(found.found) == sorted(lost), found.found[:5]
         assert found.values and found.files
         assert self.stack.env()[KEY] == key
-        for service in HOLDERS:
-            if service in self.stack.kind.services:
-                assert self.stack.project.container_env(service)[KEY] == key
+        config = self.stack.project.config()["services"]
+        holders = [service for service, options in config.items() if KEY in (options.get("environment") or {})]
+        assert holders
+        for service in holders:
+            assert self.stack.project.container_env(service)[KEY] == key
         assert set(self.stack.project.ps().values()) <= {"running", "healthy"}
         assert not (self.stack.directory / ".appwrite-rotation").exists()
 
@@ -155,7 +167,7 @@ def vault(stack, tmp_path):
     return make_vault(stack, tmp_path, PUBLIC if stack.kind.database == "postgresql" else OWN + stack.kind.database)
 
 
-@on(*KINDS)
+@on(*KINDS, nightly=BY_NIGHT)
 def test_rotate(vault):
     vault.redis("set", "default-cache-_console:users:1", "{}")
     vault.redis("set", "abuse__1", "5")
@@ -445,6 +457,26 @@ def test_refused_two_at_once(loaded):
         os.close(handle)
         (directory / "lock").unlink()
         directory.rmdir()
+
+
+@on(REFUSED)
+def test_refused_while_a_build_runs(loaded):
+    """The orchestrator of Appwrite 2.x makes containers outside of the project. Everything runs again."""
+    labels = [word for label in ("managed-by=jobs-service", "job.id=1-a-build") for word in ("--label", label)]
+    image = run("docker", "inspect", "--format", "{{.Image}}", loaded.stack.ids()["redis"]).strip()
+    network = f"{loaded.stack.project.name}_appwrite"
+    words = ("run", "--detach", "--rm", "--network", network, "--entrypoint", "sleep")
+    build = run("docker", *words, *labels, image, "3600").strip()
+    try:
+        rehearsed = succeed(
+            "rekey", {**loaded.stack.arguments, "scope": "values", "new_key": NEW}, check=True, secrets=[OLD, NEW]
+        )
+        assert [each for each in rehearsed["warnings"] if "orchestrator (1: 1-a-build)" in each]
+        assert refused(loaded, drain_timeout=1, dump=False).startswith(
+            "drain_timeout: after 1 seconds jobs still wait or run in v1-builds (1), and nothing was changed"
+        )
+    finally:
+        run("docker", "rm", "--force", build)
 
 
 # --- who else may write ---

@@ -66,8 +66,8 @@ function apart(array $workers): string
         }
     };
     pcntl_async_signals(true);
-    pcntl_signal(SIGTERM, $all);
-    pcntl_signal(SIGINT, $all);
+    pcntl_signal(SIGTERM, $all, false); // or the wait below would go on, and the handler would not run
+    pcntl_signal(SIGINT, $all, false);
     for ($failed = 0; $children;) {
         $child = pcntl_wait($status);
         if ($child > 0) {
