@@ -325,8 +325,8 @@ def override(config: Mapping[str, Any], project: str, ports: Sequence[int], imag
     """The docker-compose.override.yml that lets one of Appwrite's own files run beside a real Appwrite.
 
     `config` is the file as `docker compose config --no-interpolate --format json` prints it. Replaced are images, container names,
-    networks' fixed names, what is mounted from the host outside the project directory, how often health is checked, and published
-    ports, unless they are written with variables and so come from .env.
+    networks' and volumes' fixed names, limits that an engine in a container may not raise, what is mounted from the host outside the
+    project directory, how often health is checked, and published ports, unless they are written with variables and so come from .env.
     """
     text = "services:\n"
     for name, service in config["services"].items():
@@ -340,12 +340,15 @@ def override(config: Mapping[str, Any], project: str, ports: Sequence[int], imag
             parts["healthcheck"] = _checked(service["healthcheck"]["test"])
         text += f"  {name}:\n" + "".join(f"    {key}: {_flow(value)}\n" for key, value in parts.items())
         targets = [port["target"] for port in service.get("ports", []) if not isinstance(port, str)]
+        if "ulimits" in service:
+            text += "    ulimits: !reset null\n"
         if targets:
             published = [f"{host}:{target}" for host, target in zip(ports, targets, strict=False)]
             text += f"    ports: !override {_flow(published)}\n"
-    text += "networks:\n"
-    for name in config.get("networks", {}):
-        text += f"  {name}:\n    name: {project}_{name}\n"
+    for kind in ("networks", "volumes"):
+        text += f"{kind}:\n"
+        for name in config.get(kind, {}):
+            text += f"  {name}:\n    name: {project}_{name}\n"
     return text
 
 

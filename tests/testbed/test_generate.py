@@ -130,6 +130,7 @@ def test_override_leaves_nothing_that_collides():
             },
         },
         "networks": {"gateway": {"name": "gateway"}},
+        "volumes": {"appwrite-builds": {"name": "appwrite-builds"}},
     }
     text = generate.override(config, "appwrite-tb-01234567", PORTS, PREFIX)
     assert text.count("!override") == 1
@@ -143,6 +144,7 @@ def test_override_leaves_nothing_that_collides():
     assert appwrite["healthcheck"]["test"] == ["CMD", "testbed-check", "sh", "-c", "curl $$HOST"]
     assert "healthcheck" not in traefik
     assert found["networks"] == {"gateway": {"name": "appwrite-tb-01234567_gateway"}}
+    assert found["volumes"] == {"appwrite-builds": {"name": "appwrite-tb-01234567_appwrite-builds"}}
 
 
 @pytest.mark.parametrize(

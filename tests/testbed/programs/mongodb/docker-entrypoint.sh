@@ -27,10 +27,12 @@ mkdir -p /data/db
 if [ ! -e /data/db/initialised ]; then
     serve 127.0.0.1:27018 &
     server=$!
+    set -- /docker-entrypoint-initdb.d/*.js
+    [ -e "$1" ] || set -- /mongo-init.js # where the file of 2.4.0 mounts it
     attempts=0
     until mongosh --port 27018 -u "$MONGO_INITDB_ROOT_USERNAME" -p "$MONGO_INITDB_ROOT_PASSWORD" \
         --authenticationDatabase admin --quiet "$MONGO_INITDB_DATABASE" \
-        /docker-entrypoint-initdb.d/*.js /usr/local/share/testbed/console.js; do
+        "$@" /usr/local/share/testbed/console.js; do
         attempts=$((attempts + 1))
         [ $attempts -lt 10 ] || exit 1
         sleep 1
