@@ -12,7 +12,6 @@ import glob
 import re
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Collection, Iterator, Mapping, NamedTuple, Sequence
@@ -41,6 +40,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import Facts, Prediction, predict
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.facts import facts_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.landscape import orphans, taken_away
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
@@ -83,6 +83,8 @@ class Way(NamedTuple):
     pull: str = "policy"
     goes_back: bool = False
     """whether an earlier file is applied, and what was not well before may be so because of the later one"""
+    foreseen: Collection[str] = ()
+    """in check mode, the services that a change of the file recreates which was itself only checked"""
 
 
 class ApplyError(AppwriteError):
@@ -161,6 +163,8 @@ def applied(
     timeout = way.timeout
     facts = facts_of(instance)
     before, prediction = facts.containers, predict(facts)
+    if way.check_mode:
+        prediction = prediction.with_foreseen(way.foreseen)
     _guard_shell(instance, document, facts, prediction)
     _guard_key(instance, facts, prediction, timeout, tell)
     _guard_start(way, instance, facts, prediction, rotated, tell)
@@ -256,31 +260,6 @@ def _looked_at(instance: Instance, before: Sequence[Container], touched: Collect
         yield
     finally:
         over.set()
-
-
-def facts_of(instance: Instance) -> Facts:
-    """Each question costs a process, so all are asked at once."""
-    services, compose = instance.config["services"], instance.compose
-    with ThreadPoolExecutor(4) as pool:
-        containers, hashes, version = (
-            pool.submit(instance.containers),
-            pool.submit(_hashes, instance),
-            pool.submit(compose.version),
-        )
-        images = pool.submit(compose.image_ids, [service.get("image", "") for service in services.values()])
-        return Facts(
-            services, instance.services, containers.result(), hashes.result(), images.result(), version.result()
-        )
-
-
-def _hashes(instance: Instance) -> dict[str, str]:
-    """As the labels of containers have them, those of services with an C(env_file) too."""
-    found = instance.compose.hashes()
-    if instance.written.has_env_files:
-        with_files = [name for name, service in instance.written.services.items() if service.get("env_file")]
-        resolved = instance.compose.hashes(resolved=True) if with_files else {}
-        found.update({name: resolved[name] for name in with_files if name in resolved})
-    return found
 
 
 def _guard_shell(instance: Instance, document: Document, facts: Facts, prediction: Prediction) -> None:

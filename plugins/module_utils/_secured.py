@@ -82,6 +82,7 @@ def _foreseen(way: Way, instance: Instance, document: Document, written: Mapping
     """What the file on disk asks for, and what the candidate does beside that."""
     instance.require_compose()
     state = (written.get("key") or {}).get("state")
+    way = way._replace(foreseen=written["recreates"])
     found = {} if state in _UNWRITTEN_KEYS else applied(way, instance, document)
     recreated = sorted({*found.get("recreated", ()), *written["recreates"]})
     return _together(written, {**found, "recreated": recreated, "changed": bool(recreated or found.get("started"))})

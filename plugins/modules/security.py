@@ -247,7 +247,10 @@ release:
   returned: success
   sample: 1.9.6
 recreates:
-  description: The services that receive other values than before, and which the next C(docker compose up -d) recreates.
+  description:
+    - The services whose containers C(docker compose up -d) recreates if the file is changed so, those that follow another one among them. Empty if nothing
+      is changed.
+    - If no engine answers, the services that would receive other values than before.
   type: list
   elements: str
   returned: success, if C(docker compose) is installed

@@ -45,7 +45,7 @@ def check_flow(stack: Stack) -> None:
     assert values[HTTPS] == values[router(stack.kind.release)] == values[ROOT_ONLY] == "enabled"
     new = {service for service, container in stack.ids().items() if container != ids[service]}
     assert set(written["recreated"]) == new
-    assert predicted <= new
+    assert predicted == new
     for service, options in stack.project.config()["services"].items():
         if KEY in (options.get("environment") or {}):
             assert service in predicted

@@ -65,6 +65,11 @@ _LONGEST_WORD = max(map(len, _WORDS))
 _LIMIT = 512
 
 
+def is_word(text: str) -> bool:
+    """Whether a text is one of the words that any message may have."""
+    return text.lower() in _WORDS
+
+
 @lru_cache(maxsize=256)
 def is_placeholder(value: str) -> bool:
     """Whether a text stands in the place of a secret: words of the kind that templates have, one of which gives it away, or runs of

@@ -42,6 +42,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.facts import hashes
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     document_of,
@@ -76,11 +77,11 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
         env = pool.submit(_try, lambda: _env(instance, _known(document)))
         endpoint = pool.submit(_try, lambda: _endpoint(instance, parameters["endpoint"]))
         found = _try(lambda: _containers(instance, config))
-        hashes = pool.submit(_try, instance.compose.hashes)
+        current = pool.submit(_try, lambda: hashes(instance, _known(found)))
         inside = pool.submit(_try, lambda: _inside(instance, _known(found)))
         stored = pool.submit(_try, lambda: _stored(instance, _known(document), _known(config)))
         drift = _try(lambda: _drift(instance, _known(document), _known(found)))
-        containers = _try(lambda: tuple(_running(container, _known(hashes.result())) for container in _known(found)))
+        containers = _try(lambda: tuple(_running(container, _known(current.result())) for container in _known(found)))
         return Observation(
             today,
             instance.directory,
@@ -265,7 +266,7 @@ def _drift(instance: Instance, document: Document, containers: list[Container]) 
     return tuple(instance.drift(document)) if containers else ()
 
 
-def _running(container: Container, hashes: Mapping[str, str]) -> Running:
+def _running(container: Container, current: Mapping[str, str]) -> Running:
     return Running(
         container.service,
         container.status,
@@ -275,7 +276,7 @@ def _running(container: Container, hashes: Mapping[str, str]) -> Running:
         container.ports,
         container.mounts,
         container.environment,
-        container.config_hash == hashes.get(container.service),
+        container.config_hash == current.get(container.service),
     )
 
 

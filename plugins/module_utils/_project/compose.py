@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import IO, Any, Iterable, Mapping, Sequence
+from typing import IO, Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
@@ -137,20 +137,16 @@ class Compose:
                 "failed", "docker compose config did not print JSON; install docker compose 2.18 or newer"
             ) from None
 
-    def hashes(self, resolved: bool = False) -> dict[str, str]:
-        """Service to configuration hash, which a container created from it carries in a label.
+    def hashes(self, candidate: bytes | None = None) -> dict[str, str]:
+        """Service to configuration hash, which a container created from it carries in a label; but see C(_project.facts)."""
+        return _by_service(self._compose(["config", "--hash", "*"], candidate).stdout)
 
-        resolved: whether what C(env_file) gives is put in first, as C(up) does; C(config --hash) of the files does not (docker/compose#14001).
-        """
-        if resolved:
-            data = self._compose(["config", "--format", "json"]).stdout.encode("utf-8", "surrogateescape")
-            command = ["docker", "compose", *(["--env-file", self._env_file] if self._env_file else [])]
-            command += ["--file", "-", "--project-directory", self.directory, "config", "--hash", "*"]
-            answer = self._run(command, "compose config", data, _QUESTION_TIMEOUT, False)
-        else:
-            answer = self._compose(["config", "--hash", "*"])
-        lines = answer.stdout.splitlines()
-        return dict((line.split(None, 1) + [""])[:2] for line in lines if line.strip())
+    def hashes_of(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """The same of a project as C(config) answers it, each part of it taken as it is."""
+        data = json.dumps(_escaped(config)).encode("utf-8", "surrogateescape")
+        command = ["docker", "compose", "--env-file", os.devnull, "--file", "-", "--project-directory", self.directory]
+        command += ["--profile", "*", "config", "--no-normalize", "--no-consistency", "--hash", "*"]
+        return _by_service(self._run(command, "compose config", data, _QUESTION_TIMEOUT, False).stdout)
 
     def up(self, timeout: float, pull: str, alone: str | None = None, scale: Mapping[str, int] | None = None) -> str:
         """C(docker compose up -d), of all services or of one C(alone). Returns what compose prints, masked.
@@ -393,13 +389,25 @@ def _ports(item: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
     )
 
 
+def _by_service(lines: str) -> dict[str, str]:
+    return dict((line.split(None, 1) + [""])[:2] for line in lines.splitlines() if line.strip())
+
+
 def _unescaped(value: Any) -> Any:
     """compose prints a literal $ as $$ in its JSON."""
+    return _texts(value, lambda text: text.replace("$$", "$"))
+
+
+def _escaped(value: Any) -> Any:
+    return _texts(value, lambda text: text.replace("$", "$$"))
+
+
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
-        return {name: _unescaped(inner) for name, inner in value.items()}
+        return {name: _texts(inner, change) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_unescaped(inner) for inner in value]
-    return value.replace("$$", "$") if isinstance(value, str) else value
+        return [_texts(inner, change) for inner in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def _without_decoration(text: str) -> str:

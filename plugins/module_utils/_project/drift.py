@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import replicas
@@ -31,6 +31,12 @@ class Prediction:
     @property
     def changes(self) -> bool:
         return bool(self.recreated or self.started)
+
+    def with_foreseen(self, services: Iterable[str]) -> Prediction:
+        """The same after a change of the file that was only checked, by which these services would be recreated."""
+        foreseen = {name: "recreated with the file as it was checked" for name in services}
+        recreated = {**foreseen, **self.recreated} if foreseen else self.recreated
+        return Prediction(recreated, tuple(name for name in self.started if name not in foreseen))
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,9 @@ def predict(facts: Facts) -> Prediction:
             container.service for container in facts.containers
         }
         recreated.update({name: "recreated, because a service that it depends on is" for name in follow})
+        started += restarted(facts.services, recreated, facts.version) & {
+            container.service for container in facts.containers
+        }
     return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
 
 
@@ -133,6 +142,19 @@ def followers(services: Mapping[str, Any], recreated: Iterable[str], version: tu
         if not more:
             return found - set(recreated)
         found |= more
+
+
+def restarted(services: Mapping[str, Any], recreated: Collection[str], version: tuple[int, ...]) -> set[str]:
+    """The services that C(up) stops and starts again since one is recreated on which they depend with C(restart: true).
+
+    Since compose 2.29.4; before, they are recreated.
+    """
+    return {
+        name
+        for name, service in services.items()
+        if version >= _SPARES_DEPENDENTS
+        and any(how.get("restart") and other in recreated for other, how in (service.get("depends_on") or {}).items())
+    }
 
 
 def _leads(service: Mapping[str, Any], version: tuple[int, ...]) -> set[str]:

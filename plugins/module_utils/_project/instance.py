@@ -170,6 +170,7 @@ class Instance:
         try:
             self.files = self.compose_files(document.values)
             self.written = Written(self.compose, self.env_path, self.files, instead)
+            self.compose.mask.spare(self.written.called)
             if self.compose.installed:
                 self._ask_compose(instead)
                 self.values = self._in_force(document.values)

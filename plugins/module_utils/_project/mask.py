@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import threading
 from base64 import b64encode, urlsafe_b64encode
-from typing import Iterable
+from typing import Callable, Iterable
 from urllib.parse import quote, quote_plus
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.placeholder import is_word
 
 _MASKED = 4
 """A shorter text is no secret, and to mask it would make every message unreadable."""
@@ -21,13 +23,22 @@ _PIECE = 8
 
 
 class Mask:
-    """Replaces every known secret in free text, and every piece of one: programs shorten and wrap what they print."""
+    """Replaces every known secret in free text, and every piece of one: programs shorten and wrap what they print.
+
+    A piece that is a common word, or a part of what the project itself is made of, is no secret and stays, so that names can be read.
+    """
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
         self._names: set[str] = set()
         self._starts: dict[str, set[str]] | None = None
+        self._called: Callable[[], Iterable[str]] = tuple
         self._lock = threading.Lock()
+
+    def spare(self, called: Callable[[], Iterable[str]]) -> None:
+        """called: gives the names that the project has for its parts. It is asked if something is masked."""
+        with self._lock:
+            self._called, self._starts = called, None
 
     def add(self, secrets: Iterable[str], names: Iterable[str] = ()) -> None:
         """C(names) are variables that a secret seems to refer to: pieces of it, which compose prints in quotation marks."""
@@ -52,9 +63,9 @@ class Mask:
         """The first characters of each piece to the pieces."""
         with self._lock:
             if self._starts is None:
-                self._starts = {}
-                for piece in self._names.union(*map(_pieces, self._secrets)):
-                    if len(piece) >= _MASKED:
+                self._starts, called = {}, "\n".join(self._called()).lower()
+                for piece in self._names.union(*(_pieces(secret) for secret in self._secrets if not is_word(secret))):
+                    if len(piece) >= _MASKED and not is_word(piece) and piece.lower() not in called:
                         self._starts.setdefault(piece[:_MASKED], set()).add(piece)
             return self._starts
 

@@ -9,12 +9,20 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import origin
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
+
+_CALLED = re.compile(
+    r"""^\s*(?:-\s+)?(?:(?:image|container_name|hostname):\s*["']?([^\s"'#]+)|["']?([\w.-]+)["']?\s*:(?=\s|$))""",
+    re.MULTILINE,
+)
+"""The value of a key that names something, or else the key."""
 
 
 class Written:
@@ -115,6 +123,14 @@ class Written:
         """Every variable that the project itself looks up."""
         texts = (text for _path, text in self.texts)
         return origin.names_used(self.services.values(), texts)
+
+    def called(self) -> set[str]:
+        """What the project's parts are called: its directory, its files, and in these every key, image and container."""
+        found = set(self._env_path.split(os.sep))
+        with suppress(AppwriteError):
+            for path, text in self.texts:
+                found |= {os.path.basename(path), *(name or key for name, key in _CALLED.findall(text))}
+        return found
 
     def place(self, service: str, name: str) -> origin.Place | None:
         """The line of a compose file that gives a service a variable."""

@@ -26,8 +26,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups
     backup_keep,
     prune_backups,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import OLDEST
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import OLDEST, ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import predict, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.facts import Candidate, facts_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     PROJECT_OPTIONS,
@@ -113,12 +114,10 @@ class _Transaction:
             self._instance.compose.mask.add(catalogue.secrets_of(after.values), after.unset_references)
             data = encode(after.text)
             result = self._result(env_file, before, after, key)
-            services = self._services_with(data, after) if result["changed"] else self._instance.services
-            self._check_reach(requested, services)
+            candidate = self._candidate(data, after) if result["changed"] and self._instance.checked else None
+            self._check_reach(requested, candidate.environments if candidate else self._instance.services)
             self._refuse()
-            result["recreates"] = sorted(
-                name for name in services if services[name] != self._instance.services.get(name)
-            )
+            result["recreates"] = self._recreates(candidate) if candidate else []
             if result["changed"] and not self._module.check_mode:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
                 if result["backup_file"]:
@@ -341,17 +340,25 @@ class _Transaction:
         self._refuse()
         return parse(base.edit(lines, catalogue.kin), self._instance.compose.environment)
 
-    def _services_with(self, data: bytes, after: Document) -> Mapping[str, Mapping[str, str]]:
-        """What every service would receive from the candidate, by compose's own word. Refuses what compose rejects."""
+    def _candidate(self, data: bytes, after: Document) -> Candidate:
+        """The project with the new file, by compose's own word. Refuses what compose rejects."""
         compose = self._instance.compose
-        if not self._instance.checked:
-            return {}
         version = compose.version()
         if version < OLDEST:
             raise AppwriteError(
                 "docker compose %s reads .env differently; install 2.18 or newer" % ".".join(map(str, version))
             )
-        return self._instance.written.with_candidate(service_environment(compose.config(data)), after.values)
+        config = compose.config(data)
+        environments = self._instance.written.with_candidate(service_environment(config), after.values)
+        return Candidate(data, config, environments)
+
+    def _recreates(self, candidate: Candidate) -> list[str]:
+        """The services that C(up) would recreate; if no engine answers, those that would be given other values."""
+        try:
+            return sorted(predict(facts_of(self._instance, candidate)).recreated)
+        except ComposeError:
+            before = self._instance.services
+            return sorted(name for name, given in candidate.environments.items() if given != before.get(name))
 
     def _check_reach(self, requested: Mapping[str, str | None], services: Mapping[str, Mapping[str, str]]) -> None:
         """A value that a container would not receive is refused rather than written and believed."""

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import followers, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import (
+    Prediction,
+    followers,
+    restarted,
+    service_environment,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +45,20 @@ def test_service_environment():
         {"services": {"a": {"environment": {"N": 1, "E": "", "NULL": None}}, "b": {"environment": None}, "c": {}}}
     ) == {"a": {"N": "1", "E": ""}, "b": {}, "c": {}}
     assert service_environment({}) == {}
+
+
+def test_restarted_by_dependence():
+    services = {
+        "a": {},
+        "b": {"depends_on": {"a": {"condition": "service_started", "restart": True}}},
+        "c": {"depends_on": {"b": {"restart": True}}},
+        "d": {"depends_on": {"a": {}}},
+    }
+    assert restarted(services, ["a"], (5, 0, 0)) == {"b"}
+    assert restarted(services, ["a"], (2, 29, 3)) == set(), "it is recreated"
+
+
+def test_what_a_checked_change_recreates():
+    found = Prediction({"a": "because"}, ("b", "c")).with_foreseen(["b", "a"])
+    assert (sorted(found.recreated), found.recreated["a"], found.started) == (["a", "b"], "because", ("c",))
+    assert Prediction({}, ("c",)).with_foreseen([]) == Prediction({}, ("c",))

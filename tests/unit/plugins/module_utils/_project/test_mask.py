@@ -68,3 +68,25 @@ def test_mask_of_a_secret_with_lines():
     """Logs and errors are masked line by line, and a private key has many."""
     mask = masking(["-----BEGIN NOT A REAL KEY-----\nbm90LWEtcmVhbC1rZXk\n-----END NOT A REAL KEY-----\n"])
     assert "bm90LWEtcmVhbC1rZXk" not in mask("worker: bm90LWEtcmVhbC1rZXk")
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("appwrite", "the service appwrite-worker-usage of appwrite"),
+        ("appwrite-network", "the service appwrite-worker-usage"),
+        ("Production", "a file for production"),
+        ("websites", "the directory /srv/Websites is gone"),
+    ],
+    ids=["name", "the beginning of a name", "word", "directory"],
+)
+def test_mask_leaves_words_and_names_of_the_project_alone(secret, text):
+    mask = masking([secret])
+    mask.spare(lambda: {"appwrite-worker-usage", "appwrite", "Websites"})
+    assert mask(text) == text
+
+
+def test_mask_of_a_secret_that_begins_as_a_name_of_the_project():
+    mask = masking(["appwrite-0f1e2d3c4b5a"])
+    mask.spare(lambda: {"appwrite-worker"})
+    assert mask("appwrite has appwrite-0f1e2d3c4b5a") == "appwrite has ap********"

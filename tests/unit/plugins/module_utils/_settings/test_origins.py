@@ -301,3 +301,15 @@ def test_one_of_three_that_would_keep_the_old_password(replaced, parts):
     assert changed == {"_APP_GEO_SECRET"}
     left = [warning for warning in done["warnings"] if "is left as it is" in warning]
     assert len(left) == 3 and sum(warning.endswith("is left as it is, too") for warning in left) == 2
+
+
+# --- masks ---
+
+
+def test_word_as_a_secret(write, refused):
+    """A harmless value under a name that nobody knows is what services are called, too."""
+    write(
+        compose_file(("appwrite", service(BARE)), ("appwrite-worker-usage", "    restart: always\n")),
+        f"{OWN}HOME_NAME=appwrite\nHOME_NETWORK=appwrite-worker-network\n",
+    )
+    assert "appwrite-worker-usage" in refused()

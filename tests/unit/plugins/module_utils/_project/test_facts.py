@@ -1,0 +1,53 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hashes that C(up) gives its containers where C(config --hash) has others; the real compose makes them, without an engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import facts
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
+
+
+def container(service, number="1"):
+    return Container("id-%s-%s" % (service, number), service, "running", None, "", 0, 0, "", "image", {}, number=number)
+
+
+@pytest.mark.parametrize(
+    ("service", "sources", "expected"),
+    [
+        ({}, {}, {}),
+        ({"network_mode": "host", "pid": "container:x"}, {}, {}),
+        ({"network_mode": "service:a"}, {}, {"network_mode": "container:1"}),
+        ({"ipc": "service:a", "pid": "service:gone"}, {}, {"ipc": "container:1"}),
+        ({"volumes_from": ["a:ro"]}, {"a": "1"}, {"volumes_from": ["1"]}),
+        ({"volumes_from": ["gone"]}, {"a": "1"}, {"volumes_from": ["gone"]}),
+    ],
+)
+def test_what_is_shared(service, sources, expected):
+    assert facts._with_ids(service, {"a": "1"}, sources) == expected
+
+
+def test_hashes(project, without_engine):
+    """Of what has an env_file or shares, another one than that of the files; of the rest, the same."""
+    with (project / "docker-compose.yml").open("a") as stream:
+        stream.write(
+            "  side:\n    image: redis\n    env_file: side.env\n    environment: [PRICE=a$$b]\n"
+            "  shared:\n    image: redis\n    network_mode: service:mariadb\n"
+            "  volumes:\n    image: redis\n    volumes_from: [mariadb]\n"
+        )
+    (project / "side.env").write_text("A=1\n")
+    instance = Instance(str(project), None, [], None, [], None, True)
+    opened(instance, env_file_of(instance))
+    plain = instance.compose.hashes()
+    found = facts.hashes(instance, [container("mariadb", "2"), container("mariadb")])
+    assert {name for name in plain if plain[name] != found[name]} == {"side", "shared", "volumes"}
+    (project / "side.env").write_text("A=2\n")
+    opened(instance, env_file_of(instance))
+    other = facts.hashes(instance, [container("mariadb")])
+    assert {name for name in found if other[name] != found[name]} == {"side"}
+    assert other["shared"] != facts.hashes(instance, [])["shared"]
