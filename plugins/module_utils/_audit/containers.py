@@ -250,6 +250,13 @@ def _deployed(options: Mapping[str, Any]) -> str:
     return "no" if policy is None else {"any": "always", "": "always"}.get(policy.get("condition") or "", "no")
 
 
+def _files_accepted(observation: Observation) -> Outcome:
+    if isinstance(observation.config, Unseen) and observation.config.rejected:
+        return failed(observation.config.reason)
+    seen(observation.config)
+    return passed("compose accepts the project's files")
+
+
 def _running(observation: Observation) -> Outcome:
     bad, ended = [], _one_shots(observation)
     present = known_containers(observation)
@@ -480,6 +487,16 @@ CONTROLS: tuple[Control, ...] = (
         "give each service restart: unless-stopped in %s; then: docker compose up -d" % _OVERRIDE,
         "Appwrite 1.9.6, docker-compose.yml; Docker Engine, start containers automatically",
         _come_back,
+    ),
+    Control(
+        "containers.files_accepted",
+        "Compose accepts the project's files",
+        "high",
+        "What runs goes on, but nothing can be started, changed or updated until the files are mended; an override is often left behind by an "
+        "upgrade that removed the service that it is for.",
+        "docker compose config --quiet (in the project's directory; it is silent once the files are right)",
+        "Docker Compose, config and merging of files",
+        _files_accepted,
     ),
     Control(
         "containers.running",

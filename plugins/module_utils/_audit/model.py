@@ -27,6 +27,8 @@ class Unseen:
     """A part of the observation that could not be made, and why, in words."""
 
     reason: str
+    rejected: bool = False
+    """whether compose does not accept what it was to read"""
 
 
 class Unobserved(Exception):

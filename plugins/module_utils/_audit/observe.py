@@ -41,6 +41,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe imp
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.facts import hashes
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
@@ -105,6 +106,8 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
 def _try(look: Callable[[], _T]) -> Seen[_T]:
     try:
         return look()
+    except ComposeError as error:
+        return Unseen(str(error), error.kind == "rejected")
     except AppwriteError as error:
         return Unseen(str(error))
     except Exception as error:  # pylint: disable=broad-exception-caught  # what cannot be looked at must not hide the rest

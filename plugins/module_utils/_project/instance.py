@@ -35,6 +35,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written import Written
 
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_HALF = re.compile('service "([^"]+)" has neither an image nor a build context')
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
 _NEWER = (
@@ -197,8 +198,20 @@ class Instance:
             self._config = self.compose.config(instead)
         except ComposeError as error:
             if error.kind != "missing":
-                raise
+                raise self._explained(error) from None
             self.warnings.append("the project was not checked by compose: %s" % error)
+
+    def _explained(self, error: ComposeError) -> ComposeError:
+        """The same, with the place of a service that is only half there."""
+        found = _HALF.search(str(error))
+        place = self.written.service_line(found.group(1)) if found else None
+        if found is None or place is None:
+            return error
+        return ComposeError(
+            error.kind,
+            "files: the service %s (%s) has no image, since no other compose file has that service; an upgrade may have removed it. "
+            "Remove it there, or give it the name that the service has now" % (found.group(1), place),
+        )
 
     def _in_force(self, values: Mapping[str, str]) -> Mapping[str, str]:
         """What .env says, and what Appwrite's services get instead if that is one and the same for all of them."""

@@ -211,6 +211,15 @@ def place(texts: Sequence[tuple[str, str]], service: str, name: str) -> Place | 
     return None
 
 
+def service_line(texts: Sequence[tuple[str, str]], service: str) -> Place | None:
+    """The line that begins a service, of several files the last one's."""
+    for path, text in reversed(texts):
+        block = _block(text.splitlines(), service)
+        if block:
+            return Place(path, block[0], "")
+    return None
+
+
 def gap(texts: Sequence[tuple[str, str]], service: str, name: str) -> Place:
     """Where a line would have to be added so that a service gets a variable."""
     for path, text in texts:

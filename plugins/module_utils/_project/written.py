@@ -136,6 +136,10 @@ class Written:
         """The line of a compose file that gives a service a variable."""
         return origin.place(self.texts, service, name)
 
+    def service_line(self, service: str) -> origin.Place | None:
+        """The line that begins a service, of several files the last one's; C(None) if it isn't found."""
+        return origin.service_line(self.texts, service)
+
     def source(self, service: str, name: str) -> tuple[origin.Origin, str, int]:
         """The origin of a variable in a service; the file that gives it, unless that is .env; and the number of its line there.
 

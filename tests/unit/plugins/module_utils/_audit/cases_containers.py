@@ -308,6 +308,11 @@ CASES = {
         "pass": {"all given": secured(), "no secret": from_a_shell("_APP_LOCALE", None)},
         "unknown": ENGINE_GONE,
     },
+    "containers.files_accepted": {
+        "fail": {"rejected": (replace(secured(), config=Unseen("files: no image", rejected=True)), "no image")},
+        "pass": {"accepted": secured()},
+        "unknown": {"not asked": replace(secured(), config=NO_ENGINE)},
+    },
     "containers.no_orphans": {
         "fail": {
             "left by an upgrade": (

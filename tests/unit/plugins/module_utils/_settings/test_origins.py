@@ -313,3 +313,18 @@ def test_word_as_a_secret(write, refused):
         f"{OWN}HOME_NAME=appwrite\nHOME_NETWORK=appwrite-worker-network\n",
     )
     assert "appwrite-worker-usage" in refused()
+
+
+def test_override_of_a_service_that_is_gone(write, refused, run_module):
+    project = write(compose_file(("appwrite", service(BARE))))
+    (project / "docker-compose.override.yml").write_text(
+        "# ours\nservices:\n  appwrite:\n    hostname: a\n  appwrite-worker-mails:\n    volumes: ['./x:/x']\n"
+    )
+    message = refused()
+    assert (
+        "the service appwrite-worker-mails (%s, line 5) has no image" % (project / "docker-compose.override.yml")
+        in message
+    )
+    findings = {one["id"]: one for one in run_module("audit_info")["findings"]}
+    assert findings["containers.files_accepted"]["status"] == "fail"
+    assert "docker-compose.override.yml, line 5" in findings["containers.files_accepted"]["evidence"]
