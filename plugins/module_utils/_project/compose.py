@@ -79,6 +79,7 @@ class Compose:
     ) -> None:
         self.directory = directory
         self.mask = Mask()
+        self._version: tuple[int, ...] = ()
         self._env_file = env_file
         self._options = [part for name in files for part in ("--file", name)]
         self._options += ["--project-name", project_name] if project_name else []
@@ -103,9 +104,10 @@ class Compose:
 
     def version(self) -> tuple[int, ...]:
         """Of compose itself. A development build, which names no number, counts as the newest."""
-        return tuple(
-            int(number) for number in re.findall(r"\d+", self._compose(["version", "--short"]).stdout)[:3]
-        ) or (sys.maxsize,)
+        if not self._version:
+            answer = self._compose(["version", "--short"]).stdout
+            self._version = tuple(int(number) for number in re.findall(r"\d+", answer)[:3]) or (sys.maxsize,)
+        return self._version
 
     def config(self, candidate: bytes | None = None) -> dict[str, Any]:
         """The project as compose resolves it, with C(candidate) in place of its C(.env) if given. Needs no engine.
