@@ -169,7 +169,7 @@ def applied(
     _guard_key(instance, facts, prediction, timeout, tell)
     _guard_start(way, instance, facts, prediction, rotated, tell)
     warnings = list(instance.warnings)
-    warnings += _said_before(facts, prediction)
+    warnings += _said_before(instance, facts)
     recreated, started = sorted(prediction.recreated), list(prediction.started)
     if way.check_mode:
         drift = [entry for entry in instance.drift(document) if entry["kind"] != "stale"]
@@ -294,12 +294,12 @@ def _once_set(instance: Instance) -> list[str]:
     return sorted(names)
 
 
-def _said_before(facts: Facts, prediction: Prediction) -> list[str]:
+def _said_before(instance: Instance, facts: Facts) -> list[str]:
     said = [
         "%s was scaled by hand to %d containers, which is kept" % (service, count)
         for service, count in facts.scaled.items()
     ]
-    left = orphans([container.service for container in facts.containers], list(facts.services))
+    left = orphans([container.service for container in facts.containers], [*facts.services, *instance.dormant])
     if left:
         said.append(
             "the compose files have no service %s any more, and its containers are left as they are" % ", ".join(left)

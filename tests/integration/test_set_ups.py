@@ -14,6 +14,7 @@ import yaml
 from integration.tls_server import serve
 from support.stack import HTTPS, KEY, SMALL, Stack, module, playbook, read_env, refuse, set_env, succeed
 from testbed import Project
+from testbed._base import clean_environ, run
 
 BARE = (
     "_APP_OPENSSL_KEY_V1",
@@ -188,10 +189,78 @@ def test_users_who_would_be_redirected_for_ever(tmp_path):
             play = stack.secure(escrow="off")
             assert play.rc and play.recap["failed"] == 1, play.output
             for part in (f"https://{served.host} redirects to itself for ever", "appwrite_security_force_https"):
-                assert part in play.result("Fail with the reason")["msg"]
+                assert part in play.result("Secure the .env")["msg"]
             assert stack.env() == before
             stack.assert_in_force()
             assert set(stack.project.ps().values()) <= {"running", "healthy"}
             assert stack.secure(escrow="off", force_https=False).rc == 0
         finally:
             stack.project.down()
+
+
+def test_started_with_other_files(directory):
+    """As the containers' labels say: further compose files, another .env, and a name of its own, none of which compose would take by itself."""
+    name = f"{directory.name}-shop"
+    (directory / ".env").rename(directory / "prod.env")
+    (directory / "prod.yml").write_text("services:\n  redis:\n    labels: [ours=1]\n")
+    options = ("-p", name, "-f", "docker-compose.yml", "-f", "prod.yml", "--env-file", "prod.env")
+    run("docker", "compose", *options, "up", "-d", "redis", cwd=directory)
+    result = succeed("https", {"project_src": str(directory)}, check=True)
+    assert (result["project"], result["env_file"]) == (name, str(directory / "prod.env"))
+    assert "redis" not in result["recreates"], "the second file counts"
+    for option, other in (("files", ["docker-compose.yml"]), ("env_file", ".env"), ("project_name", "other")):
+        message = refuse("https", {"project_src": str(directory), option: other})
+        assert (
+            message.startswith(f"{option}: ")
+            and f"appwrite_project_{option.removeprefix('project_')} of a role" in message
+        )
+
+
+def test_started_with_values_of_a_shell(directory):
+    secret = "not-a-real-password-" + secrets.token_hex(8)
+    set_env(directory, _APP_SMTP_PASSWORD=None)
+    environ = {**clean_environ(), "_APP_SMTP_PASSWORD": secret}
+    run("docker", "compose", "up", "-d", "--no-deps", "appwrite-worker-mails", cwd=directory, environ=environ)
+    set_env(directory, _APP_SMTP_HOST="mail.example.com")
+    message = refuse("apply", {"project_src": str(directory)}, check=True, secrets=[secret])
+    assert "_APP_SMTP_PASSWORD (appwrite-worker-mails)" in message and "Nothing was recreated" in message
+    findings = {one["id"]: one for one in succeed("audit_info", {"project_src": str(directory)})["findings"]}
+    assert "_APP_SMTP_PASSWORD of appwrite-worker-mails" in findings["containers.nothing_lost"]["evidence"]
+
+
+def test_started_with_a_profile(directory):
+    """What runs of a profile is recreated with the rest, though nobody names the profile."""
+    services = {"side": {"image": "${SIDE_IMAGE}", "profiles": ["more"], "environment": ["_APP_DOMAIN"]}}
+    (directory / "docker-compose.override.yml").write_text(json.dumps({"services": services}))
+    images = yaml.safe_load((directory / "docker-compose.yml").read_text())["services"]
+    set_env(directory, SIDE_IMAGE=images["redis"]["image"])
+    run("docker", "compose", "--profile", "more", "up", "-d", "side", cwd=directory)
+    wish = {"project_src": str(directory), "variables": {"_APP_DOMAIN": "other.example.com"}}
+    assert succeed("env", wish, check=True)["recreates"] == ["side"]
+    services["half"] = {**services["side"]}
+    (directory / "docker-compose.override.yml").write_text(json.dumps({"services": services}))
+    result = succeed("env", wish, check=True)
+    assert result["recreates"] == []
+    assert any(
+        "the service side has containers, and is of a profile that is not enabled (more)" in one
+        for one in result["warnings"]
+    )
+
+
+def test_renamed_directory_without_a_container(directory):
+    """The volume is there, and its project's name is not that of the directory any more."""
+    old = directory.name
+    run("docker", "compose", "up", "-d", "mariadb", cwd=directory)
+    run("docker", "compose", "down", cwd=directory)
+    moved = directory.rename(directory.with_name(f"{old}-moved"))
+    before = (moved / ".env").read_bytes()
+    message = refuse("security", {"project_src": str(moved), **WISHES})
+    assert f"the volume {old}_appwrite-mariadb of the project {old}" in message and f"to {old}; if this" in message
+    assert (moved / ".env").read_bytes() == before
+    assert "start it (docker compose up -d mariadb)" in refuse(
+        "security", {"project_src": str(moved), **WISHES, "project_name": old}
+    )
+    assert succeed("security", {"project_src": str(moved), **WISHES, "project_name": f"{old}-moved"}, check=True)[
+        "changed"
+    ]
+    moved.rename(directory)

@@ -19,7 +19,8 @@ import tempfile
 from typing import IO, Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container, seconds
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.landscape import Volume
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.mask import Mask
 
 FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -35,8 +36,9 @@ NUMBER_LABEL = "com.docker.compose.container-number"
 HASH_LABEL = "com.docker.compose.config-hash"
 ONEOFF_LABEL = "com.docker.compose.oneoff"
 DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
-OLDEST = (2, 18)
-"""Older releases of compose read C(.env) differently."""
+OLDEST = (2, 24, 7)
+"""Up to 2.24.6 C(config --no-interpolate) puts the values of bare names and of C(env_file) in (cmd/compose/config.go), and rejects ports that are
+expressions."""
 _LEFTOVER = re.compile(r"_APP_|COMPOSE_|OPEN_RUNTIMES_|DOCKERHUB_PULL_")
 _QUESTION_TIMEOUT = 60.0
 _GRACE = 10.0
@@ -109,12 +111,26 @@ class Compose:
             self._version = tuple(int(number) for number in re.findall(r"\d+", answer)[:3]) or (sys.maxsize,)
         return self._version
 
+    def require_new(self) -> None:
+        version = self.version()
+        if version < OLDEST:
+            raise ComposeError(
+                "failed", "docker compose %s is too old; install 2.24.7 or newer" % ".".join(map(str, version))
+            )
+
     def config(self, candidate: bytes | None = None) -> dict[str, Any]:
         """The project as compose resolves it, with C(candidate) in place of its C(.env) if given. Needs no engine.
 
         A candidate goes in by memory: it is on no disk before compose has accepted it.
         """
         return _unescaped(self._config(self._options, [], candidate))
+
+    def whole_config(self, candidate: bytes | None = None) -> dict[str, Any]:
+        """The same with the services of every profile."""
+        return self._config([*self._options, "--profile", "*"], [], candidate)
+
+    def enable(self, profiles: Iterable[str]) -> None:
+        self._options += [part for name in profiles for part in ("--profile", name)]
 
     def as_written(
         self, candidate: bytes | None = None, included: tuple[Sequence[str], str] | None = None
@@ -136,7 +152,7 @@ class Compose:
             return json.loads(answer.stdout)
         except ValueError:
             raise ComposeError(
-                "failed", "docker compose config did not print JSON; install docker compose 2.18 or newer"
+                "failed", "docker compose config did not print JSON; install docker compose 2.24.7 or newer"
             ) from None
 
     def hashes(self, candidate: bytes | None = None) -> dict[str, str]:
@@ -193,6 +209,17 @@ class Compose:
             directory, _tab, name = line.partition("\t")
             found.setdefault(os.path.realpath(directory), set()).add(name)
         return found
+
+    def volumes_called(self, key: str) -> list[Volume]:
+        """Those that projects have by this name of their compose files."""
+        names = self.docker(
+            ["volume", "ls", "--quiet", "--filter", "label=com.docker.compose.volume=" + key]
+        ).stdout.split()
+        answer = self.docker(["volume", "inspect", *names], tolerate=True).stdout if names else ""
+        return [
+            Volume(item["Name"], (item.get("Labels") or {}).get(PROJECT_LABEL, ""), seconds(item["CreatedAt"]))
+            for item in json.loads(answer or "[]")
+        ]
 
     def volumes(self) -> set[str]:
         return set(self.docker(["volume", "ls", "--quiet"]).stdout.split())
@@ -309,7 +336,7 @@ class Compose:
             )
         if verb.startswith("compose") and any(sign in lower for sign in _NO_PLUGIN):
             return ComposeError(
-                "missing", "docker compose is not installed on this host; install the compose plugin, 2.18 or newer"
+                "missing", "docker compose is not installed on this host; install the compose plugin, 2.24.7 or newer"
             )
         kind = "rejected" if verb == "compose config" else "failed"
         said = "; ".join(self.mask(_without_values(_without_decoration(stderr))).splitlines()[-5:])

@@ -8,8 +8,9 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Mapping
 
 
@@ -51,4 +52,10 @@ class Container:
     @property
     def started(self) -> float:
         """Seconds since 1970."""
-        return datetime.strptime(self.started_at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
+        return seconds(self.started_at[:19])
+
+
+def seconds(text: str) -> float:
+    """Since 1970, of a moment as the engine writes it; UTC if no zone is in it."""
+    zone = re.search(r"[+-]\d\d:\d\d$", text)
+    return datetime.strptime(text[:19] + (zone.group() if zone else "Z"), "%Y-%m-%dT%H:%M:%S%z").timestamp()

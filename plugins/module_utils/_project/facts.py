@@ -15,9 +15,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.contain
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import Facts
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 
-_VOLUMES_FROM_IDS = (2, 23)
-"""The first release of compose that hashes C(volumes_from) with containers' ids (its pkg/compose/convergence.go; 2.21.0 took names)."""
-
 
 class Candidate(NamedTuple):
     """The project with another C(.env) than that on disk."""
@@ -45,7 +42,7 @@ def facts_of(instance: Instance, candidate: Candidate | None = None) -> Facts:
             services,
             instance.services if candidate is None else candidate.environments,
             containers.result(),
-            {**plain.result(), **_resolved(instance, containers.result(), version.result(), candidate)},
+            {**plain.result(), **_resolved(instance, containers.result(), candidate)},
             images.result(),
             version.result(),
         )
@@ -53,20 +50,16 @@ def facts_of(instance: Instance, candidate: Candidate | None = None) -> Facts:
 
 def hashes(instance: Instance, containers: Sequence[Container]) -> dict[str, str]:
     """Service to the hash of its configuration, as the labels of containers have it."""
-    return {**instance.compose.hashes(), **_resolved(instance, containers, instance.compose.version())}
+    return {**instance.compose.hashes(), **_resolved(instance, containers)}
 
 
 def _resolved(
-    instance: Instance, containers: Sequence[Container], version: tuple[int, ...], candidate: Candidate | None = None
+    instance: Instance, containers: Sequence[Container], candidate: Candidate | None = None
 ) -> dict[str, str]:
     """The hashes of services that C(config --hash) answers otherwise for than C(up) labels them: those with an C(env_file)
     (docker/compose#14001), and those that share what another service has, which C(up) hashes with that container's id."""
     config = instance.config if candidate is None else candidate.config
     ids = {one.service: one.id for one in sorted(containers, key=lambda one: one.number, reverse=True)}
-    names = {
-        name: "container:" + (service.get("container_name") or "%s-%s-1" % (instance.project, name))
-        for name, service in config["services"].items()
-    }
     with_files = (
         {name for name, service in instance.written.services.items() if service.get("env_file")}
         if instance.written.has_env_files
@@ -74,7 +67,7 @@ def _resolved(
     )
     found = {}
     for name, service in config["services"].items():
-        shared = _with_ids(service, ids, names if version < _VOLUMES_FROM_IDS else ids)
+        shared = _with_ids(service, ids)
         if name in with_files and candidate is not None:
             unset = {name: None for name, value in (service.get("environment") or {}).items() if value is None}
             shared["environment"] = {**unset, **candidate.environments[name]}
@@ -86,14 +79,16 @@ def _resolved(
     return {name: answer[name] for name in found if name in answer}
 
 
-def _with_ids(service: Mapping[str, Any], ids: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, Any]:
-    """What a service shares with others, as C(up) writes it down before it hashes it. sources: service to what stands for it in C(volumes_from)."""
+def _with_ids(service: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
+    """What a service shares with others, as C(up) writes it down before it hashes it (pkg/compose/convergence.go)."""
     found: dict[str, Any] = {}
     for option in ("network_mode", "ipc", "pid"):
         _head, is_shared, name = str(service.get(option) or "").partition("service:")
         if is_shared and name in ids:
             found[option] = "container:" + ids[name]
-    listed = [str(entry) for entry in service.get("volumes_from") or []]
+    listed = [str(entry).split(":") for entry in service.get("volumes_from") or []]
     if listed:
-        found["volumes_from"] = [sources.get(entry.split(":")[0], entry) for entry in listed]
+        found["volumes_from"] = [
+            parts[1] if parts[0] == "container" else ids.get(parts[0], ":".join(parts)) for parts in listed
+        ]
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import images as _project
@@ -31,6 +32,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES, kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import drift, service_environment
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.engine import refuse_other_engines
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import Origin, names_used
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written import Written
 
@@ -70,10 +72,14 @@ class Instance:
         self.files: list[str] = []
         self.release = ""
         self.release_is_known = True
+        self.dormant: list[str] = []
+        """services with containers, of profiles that are not enabled"""
         self._stated_release = appwrite_version
         self._files = list(files)
+        self._profiles = list(profiles)
         self._check_directory()
         self.compose = Compose(self.directory, None, (), None, (), clean_environment)
+        refuse_other_engines(self.compose)
         self._rows = self._ask_engine()
         self._is_named = project_name is not None
         began = self._started(files, self.env_path if env_file else None, project_name)
@@ -174,10 +180,12 @@ class Instance:
             self.compose.mask.spare(self.written.called)
             if self.compose.installed:
                 self._ask_compose(instead)
+                self._follow_profiles(instead)
                 self.values = self._in_force(document.values)
                 landscape.check_alone(
                     self._rows, self.project, self.directory, self._is_named, os.path.realpath, os.path.exists
                 )
+                self._look_for_volumes()
         finally:
             self.release = self._find_release()
         if catalogue.is_newer(self.release) and not any(_NEWER in warning for warning in self.warnings):
@@ -200,6 +208,48 @@ class Instance:
             if error.kind != "missing":
                 raise self._explained(error) from None
             self.warnings.append("the project was not checked by compose: %s" % error)
+
+    def _follow_profiles(self, instead: bytes | None) -> None:
+        """Enables the profiles whose services run, unless somebody says which; a recreate would leave those as they are."""
+        named = self._profiles or self._lines.get("COMPOSE_PROFILES") or "COMPOSE_PROFILES" in self.compose.environment
+        enabled = self.config.get("services") or {}
+        present = {row.service for row in self._rows if row.project == self.project} - {""}
+        if not self.checked or named or present <= enabled.keys():
+            return
+        services = self.compose.whole_config(instead)["services"]
+        profiles, left = landscape.followed_profiles(services, present | enabled.keys())
+        if profiles:
+            self.compose.enable(profiles)
+            self._config = self.compose.config(instead)
+        self.dormant = list(left)
+        self.warnings += [
+            "the service %s has containers, and is of a profile that is not enabled (%s), so they are left as they are. Set profiles (%s)"
+            % (name, ", ".join(mine), landscape.variable("profiles"))
+            for name, mine in left.items()
+        ]
+
+    def _look_for_volumes(self) -> None:
+        """Of the same installation before its directory was renamed, if no container of it is left that would tell."""
+        present = {row.project for row in self._rows}
+        if not self.checked or self._is_named or self.project in present:
+            return
+        volumes = self.config.get("volumes") or {}
+        mounts = [mount for name in self.databases for mount in self.config["services"][name].get("volumes") or []]
+        keys = {str(mount.get("source")) for mount in mounts if mount.get("type") == "volume"}
+        with os.scandir(self.directory) as entries:
+            since = min(
+                entry.stat(follow_symlinks=False).st_ctime for entry in entries
+            )  # renaming a directory leaves it
+        with suppress(ComposeError):
+            for key in sorted(key for key in keys if (volumes.get(key) or {}).get("name") == self.project + "_" + key):
+                found = self.compose.volumes_called(key)
+                if all(volume.project != self.project for volume in found):
+                    landscape.refuse_volumes(
+                        [volume for volume in found if volume.project and volume.project not in present],
+                        since,
+                        self.project,
+                        self.directory,
+                    )
 
     def _explained(self, error: ComposeError) -> ComposeError:
         """The same, with the place of a service that is only half there."""
@@ -446,7 +496,7 @@ class Instance:
         """Call it after C(load). Raises AppwriteError if docker compose is not installed."""
         if not self.checked:
             raise AppwriteError(
-                "docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.18 or newer"
+                "docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.24.7 or newer"
             )
 
     def published(self) -> Published | None:
@@ -465,7 +515,7 @@ class Instance:
                 return Evidence(
                     "unknown",
                     "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace,
-                    remedy="Install the compose plugin, 2.18 or newer, beside the engine, and run again",
+                    remedy="Install the compose plugin, 2.24.7 or newer, beside the engine, and run again",
                 )
             return Evidence("no", "docker is not installed on this host", never_started=True)
         host = self._database_host()

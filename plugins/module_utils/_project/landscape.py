@@ -9,7 +9,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import re
-from typing import Callable, NamedTuple, Sequence
+from typing import Any, Callable, Collection, Mapping, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
@@ -20,7 +20,10 @@ LABELS = (
     "com.docker.compose.project.environment_file",
     "com.docker.stack.namespace",
 )
-FORMAT = "\t".join('{{.Label "%s"}}' % label for label in LABELS) + "\t{{.Image}}\t{{.CreatedAt}}"
+FORMAT = (
+    "\t".join('{{.Label "%s"}}' % label for label in LABELS)
+    + '\t{{.Image}}\t{{.CreatedAt}}\t{{.Label "com.docker.compose.service"}}'
+)
 """For C(docker ps --format)."""
 
 
@@ -35,10 +38,18 @@ class Row(NamedTuple):
     image: str
     created: str
     """as the engine prints it, which sorts by time"""
+    service: str = ""
 
     @property
     def is_appwrite(self) -> bool:
         return "appwrite" in self.image.rpartition("/")[2] or "/appwrite/" in "/" + self.image
+
+
+class Volume(NamedTuple):
+    name: str
+    project: str
+    created: float
+    """in seconds since 1970"""
 
 
 class Started(NamedTuple):
@@ -53,9 +64,9 @@ def rows(text: str) -> list[Row]:
     found = []
     for line in text.splitlines():
         parts = line.split("\t")
-        if len(parts) == len(LABELS) + 2:
-            project, directory, files, env_files, stack, image, created = parts
-            found.append(Row(project, directory, _list(files), _list(env_files), stack, image, created))
+        if len(parts) == len(LABELS) + 3:
+            project, directory, files, env_files, stack, image, created, service = parts
+            found.append(Row(project, directory, _list(files), _list(env_files), stack, image, created, service))
     return found
 
 
@@ -90,13 +101,13 @@ def started(
     if name is None and len(names) > 1:
         raise AppwriteError(
             "project_name: several projects have containers from %s: %s. Set project_name (%s) to the one that is meant"
-            % (directory, ", ".join(names), _variable("project_name"))
+            % (directory, ", ".join(names), variable("project_name"))
         )
     if name is not None and names and name not in names:
         raise AppwriteError(
             "project_name: the containers from %s are those of the project %s, and a second Appwrite would be started beside them as %s. "
             "Set project_name (%s) to %s, or remove those containers first (docker compose -p %s down)"
-            % (directory, ", ".join(names), name, _variable("project_name"), names[0], names[0])
+            % (directory, ", ".join(names), name, variable("project_name"), names[0], names[0])
         )
     if name is None and names and "COMPOSE_PROJECT_NAME" not in own:
         name = names[0]
@@ -124,7 +135,7 @@ def _files(
         if left_out:
             raise AppwriteError(
                 "files: the containers were started with %s too, which is left out. Add it to files (%s), or start them once by hand without it"
-                % (", ".join(left_out), _variable("files"))
+                % (", ".join(left_out), variable("files"))
             )
         return asked
     if settled or all(real(path) in default for path in label):
@@ -133,7 +144,7 @@ def _files(
     if gone:
         raise AppwriteError(
             "files: the containers were started with %s, which does not exist any more. Set files (%s) to those that take its place"
-            % (", ".join(gone), _variable("files"))
+            % (", ".join(gone), variable("files"))
         )
     return label
 
@@ -153,9 +164,44 @@ def _env_file(
     if asked is not None:
         raise AppwriteError(
             "env_file: the containers were started with %s, not with %s. Leave env_file (%s) out, or start them once by hand with the other"
-            % (label[0], asked, _variable("env_file"))
+            % (label[0], asked, variable("env_file"))
         )
     return label[0]
+
+
+def followed_profiles(
+    services: Mapping[str, Mapping[str, Any]], present: Collection[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The profiles whose services all have containers, and of what has a container and is of other profiles alone, these.
+
+    services: all that the compose files have, whatever their profiles.
+    present: those that are enabled, or have containers.
+    """
+    profiles = {name: list(service.get("profiles") or []) for name, service in services.items()}
+    whole = sorted(
+        {profile for name in present for profile in profiles.get(name, [])}
+        - {profile for name, mine in profiles.items() if name not in present for profile in mine}
+    )
+    left = {name: profiles[name] for name in sorted(present) if profiles.get(name) and not {*whole} & {*profiles[name]}}
+    return whole, left
+
+
+def refuse_volumes(found: Sequence[Volume], since: float, project: str, directory: str) -> None:
+    """Refuses a project without a container or a volume if a database's volume of a project that has no container either may be its own,
+    since the directory was renamed.
+
+    found: the volumes that other projects without a container have by the name of this project's database.
+    since: when the first of the files came into the directory, in seconds since 1970. What was made before belongs to something else.
+    Raises AppwriteError.
+    """
+    for volume in found:
+        if volume.created >= since:
+            raise AppwriteError(
+                "project_name: the volume %s of the project %s, which has no container any more, may be the data of this installation, from before "
+                "its directory was renamed to %s. If it is, set project_name (%s) to %s; if this is another installation, set it to a name "
+                "of its own, such as %s"
+                % (volume.name, volume.project, directory, variable("project_name"), volume.project, project)
+            )
 
 
 def check_alone(
@@ -178,7 +224,7 @@ def check_alone(
         raise AppwriteError(
             "project_name: the project %s has containers that were started from %s, and those would be replaced. "
             "Set project_src to that directory, or project_name (%s) to a name of its own"
-            % (project, ", ".join(others), _variable("project_name"))
+            % (project, ", ".join(others), variable("project_name"))
         )
     if mine or named:
         return
@@ -188,25 +234,25 @@ def check_alone(
     if here:
         raise AppwriteError(
             "project_name: the containers from %s are those of the project %s, and a second Appwrite would be started beside them as %s. "
-            "Set project_name (%s) to %s" % (directory, ", ".join(here), project, _variable("project_name"), here[0])
+            "Set project_name (%s) to %s" % (directory, ", ".join(here), project, variable("project_name"), here[0])
         )
     stacks = sorted({row.stack for row in found if row.stack and row.is_appwrite})
     if stacks:
         raise AppwriteError(
             "project_src: the Appwrite on this engine is the stack %s of a swarm (docker stack deploy), and a second one would be started beside it. "
             "Change a stack by hand; if this is another installation, say so by project_name (%s)"
-            % (", ".join(stacks), _variable("project_name"))
+            % (", ".join(stacks), variable("project_name"))
         )
     for row in found:
         if row.project and row.is_appwrite and row.directory and not exists(row.directory):
             raise AppwriteError(
                 "project_name: %s, the directory of the project %s, is gone, and an Appwrite was started from there. If it was moved to %s, "
                 "set project_name (%s) to %s; if this is another installation, set it to a name of its own"
-                % (row.directory, row.project, directory, _variable("project_name"), row.project)
+                % (row.directory, row.project, directory, variable("project_name"), row.project)
             )
 
 
-def _variable(option: str) -> str:
+def variable(option: str) -> str:
     """How the roles are given the same option."""
     return "appwrite_project_%s of a role" % option.rpartition("project_")[2]
 

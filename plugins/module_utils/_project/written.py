@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 from typing import Any, Iterable, Mapping, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, encode, parse, quote
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import origin
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
@@ -23,9 +23,6 @@ _CALLED = re.compile(
     re.MULTILINE,
 )
 """The value of a key that names something, or else the key."""
-_LEAVES_NAMES = (2, 24, 7)
-"""The first release of compose whose C(config --no-interpolate) leaves bare names and C(env_file) as they are (its cmd/compose/config.go; 2.24.6
-puts their values in)."""
 
 
 class Written:
@@ -78,33 +75,17 @@ class Written:
         """
         if self._services is None:
             included = self._include()
-            candidate = self._blank() if self._compose.version() < _LEAVES_NAMES else self._candidate
-            self._services = dict(self._compose.as_written(candidate)["services"])
+            self._compose.require_new()
+            self._services = dict(self._compose.as_written(self._candidate)["services"])
             for paths, directory in included:
                 try:
-                    parts = self._compose.as_written(candidate, (paths, directory))
+                    parts = self._compose.as_written(self._candidate, (paths, directory))
                 except ComposeError:
                     continue  # it needs what another file declares, and is read as compose resolves it
                 self._services.update(
                     {name: service for name, service in parts["services"].items() if name in self._services}
                 )
         return self._services
-
-    def _blank(self) -> bytes:
-        """A .env without a value that a bare name of the project could get; only what it tells compose itself."""
-        if self.has_env_files:
-            raise ComposeError(
-                "failed",
-                "docker compose %s does not tell what comes from a file of env_file; install 2.24.7 or newer"
-                % ".".join(map(str, self._compose.version())),
-            )
-        values = (
-            _variables(self._env_path, self._compose.environment)
-            if self._candidate is None
-            else parse(decode(self._candidate), self._compose.environment).values
-        )
-        own = ("%s=%s\n" % (name, quote(value)) for name, value in values.items() if name.startswith("COMPOSE_"))
-        return encode("".join(own))
 
     @property
     def contents(self) -> dict[str, dict[str, str]]:

@@ -26,7 +26,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups
     backup_keep,
     prune_backups,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import OLDEST, ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import predict, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.facts import Candidate, facts_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
@@ -343,11 +343,7 @@ class _Transaction:
     def _candidate(self, data: bytes, after: Document) -> Candidate:
         """The project with the new file, by compose's own word. Refuses what compose rejects."""
         compose = self._instance.compose
-        version = compose.version()
-        if version < OLDEST:
-            raise AppwriteError(
-                "docker compose %s reads .env differently; install 2.18 or newer" % ".".join(map(str, version))
-            )
+        compose.require_new()
         config = compose.config(data)
         environments = self._instance.written.with_candidate(service_environment(config), after.values)
         return Candidate(data, config, environments)

@@ -18,18 +18,17 @@ def container(service, number="1"):
 
 
 @pytest.mark.parametrize(
-    ("service", "sources", "expected"),
+    ("service", "expected"),
     [
-        ({}, {}, {}),
-        ({"network_mode": "host", "pid": "container:x"}, {}, {}),
-        ({"network_mode": "service:a"}, {}, {"network_mode": "container:1"}),
-        ({"ipc": "service:a", "pid": "service:gone"}, {}, {"ipc": "container:1"}),
-        ({"volumes_from": ["a:ro"]}, {"a": "1"}, {"volumes_from": ["1"]}),
-        ({"volumes_from": ["gone"]}, {"a": "1"}, {"volumes_from": ["gone"]}),
+        ({}, {}),
+        ({"network_mode": "host", "pid": "container:x"}, {}),
+        ({"network_mode": "service:a"}, {"network_mode": "container:1"}),
+        ({"ipc": "service:a", "pid": "service:gone"}, {"ipc": "container:1"}),
+        ({"volumes_from": ["a:ro", "gone", "container:b"]}, {"volumes_from": ["1", "gone", "b"]}),
     ],
 )
-def test_what_is_shared(service, sources, expected):
-    assert facts._with_ids(service, {"a": "1"}, sources) == expected
+def test_what_is_shared(service, expected):
+    assert facts._with_ids(service, {"a": "1"}) == expected
 
 
 def test_hashes(project, without_engine):

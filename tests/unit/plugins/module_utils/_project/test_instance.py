@@ -302,6 +302,7 @@ def test_services_of_appwrite_are_told_by_their_images(project, monkeypatch):
 def test_no_image_is_asked_if_all_names_are_known(with_volume, monkeypatch):
     asked = []
     monkeypatch.setattr(Instance, "_ask_engine", lambda _self: [])
+    monkeypatch.setattr(Compose, "volumes_called", lambda *_unused: [])
     monkeypatch.setattr(Compose, "docker", lambda *_unused, **_more: asked.append(1))
     assert loaded(with_volume, DATABASE).appwrite_services() == ["appwrite"] and not asked
 

@@ -40,9 +40,9 @@ def alone(rows, project="site", named=False, gone=()):
 
 
 def test_rows():
-    text = "site\t/srv/site\t/a.yml,/b.yml\t/x.env\t\tappwrite/appwrite:1\t2026\n\t\t\t\tshop\tredis:7\t2026\n<none>\n"
+    text = "site\t/srv/site\t/a.yml,/b.yml\t/x.env\t\tappwrite/appwrite:1\t2026\tapi\n\t\t\t\tshop\tredis:7\t2026\t\n<none>\n"
     assert landscape.rows(text) == [
-        Row("site", HERE, ("/a.yml", "/b.yml"), ("/x.env",), "", "appwrite/appwrite:1", "2026"),
+        Row("site", HERE, ("/a.yml", "/b.yml"), ("/x.env",), "", "appwrite/appwrite:1", "2026", "api"),
         Row("", "", (), (), "shop", "redis:7", "2026"),
     ]
 
@@ -134,3 +134,24 @@ def test_taken_away():
     listed = {"A": None, "B": "", "C": "set", "D": None, "E": None, "F": None}
     running = {"A": "1", "B": "2", "C": "3", "D": "", "E": "5", "F": "6"}
     assert landscape.taken_away(listed, running, ["E"], ["F"]) == ["A", "B"]
+
+
+PROFILES = {
+    "none": ({"a": {}, "b": {"profiles": ["x"]}}, ["a"], [], {}),
+    "all of it runs": ({"a": {}, "b": {"profiles": ["x"]}, "c": {"profiles": ["x"]}}, ["a", "b", "c"], ["x"], {}),
+    "a part of it runs": ({"b": {"profiles": ["x"]}, "c": {"profiles": ["x"]}}, ["b"], [], {"b": ["x"]}),
+    "one of two": ({"b": {"profiles": ["x", "y"]}, "c": {"profiles": ["x"]}}, ["b"], ["y"], {}),
+    "not in the files": ({"a": {}}, ["a", "gone"], [], {}),
+}
+
+
+@pytest.mark.parametrize(("services", "present", "whole", "left"), PROFILES.values(), ids=PROFILES)
+def test_followed_profiles(services, present, whole, left):
+    assert landscape.followed_profiles(services, present) == (whole, left)
+
+
+def test_volumes_from_before_a_renaming():
+    old = landscape.Volume("old_data", "old", 100.0)
+    with pytest.raises(AppwriteError, match="set project_name .appwrite_project_name of a role. to old"):
+        landscape.refuse_volumes([old], 99.0, "site", HERE)
+    landscape.refuse_volumes([old], 101.0, "site", HERE)
