@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import re
+import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -225,12 +226,26 @@ def _up(
         if container.status == "created" and container.service in started:
             instance.compose.docker(["rm", container.id], tolerate=True)
     try:
-        with _looked_at(instance, before, touched, tell):
+        with _undisturbed(), _looked_at(instance, before, touched, tell):
             said = instance.compose.up(way.timeout, way.pull, alone, scale)
     except ComposeError as error:
         raise _up_failed(instance, before, error) from None
     instance.forget_containers()
     return said
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and a lost connection reach this process too: compose goes on, and so does this, which holds the lock and waits for it."""
+    before = {
+        number: signal.signal(number, lambda *_unused: None)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -292,6 +292,8 @@ def locked(directory: int, name: str, place: str, timeout: float, make: bool = T
     Raises Busy when another holder keeps it all the time, AppwriteError if somebody else's file is in its place.
     """
     handle = _acquire(directory, name, place, timeout, make)
+    if handle is not None:
+        os.set_inheritable(handle, True)  # by a process that is to end its work though this one dies, and by no other
     try:
         yield handle is not None
     finally:

@@ -267,7 +267,7 @@ key:
       description: The key itself, with O(seal). P(selfhost.appwrite.unseal#filter) opens it.
       type: str
 new_key:
-  description: The same of the new key, null if none is noted.
+  description: The same of the new key, null if none is noted, or in check mode none is given.
   type: dict
   returned: success
 dump_file:

@@ -312,7 +312,9 @@ key:
           public default was there and nobody had used the installation; V(placeholder_kept), the public default is there and stays.
       type: str
     fingerprint:
-      description: 16 hexadecimal digits that are the same for the same key, and slow to guess the key from; V(none) of a weak key.
+      description:
+        - 16 hexadecimal digits that are the same for the same key, and slow to guess the key from; V(none) of a weak key, and in check mode
+          of one that would be generated.
       type: str
     effective_bits:
       description: The strength in bits that AES-128 gets, which takes only the first 16 bytes of the key. 0 for a public default.

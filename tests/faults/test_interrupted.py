@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from faults.processes import everything, runs
-from support.stack import HTTPS, KEY, Play, Stack, read_env, small, succeed
+from support.stack import HTTPS, KEY, Play, Stack, read_env, small, succeed, until
 from testbed._base import run
 
 WRITE = "Secure the .env"
@@ -33,6 +33,15 @@ def _files(monkeypatch: pytest.MonkeyPatch) -> None:
 def compose(_stack: Stack) -> set[int]:
     """docker compose up, which is docker and its plugin."""
     return {process for process in everything() if runs(process, "compose", "\0up\0")}
+
+
+def at_work(stack: Stack) -> bool:
+    """Whether a docker compose up of this project runs, whoever began it."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if runs(int(process.name), "compose", "\0up\0") and (process / "cwd").samefile(stack.directory):
+                return True
+    return False
 
 
 def module(_stack: Stack) -> set[int]:
@@ -173,6 +182,61 @@ MOMENTS = {
 def test_play_dies(stack, moment, victims):
     play, key = interrupted(stack, moment(stack), lambda: kill(stack, victims))
     assert play.rc == -signal.SIGKILL
+    assert_converges(stack, key)
+
+
+def ctrl_c(stack: Stack) -> None:
+    """As a terminal does it, which compose does not belong to."""
+    for process in all_but_compose(stack):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGINT)
+
+
+def hang_up(stack: Stack) -> None:
+    """As a lost connection does it: the session's processes on the host are told, and nobody listens to them any more."""
+    for process in all_but_compose(stack):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL if runs(process, "ansible-playbook") else signal.SIGHUP)
+
+
+def anew(number: int) -> Callable[[Stack], Callable[[], bool]]:
+    """compose has made so many new containers."""
+
+    def moment(stack: Stack) -> Callable[[], bool]:
+        old = _ids(stack)
+        return lambda: len(_ids(stack) - old) >= number
+
+    return moment
+
+
+@small("interrupted")
+@pytest.mark.parametrize(
+    ("blow", "number"),
+    [
+        pytest.param(blow, number, marks=[] if number == day else [pytest.mark.nightly("another moment")])
+        for blow, day in ((ctrl_c, 1), (hang_up, 2))
+        for number in (1, 2, 3)
+    ],
+)
+def test_up_is_brought_to_its_end(stack, blow, number):
+    """Without another run: as far as compose has gone when a play ends, it goes on, until all runs on the new file."""
+    play, key = interrupted(stack, anew(number)(stack), lambda: blow(stack))
+    assert play.rc != 0
+    until(lambda: not at_work(stack))
+    until(lambda: set(stack.project.ps().values()) <= {"running", "healthy"})
+    assert stack.env()[KEY] == key
+    stack.assert_in_force()
+    assert_converges(stack, key)
+
+
+@small("interrupted")
+def test_next_run_waits_for_what_a_dead_one_began(stack):
+    """compose keeps the lock of the run that began it."""
+    play, key = interrupted(stack, anew(1)(stack), lambda: kill(stack, all_but_compose))
+    assert play.rc == -signal.SIGKILL
+    assert at_work(stack)
+    succeed("console_access", {**stack.arguments, "root_only": True})
+    assert not at_work(stack)
     assert_converges(stack, key)
 
 

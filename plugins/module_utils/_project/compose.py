@@ -169,13 +169,16 @@ class Compose:
     def up(self, timeout: float, pull: str, alone: str | None = None, scale: Mapping[str, int] | None = None) -> str:
         """C(docker compose up -d), of all services or of one C(alone). Returns what compose prints, masked.
 
+        It is brought to its end though its caller dies, whose lock it keeps until then.
         Raises ComposeError when it fails or takes longer than C(timeout) seconds.
         """
         options = [] if pull == "policy" else ["--pull", pull]
         options += [part for name, count in (scale or {}).items() for part in ("--scale", "%s=%d" % (name, count))]
         options += ["--no-deps", alone] if alone else []
         return self.mask(
-            self._compose(["up", "--detach", "--quiet-pull", "--no-color"] + options, timeout=timeout).stderr
+            self._compose(
+                ["up", "--detach", "--quiet-pull", "--no-color"] + options, timeout=timeout, keeps_lock=True
+            ).stderr
         )
 
     def containers(self, project: str, oneoff: bool = False) -> list[Container]:
@@ -274,11 +277,13 @@ class Compose:
         candidate: bytes | None = None,
         timeout: float = _QUESTION_TIMEOUT,
         project: Sequence[str] | None = None,
+        keeps_lock: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         named = self._env_file if candidate is None else "/dev/stdin"
         command = ["docker", "compose", "--ansi", "never"] + (["--env-file", named] if named else [])
         command += self._options if project is None else project
-        return self._run(command + list(arguments), "compose " + arguments[0], candidate or b"", timeout, False)
+        verb = "compose " + arguments[0]
+        return self._run(command + list(arguments), verb, candidate or b"", timeout, False, keeps_lock=keeps_lock)
 
     def _run(
         self,
@@ -288,34 +293,34 @@ class Compose:
         timeout: float,
         tolerate: bool,
         more: Mapping[str, str] | None = None,
+        keeps_lock: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        try:
-            with _in_memory(stdin) as stream:
+        with _in_memory(stdin) as stream, _in_memory() as stdout, _in_memory() as stderr:
+            try:
                 process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command knows neither a time limit nor a file as standard input
                     command,
                     cwd=self.directory,
                     env={**self.environment, **(more or {})},
                     stdin=stream,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
+                    stdout=stdout,
+                    stderr=stderr,
                     start_new_session=True,
-                    encoding="utf-8",
-                    errors="surrogateescape",
+                    close_fds=not keeps_lock,
                 )
-        except FileNotFoundError:
-            if not os.path.isdir(self.directory):
-                raise ComposeError("failed", "project_src: %s is gone" % self.directory) from None
-            raise ComposeError(
-                "missing", "docker is not installed on this host; install Docker Engine with the compose plugin"
-            ) from None
-        except PermissionError:
-            raise ComposeError("denied", "docker may not be run by this user; use become") from None
-        try:
-            stdout, stderr = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            _end(process)
-            raise ComposeError("failed", "docker %s did not end within %d seconds" % (verb, timeout)) from None
-        done = subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+            except FileNotFoundError:
+                if not os.path.isdir(self.directory):
+                    raise ComposeError("failed", "project_src: %s is gone" % self.directory) from None
+                raise ComposeError(
+                    "missing", "docker is not installed on this host; install Docker Engine with the compose plugin"
+                ) from None
+            except PermissionError:
+                raise ComposeError("denied", "docker may not be run by this user; use become") from None
+            try:
+                process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                _end(process)
+                raise ComposeError("failed", "docker %s did not end within %d seconds" % (verb, timeout)) from None
+            done = subprocess.CompletedProcess(command, process.returncode, _text(stdout), _text(stderr))
         if done.returncode and not tolerate:
             raise self._error(verb, done.stderr)
         return done
@@ -344,10 +349,13 @@ class Compose:
         return ComposeError(kind, "docker %s %s: %s" % (verb, what, said or "it gave no reason"))
 
 
-def _in_memory(data: bytes) -> IO[bytes]:
-    """A file without a name: unlike a pipe, compose may open it more than once. A Python built for glibc before 2.27 makes it on the memory's file system."""
+def _in_memory(data: bytes = b"") -> IO[bytes]:
+    """A file without a name: unlike a pipe, compose may open it more than once, and write to it after this process has died.
+
+    A Python built for glibc before 2.27 makes it on the memory's file system.
+    """
     stream = (
-        os.fdopen(os.memfd_create("stdin"), "w+b")
+        os.fdopen(os.memfd_create("compose"), "w+b")
         if hasattr(os, "memfd_create")
         else tempfile.TemporaryFile(dir="/dev/shm")
     )
@@ -357,12 +365,17 @@ def _in_memory(data: bytes) -> IO[bytes]:
     return stream
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode("utf-8", "surrogateescape")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends docker together with its plugin, which would otherwise go on by itself."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
-            process.communicate(timeout=_GRACE)
+            process.wait(_GRACE)
             return
         except (ProcessLookupError, subprocess.TimeoutExpired):
             continue

@@ -334,7 +334,10 @@ class Procedure:
 
     def _prepared(self, data: bytes, old: str) -> dict[str, Any]:
         options, started = self._options, self._host.now()
-        new = self._journal.content.get("new") or options.new_key or (generate(LENGTH) if options.check_mode else None)
+        new = self._journal.content.get("new") or options.new_key
+        stands_in = new is None and options.check_mode
+        if stands_in:
+            new = generate(LENGTH)
         new = check_keys(options.key, old, new, self._host.path)
         self._guarded(data)
         run = _Run(old, new, _console.whose(options.end_sessions, old), self._host.open(data, (old, new)))
@@ -343,7 +346,8 @@ class Procedure:
             self._restart()  # it serves again while this run prepares, or if it refuses
         with closing(run.project.connect(0)) as connected:
             if options.check_mode:
-                return self._rehearse(run, connected)
+                rehearsed = self._rehearse(run, connected)
+                return dict(rehearsed, new_key=None) if stands_in else rehearsed
             rotation = connected.rotation(_waivers(options.waivers))
             report = rotation.rehearse(foresee=True)
             _check_report(report)

@@ -324,7 +324,9 @@ def _absent(installation: Installation, options: Mapping[str, Any], current: str
         )
     evidence = installation.holds_data()
     if evidence.state == "no":
-        return _set("placeholder_replaced" if current else "generated", generate(options["length"]))
+        planned = _set("placeholder_replaced" if current else "generated", generate(options["length"]))
+        planned.generated.update(filter(None, planned.changes.values()))
+        return planned
     if current:
         return _placeholder_in_use(installation, current, evidence)
     raise Refusal(

@@ -65,3 +65,5 @@ class Plan:
     """those of C(changes) that nobody asked for: what cannot be had is left out with a note, and refused if it was asked for"""
     together: list[frozenset[str]] = field(default_factory=list)
     """those of C(optional) of which none is changed if one cannot be"""
+    generated: set[str] = field(default_factory=set)
+    """values that are made anew each time, so that a check knows none of them"""

@@ -9,6 +9,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
@@ -97,6 +98,7 @@ class _Transaction:
         self._refusals: list[str] = []
         self._optional: set[str] = set()
         self._together: list[frozenset[str]] = []
+        self._generated: set[str] = set()
 
     def run(self, then: Then | None = None) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
@@ -141,7 +143,9 @@ class _Transaction:
             asked_before = plan.optional & requested.keys()
             self._optional |= plan.optional - asked_before
             self._together += plan.together
-            key = plan.key or key
+            self._generated |= plan.generated
+            if plan.key is not None:
+                key = replace(plan.key, fingerprint=None) if self._module.check_mode and plan.generated else plan.key
             if plan.content is not None:
                 base = parse(plan.content, self._instance.compose.environment)
                 base = parse(base.edit(plan.kept, catalogue.kin), self._instance.compose.environment)
@@ -377,7 +381,7 @@ class _Transaction:
             {
                 "name": shown_name(name),
                 "before": shown(name, before.values.get(name), True),
-                "after": shown(name, after.values.get(name), True),
+                "after": self._shown_after(name, after.values.get(name)),
             }
             for name in sorted(set(before.values) | set(after.values))
             if before.values.get(name) != after.values.get(name)
@@ -415,6 +419,12 @@ class _Transaction:
         if key is not None:
             result["key"] = key.public()
         return result
+
+    def _shown_after(self, name: str, value: str | None) -> str | None:
+        """A check has nothing to tell of a secret that the run itself would make anew."""
+        if self._module.check_mode and value in self._generated:
+            return "(secret, would be generated)"
+        return shown(name, value, True)
 
 
 def _mode(given: Any) -> int | None:

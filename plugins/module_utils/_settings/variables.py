@@ -58,7 +58,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
         _template(installation, options, named, wanted)
     else:
         if options["create"] and not installation.exists:
-            wanted.content = _complete(installation)
+            wanted.content = _complete(installation, wanted.generated)
         _refuse_sticky(installation, named, "variables")
         wanted.changes = dict(named)
     if options["replace_default_secrets"]:
@@ -66,7 +66,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     return wanted
 
 
-def _complete(installation: Installation) -> str:
+def _complete(installation: Installation, generated: set[str]) -> str:
     """Every variable of the release with its default, for the database that the project has. The encryption key has a setting of its own."""
     evidence = installation.holds_data()
     if not evidence.never_started:
@@ -106,6 +106,7 @@ def _complete(installation: Installation) -> str:
             lines += ["", "# %s" % group] if lines else ["# %s" % group]
         if entry.public_defaults and value in entry.public_defaults:
             value = generate(_SECRET_LENGTH)
+            generated.add(value)
         lines.append("%s=%s" % (name, quote(value)))
     return "\n".join(lines) + "\n"
 
@@ -135,7 +136,8 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
                 "(appwrite_security_variables of the role)" % name
             )
         else:
-            wanted.changes[name] = generate(_SECRET_LENGTH)
+            wanted.changes[name] = value = generate(_SECRET_LENGTH)
+            wanted.generated.add(value)
             wanted.optional.add(name)
     if _JOBS in wanted.optional and installation.holds_data().state != "no":
         wanted.warnings.append(
@@ -174,6 +176,7 @@ def _replace_usage_password(installation: Installation, offered: Mapping[str, st
         fresh = generate(_SECRET_LENGTH)
         changes = {one: value.replace(inside, ":%s@" % fresh) for one, value in given.items() if one != name}
         wanted.changes.update({name: fresh, **changes})
+        wanted.generated.update({fresh, *changes.values()})
         wanted.optional.update({name, *changes})
         wanted.together.append(frozenset({name, *changes}))
 

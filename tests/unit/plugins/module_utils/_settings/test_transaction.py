@@ -402,7 +402,9 @@ def test_unchanged_run_starts_two_processes(run_module, project, without_engine,
     )
     started = []
     real = Compose._run
-    monkeypatch.setattr(Compose, "_run", lambda self, *rest: started.append(rest[0]) or real(self, *rest))
+    monkeypatch.setattr(
+        Compose, "_run", lambda self, *rest, **more: started.append(rest[0]) or real(self, *rest, **more)
+    )
     assert run_module("security", encryption_key={}, https={})["changed"] is False
     assert [command[1] for command in started] == ["ps", "compose"]
 
