@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.filter.audited import audited
@@ -42,45 +44,70 @@ def test_audit_verdict(host, hosts, batch, said):
 
 
 SECURED = {
-    "key": {"state": "generated", "fingerprint": "f", "sealed": "not-a-real-envelope"},
+    "key": {"state": "generated", "fingerprint": "f", "effective_bits": 95, "sealed": "not-a-real-envelope"},
     "changes": [{"name": "_APP_ENV"}],
     "recreates": ["appwrite", "worker"],
 }
 
 
-@pytest.mark.parametrize(("more", "services"), [({"recreated": ["worker"]}, ["worker"]), ({}, [])])
-def test_security_summary(more, services):
-    assert security_summary({**SECURED, **more}) == {
-        "encryption_key": {"state": "generated", "fingerprint": "f"},
+@pytest.mark.parametrize(
+    ("more", "check", "services"),
+    [({"recreated": ["appwrite", "worker"]}, True, "2: appwrite, worker"), ({}, False, "none")],
+)
+def test_security_summary(more, check, services):
+    assert security_summary({**SECURED, **more}, check) == {
+        "encryption_key": "%sgenerated, fingerprint f, 95 effective bits" % ("would be " if check else ""),
         "escrow": "off",
-        "changed_variables": ["_APP_ENV"],
+        "changed_variables": "1: _APP_ENV",
         "recreated_services": services,
     }
-    assert security_summary({**SECURED, "escrow": {"state": "kept"}})["escrow"] == "kept"
+    assert security_summary({**SECURED, "escrow": {"state": "kept"}}, False)["escrow"] == "kept"
+
+
+def test_many_names_fit_a_screen():
+    changes = [{"name": f"_APP_{number}"} for number in range(150)]
+    said = security_summary({**SECURED, "changes": changes}, False)["changed_variables"]
+    assert said.startswith("150: _APP_0, ") and said.endswith("_APP_9, 140 more")
 
 
 def test_rehearsal_summary():
-    report = {"state": "old", "collections": [], "undecryptable": []}
-    rehearsed = {"report": report, "stops_working": ["links"]}
+    lost = [{"collection": "_1_users", "id": str(number), "column": "password"} for number in range(12)]
+    collections = [
+        {"collection": "_1_users", "values": {"old": 7, "neither": 400, "plain": 2}, "files": {}, "bytes": 0},
+        {"collection": "_1_bucket_1", "values": {}, "files": {"old": 3, "new": 1}, "bytes": 12_345_678},
+    ]
+    report = {"state": "mixed", "collections": collections, "undecryptable": lost, "undecryptable_count": 400}
+    rehearsed = {"report": report, "stops_working": ["links", "images"]}
     under_way = "unknown: a rotation is under way"
-    assert rehearsal_summary(rehearsed) == {
-        **report,
-        "will_stop_working": ["links"],
-        "expected_downtime_in_seconds": under_way,
-        "disk_needed_in_bytes": under_way,
+    found = rehearsal_summary(rehearsed)
+    shown = ", ".join(f"_1_users/{number}/password" for number in range(10))
+    more = found.pop("more")
+    assert "-v" in more
+    assert found == {
+        "values": "409, of which 7 open with the key in force, 400 open with neither key, 2 are not sealed",
+        "files": "4, of which 3 open with the key in force, 1 open with the new key (12.3 MB)",
+        "opened_by_neither_key": f"400: {shown}, 390 more",
+        "will_stop_working": "links; images",
+        "expected_downtime": under_way,
+        "disk_needed": under_way,
     }
     told = rehearsal_summary(
         {
             **rehearsed,
-            "expected_downtime": {"whole": 3},
-            "disk_needed": {"files": 0},
-            "console": {"sessions": {}},
+            "expected_downtime": {"api": 1, "background": 2, "whole": 3},
+            "disk_needed": {"files": 0, "database": 1500, "dump": 2_000_000_000},
+            "console": {"sessions": {"count": 2}, "api_keys": {"count": 0}},
             "end_sessions": "console",
             "ended_sessions": 2,
         }
     )
-    assert (told["expected_downtime_in_seconds"], told["disk_needed_in_bytes"]) == ({"whole": 3}, {"files": 0})
-    assert (told["sessions_to_end"], told["console"]) == ("console: 2", {"sessions": {}})
+    assert told["expected_downtime"] == "API 1 s, background work 2 s, the rotation as a whole 3 s"
+    assert told["disk_needed"] == "0 bytes for the files, 1.5 kB for the database, 2.0 GB for the dump"
+    assert (told["sessions_to_end"], told["console"]) == ("console: 2", "2 sessions, 0 api keys")
+    assert len(json.dumps(told, indent=4)) < 24 * 80
+    empty = {"state": "empty", "collections": [], "undecryptable": [], "undecryptable_count": 0}
+    nothing = rehearsal_summary({**rehearsed, "report": empty})
+    assert (nothing["values"], nothing["opened_by_neither_key"]) == ("none", "none")
     assert rehearsal_summary({}) == {}
 
 
@@ -90,7 +117,13 @@ ROTATED = {"phase": "written", "key": {"fingerprint": "old"}, "new_key": {"finge
 @pytest.mark.parametrize(
     ("ended", "scope", "phase", "downtime", "sessions"),
     [
-        ({"phase": "finished", "downtime": {"whole": 3}, "ended_sessions": 0}, "values", "finished", {"whole": 3}, 0),
+        (
+            {"phase": "finished", "downtime": {"api": 1, "background": 2, "whole": 3}, "ended_sessions": 0},
+            "values",
+            "finished",
+            "API 1 s, background work 2 s, the rotation as a whole 3 s",
+            "0",
+        ),
         ({"skipped": True}, "values", "written", "unknown", "unknown"),
         ({"skipped": True}, "tokens", "written", "none", "none"),
     ],
@@ -98,7 +131,7 @@ ROTATED = {"phase": "written", "key": {"fingerprint": "old"}, "new_key": {"finge
 def test_rotation_summary(ended, scope, phase, downtime, sessions):
     found = rotation_summary(ROTATED, ended, scope)
     assert (found["phase"], found["old_key"], found["new_key"]) == (phase, "old", "new")
-    assert (found["downtime_in_seconds"], found["ended_sessions"]) == (downtime, sessions)
+    assert (found["downtime"], found["ended_sessions"]) == (downtime, sessions)
 
 
 def test_audited():
