@@ -589,9 +589,12 @@ def _up_failed(instance: Instance, before: Sequence[Container], error: ComposeEr
 def _verify(instance: Instance, drift: Sequence[Mapping[str, str]]) -> None:
     stale = [entry for entry in drift if entry["kind"] == "stale"]
     if stale:
+        services: dict[str, list[str]] = {}
+        for entry in stale:
+            services.setdefault(entry["name"], []).append(entry["service"])
         raise ApplyError(
             "containers run with other values than those in .env: %s"
-            % "; ".join("%s in %s" % (entry["name"], entry["service"]) for entry in stale),
+            % "; ".join("%s in %s" % (name, some_of(those)) for name, those in services.items()),
             drift=list(drift),
         )
     running = [

@@ -79,6 +79,8 @@ class HostAction(ActionBase):
         super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         refuse_facts(self._task_vars, ())
+        if C.config.get_config_value_and_origin("INTERPRETER_PYTHON", variables=self._task_vars)[1] == "default":
+            self._task_vars["ansible_python_interpreter"] = "auto_silent"  # a warning for each host would hide ours
         return self.work()
 
     def work(self) -> dict[str, Any]:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import counts
 
 _COLUMNS = (*SEVERITIES, "unknown", "waived", "pass")
+_OURS = frozenset(control.id for control in CONTROLS)
 _SHARED = ("severity", "id", "title", "rationale", "reference")
 
 
@@ -45,14 +47,15 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _section(report: Mapping[str, Any], heading: str, status: str, severity: str | None = None) -> Iterator[str]:
-    """One control after the other, with the hosts that it concerns by what mends them. Of another auditor's test hosts may say different things."""
+    """One control after the other, with the hosts that it concerns by what mends them. Of another auditor's tests, which are many, a line for each host."""
     controls: dict[tuple[str, ...], list[tuple[str, Mapping[str, Any]]]] = {}
     for host, finding in _findings(report, status):
         if severity in (None, finding["severity"]):
             controls.setdefault(tuple(finding[name] for name in _SHARED), []).append((host, finding))
     if controls:
         yield from ("", "## %s" % heading)
-    for shared in sorted(controls, key=lambda shared: (SEVERITIES.index(shared[0]), *shared)):
+    ordered = sorted(controls, key=lambda shared: (SEVERITIES.index(shared[0]), *shared))
+    for shared in (each for each in ordered if each[1] in _OURS):
         _severity, name, title, rationale, reference = map(_escaped, shared)
         yield from ("", "### %s: %s" % (name, title), "", "Why: %s" % rationale)
         for remedy in sorted({finding["remedy"] for _host, finding in controls[shared]}):
@@ -64,6 +67,14 @@ def _section(report: Mapping[str, Any], heading: str, status: str, severity: str
             )
             yield from ("", *_code(remedy))
         yield from ("", "Reference: %s" % reference)
+    others = [(host, finding) for shared in ordered if shared[1] not in _OURS for host, finding in controls[shared]]
+    if others:
+        yield from ("", "### Of other auditors", "")
+        yield from (
+            "- **%s**: %s, %s: %s. %s"
+            % tuple(map(_escaped, (host, *(finding[name] for name in ("id", "title", "evidence", "remedy")))))
+            for host, finding in others
+        )
 
 
 def _waived(report: Mapping[str, Any]) -> Iterator[str]:
