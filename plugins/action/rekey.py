@@ -59,24 +59,31 @@ class ActionModule(EscrowAction, WatchedAction):
         self._scope, path = self._own["scope"], self._own["escrow_file"]
         if self._own["step"] != "whole":
             return self.ask(_MODULE, self._arguments)
-        if self._task.check_mode and self._scope == "values":
-            return self._unhanded(self._arguments)
-        if self._task.check_mode or self._arguments.get("new_key") is not None:
-            return self._handed(self._arguments)
-        if not path:
+        handed, rehearses = self._arguments.get("new_key") is not None, self._task.check_mode
+        if not (handed or rehearses or path):
             raise AnsibleActionFail(
                 "escrow_file: is missing; name the escrow file on the controller, or pass a new_key that you keep yourself"
             )
+        escrow = None if handed or not path else self._usable()
+        if rehearses and escrow is not None:
+            escrow.read()
+        if rehearses and self._scope == "values":
+            return self._unhanded(self._arguments)
+        if rehearses or escrow is None:
+            return self._handed(self._arguments)
+        with escrow.locked():
+            escrow.read()
+            escrow.check_writable()
+            return self._kept(escrow)
+
+    def _usable(self) -> Escrow:
         escrow = self.escrow(None)
         if not escrow.usable:
             raise AnsibleActionFail(
                 "escrow_file: the new key cannot be kept in %s, since Ansible was given no vault secret; %s. Nothing was changed"
                 % (escrow.path, HOW)
             )
-        with escrow.locked():
-            escrow.read()
-            escrow.check_writable()
-            return self._kept(escrow)
+        return escrow
 
     def _unhanded(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """In the background, unless there is a secret among the arguments, which would be left behind there."""

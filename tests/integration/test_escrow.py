@@ -323,7 +323,7 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
         if " up -d " in command:
             stack.project.wait()
         if "secure" in command:
-            assert '"state": "restored"' in done.stdout
+            assert '"encryption_key": "restored, ' in done.stdout
     assert "Proved on 20" in done.stdout and "it opens the " in done.stdout
     assert (
         stack.env()[KEY] == stack.project.container_env("appwrite")[KEY] == key

@@ -245,11 +245,12 @@ class EnvFile:
         return sorted((match.group(1), int(match.group(2) or 0), entry) for match, entry in found if match)
 
     def _back_up(self, handle: int, scratch: int) -> None:
-        """The backup gets its name when it is whole, so that a killed run leaves no half of one.
+        """The backup gets its name when it is whole, so that a killed run leaves no half of one, and the file's owner, who may put it back.
 
         The name comes behind that of every other backup, whatever the clock says.
         """
-        self._write(scratch, _DRAFT, self.data)
+        status = self.status
+        self._write(scratch, _DRAFT, self.data, lambda draft: _files.dress(draft, status) if status else None)
         now, number = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), 0
         for last, last_number, _entry in self._backups(handle)[-1:]:
             if last >= now:

@@ -102,7 +102,10 @@ def test_a_narrower_mode_is_never_wider_on_its_way(path, monkeypatch):
 def test_owner_is_kept(path):
     os.chown(path, NOBODY, 12345)
     replace(path)
-    assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, 12345)
+    [backup] = path.parent.glob(".env.*.bak")
+    for each in (path, backup):
+        assert (each.stat().st_uid, each.stat().st_gid) == (NOBODY, 12345)
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
 
 
 def test_extended_attributes_are_kept(path):

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every run leaves the managed host as tidy as it found it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.stack import Play, Stack, playbook, small, until
+
+
+class Host:
+    """Where Ansible and its modules put files on a managed host, all below one directory."""
+
+    def __init__(self, stack: Stack, directory: Path) -> None:
+        self._stack, self._directory = stack, directory
+        (directory / "password").write_text("only-for-this-test")
+        self._places = [directory / name for name in ("remote", "async", "tmp")]
+        for place in self._places:
+            place.mkdir()
+
+    def run(self, name: str, *flags: str) -> Play:
+        remote, jobs, scratch = map(str, self._places)
+        return playbook(
+            f"selfhost.appwrite.{name}",
+            {
+                "appwrite_project_src": str(self._stack.directory),
+                "appwrite_security_escrow_file": str(self._directory / "escrow.yml"),
+            },
+            f"--vault-password-file={self._directory / 'password'}",
+            *flags,
+            environ={
+                "ANSIBLE_PIPELINING": "false",
+                "ANSIBLE_REMOTE_TMP": remote,
+                "ANSIBLE_ASYNC_DIR": jobs,
+                "TMPDIR": scratch,
+            },
+        )
+
+    def files(self) -> set[Path]:
+        return {path for place in (*self._places, self._stack.directory) for path in place.rglob("*")}
+
+
+@small("apply")
+def test_tidy(stack, tmp_path):
+    host = Host(stack, tmp_path)
+    assert host.run("secure").rc == 0
+    before, containers = host.files(), stack.ids()
+    for name, *flags in (["secure"], ["secure", "--check"], ["drill"], ["rotate", "--check"]):
+        play = host.run(name, *flags)
+        assert play.rc == 0 or name == "rotate", play.output  # there is nothing to rotate in a project without rows
+        until(lambda: host.files() == before)  # what ran in the background removes its own
+        assert stack.ids() == containers
