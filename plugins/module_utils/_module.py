@@ -8,6 +8,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any, Callable, Mapping
 
@@ -31,7 +32,9 @@ class _Unlogged(AnsibleModule):
 
 def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[str, Any]]) -> None:
     """A module's life: declare, work, and end in a result or in words."""
-    module = _Unlogged(argument_spec=dict(specification), supports_check_mode=True)
+    module = _Unlogged(
+        argument_spec=copy.deepcopy(dict(specification)), supports_check_mode=True
+    )  # which fills in its defaults
     try:
         result = work(module)
     except AppwriteError as error:

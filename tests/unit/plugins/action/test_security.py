@@ -55,6 +55,13 @@ def told_key(controller):
     return [call.arguments["encryption_key"] for call in controller.calls]
 
 
+def test_module_that_died(run):
+    """The machine's memory was short, say: nothing was left that could have gone back."""
+    died = {"failed": True, "msg": "MODULE FAILURE", "module_stdout": "", "module_stderr": "", "rc": 137}
+    result = run(died, escrow="off", apply=True)
+    assert result["msg"].endswith("run the same again, which goes on from there") and result["rc"] == 137
+
+
 # --- without an escrow ---
 
 
