@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import string
 
@@ -140,3 +141,69 @@ def test_what_is_generated_outlives_every_upgrade(directory):
         for change in result["changes"]:
             assert parse(text).values[change["name"]] == shell[change["name"]] == before[change["name"]]
     assert KEY in {change["name"] for change in result["changes"]}
+
+
+USAGE = ("_APP_USAGE_PASS", "_APP_CONNECTIONS_DB_USAGE", "_APP_CONNECTIONS_DB_EXECUTIONS")
+NEW_SECRETS = ("_APP_JOBS_SECRET", "_APP_GEO_SECRET", "_APP_NOTIFICATIONS_TRACKING_SECRET")
+THEIR_CONTROLS = [f"secrets.{name}" for name in ("jobs_secret", "geo_secret", "tracking_secret", "usage_password")]
+
+
+def _newest_files(directory) -> None:
+    """The compose file of the newest release, by the catalogue, and what its installer makes of C(.env)."""
+    listed: dict[str, list[str]] = {}
+    for name in catalogue.names(catalogue.NEWEST):
+        for service in catalogue.services(name, catalogue.NEWEST):
+            listed.setdefault(service, []).append(name)
+    images = dict.fromkeys(listed, f"appwrite/appwrite:{catalogue.NEWEST}")
+    others = {
+        "appwrite-geo": ("appwrite/geo:0.3.2", "GEO_SECRET=$_APP_GEO_SECRET"),
+        "clickhouse": (
+            "clickhouse/clickhouse-server:26.4.3-alpine",
+            "CLICKHOUSE_PASSWORD=${_APP_USAGE_PASS:-appwrite}",
+        ),
+        "openruntimes-executor": ("openruntimes/executor:0.29.0", "OPR_EXECUTOR_SECRET=$_APP_EXECUTOR_SECRET"),
+        "mariadb": ("mariadb:10.11", "MYSQL_PASSWORD=${_APP_DB_PASS}", "MYSQL_ROOT_PASSWORD=${_APP_DB_ROOT_PASS}"),
+    }
+    for service, (image, *entries) in others.items():
+        listed[service], images[service] = entries, image
+    services = {name: {"image": images[name], "environment": entries} for name, entries in listed.items()}
+    (directory / "docker-compose.yml").write_text(json.dumps({"services": services}))
+    text = Installer(catalogue.NEWEST).upgrade((directory / ".env").read_text())[0]
+    text = text.replace("local://localhost", "")  # a default that is no secret, though its kind is one
+    dsn = "http://appwrite:appwrite@clickhouse:8123/appwrite"
+    text += "".join(f'{name}="{value}"\n' for name, value in zip(USAGE, ("appwrite", dsn, dsn)))
+    (directory / ".env").write_text(text)
+
+
+def test_from_1_9_6_to_the_newest(directory):
+    """The key and all choices are as they were; what 2.x brings with a public value is found, and replaced by the next run."""
+    arguments = {
+        "project_src": str(directory),
+        "encryption_key": {},
+        "https": {"force": "true", "certificate_email": "ops@notarealcompany.com"},
+        "console_access": {"root_only": "false", "emails": ["ada@notarealcompany.com"]},
+        "env": {
+            "replace_default_secrets": True,
+            "variables": {"_APP_DOMAIN": "a.notarealcompany.com", "_APP_SMTP_PASSWORD": "not'a\"real #one"},
+        },
+    }
+    succeed("security", arguments)
+    secured = read_env(directory)
+    _newest_files(directory)
+    upgraded = read_env(directory)
+    assert {name: upgraded[name] for name in secured.keys() & upgraded.keys()} == {
+        name: value for name, value in secured.items() if name in upgraded
+    }
+    assert {name for name in upgraded if catalogue.is_public_default(name, upgraded[name])} == {*USAGE, *NEW_SECRETS}
+    assert [_found(directory)[control] for control in THEIR_CONTROLS] == ["fail"] * 4
+    result = succeed("security", arguments)
+    assert result["key"]["state"] == "kept" and result["release"] == catalogue.NEWEST
+    assert {change["name"] for change in result["changes"]} == {*USAGE, *NEW_SECRETS}
+    assert {"appwrite", "appwrite-geo", "clickhouse"} <= set(result["recreates"])
+    assert "fail" not in [_found(directory)[control] for control in THEIR_CONTROLS]
+    assert not succeed("security", arguments)["changed"]
+
+
+def _found(directory) -> dict[str, str]:
+    findings = succeed("audit_info", {"project_src": str(directory)})["findings"]
+    return {finding["id"]: finding["status"] for finding in findings}

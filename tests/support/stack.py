@@ -200,7 +200,7 @@ def _secrets_in(directory: Path) -> set[str]:
     for path in directory.glob(".env*") if directory.is_dir() else ():
         with contextlib.suppress(AppwriteError, OSError):
             found |= {
-                value
+                re.sub(r"^\w+://(?:[^@:]*:)?([^@]+)@.*", r"\1", value)  # of a connection string, the password
                 for name, value in read_env(directory, path.name).items()
                 if len(value) >= 8
                 and catalogue.is_secret(name)

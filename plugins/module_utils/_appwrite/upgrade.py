@@ -22,6 +22,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 
 ROUNDS = 3
 _PHP_SPACE = " \t\n\r\0\x0b"
+_UNREAD_SINCE = (2, 0, 1)
+"""C(variables.php) of later releases was not to be had, so that it may name what came with them."""
 _RESET = (
     "_APP_EXECUTOR_HOST",
     "_APP_JOBS_HOST",
@@ -37,7 +39,9 @@ _FORCED = {"_APP_DB_HOST": tuple(catalogue.DATABASE_PORTS), "_APP_DB_PORT": tupl
 
 def loss(name: str, value: str, text: str, release: str) -> str | None:
     """Why an upgrade from this release would not keep the value that C(text) holds for the name; None if it does."""
-    if not catalogue.documented(name, release):
+    variable = catalogue.get(name)
+    may_be_named = variable is not None and not catalogue.is_older(variable.rows[0][0], _UNREAD_SINCE)
+    if not catalogue.documented(name, release) and not may_be_named:
         return "it drops what Appwrite's variables.php does not name"
     usual = catalogue.default(name, release) or ""
     if name in _RESET and value != usual:

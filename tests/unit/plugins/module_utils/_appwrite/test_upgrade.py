@@ -70,11 +70,14 @@ def test_loss(value, line, lost):
         ("_APP_JOBS_HOST", "http://orchestrator:8080", "2.4.0", ""),
         ("_APP_DB_HOST", "db.notarealcompany.com", "2.4.0", "bundled database"),
         ("_APP_DB_HOST", "postgresql", "2.4.0", ""),
-        ("_APP_CONSOLE_URL", "https://c.notarealcompany.com", "2.4.0", "does not name"),
+        ("_APP_CONSOLE_DOMAIN", "c.notarealcompany.com", "2.4.0", "does not name"),
+        ("_APP_CONSOLE_URL", "https://c.notarealcompany.com", "2.4.0", ""),
+        ("MINE", "1", "2.4.0", "does not name"),
     ],
 )
 def test_names_that_it_sets_or_drops(name, value, release, part):
-    assert part in (upgrade.loss(name, value, f"{name}={value}\n", release) or "")
+    lost = upgrade.loss(name, value, f"{name}={value}\n", release) or ""
+    assert part in lost and bool(part) == bool(lost)
 
 
 def test_the_default_is_that_of_the_release_that_reads():
