@@ -66,7 +66,7 @@ def is_one_line(text: str) -> bool:
 
 
 def secret_pieces(observation: Observation) -> set[str]:
-    """What would give a secret away: any eight characters of one, and a shorter one whole; of a URL, those behind its scheme."""
+    """What would give a secret away: any eight characters of one, and a shorter one whole; of a URL, its password, or those behind its scheme."""
     given = [] if isinstance(observation.env, Unseen) else [observation.env.values]
     given += (
         []
@@ -82,7 +82,7 @@ def secret_pieces(observation: Observation) -> set[str]:
         ]
     )
     secrets = {secret for values in [*given, observation.shell] for secret in catalogue.secrets_of(values)} - PUBLIC
-    secrets = {secret.partition("://")[2] or secret for secret in secrets}
+    secrets = {re.sub(r"^\w+://(?:[^@:]*:)?([^@]+)(@.*)?$", r"\1", secret) for secret in secrets}
     pieces = {secret[start : start + 8] for secret in secrets for start in range(max(1, len(secret) - 7))}
     return {piece for piece in pieces if len(piece) > 3 and piece != "NotAReal"}
 
