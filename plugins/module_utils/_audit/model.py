@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Sequence, TypeVar, Union
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 
 THIRD_PARTIES = ("lynis", "testssl")
@@ -372,8 +373,15 @@ def settings(observation: Observation, name: str) -> list[tuple[str, str]]:
 def judge(
     observation: Observation, name: str, good: Callable[[str], bool], shown: Callable[[str], str] = lambda value: value
 ) -> Outcome:
-    """Fails if one place has a bad value, passes if all are good. Without a look at the containers nothing passes."""
+    """Fails if one place has a bad value, passes if all are good. Without a look at the containers nothing passes, and nothing that
+    a release which is not known may do by another variable fails.
+    """
     found = places(observation, name)
+    if not found and catalogue.is_newer(observation.release):
+        raise Unobserved(
+            "no service receives %s, and Appwrite %s, which this collection does not know, may have dropped or renamed it"
+            % (name, observation.release)
+        )
     if not found:
         return failed("no service receives %s, whatever .env says" % name)
     bad: dict[str, list[str]] = {}
