@@ -71,8 +71,6 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
             left += [name] if name else []
         elif name:
             wanted.changes[name] = "disabled" if wish == "false" else "enabled"
-            if wish == "auto":
-                wanted.optional.add(name)
         elif wish != "false":
             wanted.warnings.append(
                 "Appwrite %s cannot force HTTPS for the domains of functions; later releases can" % release
