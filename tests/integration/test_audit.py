@@ -99,6 +99,17 @@ def test_an_engine_that_does_not_answer_lets_nothing_pass(stack):
 
 
 @small("audit")
+def test_a_release_that_is_not_known(stack):
+    """Its container is asked for its variables, and does not know; nothing is refused for that."""
+    arguments = {**stack.arguments, "appwrite_version": "9.9.0"}
+    known, unknown = (succeed("audit_info", each)["findings"] for each in (stack.arguments, arguments))
+    assert [finding["id"] for finding in known] == [finding["id"] for finding in unknown]
+    assert not [finding["evidence"] for finding in unknown if "internal error" in finding["evidence"]]
+    told = succeed("env", {**arguments, "variables": {"_APP_LOCALE": "de"}})
+    assert told["release"] == "9.9.0" and sum("is newer than" in warning for warning in told["warnings"]) == 1
+
+
+@small("audit")
 def test_half_an_installation_gives_findings(stack, tmp_path):
     (stack.directory / ".env").unlink()
     findings = audit(stack)
