@@ -144,7 +144,9 @@ class ActionModule(EscrowAction):
 
     def _ask(self, arguments: Mapping[str, Any], check_mode: bool | None = None) -> dict[str, Any]:
         result = self.ask(_MODULE, arguments, check_mode=check_mode)
-        if result.get("failed") and "module_stdout" in result:  # what was printed, where no result could be read
+        if (
+            result.get("failed") and result.get("module_stdout") is not None
+        ):  # what was printed where no result could be read
             result["msg"] = _DIED % str(result.get("msg", "")).rstrip(".")
         return result
 
