@@ -128,6 +128,7 @@ ALIASES = {
 }
 """What the compose files call a secret for the service at the other end."""
 
+_NOBODYS_DSN = re.compile(r"[a-z][a-z0-9+.-]*://localhost/?")
 _SHELL = re.compile(r"[\s\"'`$&|;<>()\[\]{}\\*~!]")
 
 
@@ -1055,12 +1056,21 @@ def is_secret(name: str) -> bool:
 
 
 def secrets_of(values: Mapping[str, str]) -> list[str]:
-    """The values that must never be shown; compose's own variables and the defaults that the whole world knows are none."""
-    return [
-        value
-        for name, value in values.items()
-        if value and is_secret(name) and not name.startswith("COMPOSE_") and not is_public_default(name, value)
-    ]
+    """The values that must never be shown."""
+    return [value for name, value in values.items() if holds_secret(name, value)]
+
+
+def holds_secret(name: str, value: str) -> bool:
+    """Whether this value must never be shown. Compose's own variables, the defaults that the whole world knows, and a DSN such as
+    V(local://localhost) are none.
+    """
+    return (
+        bool(value)
+        and is_secret(name)
+        and not name.startswith("COMPOSE_")
+        and not is_public_default(name, value)
+        and not _NOBODYS_DSN.fullmatch(value)
+    )
 
 
 def is_public_default(name: str, value: str) -> bool:

@@ -87,7 +87,7 @@ def _ports_limited(observation: Observation) -> Outcome:
         )
     seen_all(observation)
     return passed(
-        "nothing is published beyond HTTP and HTTPS"
+        "nothing is published beyond HTTP and HTTPS, and the proxy's MQTT if containers.mqtt_local says so"
         + "".join(
             "; %s publishes %s on %s, for this host alone" % (name, port, address)
             for name, address, port, _target in local
@@ -134,9 +134,11 @@ def _socket_limited(observation: Observation) -> Outcome:
     seen_all(observation)
     if not found:
         return passed("no service has the Docker socket")
-    return passed(
-        "none but %s, which Appwrite's own files give it to, has the Docker socket" % " and ".join(sorted(found))
-    )
+    return passed("none but %s, which Appwrite's own files give it to, has the Docker socket" % _and(sorted(found)))
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _proxy_socket_read_only(observation: Observation) -> Outcome:

@@ -153,7 +153,7 @@ def _env(instance: Instance, document: Document) -> EnvironmentFile:
     secrets = {
         name: value.encode("utf-8", "surrogateescape")
         for name, value in {**document.values, **instance.values}.items()
-        if len(value) >= _SHORTEST_SECRET and catalogue.is_secret(name) and not catalogue.is_public_default(name, value)
+        if len(value) >= _SHORTEST_SECRET and catalogue.holds_secret(name, value)
     }
     return EnvironmentFile(
         File(instance.env_path, stat.S_IMODE(os.stat(path).st_mode), tuple(sorted(secrets))),

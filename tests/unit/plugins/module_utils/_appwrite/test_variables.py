@@ -112,6 +112,19 @@ def test_public_defaults():
         "_APP_DB_ROOT_PASS": ("rootsecretpassword",),
     }
     assert catalogue.is_public_default(catalogue.KEY, "your-secret-key")
+    assert [
+        name
+        for name, value in {
+            "_APP_EXECUTOR_CONNECTION_STORAGE": "local://localhost",
+            "_APP_PWNED_PASSWORDS_DSN": "none://localhost",
+            "_APP_LOGGING_CONFIG": "sentry://NotARealWord@localhost",
+            "COMPOSE_PROFILES": "postgresql",
+            "_APP_GEO_SECRET": "your-secret-key",
+            "_APP_UNHEARD_OF": "NotARealWord",
+            "_APP_DOMAIN": "localhost",
+        }.items()
+        if catalogue.holds_secret(name, value)
+    ] == ["_APP_LOGGING_CONFIG", "_APP_UNHEARD_OF"]
     assert not catalogue.is_public_default(catalogue.KEY, "")
     assert not catalogue.is_public_default("_APP_DB_USER", "user")
     assert not catalogue.is_public_default("_APP_UNHEARD_OF", "password")

@@ -122,7 +122,14 @@ CASES = {
         },
         "pass": {
             "as shipped": (mounting("openruntimes-executor", SOCKET), "none but openruntimes-executor and traefik"),
-            "as shipped with 2.x": (mounting("orchestrator", SOCKET), "none but orchestrator and traefik"),
+            "as shipped with 2.x": (
+                with_service(
+                    mounting("openruntimes-executor", SOCKET),
+                    "orchestrator",
+                    volumes=[{"type": "bind", "source": SOCKET, "target": SOCKET}],
+                ),
+                "none but openruntimes-executor, orchestrator and traefik, which",
+            ),
             "nobody": (without(secured(), "traefik"), "no service has"),
             "other mounts": mounting("agent", "/var/runaway"),
             "a volume": mounting("agent", "run"),
