@@ -87,7 +87,7 @@ def _ports_limited(observation: Observation) -> Outcome:
         )
     seen_all(observation)
     return passed(
-        "nothing is published beyond HTTP and HTTPS, and the proxy's MQTT if containers.mqtt_local says so"
+        "nothing is published beyond %s" % ("HTTP, HTTPS and MQTT" if _mqtt(observation) else "HTTP and HTTPS")
         + "".join(
             "; %s publishes %s on %s, for this host alone" % (name, port, address)
             for name, address, port, _target in local
@@ -95,8 +95,12 @@ def _ports_limited(observation: Observation) -> Outcome:
     )
 
 
+def _mqtt(observation: Observation) -> list[tuple[str, str, str, int]]:
+    return sorted(entry for entry in _published(observation) if entry[0] == _PROXY and entry[3] in _MQTT)
+
+
 def _mqtt_local(observation: Observation) -> Outcome:
-    found = sorted(entry for entry in _published(observation) if entry[0] == _PROXY and entry[3] in _MQTT)
+    found = _mqtt(observation)
     bad = ["%s on %s" % (port, address) for _name, address, port, _target in found if not _is_local(address)]
     if bad:
         return failed("MQTT is published: %s" % ", ".join(bad))
@@ -400,7 +404,7 @@ _APPLY = "ansible-playbook selfhost.appwrite.secure, or in the project's directo
 CONTROLS: tuple[Control, ...] = (
     Control(
         "containers.ports_limited",
-        "Nothing but HTTP and HTTPS is published",
+        "Nothing but HTTP, HTTPS and MQTT is published",
         "high",
         "A published port bypasses the firewalls of most hosts, since Docker writes its own rules first. Redis has no password, and the database "
         "a public one, unless somebody changed that. MQTT has a control of its own.",

@@ -88,7 +88,10 @@ CASES = {
                 "mariadb publishes 3306 on 127.0.0.1, for this host alone",
             ),
             "for this host alone, by IPv6": publishing("mariadb", "3306", 3306, "::1"),
-            "MQTT of the proxy": publishing("traefik", "8883", 8883),
+            "MQTT of the proxy": (
+                publishing("traefik", "8883", 8883),
+                "nothing is published beyond HTTP, HTTPS and MQTT",
+            ),
         },
         "unknown": {"engine gone": ENGINE_GONE["engine gone"], "no docker": NO_DOCKER},
     },
