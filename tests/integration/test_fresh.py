@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 import pytest
-from support.stack import KEY, SMALL, Stack, read_env, refuse, set_env, succeed
+from support.stack import KEY, SMALL, Kind, Stack, read_env, refuse, set_env, succeed
 from testbed import Project
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
+COMBINED = Kind(
+    "2.4.0",
+    "postgresql",
+    services=("appwrite", "appwrite-worker", "appwrite-geo", "clickhouse", "redis", "postgresql"),
+    room="fresh",
+)
 PUBLIC = {
     "_APP_OPENSSL_KEY_V1": "your-secret-key",
     "_APP_DB_PASS": "password",
@@ -19,25 +25,40 @@ PUBLIC = {
 }
 
 
-@pytest.mark.parametrize("file", ["none", "the installer's"])
-def test_from_the_start(directory, file):
+@pytest.fixture
+def combined(tmp_path):
+    """The same of 2.4.0."""
+    project = COMBINED.create(tmp_path)
+    yield project.directory
+    project.down()
+
+
+KINDS = {
+    "none": ("directory", SMALL, PUBLIC),
+    "the installer's": ("combined", COMBINED, PUBLIC.keys() - {"_APP_DB_ROOT_PASS"}),  # which PostgreSQL has not
+    "none of 2.4.0": ("combined", COMBINED, PUBLIC.keys() - {"_APP_DB_ROOT_PASS"}),
+}
+
+
+@pytest.mark.parametrize("file", ["none", "the installer's", pytest.param("none of 2.4.0", marks=pytest.mark.nightly)])
+def test_from_the_start(request, file):
     """The database itself is created with the new passwords, and everything runs."""
+    fixture, kind, public = KINDS[file]
+    directory = request.getfixturevalue(fixture)
     stand_in = {"_APP_IMAGE": read_env(directory)["_APP_IMAGE"]}
-    if file == "none":
+    if file.startswith("none"):
         (directory / ".env").unlink()
     else:
         set_env(directory, **PUBLIC)
-    stack = Stack(SMALL, Project(directory))
+    stack = Stack(kind, Project(directory))
     try:
         play = stack.secure(variables=stand_in)
         assert play.rc == 0, play.output
         values = read_env(directory)
-        assert (
-            not [name for name in PUBLIC if values[name] == PUBLIC[name]]
-            and len({values[name] for name in PUBLIC}) == 4
-        )
-        documented = {name for name in catalogue.names("1.9.6") if catalogue.documented(name, "1.9.6")}
-        assert file != "none" or documented <= set(values)
+        assert not [name for name in public if values[name] == PUBLIC[name]]
+        assert len({values[name] for name in public}) == len(public)
+        documented = {name for name in catalogue.names(kind.release) if catalogue.documented(name, kind.release)}
+        assert not file.startswith("none") or documented <= set(values)
         stack.assert_in_force()
         stack.project.sign_up("ada@example.com")
         assert stack.secure(variables=stand_in).recap["changed"] == 0
