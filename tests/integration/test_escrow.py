@@ -16,6 +16,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,14 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 from support.stack import (
     CHECKOUT,
     KEY,
+    SMALL,
     WORK,
+    Kind,
     Play,
     assert_no_leak,
+    on,
     read_env,
     set_env,
-    small,
     succeed,
     tree,
     type_in,
@@ -296,7 +299,10 @@ def test_a_safe_of_your_own(controller, directory):
 # --- the worst ---
 
 
-@small("lost")
+@on(
+    replace(SMALL, room="lost"),
+    nightly=[Kind("2.4.0", "postgresql", services=("appwrite", "appwrite-worker", "redis", "postgresql"), room="lost")],
+)
 def test_everything_lost_but_the_inventory(stack, tmp_path):
     """The guide, command by command, on a server that was rebuilt with its old volumes and the installer's file.
 
@@ -318,7 +324,9 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
     assert len(commands) == 4
     for command in commands:
         command = command.replace("appwrite.example.com@opt-appwrite.yml", controller.file("appwrite.example.com").name)
-        done = type_in(command.replace("/opt/appwrite", str(stack.directory)), tmp_path)
+        done = type_in(
+            command.replace("/opt/appwrite", str(stack.directory)).replace("mariadb", stack.kind.database), tmp_path
+        )
         assert not done.returncode, done.stdout + done.stderr
         if " up -d " in command:
             stack.project.wait()
@@ -330,13 +338,13 @@ def test_everything_lost_but_the_inventory(stack, tmp_path):
         and stack.env()["_APP_DB_PASS"] == database
     )
     assert succeed("apply", stack.arguments)["changed"] is False
-    stack.project.compose("stop", "mariadb")
+    stack.project.compose("stop", stack.kind.database)
     before = tree(stack.directory), tree(controller.directory), stack.ids()
     play = controller.run("--check", playbook="drill")
     assert (
         play.rc == 2
         and "Not proved" in play.output
-        and "docker compose up -d mariadb" in play.output
+        and f"docker compose up -d {stack.kind.database}" in play.output
         and play.recap["changed"] == 0
     )
     assert (tree(stack.directory), tree(controller.directory), stack.ids()) == before
