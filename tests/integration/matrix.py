@@ -15,7 +15,7 @@ import pytest
 from support.checkers import CORES, PYTHONS, controllers, core
 from support.stack import Kind, Stack, playbook, small
 from testbed import newest_compose
-from testbed._base import GENERATED, run
+from testbed._base import GENERATED, at_least, run
 
 OLDEST_TARGET = {"2.17": 7, "2.18": 8, "2.19": 8, "2.20": 9, "2.21": 9}
 MINORS = sorted(int(path.name.removeprefix("python3.")) for path in PYTHONS.glob("python3.*"))
@@ -58,7 +58,7 @@ def test_appwrite(release, newest, tmp_path, monkeypatch, cells):
         "compose " + re.sub(r"^v|[+-].*", "", run("docker", "compose", "version", "--short").strip()),
     )
     cells[cell] = "failed"
-    kind = Kind(release)
+    kind = Kind(release, "postgresql" if at_least(release, "2.0.0") else "mariadb")
     project = kind.create(tmp_path)
     try:
         project.up()
