@@ -15,18 +15,22 @@ _RELEASE = re.compile(r"v?(\d+\.\d+\.\d+)(?:[-+].*)?")
 _SERIES = re.compile(r"v?(\d+(?:\.\d+)?)(?:[-+].*)?")
 _OTHERS = (
     "assistant",
+    "autogravity",
     "browser",
     "clamav",
+    "clickhouse-server",
     "console",
     "embedding",
     "executor",
+    "geo",
     "influxdb",
     "openruntimes-executor",
+    "orchestrator",
     "redis",
     "telegraf",
     "traefik",
 )
-"""Of Appwrite's own compose files 1.4 to 1.9, besides Appwrite's and the databases."""
+"""Of Appwrite's own compose files 1.4 to 2.4, besides Appwrite's and the databases. The console of 2.x is C(appwrite/new), which says too little."""
 
 
 class Image(NamedTuple):
@@ -68,7 +72,7 @@ def image(text: str) -> Image:
 
 
 def is_appwrite(environment: Mapping[str, str]) -> bool:
-    """Whether this is what C(Dockerfile) of Appwrite 1.4.14 to 1.9.6 sets in the image, and so in each that is made from it."""
+    """Whether this is what C(Dockerfile) of Appwrite 1.4.14 to 2.0 sets in the image, and so in each that is made from it."""
     return "_APP_VERSION" in environment and "_APP_HOME" in environment
 
 

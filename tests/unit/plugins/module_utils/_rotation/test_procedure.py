@@ -337,6 +337,26 @@ def test_check_mode(worlds):
         )
 
 
+@pytest.mark.parametrize("transactional", [True])
+@pytest.mark.parametrize(("release", "number"), [("1.9.6", 4), ("2.0.0", 6), ("2.4.0", 7)])
+def test_what_stops_working(worlds, monkeypatch, release, number):
+    """The newer, the more is signed with the key. Builds that run are named beforehand."""
+    monkeypatch.setattr(_world._Project, "release", release)
+    monkeypatch.setattr(_world._Connected, "builds", lambda connected: "builds run")
+    result = worlds().run(Options(check_mode=True, **OPTIONS), Moments())
+    assert len(result["stops_working"]) == number
+    assert "builds run" in result["warnings"]
+
+
+@pytest.mark.parametrize("transactional", [True])
+def test_blank_key_would_be_noticed(worlds):
+    """Newer processes stop if the key is empty, older ones seal without one: the world looks after it at every moment of the tests here."""
+    world = worlds()
+    world.env = world.env.replace(OLD_KEY.encode(), b"")
+    with pytest.raises(AssertionError, match="neither a key nor the guard"):
+        world.assert_safe("now")
+
+
 @STORES
 def test_sessions_end_as_the_first_run_was_told(worlds):
     world = worlds()
