@@ -85,8 +85,8 @@ def catalogue() -> Any:
 def official_files() -> list[tuple[Path, str, str, str]]:
     """Appwrite's own compose files, RELEASE[-dev][-DATABASE][-TOPOLOGY].yml, with the three. Of which directories: tests/README.md."""
     form = re.compile(r"([\d.]+)(?:-dev)?(?:-(mariadb|mongodb|postgresql))?(?:-(separate))?")
-    directories = filter(None, os.environ.get("APPWRITE_COMPOSE_DIR", "").split(os.pathsep))
-    files = [file for directory in directories for file in sorted(Path(directory).glob("[0-9]*.yml"))]
+    directory = os.environ.get("APPWRITE_COMPOSE_DIR", "").rstrip("/")
+    files = [file for each in ("", "-2x") if directory for file in sorted(Path(directory + each).glob("[0-9]*.yml"))]
     return [
         (file, found[1], found[2] or "mariadb", found[3] or "combined")
         for file in files
