@@ -490,7 +490,10 @@ def _what_happened(before: Sequence[Container], after: Sequence[Container]) -> t
     started |= {
         container.service
         for container in after
-        if container.id in known and container.started_at != known[container.id].started_at
+        if container.id in known
+        and container.started_at != known[container.id].started_at
+        and container.restarts
+        <= known[container.id].restarts  # else the engine has done it, as it does with what fails
     }
     return sorted(recreated), sorted(started - recreated)
 

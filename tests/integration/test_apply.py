@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from support.stack import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree
+from support.stack import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree, until
 from testbed._base import clean_environ, run
 
 WORKER = "appwrite-worker-mails"
@@ -63,6 +63,24 @@ def test_service_that_exits(stack):
     succeed("env", {**stack.arguments, "variables": {"_APP_SMTP_HOST": "mail.example.com"}})
     message = refuse("apply", stack.arguments)
     assert WORKER in message and "Fatal error: the program cannot start" in message and "first line" in message
+
+
+@small("apply")
+def test_bystander(stack):
+    """A service that failed before is named, and fails nothing; nor is what the engine does with it a change."""
+    image = stack.project.config()["services"]["redis"]["image"]
+    stack.override(
+        "bystander", image=image, command=["sh", "-c", "exit 3"], restart="always", environment=["_APP_SMTP_HOST"]
+    )
+    stack.project.compose("up", "--detach", "bystander")
+    until(lambda: int(run("docker", "inspect", "--format", "{{.RestartCount}}", stack.ids()["bystander"])) >= 3)
+    assert succeed("apply", stack.arguments)["changed"] is False
+    succeed("env", {**stack.arguments, "variables": {"_APP_SMTP_HOST": "mail.example.com"}})
+    predicted, done = succeed("apply", stack.arguments, check=True), succeed("apply", stack.arguments)
+    assert done["recreated"] == predicted["recreated"] and "bystander" in done["recreated"]
+    assert any(
+        one.startswith("the service bystander failed before this run, and does so after it") for one in done["warnings"]
+    )
 
 
 @small("apply")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,8 @@ from integration.tls_server import serve
 from support.stack import HTTPS, KEY, SMALL, Stack, module, playbook, read_env, refuse, set_env, succeed
 from testbed import Project
 from testbed._base import clean_environ, run
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape
 
 BARE = (
     "_APP_OPENSSL_KEY_V1",
@@ -252,6 +255,7 @@ def test_renamed_directory_without_a_container(directory):
     old = directory.name
     run("docker", "compose", "up", "-d", "mariadb", cwd=directory)
     run("docker", "compose", "down", cwd=directory)
+    time.sleep(landscape._NEW)
     moved = directory.rename(directory.with_name(f"{old}-moved"))
     before = (moved / ".env").read_bytes()
     message = refuse("security", {"project_src": str(moved), **WISHES})

@@ -87,7 +87,7 @@ def predict(facts: Facts) -> Prediction:
                 if any(container.environment.get(variable) != value for container in stale)
             )
             recreated[name] = "recreated with %s" % (", ".join(names) or "another image or configuration")
-        elif len(present) < replicas(service) or any(container.status != "running" for container in present):
+        elif len(present) < replicas(service) or not all(container.is_on for container in present):
             started.append(name)
     if recreated:
         follow = followers(facts.services, recreated, facts.version) & {

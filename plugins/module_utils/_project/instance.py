@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from typing import Any, Mapping, Sequence
 
@@ -247,6 +248,7 @@ class Instance:
                     landscape.refuse_volumes(
                         [volume for volume in found if volume.project and volume.project not in present],
                         since,
+                        time.time(),
                         self.project,
                         self.directory,
                     )

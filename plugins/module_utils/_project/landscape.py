@@ -25,6 +25,8 @@ FORMAT = (
     + '\t{{.Image}}\t{{.CreatedAt}}\t{{.Label "com.docker.compose.service"}}'
 )
 """For C(docker ps --format)."""
+_NEW = 20
+"""Seconds for which a volume may have no container yet, since compose makes it first."""
 
 
 class Row(NamedTuple):
@@ -186,7 +188,7 @@ def followed_profiles(
     return whole, left
 
 
-def refuse_volumes(found: Sequence[Volume], since: float, project: str, directory: str) -> None:
+def refuse_volumes(found: Sequence[Volume], since: float, now: float, project: str, directory: str) -> None:
     """Refuses a project without a container or a volume if a database's volume of a project that has no container either may be its own,
     since the directory was renamed.
 
@@ -195,7 +197,7 @@ def refuse_volumes(found: Sequence[Volume], since: float, project: str, director
     Raises AppwriteError.
     """
     for volume in found:
-        if volume.created >= since:
+        if since <= volume.created < now - _NEW:
             raise AppwriteError(
                 "project_name: the volume %s of the project %s, which has no container any more, may be the data of this installation, from before "
                 "its directory was renamed to %s. If it is, set project_name (%s) to %s; if this is another installation, set it to a name "

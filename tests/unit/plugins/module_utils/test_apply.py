@@ -65,6 +65,11 @@ HAPPENED = {
     ),
     "scaled": ([container()], [container(), container(id="second")], (["appwrite"], [])),
     "gone": ([container()], [], ([], [])),
+    "restarted by the engine": (
+        [container(restarts=3)],
+        [container(restarts=4, started_at="2026-11-24T04:00:00Z")],
+        ([], []),
+    ),
     "recreated and started": (
         [container(), container("redis", status="exited")],
         [container(id="new"), container("redis", started_at="2026-11-24T04:00:00Z")],
@@ -390,6 +395,33 @@ def test_service_that_an_interrupted_run_started(run_module, engine):
 def test_service_that_was_unwell_before(run_module, engine):
     engine.now[1] = replace(engine.now[1], health="unhealthy")
     assert run_module("apply")["warnings"] == ["the service appwrite-worker-certificates is unhealthy"]
+
+
+def test_bystander(run_module, engine):
+    """It failed before, is recreated with the rest, and goes on failing."""
+    outdate(engine)
+    engine.now[1] = replace(engine.now[1], status="restarting", restarts=9, exit_code=3, config_hash="other")
+    engine.then[1] = replace(engine.then[1], id="new", status="restarting", restarts=3, exit_code=3)
+    result = run_module("apply")
+    assert not result.get("failed"), result["msg"]
+    assert result["warnings"] == [
+        "the service appwrite-worker-certificates failed before this run, and does so after it: it keeps restarting (exit code 3)"
+    ]
+
+
+def test_bystander_alone(run_module, engine):
+    engine.now[1] = replace(engine.now[1], status="restarting", restarts=9, exit_code=3)
+    for check in (True, False):
+        result = run_module("apply", check=check)
+        assert (result["changed"], result["started"], engine.calls) == (False, [], [])
+
+
+def test_first_start_waits_whatever_restarts(run_module, engine, monkeypatch):
+    """What a service builds on starts for the first time, too."""
+    up, engine.now = engine.now, []
+    engine.then = [replace(up[0], status="restarting", restarts=7, exit_code=1), *up[1:]]
+    monkeypatch.setattr(_apply.time, "sleep", lambda _seconds: setattr(engine, "now", up))
+    assert not run_module("apply", verify=False).get("failed")
 
 
 def test_warnings_hold_no_piece_of_a_secret(run_module, engine, project):

@@ -153,5 +153,6 @@ def test_followed_profiles(services, present, whole, left):
 def test_volumes_from_before_a_renaming():
     old = landscape.Volume("old_data", "old", 100.0)
     with pytest.raises(AppwriteError, match="set project_name .appwrite_project_name of a role. to old"):
-        landscape.refuse_volumes([old], 99.0, "site", HERE)
-    landscape.refuse_volumes([old], 101.0, "site", HERE)
+        landscape.refuse_volumes([old], 99.0, 200.0, "site", HERE)
+    landscape.refuse_volumes([old], 101.0, 200.0, "site", HERE)
+    landscape.refuse_volumes([old], 99.0, 101.0, "site", HERE)
