@@ -54,6 +54,9 @@ _NUL = "value contains a NUL character, which no environment variable can hold"
 
 _WRITABLE_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile("[A-Za-z0-9_./:@%+,=-]*")
+_ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=")
+_WIDE = re.compile("\udcff\udcfe|\udcfe\udcff|(?:[^\0]\0){4}|(?:\0[^\0]){4}")
+"""The beginning of a file in UTF-16, as C(decode) reads it."""
 _COMMENTED = re.compile(r"#[#\s]*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=(.*)")
 
 
@@ -197,11 +200,12 @@ def parse(text: str, environ: Mapping[str, str] | None = None) -> Document:
 
 
 def quote(value: str) -> str:
-    """The value as compose reads it back: bare if that is safe, else in double quotes.
+    """The value as compose reads it back, and a shell too if there is a way: bare if that is safe, else in double quotes, or with a backtick in single
+    ones.
 
     Raises C(AppwriteError) for NUL and lone surrogates.
     """
-    return value if _BARE.fullmatch(value) else _double_quote(value)
+    return value if _BARE.fullmatch(value) else _in_quotes(value)
 
 
 def decode(data: bytes) -> str:
@@ -214,13 +218,15 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _double_quote(value: str) -> str:
+def _in_quotes(value: str) -> str:
     if "\0" in value:
         raise AppwriteError("a " + _NUL)
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
         raise AppwriteError("a value is not valid Unicode text; give it in UTF-8") from None
+    if "`" in value and "'" not in value and "\\" not in value:
+        return "'%s'" % value
     return '"%s"' % re.sub(r'([\\"$])', r"\\\1", value)
 
 
@@ -242,6 +248,8 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
     """The statements, without their values, and the comments of a text."""
     statements: list[Assignment] = []
     comments: list[_Comment] = []
+    if _WIDE.match(text):
+        raise DotenvError(1, "the file is in UTF-16; save it in UTF-8, such as by: iconv -f UTF-16 -t UTF-8")
     line = 1
     pos = counted = _text_start(text)
     while True:
@@ -259,7 +267,7 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
         name_end = match.start() if match else len(text)
         name = text[pos:name_end]
         if not all(char in _LINE_SPACE or char in "_.-[]" or unicodedata.category(char)[0] in "LN" for char in name):
-            raise DotenvError(line, "unexpected character in a name; write NAME=value, or put a # before a comment")
+            raise DotenvError(line, _cause(text, start, line, statements))
         if not match:
             raise DotenvError(line, "a name without a value at the end of the file; put a = or a newline after it")
         name = name.rstrip(_SPACE)
@@ -287,6 +295,24 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
             if value_start == value_end:
                 value_start = value_end = min(value_start, end)
         statements.append(Assignment(name, start, end, value_start, value_end, line, style))
+
+
+def _cause(text: str, start: int, line: int, statements: Sequence[Assignment]) -> str:
+    """What is likely to be wrong with a line that does not begin with a name."""
+    remedy = "write NAME=value, or put a # before a comment"
+    if text[start] in "/;":
+        return "a line that begins with %s is no comment; put a # there to take it out, or else remove it" % text[start]
+    for back, before in enumerate(reversed(statements), 1):
+        if before.line != line - back or _ASSIGNED.match(text, start):
+            break
+        if before.style == "bare" and before.value_end > before.value_start:
+            return (
+                "the value that begins in line %d seems to go on here, and has no quotes; put all of it in double quotes, or else %s"
+                % (before.line, remedy)
+            )
+        if before.style != "inherited":
+            break
+    return "unexpected character in a name; %s" % remedy
 
 
 def _evaluate(
@@ -405,7 +431,7 @@ def _put(text: str, name: str, value: str, kin: Sequence[str], environ: Mapping[
     return "%s%s%s%s" % (
         text[: target.value_start],
         "=" if target.style == "inherited" else "",
-        quote(value) if bare else _double_quote(value),
+        quote(value) if bare else _in_quotes(value),
         text[target.value_end :],
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
 import typing as t
 
 import pytest
@@ -265,7 +266,10 @@ def test_quote(value: str) -> None:
         ("a\nb", '"a\nb"'),
         ("a\n", '"a\n"'),
         ("ü", '"ü"'),
-        ("a`b", '"a`b"'),
+        ("a`b", "'a`b'"),
+        ("a$`b\n", "'a$`b\n'"),
+        ("a`b'c", '"a`b\'c"'),
+        ("a`b\\", '"a`b\\\\"'),
     ],
 )
 def test_quote_form(value: str, expected: str) -> None:
@@ -313,3 +317,35 @@ def test_refusals_keep_secrets(text: str) -> None:
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(DotenvError, match="^line 1: .*nested"):
         parse("A=" + "${A:-" * 1000 + "}" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "A=-----BEGIN KEY-----\nab+c\nB=1\n",
+            "line 2: the value that begins in line 1 seems to go on here, and has no quotes",
+        ),
+        ("A=-----BEGIN KEY-----\nabcd\nab+c==\n", "line 3: the value that begins in line 1 seems to go on here"),
+        ("A=1\n\n!b\n", "line 3: unexpected character in a name; write NAME=value"),
+        ("A='1'\n!b\n", "line 2: unexpected character in a name"),
+        ("A=1\n/B=2\n", "line 2: a line that begins with / is no comment; put a # there"),
+        ("; a comment\n", "line 1: a line that begins with ; is no comment"),
+    ],
+)
+def test_cause(text: str, words: str) -> None:
+    with pytest.raises(DotenvError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16(encoding: str) -> None:
+    with pytest.raises(DotenvError, match="^line 1: the file is in UTF-16; save it in UTF-8, such as by: iconv"):
+        parse(decode("A=1\nB=2\n".encode(encoding)))
+
+
+@pytest.mark.parametrize("value", ["a`id`b", "$HOME `id`", 'a"b', "a\\b", "a'b", "a b#c", "x\ny"])
+def test_a_shell_reads_the_same(value: str) -> None:
+    done = subprocess.run(["sh", "-c", f'A={quote(value)}\nprintf %s "$A"'], capture_output=True, text=True, check=True)
+    assert done.stdout == value
