@@ -124,6 +124,6 @@ attributes:
 options: {}
 requirements:
   - Python 3.8 or newer on the managed host, of which only the standard library is used
-  - C(docker compose) 2.24.7 or newer on the managed host; without it a C(.env) can be prepared, but neither checked by compose nor applied
+  - C(docker compose) 2.26 or newer on the managed host; without it a C(.env) can be prepared, but neither checked by compose nor applied
   - the Docker Engine on the managed host itself, neither Podman nor one that C(DOCKER_HOST) or a docker context has on another machine
 """

@@ -36,9 +36,9 @@ NUMBER_LABEL = "com.docker.compose.container-number"
 HASH_LABEL = "com.docker.compose.config-hash"
 ONEOFF_LABEL = "com.docker.compose.oneoff"
 DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
-OLDEST = (2, 24, 7)
-"""Up to 2.24.6 C(config --no-interpolate) puts the values of bare names and of C(env_file) in (cmd/compose/config.go), and rejects ports that are
-expressions."""
+OLDEST = (2, 26)
+"""Executed: 2.18.1 puts the values of bare names and of C(env_file) in even with C(--no-interpolate), and rejects ports that are expressions there;
+the C(config) of 2.24.7 leaves C(environment) and C(volumes) in their short forms. 2.26.1 does neither."""
 _LEFTOVER = re.compile(r"_APP_|COMPOSE_|OPEN_RUNTIMES_|DOCKERHUB_PULL_")
 _QUESTION_TIMEOUT = 60.0
 _GRACE = 10.0
@@ -115,7 +115,7 @@ class Compose:
         version = self.version()
         if version < OLDEST:
             raise ComposeError(
-                "failed", "docker compose %s is too old; install 2.24.7 or newer" % ".".join(map(str, version))
+                "failed", "docker compose %s is too old; install 2.26 or newer" % ".".join(map(str, version))
             )
 
     def config(self, candidate: bytes | None = None) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Compose:
             return json.loads(answer.stdout)
         except ValueError:
             raise ComposeError(
-                "failed", "docker compose config did not print JSON; install docker compose 2.24.7 or newer"
+                "failed", "docker compose config did not print JSON; install docker compose 2.26 or newer"
             ) from None
 
     def hashes(self, candidate: bytes | None = None) -> dict[str, str]:
@@ -341,7 +341,7 @@ class Compose:
             )
         if verb.startswith("compose") and any(sign in lower for sign in _NO_PLUGIN):
             return ComposeError(
-                "missing", "docker compose is not installed on this host; install the compose plugin, 2.24.7 or newer"
+                "missing", "docker compose is not installed on this host; install the compose plugin, 2.26 or newer"
             )
         kind = "rejected" if verb == "compose config" else "failed"
         said = "; ".join(self.mask(_without_values(_without_decoration(stderr))).splitlines()[-5:])

@@ -153,21 +153,15 @@ def restarted(services: Mapping[str, Any], recreated: Collection[str], version: 
         name
         for name, service in services.items()
         if version >= _SPARES_DEPENDENTS
-        and any(how.get("restart") and other in recreated for other, how in _dependences(service).items())
+        and any(how.get("restart") and other in recreated for other, how in (service.get("depends_on") or {}).items())
     }
-
-
-def _dependences(service: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """Service to how this one depends on it. Some releases of compose leave the short form as it is written."""
-    found = service.get("depends_on") or {}
-    return found if isinstance(found, Mapping) else {name: {} for name in found}
 
 
 def _leads(service: Mapping[str, Any], version: tuple[int, ...]) -> set[str]:
     shared = {str(service.get(field, "")).partition("service:")[2] for field in ("network_mode", "ipc", "pid")}
     shared |= {str(volume).split(":", 1)[0] for volume in service.get("volumes_from") or []}
     links = {str(link).split(":", 1)[0] for link in service.get("links") or []}
-    return shared | ({*_dependences(service), *links} if version < _SPARES_DEPENDENTS else set())
+    return shared | ({*(service.get("depends_on") or {}), *links} if version < _SPARES_DEPENDENTS else set())
 
 
 def service_environment(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:

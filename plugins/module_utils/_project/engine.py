@@ -20,7 +20,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
 _HERE = ("", "localhost", "127.0.0.1", "::1")
 _SOCKET = "/var/run/docker.sock"
 _PODMAN = (
-    "Podman, whose compose and containers answer otherwise than Docker's; install Docker Engine with the compose plugin, 2.24.7 or newer, "
+    "Podman, whose compose and containers answer otherwise than Docker's; install Docker Engine with the compose plugin, 2.26 or newer, "
     "for Appwrite, which itself supports no other"
 )
 

@@ -498,7 +498,7 @@ class Instance:
         """Call it after C(load). Raises AppwriteError if docker compose is not installed."""
         if not self.checked:
             raise AppwriteError(
-                "docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.24.7 or newer"
+                "docker compose is not installed on this host; install Docker Engine with the compose plugin, 2.26 or newer"
             )
 
     def published(self) -> Published | None:
@@ -517,7 +517,7 @@ class Instance:
                 return Evidence(
                     "unknown",
                     "docker compose does not answer on this host, but %s shows that an engine is or was here" % trace,
-                    remedy="Install the compose plugin, 2.24.7 or newer, beside the engine, and run again",
+                    remedy="Install the compose plugin, 2.26 or newer, beside the engine, and run again",
                 )
             return Evidence("no", "docker is not installed on this host", never_started=True)
         host = self._database_host()

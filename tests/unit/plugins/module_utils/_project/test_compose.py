@@ -344,8 +344,8 @@ def test_unescaped():
     ("printed", "old"),
     [
         ("2.26.1-4", False),
-        ("v2.24.7", False),
-        ("2.24.6", True),
+        ("v2.26.0", False),
+        ("2.25.0", True),
         ("1.29.2", True),
         ("5.0.0", False),
         ("2.40.3-desktop.1", False),

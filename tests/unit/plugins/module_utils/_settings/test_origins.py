@@ -332,6 +332,6 @@ def test_override_of_a_service_that_is_gone(write, refused, run_module):
 
 
 def test_compose_that_is_too_old(write, refused, monkeypatch):
-    monkeypatch.setattr(Compose, "version", lambda _compose: (2, 24, 6))
+    monkeypatch.setattr(Compose, "version", lambda _compose: (2, 25, 0))
     write(compose_file(("appwrite", service(BARE))))
-    assert refused() == "docker compose 2.24.6 is too old; install 2.24.7 or newer"
+    assert refused() == "docker compose 2.25.0 is too old; install 2.26 or newer"
