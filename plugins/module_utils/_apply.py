@@ -164,6 +164,7 @@ def applied(
     timeout = way.timeout
     facts = facts_of(instance)
     before, prediction = facts.containers, predict(facts)
+    failing = {container.service for container in before if _trouble(container)}
     if way.check_mode:
         prediction = prediction.with_foreseen(way.foreseen)
     _guard_shell(instance, document, facts, prediction)
@@ -193,7 +194,8 @@ def applied(
                 if _trouble(container)
             ]
         if awaited:
-            warnings += _wait(instance, awaited, timeout, tell, before, way.goes_back)
+            excused = set() if way.goes_back else failing
+            warnings += _wait(instance, awaited, timeout, tell, before, excused)
         tell("verifying", 0, 0, "appwrite")
         drift = instance.drift(document)
         if way.verify:
@@ -504,16 +506,15 @@ def _wait(
     timeout: float,
     tell: Tell,
     before: Sequence[Container] = (),
-    goes_back: bool = False,
+    failing: Collection[str] = (),
 ) -> list[str]:
     """Returns when the services are up, with what is to be told of those that were not well before either: these fail nothing.
 
-    goes_back: whether an earlier file is applied, and what was not well before may be so because of the later one.
+    failing: the services that were not well before. If an earlier file is applied, they may be so because of the later one, and none is excused.
 
     A service that had no container before may be started again as often as it takes, since what it builds on starts for the first time too.
     """
     deadline = time.monotonic() + timeout
-    failing = {container.service for container in before if _trouble(container) and not goes_back}
     known = {container.service for container in before}
     while True:
         instance.forget_containers()
@@ -579,8 +580,9 @@ def _did_not_come_up(instance: Instance, container: Container, trouble: str) -> 
 def _up_failed(instance: Instance, before: Sequence[Container], error: ComposeError) -> AppwriteError:
     """compose names a container in prose; the states say which service it was. One that stands still since before is not the reason."""
     instance.forget_containers()
+    failing = {container.service for container in before if _trouble(container)}
     try:
-        for container in instance.containers():
+        for container in sorted(instance.containers(), key=lambda one: one.service in failing):
             trouble = _trouble(container) or ("is restarting" if container.status == "restarting" else "")
             if trouble and (container.status == "running" or container not in before):
                 return _did_not_come_up(instance, container, trouble)

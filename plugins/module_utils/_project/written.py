@@ -125,6 +125,12 @@ class Written:
         texts = (text for _path, text in self.texts)
         return origin.names_used(self.services.values(), texts)
 
+    def unset(self, values: Mapping[str, str]) -> list[str]:
+        """The variables that the files put in without a default, and that neither these values nor the shell give."""
+        lines = (line for _path, text in self.texts for line in text.splitlines() if not line.lstrip().startswith("#"))
+        names = {found.name for line in lines for found in origin.references(line) if not found.operator}
+        return sorted(names - {*values, *self._compose.environment})
+
     def called(self) -> set[str]:
         """What the project's parts are called: its directory, its files, and in these every key, image and container."""
         found = set(self._env_path.split(os.sep))

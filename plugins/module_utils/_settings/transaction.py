@@ -120,6 +120,12 @@ class _Transaction:
             self._check_reach(requested, candidate.environments if candidate else self._instance.services)
             self._refuse()
             result["recreates"] = self._recreates(candidate) if candidate else []
+            unset = self._instance.written.unset(after.values) if candidate and not self._exists else []
+            if unset:
+                self._warnings.append(
+                    "the compose files put in %s, which nothing sets, so that there is nothing in their place. Set variables "
+                    "(appwrite_security_variables of the role), or write the lines into .env" % ", ".join(unset)
+                )
             if result["changed"] and not self._module.check_mode:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
                 if result["backup_file"]:

@@ -9,6 +9,7 @@ import json
 
 import pytest
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 
@@ -335,3 +336,19 @@ def test_compose_that_is_too_old(write, refused, monkeypatch):
     monkeypatch.setattr(Compose, "version", lambda _compose: (2, 25, 0))
     write(compose_file(("appwrite", service(BARE))))
     assert refused() == "docker compose 2.25.0 is too old; install 2.26 or newer"
+
+
+def test_names_that_a_new_file_lacks(write, run_module, monkeypatch):
+    monkeypatch.setattr(
+        Instance, "holds_data", lambda _self: Evidence("no", "it was never started", never_started=True)
+    )
+    text = compose_file(("appwrite", service((*BARE, "A=${SHOP_A}", "B=$SHOP_B", "C=${SHOP_C:-c}", "D=$$SHOP_D"))))
+    project = write(text + "    # hostname: ${SHOP_E}\n  mariadb:\n    image: mariadb:10.11\n")
+    (project / ".env").unlink()
+    wish = {"env": {"create": True, "variables": {"SHOP_A": "a"}}, "encryption_key": {}}
+    for check in (True, False):
+        result = run_module("security", check=check, **wish)
+        assert "the compose files put in SHOP_B, which nothing sets" in json.dumps(result["warnings"]), result.get(
+            "msg"
+        )
+    assert not any("nothing sets" in one for one in run_module("security", **wish)["warnings"])
