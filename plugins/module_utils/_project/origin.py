@@ -21,6 +21,7 @@ _TOKEN = re.compile(
 _SERVICE = re.compile(r"""(?P<indent>\s*)(["']?)(?P<name>[A-Za-z0-9._-]+)\2\s*:\s*(?:[&#].*|<<.*)?$""")
 _COMMENT = re.compile(r"(^|\s)#.*")
 _ENTRY = r"""^\s*(?P<dash>-\s*)?["']?%s["']?\s*(?:[=:#]|["']?\s*$)"""
+_INLINE = r"""[\[{,]\s*["']?%s["']?\s*(?P<sign>[=:])"""
 
 
 class Origin(NamedTuple):
@@ -200,7 +201,7 @@ def place(texts: Sequence[tuple[str, str]], service: str, name: str) -> Place | 
 
     texts: path and text of each compose file, in their order.
     """
-    entry = re.compile(_ENTRY % re.escape(name))
+    entry, inline = re.compile(_ENTRY % re.escape(name)), re.compile(_INLINE % re.escape(name))
     for lines_of in (_block, lambda lines, _service: range(len(lines))):
         for path, text in reversed(texts):
             lines = text.splitlines()
@@ -208,6 +209,9 @@ def place(texts: Sequence[tuple[str, str]], service: str, name: str) -> Place | 
                 found = entry.match(lines[number])
                 if found:
                     return Place(path, number + 1, _bare(name, found.group("dash")))
+                found = inline.search(lines[number])
+                if found:
+                    return Place(path, number + 1, name if found.group("sign") == "=" else _bare(name, None))
     return None
 
 

@@ -352,3 +352,21 @@ def test_names_that_a_new_file_lacks(write, run_module, monkeypatch):
             "msg"
         )
     assert not any("nothing sets" in one for one in run_module("security", **wish)["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "instead"),
+    [
+        ("['_APP_OPTIONS_FORCE_HTTPS=disabled']", "_APP_OPTIONS_FORCE_HTTPS"),
+        (
+            "{_APP_ENV: production, _APP_OPTIONS_FORCE_HTTPS: disabled}",
+            "_APP_OPTIONS_FORCE_HTTPS: ${_APP_OPTIONS_FORCE_HTTPS}",
+        ),
+    ],
+)
+def test_literal_in_brackets(write, refused, entry, instead):
+    project = write(compose_file(("appwrite", service(BARE))))
+    (project / "docker-compose.yml").rename(project / "compose.yaml")
+    (project / "compose.override.yaml").write_text(f"services:\n  appwrite:\n    environment: {entry}\n")
+    message = refused()
+    assert f"({project / 'compose.override.yaml'}, line 3). Write `{instead}` there instead" in message
