@@ -58,7 +58,7 @@ def rehearsal_summary(rehearsed: Mapping[str, Any]) -> dict[str, str]:
         found = {
             "values": _told(report["collections"], "values"),
             "files": f"{_told(report['collections'], 'files')} ({size})",
-            "opened_by_neither_key": _listed(lost, _SHOWN, report["undecryptable_count"]),
+            "opened_by_neither_key": _listed(lost, _SHOWN, report.get("undecryptable_count")),
             "will_stop_working": "; ".join(rehearsed["stops_working"]),
             "expected_downtime": _downtime(rehearsed.get("expected_downtime") or _UNDER_WAY),
             "disk_needed": ", ".join(

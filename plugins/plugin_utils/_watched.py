@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure
 from ansible.utils.display import Display
 
@@ -39,6 +40,7 @@ class WatchedAction(HostAction):
         """lost: what has become of its work, and what to do, if the job dies without a result."""
         # where whoever the module runs as may write, unlike in the connection's directory
         progress = self._connection._shell.join_path(self._jobs, "selfhost-appwrite-" + secrets.token_hex(8))
+        copied = self._connection._shell.tmpdir or self._make_tmp_path()
         self._task.async_val = _LONGEST
         try:
             started = self._execute_module(
@@ -49,7 +51,10 @@ class WatchedAction(HostAction):
             )
             if not started.get("ansible_job_id"):
                 return answer(started)
-            return self._wait(str(started["ansible_job_id"]), progress) or {
+            found = self._wait(str(started["ansible_job_id"]), progress)
+            if not C.DEFAULT_KEEP_REMOTE_FILES:  # what is killed removes nothing, and what is not does so late
+                self._low_level_execute_command(self._connection._shell.remove(copied, recurse=True), sudoable=False)
+            return found or {
                 "failed": True,
                 "msg": (
                     "the process that was at work on %s stopped responding: the machine was rebooted, or the process was killed. %s"

@@ -92,7 +92,13 @@ def timer(tmp_path: Path) -> list[str]:
         (root / part).mkdir(parents=True)
     return [
         "-e",
-        json.dumps({"__appwrite_audit_root": str(root), "appwrite_audit_textfile_dir": str(root / "textfile")}),
+        json.dumps(
+            {
+                "__appwrite_audit_root": str(root),
+                "__appwrite_audit_crons": [Path(sys.executable).name],
+                "appwrite_audit_textfile_dir": str(root / "textfile"),
+            }
+        ),
     ]
 
 

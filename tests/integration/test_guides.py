@@ -242,7 +242,8 @@ def test_audit(reader):
     reader.replaced |= {
         "2027-03-31": f"{datetime.date.today() + datetime.timedelta(days=30)}",
         f"{shown}": f"{sys.executable} {root}/usr/local/lib/appwrite-audit-{place}.pyz --config {root}/etc/appwrite-audit-{place}.json --print",
-        "appwrite.audit ": f"appwrite.audit -e __appwrite_audit_root={root} -e appwrite_audit_textfile_dir={root}/textfile ",
+        "appwrite.audit ": f"appwrite.audit -e __appwrite_audit_root={root} -e appwrite_audit_textfile_dir={root}/textfile "
+        f"""-e '{{"__appwrite_audit_crons": ["{Path(sys.executable).name}"]}}' """,
     }
     reader.read(
         "audit",

@@ -235,6 +235,7 @@ class Timer:
             "appwrite_audit_textfile_dir": str(root / "textfile"),
             "appwrite_audit_endpoint": NOBODY,
             "__appwrite_audit_root": str(root),
+            "__appwrite_audit_crons": [Path(sys.executable).name],
         }
 
     def play(self, *steps: dict[str, Any], tasks_from: str = "timer_present", **variables: Any) -> Play:
@@ -251,6 +252,7 @@ class Timer:
             }
             settled = {
                 "escrow": {"project_src": str(step.get("project", self.directory)), "state": step.get("escrow", {})},
+                "project": {},
                 "waivers": [],
             }
             known = {"__appwrite_audit_settled": settled, "__appwrite_audit_audited": {"failed": True}}
@@ -372,6 +374,16 @@ def test_schedule_that_cron_cannot_keep(directory, tmp_path):
     timer = Timer(tmp_path / "root", directory)
     play = timer.play({}, appwrite_audit_timer_schedule="Mon *-*-* 03:17:00")
     assert play.rc == 2 and "appwrite_audit_timer_schedule: this host has no systemd" in play.output
+    assert not timer.files()
+
+
+def test_neither_systemd_nor_cron(directory, tmp_path):
+    timer = Timer(tmp_path / "root", directory)
+    for check in (True, False):
+        play = timer.play({"check": check}, __appwrite_audit_crons=["no-such-daemon"])
+        assert (
+            play.rc == 2 and "appwrite_audit_timer: neither systemd nor a cron daemon runs on this host" in play.output
+        )
     assert not timer.files()
 
 

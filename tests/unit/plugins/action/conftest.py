@@ -81,11 +81,18 @@ class Controller:
             _parent=None,
             action="selfhost.appwrite.%s" % plugin.__name__.rpartition(".")[2],
         )
-        shell = SimpleNamespace(join_path=lambda *parts: "/".join(parts), get_option=lambda name: "/jobs", tmpdir=None)
+        shell = SimpleNamespace(
+            join_path=lambda *parts: "/".join(parts),
+            get_option=lambda name: "/jobs",
+            remove=lambda path, recurse: "rm %s" % path,
+            tmpdir=None,
+        )
         action = plugin.ActionModule(
             task, SimpleNamespace(_shell=shell), SimpleNamespace(check_mode=check), loader, SimpleNamespace(), None
         )
         action._execute_module = execute
+        action._make_tmp_path = lambda: "/copied"
+        action._low_level_execute_command = lambda command, sudoable: None
         result: dict[str, Any] = action.run(task_vars={"inventory_hostname": "one", "ansible_facts": dict(facts or {})})
         assert not left and task.check_mode == check and not task.async_val
         return result

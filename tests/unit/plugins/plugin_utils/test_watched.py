@@ -52,8 +52,18 @@ def watch(monkeypatch):
         action = object.__new__(WatchedAction)
         action._task = SimpleNamespace(async_val=0, check_mode=False)
         action._task_vars = {"inventory_hostname": "one"}
-        action._connection = SimpleNamespace(_shell=SimpleNamespace(join_path=lambda *parts: "/".join(parts)))
-        for name, stub in {"_execute_module": execute, "get_shell_option": lambda *_unused, **_more: "~/jobs"}.items():
+        shell = SimpleNamespace(
+            join_path=lambda *parts: "/".join(parts), remove=lambda path, recurse: "rm %s" % path, tmpdir=None
+        )
+        action._connection = SimpleNamespace(_shell=shell)
+        make.removed = []
+        stubs = {
+            "_execute_module": execute,
+            "_make_tmp_path": lambda: "/copied",
+            "_low_level_execute_command": lambda command, sudoable: make.removed.append(command),
+            "get_shell_option": lambda *_unused, **_more: "~/jobs",
+        }
+        for name, stub in stubs.items():
             monkeypatch.setattr(action, name, stub)
         return action.watch("m", {"a": 1}, "Mind the journal")
 
@@ -77,6 +87,7 @@ def test_job_that_ends(watch, capsys):
         lambda now: told("read\x1b[2J %d 9 %d" % (now, now)),
     )
     assert result == {"changed": False, "phase": "finished"}
+    assert watch.removed == ["rm /copied"]
     assert "\x1b" not in capsys.readouterr().out
 
 
