@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
@@ -42,7 +43,9 @@ class ActionModule(EscrowAction, WatchedAction):
                     if escrow.pending
                     else "holds no key that is in force; run ansible-playbook selfhost.appwrite.secure"
                     if escrow.entries
-                    else "does not exist, so there is no key to try; ansible-playbook selfhost.appwrite.secure makes it",
+                    else "does not exist, so there is no key to try; ansible-playbook selfhost.appwrite.secure makes it"
+                    if escrow.usable
+                    else "does not exist and cannot, since Ansible was given no vault secret; %s" % HOW,
                 )
             )
         found = self.ask(_MODULE, {**self._arguments, "key": escrow.key})

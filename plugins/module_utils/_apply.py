@@ -83,7 +83,9 @@ class Way(NamedTuple):
     timeout: int
     pull: str = "policy"
     goes_back: bool = False
-    """whether an earlier file is applied, and what was not well before may be so because of the later one"""
+    """whether an earlier file is applied, and what is not well may be so because of the later one"""
+    excused: Collection[str] = ()
+    """then, the services that were not well before the later file was applied either"""
     foreseen: Collection[str] = ()
     """in check mode, the services that a change of the file recreates which was itself only checked"""
 
@@ -164,7 +166,7 @@ def applied(
     timeout = way.timeout
     facts = facts_of(instance)
     before, prediction = facts.containers, predict(facts)
-    failing = {container.service for container in before if _trouble(container)}
+    failing = way.excused if way.goes_back else not_well(before)
     if way.check_mode:
         prediction = prediction.with_foreseen(way.foreseen)
     _guard_shell(instance, document, facts, prediction)
@@ -194,8 +196,7 @@ def applied(
                 if _trouble(container)
             ]
         if awaited:
-            excused = set() if way.goes_back else failing
-            warnings += _wait(instance, awaited, timeout, tell, before, excused)
+            warnings += _wait(instance, awaited, timeout, tell, before, failing)
         tell("verifying", 0, 0, "appwrite")
         drift = instance.drift(document)
         if way.verify:
@@ -543,6 +544,11 @@ def _wait(
         time.sleep(_POLL)
 
 
+def not_well(containers: Sequence[Container]) -> set[str]:
+    """The services that fail by now."""
+    return {container.service for container in containers if _trouble(container)}
+
+
 def _restarts(container: Container) -> bool:
     """Whether the engine goes on trying."""
     return container.status in ("running", "restarting") and container.health != "unhealthy"
@@ -580,7 +586,7 @@ def _did_not_come_up(instance: Instance, container: Container, trouble: str) -> 
 def _up_failed(instance: Instance, before: Sequence[Container], error: ComposeError) -> AppwriteError:
     """compose names a container in prose; the states say which service it was. One that stands still since before is not the reason."""
     instance.forget_containers()
-    failing = {container.service for container in before if _trouble(container)}
+    failing = not_well(before)
     try:
         for container in sorted(instance.containers(), key=lambda one: one.service in failing):
             trouble = _trouble(container) or ("is restarting" if container.status == "restarting" else "")

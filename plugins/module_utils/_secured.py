@@ -17,6 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import (
     Way,
     applied,
     gone_back,
+    not_well,
     way_of,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document
@@ -59,10 +60,11 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
             env_file.read()
             document = opened(instance, env_file)
         instance.require_compose()
+        back = way._replace(goes_back=True, excused=not_well(instance.containers()))
         try:
             found = applied(way, instance, document)
         except AppwriteError as error:
-            rolled_back, words, warnings = _way_back(module, way, env_file, written)
+            rolled_back, words, warnings = _way_back(module, back, env_file, written)
             raise ApplyError(
                 "%s. %s" % (str(error).rstrip("."), words),
                 **{
@@ -109,8 +111,8 @@ def _way_back(
     instance = instance_of(module.params)
     try:
         document = opened(instance, env_file)
-        back, keep = way._replace(goes_back=True), module.params["backup_keep"]
-        found = gone_back(back, instance, env_file, document, written["backup_file"], keep)
+        keep = module.params["backup_keep"]
+        found = gone_back(way, instance, env_file, document, written["backup_file"], keep)
     except AppwriteError as error:
         return False, "Going back failed too: %s" % error, instance.warnings
     return True, "The old .env file was put back and applied.", found["warnings"]

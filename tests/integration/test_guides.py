@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ import yaml
 from integration.installer import Installer
 from support.stack import (
     CHECKOUT,
+    GENERATED,
     HTTPS,
     KEY,
     NOT_A_KEY,
@@ -29,12 +31,15 @@ from support.stack import (
     _secrets_in,
     assert_no_leak,
     official,
+    on,
     set_env,
     small,
+    succeed,
     type_in,
     without,
 )
 from testbed import Project
+from testbed._base import run
 from testbed.dataset import Dataset
 from testbed.tools import community
 
@@ -152,6 +157,31 @@ def test_existing(reader):
     assert reader.stack.env()[KEY] == NOT_A_KEY
     assert reader.stack.env()["_APP_CONSOLE_WHITELIST_EMAILS"] == "ada@notarealcompany.com,grace@notarealcompany.com"
     reader.stack.assert_in_force()
+
+
+@on(
+    *(
+        replace(kind, room="password")
+        for kind in (SMALL, *GENERATED)
+        if kind.services[-1:] in [("mariadb",), ("postgresql",)] and kind.release == "1.9.6"
+    )
+)
+def test_password_of_the_database(stack, tmp_path):
+    """The script of the page on a database that was created with the public one, and what the play says before."""
+    name, database = "_APP_DB_PASS", stack.kind.database
+    old = stack.env()[name]
+    told = succeed("env", {**stack.arguments, "variables": {}, "replace_default_secrets": True})
+    assert [warning for warning in told["warnings"] if warning.startswith(f"{name} is a public default, and stays")]
+    assert stack.env()[name] == old
+    [script] = (block.text for block in blocks("existing") if f" -T {database} " in block.text)
+    script = script.replace("/opt/appwrite", str(stack.directory))
+    for new in ("$(openssl rand -hex 24)", old):  # and back, for the tests that come after
+        (tmp_path / "script").write_text(script.replace("$(openssl rand -hex 24)", new))
+        run("sh", tmp_path / "script")
+        stack.project.wait()
+        assert succeed("instance_info", stack.arguments)["holds_data"] != "unknown"
+        stack.assert_in_force()
+        assert (stack.env()[name] == old) == (new == old)
 
 
 @pytest.mark.nightly

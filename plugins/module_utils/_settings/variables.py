@@ -128,8 +128,13 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
         current = installation.values.get(name, "")
         if current and not catalogue.is_public_default(name, current):
             wanted.kept[name] = current
-        elif not installation.passed(name) or entry.sticky and not installation.holds_data().never_started:
+        elif not installation.passed(name):
             continue
+        elif entry.sticky and not installation.holds_data().never_started:
+            wanted.warnings.append(
+                "%s is a public default, and stays, since the database was created with it. Change it in the database and in .env; the guide "
+                "'Secure a server that is in use' has the commands for MariaDB and PostgreSQL" % name
+            )
         elif any(catalogue.given(offered, other) for other in _PROVIDERS.get(name, ())):
             wanted.warnings.append(
                 "%s has a public value, which the provider of the repositories has too: change it there, and then by variables "
