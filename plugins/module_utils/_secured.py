@@ -60,8 +60,9 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
             env_file.read()
             document = opened(instance, env_file)
         instance.require_compose()
-        back = way._replace(goes_back=True, excused=not_well(instance.containers()))
+        back = way._replace(goes_back=True)
         try:
+            back = back._replace(excused=not_well(instance.containers()))
             found = applied(way, instance, document)
         except AppwriteError as error:
             rolled_back, words, warnings = _way_back(module, back, env_file, written)

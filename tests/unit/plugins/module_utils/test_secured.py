@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _secured
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import ApplyError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 
 FOUND = {
     "changed": True,
@@ -43,6 +44,7 @@ def secured(run_module, without_engine, monkeypatch):
                 raise back
             return {**FOUND, "warnings": ["told on the way back"]}
 
+        monkeypatch.setattr(Instance, "containers", lambda _self: [])
         monkeypatch.setattr(_secured, "applied", applied)
         monkeypatch.setattr(_secured, "gone_back", gone_back)
         return run_module("security", check=check, **{"apply": True, **parameters}), order
