@@ -201,7 +201,7 @@ def test_life_of_a_key(controller, directory):
     assert (
         entry["fingerprint"] in said
         and "If the escrow is right, remove the line" in said
-        and "pass it as `key`" in said
+        and "pass it as appwrite_security_encryption_key" in said
     )
 
     assert controller.run(encryption_key=OWN_KEY).rc == 0

@@ -232,7 +232,10 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
     refused = vault.rotate()
     assert refused.rc == 2
     message = refused.result("Rotate the key")["msg"]
-    assert message.startswith("waivers: 2 sealed values or files cannot be opened") and "Nothing was changed" in message
+    assert (
+        message.startswith("appwrite_rotation_waivers: 2 sealed values or files cannot be opened")
+        and "Nothing was changed" in message
+    )
     found = refused.result("Rehearse the rotation while everything runs")["report"]["undecryptable"]
     assert len(found) == 2 and {one["column"] for one in found} == {"password"}
     waivers = ["/".join((one["collection"], one["id"], one["column"])) for one in found]

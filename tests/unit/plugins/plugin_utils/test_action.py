@@ -17,6 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import (
     answer,
     printable,
     refuse_facts,
+    worded,
 )
 
 ESCROW = "appwrite_security_escrow_file"
@@ -174,3 +175,22 @@ def test_variable_that_is_made_from_what_holds_facts(injected, source):
 @pytest.mark.parametrize("text", ["{{ unfinished", "{% endif %}", "no template", "{a}"])
 def test_text_that_is_no_template(injected, text):
     assert not refusal({"unfinished": 1}, [ESCROW], **{ESCROW: text})
+
+
+@pytest.mark.parametrize(
+    ("role", "said"),
+    [
+        (
+            "appwrite_security",
+            "appwrite_security_apply_timeout: is 0\n- appwrite_project_env_file: is away; set appwrite_security_force_https",
+        ),
+        ("appwrite_audit", "timeout: is 0\n- appwrite_project_env_file: is away; set appwrite_security_force_https"),
+        ("my_role", "timeout: is 0\n- env_file: is away; set force"),
+        ("", "timeout: is 0\n- env_file: is away; set force"),
+    ],
+)
+def test_words_of_the_caller(role, said):
+    """Of what a module printed; what is no message stays as it is."""
+    message = "timeout: is 0\n- env_file: is away; set force (appwrite_security_force_https of the role)"
+    printed = json.dumps({"evidence": "timeout: 0", "msg": message})
+    assert json.loads(worded(printed, role)) == {"evidence": "timeout: 0", "msg": said}
