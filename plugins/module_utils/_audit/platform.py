@@ -183,7 +183,8 @@ def _proxies_trusted(observation: Observation) -> Outcome:
         for entry in found.split(",")
     ]
     bad: dict[str, list[str]] = {}
-    for place, value in settings(observation, PROXIES) or [("", None)]:
+    given: list[tuple[str, str | None]] = [*settings(observation, PROXIES)] or [("", None)]
+    for place, value in given:
         for problem in _mistrusted(value, outer):
             bad.setdefault(problem, []).append(place)
     if bad:
