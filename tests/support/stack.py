@@ -41,6 +41,8 @@ HTTPS = "_APP_OPTIONS_FORCE_HTTPS"
 ROOT_ONLY = "_APP_CONSOLE_WHITELIST_ROOT"
 UNCACHED = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1", "SELFHOST_COVERAGE": ""}
 """For Pythons whose system calls are counted: the number must not depend on what was compiled before, nor on whether coverage is recorded."""
+LITERALS = ("1", "root")
+"""that Appwrite's own compose files give in the place of .env"""
 NOT_A_KEY = "not-a-real-key-" + "0123456789abcdef" * 3
 _FORKS: list[Forks] = []
 """one, once a module is run the second time"""
@@ -441,7 +443,8 @@ class Stack:
         for service, options in config.items():
             made_with = self.project.container_env(service)
             for name in values.keys() & (options.get("environment") or {}).keys():
-                wanted = values[name] if options["environment"][name] != "1" else "1"
+                listed = options["environment"][name]
+                wanted = listed if listed in LITERALS else values[name]
                 assert made_with[name] == wanted, (service, name)
         printed = self.project.compose("exec", "-T", "appwrite", "vars").splitlines()
         for name in (KEY, HTTPS, ROOT_ONLY):
