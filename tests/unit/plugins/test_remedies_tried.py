@@ -95,6 +95,12 @@ def missing(project: Any, monkeypatch: Any) -> None:
     )
 
 
+def missing_with_a_name(project: Any, monkeypatch: Any) -> None:
+    with (project / "docker-compose.yml").open("a") as stream:
+        stream.write("  side:\n    image: redis:7\n    hostname: $SHOP_HOST\n")
+    missing(project, monkeypatch)
+
+
 LISTED = {"_APP_CONSOLE_WHITELIST_EMAILS": "ada@example.com", "_APP_CONSOLE_WHITELIST_ROOT": "disabled"}
 NOBODY = "".join(f"{name}={value}\n" for name, value in LISTED.items())
 TRIED = {
@@ -122,6 +128,13 @@ TRIED = {
     "create": Tried("have it created", "env", {"variables": {"_APP_ENV": "production"}}, {"create": True}, missing),
     "content": Tried(
         "as a template", "env", {"variables": {"_APP_ENV": "production"}}, {"content": "# ours\n"}, missing
+    ),
+    "variables": Tried(
+        "Set variables",
+        "env",
+        {"variables": {}, "create": True},
+        {"variables": {"SHOP_HOST": "shop"}},
+        missing_with_a_name,
     ),
     "mode": Tried("Set mode to '0600'", "https", {}, {"mode": "0600"}, readable),
     "unknown": Tried("Set unknown to", "env", {"variables": {"SHOP_OWN": "1"}}, {"unknown": "allow"}),
