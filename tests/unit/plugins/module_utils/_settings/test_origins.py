@@ -370,3 +370,79 @@ def test_literal_in_brackets(write, refused, entry, instead):
     (project / "compose.override.yaml").write_text(f"services:\n  appwrite:\n    environment: {entry}\n")
     message = refused()
     assert f"({project / 'compose.override.yaml'}, line 3). Write `{instead}` there instead" in message
+
+
+FIELDS = "".join(f"  {name}: ${{{name}:-}}\n" for name in REST)
+SWITCH_FIELDS = "".join(f"  {name}: ${{{name}:-}}\n" for name in SWITCHES)
+WHOLE = compose_file(("appwrite", service(BARE)))
+WAYS = {
+    "anchor": {
+        "docker-compose.yml": f"x-env: &env\n  _APP_OPENSSL_KEY_V1: ${{_APP_OPENSSL_KEY_V1}}\n{FIELDS}{SWITCH_FIELDS}"
+        + compose_file(
+            ("appwrite", service((), more="    environment:\n      <<: *env\n")),
+            ("worker", service((), more="    environment: *env\n")),
+        )
+    },
+    "extends": {
+        "docker-compose.yml": compose_file(
+            ("appwrite", service((), more="    extends: {file: common.yml, service: common}\n"))
+        ),
+        "common.yml": compose_file(("common", service(BARE))),
+    },
+    "include with a file of its own": {
+        "docker-compose.yml": "include:\n  - path: aw/compose.yml\n    env_file: aw/own.env\n",
+        "aw/compose.yml": WHOLE,
+        "aw/own.env": OWN,
+        ".env": "SHOP=1\n",
+    },
+    "COMPOSE_FILE": {
+        "base.yml": WHOLE,
+        "more.yml": "services:\n  appwrite:\n    hostname: a\n",
+        ".env": f"COMPOSE_FILE=base.yml:more.yml\nCOMPOSE_PROFILES=x\n{OWN}",
+    },
+    "key in a second env_file": {
+        "docker-compose.yml": compose_file(("appwrite", service((), more="    env_file: [.env, keys.env]\n"))),
+        "keys.env": f"_APP_OPENSSL_KEY_V1={KEY}\n",
+        ".env": "_APP_ENV=production\n_APP_DOMAIN=aw.notarealcompany.com\n",
+    },
+    "optional env_file": {
+        "docker-compose.yml": compose_file(
+            ("appwrite", service((), more="    env_file: [{path: .env}, {path: gone.env, required: false}]\n"))
+        )
+    },
+    "default of a default": {
+        "docker-compose.yml": compose_file(
+            ("appwrite", service(("_APP_OPENSSL_KEY_V1=${SHOP_KEY:-${OTHER_KEY:-none}}", *BARE[1:])))
+        ),
+        ".env": OWN.replace("_APP_OPENSSL_KEY_V1", "OTHER_KEY"),
+    },
+    "literal with a dollar": {
+        "docker-compose.yml": compose_file(("appwrite", service((f"_APP_OPENSSL_KEY_V1=$${KEY}", *BARE[1:])))),
+        ".env": "_APP_ENV=production\n_APP_DOMAIN=aw.notarealcompany.com\n",
+    },
+    "carriage returns and a byte order mark": {
+        "docker-compose.yml": WHOLE.replace("\n", "\r\n"),
+        ".env": "\ufeff" + OWN.replace("\n", "\r\n"),
+    },
+    "compose.yaml and an override": {
+        "compose.yaml": WHOLE,
+        "compose.override.yaml": "services:\n  appwrite:\n    hostname: a\n",
+    },
+    "link": {"docker-compose.yml": WHOLE, "real.env": OWN, ".env": None},
+}
+
+
+@pytest.mark.parametrize("files", WAYS.values(), ids=WAYS)
+def test_other_ways(project, secure, files):
+    """The key in force is kept, and what is set reaches the services."""
+    (project / "docker-compose.yml").unlink()
+    for name, text in {".env": OWN, **files}.items():
+        (project / name).parent.mkdir(exist_ok=True)
+        if text is None:
+            (project / name).unlink()
+            (project / name).symlink_to("real.env")
+        else:
+            (project / name).write_bytes(text.encode())
+    done = secure()
+    assert done["key"]["state"] == "kept" and "appwrite" in done["recreates"]
+    assert (project / ".env").is_symlink() == ("real.env" in files)
