@@ -160,6 +160,7 @@ TRIED = {
     "env_file": Tried("Leave env_file", "https", {"env_file": ".env"}, {"env_file": None}, another_env_file),
 }
 ELSEWHERE = {
+    "variables": "module_utils/_settings/test_origins.py, test_names_that_a_new_file_lacks",
     "project_src": "the run would be that of another directory",
     "clean_environment": "tests/integration/test_set_ups.py, test_started_with_values_of_a_shell",
 }
