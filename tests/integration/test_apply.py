@@ -73,14 +73,18 @@ def test_bystander(stack):
         "bystander", image=image, command=["sh", "-c", "exit 3"], restart="always", environment=["_APP_SMTP_HOST"]
     )
     stack.project.compose("up", "--detach", "bystander")
-    until(lambda: int(run("docker", "inspect", "--format", "{{.RestartCount}}", stack.ids()["bystander"])) >= 3)
-    assert succeed("apply", stack.arguments)["changed"] is False
-    succeed("env", {**stack.arguments, "variables": {"_APP_SMTP_HOST": "mail.example.com"}})
-    predicted, done = succeed("apply", stack.arguments, check=True), succeed("apply", stack.arguments)
-    assert done["recreated"] == predicted["recreated"] and "bystander" in done["recreated"]
-    assert any(
-        one.startswith("the service bystander failed before this run, and does so after it") for one in done["warnings"]
-    )
+    try:
+        until(lambda: int(run("docker", "inspect", "--format", "{{.RestartCount}}", stack.ids()["bystander"])) >= 3)
+        assert succeed("apply", stack.arguments)["changed"] is False
+        succeed("env", {**stack.arguments, "variables": {"_APP_SMTP_HOST": "mail.example.com"}})
+        predicted, done = succeed("apply", stack.arguments, check=True), succeed("apply", stack.arguments)
+        assert done["recreated"] == predicted["recreated"] and "bystander" in done["recreated"]
+        assert any(
+            one.startswith("the service bystander failed before this run, and does so after it")
+            for one in done["warnings"]
+        )
+    finally:  # which nothing else would remove with the next test's compose files
+        stack.project.compose("rm", "--stop", "--force", "bystander")
 
 
 @small("apply")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from support.stack import KEY, SMALL, Kind, Stack, read_env, refuse, set_env, succeed
+from support.stack import KEY, SMALL, Kind, Stack, playbook, read_env, refuse, set_env, succeed
 from testbed import Project
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
@@ -51,8 +51,13 @@ def test_from_the_start(request, file):
     else:
         set_env(directory, **PUBLIC)
     stack = Stack(kind, Project(directory))
+    variables = {
+        "appwrite_security_project_src": str(directory),
+        "appwrite_security_variables": {**stand_in, "_APP_VERSION": kind.release},
+        "appwrite_project_version": kind.release,  # which the missing file would have told
+    }
     try:
-        play = stack.secure(variables=stand_in)
+        play = playbook("selfhost.appwrite.secure", variables)
         assert play.rc == 0, play.output
         values = read_env(directory)
         assert not [name for name in public if values[name] == PUBLIC[name]]
@@ -61,9 +66,9 @@ def test_from_the_start(request, file):
         assert not file.startswith("none") or documented <= set(values)
         stack.assert_in_force()
         stack.project.sign_up("ada@example.com")
-        assert stack.secure(variables=stand_in).recap["changed"] == 0
+        assert playbook("selfhost.appwrite.secure", variables).recap["changed"] == 0
         set_env(directory, _APP_EXECUTOR_SECRET="your-secret-key")
-        play = stack.secure(variables=stand_in)
+        play = playbook("selfhost.appwrite.secure", variables)
         assert [change["name"] for change in play.result("Secure the .env")["changes"]] == ["_APP_EXECUTOR_SECRET"]
         assert {**read_env(directory), "_APP_EXECUTOR_SECRET": ""} == {**values, "_APP_EXECUTOR_SECRET": ""}
         assert succeed("apply", stack.arguments)["changed"] is False

@@ -101,10 +101,10 @@ def published(services: Mapping[str, Mapping[str, Any]]) -> Published:
     if not traefiks:
         return Published(before=tuple(before))
     arguments = _arguments(services[traefiks[0]])
-    address = _ADDRESS.search(arguments)
+    addresses = _ADDRESS.findall(arguments)  # of which the last counts
     return Published(
         traefiks[0],
-        _host_ports(services, traefiks[0], int(address.group(1)) if address else _HTTPS_PORT),
+        _host_ports(services, traefiks[0], int(addresses[-1]) if addresses else _HTTPS_PORT),
         bool(_TRUSTS.search(arguments)),
         tuple(before),
     )
