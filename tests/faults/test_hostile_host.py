@@ -9,6 +9,7 @@ import base64
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
