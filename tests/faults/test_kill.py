@@ -329,7 +329,7 @@ def test_with_compose(_template, tmp_path):
     """Killed as a user's run would be, from its start; also while it waits for compose, which outlives it and must not keep the lock."""
     victim = Victim(SCENARIOS["no key"], _template, tmp_path, Whole())
     changes = [call for call in victim.concerned() if call.name in _CHANGES]
-    points = [Call("poll", 1, ""), *(changes if ALL else changes[:: len(changes) // 3])]
+    points = [Call("wait4", 1, ""), *(changes if ALL else changes[:: len(changes) // 3])]
     assert sum(bool(victim.kill(call)) for call in points) == len(points)
     print(f"killed at {len(points)} points with compose")
 

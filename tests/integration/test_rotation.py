@@ -677,7 +677,7 @@ def test_refused_play(loaded, tmp_path):
     assert said(play, "Check the variables").startswith(
         "appwrite_security_cluster: hosts that share one database cannot be rotated one by one"
     )
-    assert "was given no vault secret" in said(loaded.rotate(vault=False), "Rotate the key")
+    assert "was given no vault secret" in said(loaded.rotate(vault=False), "Rehearse")
     tasks = tmp_path / "tasks.yml"
     tasks.write_text("- name: Make a snapshot\n  ansible.builtin.fail:\n    msg: the storage is gone\n")
     assert said(loaded.rotate(backup_tasks=str(tasks)), "Make a snapshot") == "the storage is gone"
