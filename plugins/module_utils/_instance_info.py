@@ -76,7 +76,7 @@ def _origins(instance: Instance, document: Document) -> dict[str, Any]:
     except ComposeError as error:
         instance.warnings.append("origins could not be found out: %s" % error)
         origins = {}
-    others = {name: places for name, places in sorted(origins.items()) if {found.kind for found, *_ in places} != {ENV}}
+    others = {name: places for name, places in sorted(origins.items()) if {place[0].kind for place in places} != {ENV}}
     return {
         "by_name": len(origins) - len(others),
         "unused": sum(catalogue.get(name) is not None and not instance.passed(name) for name in document.values),

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ansible-lint's strictest profile on everything; mypy's strictest mode on the pure rooms; ruff's layout, names that are not there and order of imports; actionlint on the workflows."""
+"""ansible-lint's strictest profile on everything; mypy's strictest mode on the pure rooms; ruff's layout, order of imports and names that are not there;
+actionlint on the workflows.
+"""
 
 from __future__ import annotations
 

@@ -165,7 +165,9 @@ _MQTT_CHECK = ("CMD", "php", "-r", "exit(@fsockopen('127.0.0.1', 1883) ? 0 : 1);
 def dotenv(release: str, database: str, ports: Sequence[int], image_prefix: str) -> str:
     """The .env as that release's command-line installer leaves it when every question is answered with Enter.
 
-    ports: those of C(PORTS) on the host. All documented variables in the catalogue's order, with the public key and passwords. Quoted from 1.9.0, before that bare.
+    All documented variables in the catalogue's order, with the public key and passwords. Quoted from 1.9.0, before that bare.
+
+    ports: those of C(PORTS) on the host.
     """
     variables = catalogue()
     documented = (name for name in variables.names(release) if variables.documented(name, release))

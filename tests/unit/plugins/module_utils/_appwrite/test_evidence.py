@@ -16,7 +16,7 @@ def port(host, target, **more):
     return {"target": target, "published": str(host), "protocol": "tcp", "mode": "ingress", **more}
 
 
-BOTH = [port(80, 80), port(443, 443)]
+BOTH = (port(80, 80), port(443, 443))
 
 
 def traefik(*command, ports=BOTH, image="traefik:3.6", **more):
