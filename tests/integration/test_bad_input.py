@@ -204,6 +204,8 @@ WRONG = {
     "variables": {"_APP_NO_SUCH": "x"},
     "content": "BROKEN='",
     "unknown": "perhaps",
+    "apply": "maybe",
+    "rollback": "maybe",
     "verify": "maybe",
     "timeout": "soon",
     "pull": "sometimes",
