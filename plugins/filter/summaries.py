@@ -35,15 +35,16 @@ def audit_verdict(
 def security_summary(secured: Mapping[str, Any], check_mode: bool) -> dict[str, str]:
     key = secured["key"]
     state = key["state"].replace("_", " ")
+    escrow = (secured.get("escrow") or {}).get("state", "off")
     return {
         "encryption_key": ", ".join(
             [
-                f"would be {state}" if check_mode and state in ("generated", "placeholder replaced") else state,
+                f"would be {state}" if check_mode and key["state"] not in ("kept", "placeholder_kept") else state,
                 *([f"fingerprint {key['fingerprint']}"] if key.get("fingerprint") else []),
                 f"{key['effective_bits']} effective bits",
             ]
         ),
-        "escrow": (secured.get("escrow") or {}).get("state", "off"),
+        "escrow": "would be written" if check_mode and escrow == "written" else escrow,
         "changed_variables": _listed([change["name"] for change in secured["changes"]], _SHOWN),
         "recreated_services": _listed(secured.get("recreated", [])),
     }

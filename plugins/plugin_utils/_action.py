@@ -12,7 +12,7 @@ import contextlib
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,15 @@ class HostAction(ActionBase):
         """ansible-core 2.19 and later show a module's warnings out of what it printed, before anybody else sees them."""
         role = str(getattr(self._task, "_role", None) or "").rpartition(".")[2]
         return super()._parse_returned_data(
-            {**res, **{name: worded(_harmless(res[name]), role) for name in ("stdout", "stderr") if name in res}}, *more
+            {
+                **res,
+                **{
+                    name: worded(_harmless(res[name]), role, self._task_vars)
+                    for name in ("stdout", "stderr")
+                    if name in res
+                },
+            },
+            *more,
         )
 
     @contextlib.contextmanager
@@ -129,9 +137,14 @@ class HostAction(ActionBase):
             self._task.check_mode = before
 
 
-def worded(printed: str, role: str) -> str:
-    """What a module printed, with the words of whoever called it: the role's variables if it was a role of ours, or the module's own options."""
+def worded(printed: str, role: str, given: Container[str] = ()) -> str:
+    """What a module printed, with the words of whoever called it: the role's variables if it was a role of ours, or the module's own options.
+
+    given: the variables that the host has.
+    """
     variables = _variables(role) if role in _ROLES else {}
+    if variables and "%s_project_src" % role in given:
+        variables = {**variables, "project_src": "%s_project_src" % role}
     printed = _BOTH.sub(lambda match: match["variable" if variables else "option"], printed)
     return _OPTION.sub(lambda match: variables.get(match[0], match[0]), printed) if variables else printed
 

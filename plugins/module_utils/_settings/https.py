@@ -67,7 +67,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     unreachable, locked_out = _unreachable(values), what_locks_out(installation.published)
     left = []
     for name, wish in ((API, force), (router, force_router)):
-        if wish == "auto" and (unreachable or locked_out):
+        if wish == "auto" and (unreachable or locked_out) and values.get(name or "") != "enabled":
             left += [name] if name else []
         elif name:
             wanted.changes[name] = "disabled" if wish == "false" else "enabled"

@@ -61,7 +61,8 @@ def test_security_summary(more, check, services):
         "changed_variables": "1: _APP_ENV",
         "recreated_services": services,
     }
-    assert security_summary({**SECURED, "escrow": {"state": "kept"}}, False)["escrow"] == "kept"
+    for state, said in (("kept", "kept"), ("written", "would be written" if check else "written")):
+        assert security_summary({**SECURED, "escrow": {"state": state}}, check)["escrow"] == said
 
 
 def test_many_names_fit_a_screen():

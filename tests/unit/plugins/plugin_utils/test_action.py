@@ -192,5 +192,8 @@ def test_text_that_is_no_template(injected, text):
 def test_words_of_the_caller(role, said):
     """Of what a module printed; what is no message stays as it is."""
     message = "timeout: is 0\n- env_file: is away; set force (appwrite_security_force_https of the role)"
+    place = json.dumps({"msg": "project_src: is away"})
+    assert ("appwrite_project_src: " in worded(place, role)) is role.startswith("appwrite_")
+    assert (f"{role}_project_src: " in worded(place, role, [f"{role}_project_src"])) is role.startswith("appwrite_")
     printed = json.dumps({"evidence": "timeout: 0", "msg": message})
     assert json.loads(worded(printed, role)) == {"evidence": "timeout: 0", "msg": said}

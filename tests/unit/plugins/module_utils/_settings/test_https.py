@@ -175,6 +175,14 @@ def test_auto_without_a_public_name(installation, domain):
     assert planned.changes == {} and "(disabled, not set)" in warning and "_APP_DOMAIN is " in warning
 
 
+def test_auto_keeps_what_is_forced_already(installation):
+    """Nobody is locked out anew, so that is no reason to warn of; what forcing lacks is said as ever."""
+    forced = installation({**FINE, "_APP_DOMAIN": "localhost", API: "enabled", ROUTER: "enabled"})
+    planned = plan(forced, force="auto")
+    assert planned.changes == {API: "enabled", ROUTER: "enabled"}
+    assert not any("locked out" in warning for warning in planned.warnings) and "'localhost'" in planned.warnings[0]
+
+
 def test_auto_for_one_of_two(installation):
     behind = installation(FINE, published=Published("traefik"))
     assert plan(behind, force="auto", force_router="true").changes == {ROUTER: "enabled"}
