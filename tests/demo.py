@@ -20,6 +20,7 @@ _CAPPED = 40
 """The most that a project scores while a critical control fails."""
 ANSWERS = {
     "appwrite_security_certificate_email": "admin@example.com",
+    "appwrite_security_force_https": True,  # which is not done by itself for a name that is nobody's
     "appwrite_security_env_mode": "0600",
     "appwrite_security_variables": {"_APP_DOMAIN": DOMAIN},
 }

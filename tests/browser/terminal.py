@@ -30,7 +30,10 @@ def record(*command: str) -> str:
 
     if status := pty.spawn(command, hear):
         raise SystemExit(status)
-    return heard.decode().replace("\r\n", "\n").replace(str(ROOT), "~/selfhost.appwrite")
+    said = heard.decode().replace("\r\n", "\n").replace(str(ROOT), "~/selfhost.appwrite")
+    return said.replace(
+        str(ROOT)[1:].replace("/", "-"), "home-ada-selfhost.appwrite"
+    )  # as an escrow file's name has it
 
 
 def draw(name: str, title: str, output: str) -> None:
