@@ -13,8 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.checkers import CORES, PYTHONS, controllers, core
-from support.stack import Kind, Stack, playbook, small
-from testbed import newest_compose
+from support.stack import Kind, Stack, playbook, small, take_newest_compose
 from testbed._base import GENERATED, at_least, run
 
 OLDEST_TARGET = {"2.17": 7, "2.18": 8, "2.19": 8, "2.20": 9, "2.21": 9}
@@ -49,10 +48,7 @@ def cells(request: pytest.FixtureRequest) -> Iterator[Cells]:
 @pytest.mark.parametrize("release", GENERATED)
 def test_appwrite(release, newest, tmp_path, monkeypatch, cells):
     if newest:
-        directory = newest_compose()
-        if not directory:
-            pytest.skip("Go is not at hand: it builds the newest compose")
-        monkeypatch.setenv("DOCKER_CONFIG", str(directory))
+        take_newest_compose(monkeypatch)
     cell = (
         f"Appwrite {release}",
         "compose " + re.sub(r"^v|[+-].*", "", run("docker", "compose", "version", "--short").strip()),

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.stack import small, succeed
-from testbed import newest_compose
+from support.stack import small, succeed, take_newest_compose
 
 WRITE = "Secure the .env"
 MAILS, CERTIFICATES = "appwrite-worker-mails", "appwrite-worker-certificates"
@@ -18,10 +17,7 @@ MAILS, CERTIFICATES = "appwrite-worker-mails", "appwrite-worker-certificates"
 @pytest.fixture(params=["packaged", pytest.param("newest", marks=pytest.mark.nightly)])
 def _compose(request, monkeypatch):
     if request.param == "newest":
-        directory = newest_compose()
-        if not directory:
-            pytest.skip("Go is not at hand: it builds the newest compose")
-        monkeypatch.setenv("DOCKER_CONFIG", str(directory))
+        take_newest_compose(monkeypatch)
 
 
 def sidecars(stack):

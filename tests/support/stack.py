@@ -26,7 +26,7 @@ import pytest
 import yaml
 from support.forks import Forks
 from support.search import search
-from testbed import Project
+from testbed import Project, newest_compose
 from testbed._base import clean_environ, official_files, run
 from testbed.project import SWITCHES
 
@@ -53,7 +53,15 @@ _STARTED: set[str] = set()
 needs_php = pytest.mark.skipif(
     not shutil.which("php"), reason="php is not at hand: tests/faults/tools.sh installs it where that is allowed"
 )
-"""Its own openssl judges what was sealed."""
+"""Its own openssl judges what was sealed, and it reads Appwrite's own files."""
+
+
+def take_newest_compose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on C(docker compose) is the newest release, not that of this machine."""
+    directory = newest_compose()
+    if not directory:
+        pytest.skip("Go is not at hand: it builds the newest compose")  # in the list of tests/README.md
+    monkeypatch.setenv("DOCKER_CONFIG", str(directory))
 
 
 @dataclass(frozen=True)

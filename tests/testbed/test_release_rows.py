@@ -44,11 +44,13 @@ def checkout(directory, defaults=DEFAULTS, lists=LISTS, more=""):
     return directory
 
 
+pytestmark = pytest.mark.skipif(
+    not shutil.which("php"), reason="php is not at hand: it reads the checkout's list of variables"
+)
+
+
 @pytest.fixture
 def rows(tmp_path, capsys):
-    if shutil.which("php") is None:
-        pytest.skip("php is not installed")
-
     def printed(*more, **what):
         assert release_rows.main([str(checkout(tmp_path, **what)), *more]) == 0
         return capsys.readouterr().out.splitlines()
@@ -93,8 +95,6 @@ def test_a_row_says_what_the_checkout_has(rows):
 
 @pytest.mark.parametrize("missing", [release_rows.VARIABLES, release_rows.TEMPLATE, release_rows.CONSTANTS, None])
 def test_what_is_no_checkout(tmp_path, capsys, missing):
-    if shutil.which("php") is None:
-        pytest.skip("php is not installed")
     path = checkout(tmp_path, more="" if missing else "this is not PHP")
     if missing:
         (path / missing).unlink()

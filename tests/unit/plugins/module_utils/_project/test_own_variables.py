@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
+from support.stack import needs_php
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import own_variables
 
@@ -27,17 +27,17 @@ FOUND = {"_APP_LOCALE": "en", "_APP_RING_SECRET": "your-secret-key", "_APP_COUNT
 
 
 def asked(question):
-    if shutil.which("php") is None:
-        pytest.skip("php is not installed")
     return subprocess.run(own_variables.COMMAND, input=question, capture_output=True, text=True, check=False).stdout
 
 
+@needs_php
 def test_question(tmp_path):
     path = tmp_path / "variables.php"
     path.write_text(LIST)
     assert own_variables.answered(asked(own_variables.QUESTION.replace(own_variables.PATH, str(path)))) == FOUND
 
 
+@needs_php
 @pytest.mark.parametrize("text", ["<?php return 5;", "<?php this is not PHP", "<?php return [];", None])
 def test_list_that_is_none(tmp_path, text):
     path = tmp_path / "variables.php"
