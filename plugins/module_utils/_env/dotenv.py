@@ -267,12 +267,12 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
         name_end = match.start() if match else len(text)
         name = text[pos:name_end]
         if not all(char in _LINE_SPACE or char in "_.-[]" or unicodedata.category(char)[0] in "LN" for char in name):
-            raise DotenvError(line, _cause(text, start, line, statements))
+            raise DotenvError(line, _cause("unexpected character in a name", text, start, line, statements))
         if not match:
             raise DotenvError(line, "a name without a value at the end of the file; put a = or a newline after it")
         name = name.rstrip(_SPACE)
         if " " in name:
-            raise DotenvError(line, "a name contains a space; write NAME=value, or put a # before a comment")
+            raise DotenvError(line, _cause("a name contains a space", text, start, line, statements))
         if match.group() == "\n":
             if name:
                 end = pos + len(name)
@@ -297,8 +297,8 @@ def _scan(text: str) -> tuple[list[Assignment], list[_Comment]]:
         statements.append(Assignment(name, start, end, value_start, value_end, line, style))
 
 
-def _cause(text: str, start: int, line: int, statements: Sequence[Assignment]) -> str:
-    """What is likely to be wrong with a line that does not begin with a name."""
+def _cause(what: str, text: str, start: int, line: int, statements: Sequence[Assignment]) -> str:
+    """What is likely to be wrong with a line that does not begin with a name; C(what) if there is no telling."""
     remedy = "write NAME=value, or put a # before a comment"
     if text[start] in "/;":
         return "a line that begins with %s is no comment; put a # there to take it out, or else remove it" % text[start]
@@ -312,7 +312,7 @@ def _cause(text: str, start: int, line: int, statements: Sequence[Assignment]) -
             )
         if before.style != "inherited":
             break
-    return "unexpected character in a name; %s" % remedy
+    return "%s; %s" % (what, remedy)
 
 
 def _evaluate(

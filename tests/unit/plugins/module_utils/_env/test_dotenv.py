@@ -327,6 +327,8 @@ def test_deep_nesting_is_refused() -> None:
             "line 2: the value that begins in line 1 seems to go on here, and has no quotes",
         ),
         ("A=-----BEGIN KEY-----\nabcd\nab+c==\n", "line 3: the value that begins in line 1 seems to go on here"),
+        ("A=-----BEGIN KEY-----\nabcd\n-----END KEY-----\n", "line 3: the value that begins in line 1 seems to go on"),
+        ("A=1\n\na b\n", "line 3: a name contains a space; write NAME=value"),
         ("A=1\n\n!b\n", "line 3: unexpected character in a name; write NAME=value"),
         ("A='1'\n!b\n", "line 2: unexpected character in a name"),
         ("A=1\n/B=2\n", "line 2: a line that begins with / is no comment; put a # there"),
