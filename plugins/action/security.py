@@ -26,7 +26,7 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table im
 )
 
 _MODULE = "selfhost.appwrite.security"
-_DIED = "the module died on the host before it had a result: %s. What it has written and started stays; run the same again, which goes on from there"
+_DIED = "the module died on the host before it had a result: %s. What it may have written and started stays; run the same again, which goes on from there"
 
 
 class ActionModule(EscrowAction):
@@ -144,9 +144,9 @@ class ActionModule(EscrowAction):
 
     def _ask(self, arguments: Mapping[str, Any], check_mode: bool | None = None) -> dict[str, Any]:
         result = self.ask(_MODULE, arguments, check_mode=check_mode)
-        if (
-            result.get("failed") and result.get("module_stdout") is not None
-        ):  # what was printed where no result could be read
+        checks = self._task.check_mode if check_mode is None else check_mode
+        printed = result.get("module_stdout")  # if no result could be read
+        if result.get("failed") and printed is not None and not checks:
             result["msg"] = _DIED % str(result.get("msg", "")).rstrip(".")
         return result
 

@@ -114,11 +114,15 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
         key = in_force(document_of(env_file, instance).values)
         refuse_unfinished(env_file, key if back is None else None)
         document = opened(instance, env_file, missing=". Run Appwrite's installer first")
-        if back is not None:
-            return gone_back(way, instance, env_file, document, back, keep, tell)
-        journal = remembered(env_file)
-        rotated = journal["new"] if journal.get("phase") == WRITTEN else None
-        return dict(applied(way, instance, document, tell, rotated), backup_file=None)
+        try:
+            if back is not None:
+                return gone_back(way, instance, env_file, back, keep, tell)
+            journal = remembered(env_file)
+            rotated = journal["new"] if journal.get("phase") == WRITTEN else None
+            return dict(applied(way, instance, document, tell, rotated), backup_file=None)
+        except ApplyError as error:
+            error.details.setdefault("warnings", instance.warnings)
+            raise
 
 
 def way_of(module: AnsibleModule, pull: str = "policy", goes_back: bool = False) -> Way:
@@ -129,21 +133,21 @@ def way_of(module: AnsibleModule, pull: str = "policy", goes_back: bool = False)
 
 
 def gone_back(
-    way: Way, instance: Instance, env_file: EnvFile, document: Document, path: str, keep: int, tell: Tell = SILENT
+    way: Way, instance: Instance, env_file: EnvFile, path: str, keep: int, tell: Tell = SILENT
 ) -> dict[str, Any]:
     """Puts a backup in the place of the file, with the key that is to stay, and applies it.
 
     Raises ApplyError if that does not come up; the backup is in place then.
     """
-    data, kept = _way_back(instance, document, path)
+    data, kept = _way_back(instance, path)
     backup_file = None
     replaced = data != env_file.data
     if replaced and not way.check_mode:
         backup_file = env_file.replace(data, True)
-    document = opened_with(instance, data)
-    if backup_file:
-        prune_backups(env_file, document, keep, instance.key_line())
     try:
+        document = opened_with(instance, data)
+        if backup_file:
+            prune_backups(env_file, document, keep, instance.key_line())
         result = applied(way, instance, document, tell)
         return dict(result, backup_file=backup_file, changed=replaced or result["changed"])
     except AppwriteError as error:
@@ -671,7 +675,7 @@ def _diff(before: Sequence[Container], prediction: Prediction) -> dict[str, str]
     return {"before_header": "containers", "after_header": "containers", "before": "".join(old), "after": "".join(new)}
 
 
-def _way_back(instance: Instance, document: Document, path: str) -> tuple[bytes, str]:
+def _way_back(instance: Instance, path: str) -> tuple[bytes, str]:
     """The file as a backup of it has it. A key that opens what is stored, or may, is kept, and why."""
     backup = EnvFile(path, "rollback_file")
     backup.read()

@@ -13,6 +13,7 @@ from typing import Any, Mapping, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import (
+    APPLY_OPTIONS,
     ApplyError,
     Way,
     applied,
@@ -22,15 +23,15 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import (
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import instance_of, opened
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import write_all
 
 SECURED_OPTIONS: dict[str, dict[str, Any]] = {
     "apply": {"type": "bool", "default": False},
-    "verify": {"type": "bool", "default": True},
-    "timeout": {"type": "int", "default": 300},
+    "verify": APPLY_OPTIONS["verify"],
+    "timeout": APPLY_OPTIONS["timeout"],
     "rollback": {"type": "bool", "default": True},
 }
 _UNWRITTEN_KEYS = ("restored", "recovered", "supplied")
@@ -56,18 +57,16 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
     ) -> Mapping[str, Any]:
         if way.check_mode:
             return _foreseen(way, instance, document, written)
-        if written["changed"]:
-            env_file.read()
-            document = opened(instance, env_file)
-        instance.require_compose()
-        back = way._replace(goes_back=True)
+        back = way._replace(goes_back=True, excused=not_well(instance.containers()))
         try:
-            back = back._replace(excused=not_well(instance.containers()))
+            if written["changed"]:
+                env_file.read()
+                document = opened(instance, env_file)
             found = applied(way, instance, document)
-        except AppwriteError as error:
-            rolled_back, words, warnings = _way_back(module, back, env_file, written)
+        except Exception as error:  # pylint: disable=broad-exception-caught  # whatever it is, what was written is not to stay
+            rolled_back, words, warnings = _way_back(module, back, instance, env_file, written)
             raise ApplyError(
-                "%s. %s" % (str(error).rstrip("."), words),
+                "%s. %s" % (_said(error).rstrip("."), words),
                 **{
                     **getattr(error, "details", {}),
                     "changes": written["changes"],
@@ -82,11 +81,12 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
 
 
 def _foreseen(way: Way, instance: Instance, document: Document, written: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the file on disk asks for, and what the candidate does beside that."""
-    instance.require_compose()
+    """What the file on disk asks for, and what the candidate does beside that; where it differs from containers is known once it is written."""
     state = (written.get("key") or {}).get("state")
     way = way._replace(foreseen=written["recreates"])
     found = {} if state in _UNWRITTEN_KEYS else applied(way, instance, document)
+    if written["changed"]:
+        found = {name: value for name, value in found.items() if name != "drift"}
     recreated = sorted({*found.get("recreated", ()), *written["recreates"]})
     return _together(written, {**found, "recreated": recreated, "changed": bool(recreated or found.get("started"))})
 
@@ -101,19 +101,23 @@ def _together(written: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
     }
 
 
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, AppwriteError) else unforeseen(error)
+
+
 def _way_back(
-    module: AnsibleModule, way: Way, env_file: EnvFile, written: Mapping[str, Any]
+    module: AnsibleModule, way: Way, instance: Instance, env_file: EnvFile, written: Mapping[str, Any]
 ) -> tuple[bool, str, Sequence[str]]:
     """Whether the earlier file is in force again, what has become of it in words, and warnings."""
     if not module.params["rollback"]:
         return False, "The .env file was not rolled back.", ()
     if written["backup_file"] is None:
         return False, _NO_BACKUP if written["changes"] else _NOTHING_CHANGED, ()
-    instance = instance_of(module.params)
+    instance.forget_evidence()  # which was gathered before
     try:
-        document = opened(instance, env_file)
+        opened(instance, env_file)
         keep = module.params["backup_keep"]
-        found = gone_back(way, instance, env_file, document, written["backup_file"], keep)
-    except AppwriteError as error:
-        return False, "Going back failed too: %s" % error, instance.warnings
+        found = gone_back(way, instance, env_file, written["backup_file"], keep)
+    except Exception as error:  # pylint: disable=broad-exception-caught  # the reason why it goes back must be told, too
+        return False, "Going back failed too: %s" % _said(error), instance.warnings
     return True, "The old .env file was put back and applied.", found["warnings"]

@@ -274,7 +274,7 @@ drift:
   description: As RV(selfhost.appwrite.apply#module:drift).
   type: list
   elements: dict
-  returned: as RV(started), and if a container does not run on the file
+  returned: as RV(started), but not in check mode if the file would change; and if a container does not run on the file
 rolled_back:
   description: Whether the earlier file was put back and applied.
   type: bool

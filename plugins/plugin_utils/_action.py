@@ -41,7 +41,7 @@ _ACTED_ON = frozenset(
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 """in the text of a JSON string"""
 _ROLES = ("appwrite_security", "appwrite_audit", "appwrite_rotation")
-_BOTH = re.compile(r"(?P<option>`?\w+`?) \((?P<variable>appwrite_\w+) of (?:the|a) role\)")
+_BOTH = re.compile(r"(?<![\\\w])(?P<option>`?\w+`?) \((?P<variable>appwrite_\w+) of (?:the|a) role\)")
 """An option and the variable of a role that gives it, as the messages of modules name both"""
 _OPTION = re.compile(r'(?<="msg": ")\w+(?=: )|(?<=\\n- )\w+(?=: )')
 """The option that a message, or each line of one that has several, begins with, in JSON"""

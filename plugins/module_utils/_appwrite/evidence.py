@@ -119,9 +119,10 @@ def _programs(name: str, service: Mapping[str, Any]) -> set[str]:
 
 
 def _arguments(service: Mapping[str, Any]) -> str:
-    """One a line, in lower case. Traefik takes the same from variables, with another separator."""
+    """One a line, in lower case. Traefik takes the same from variables, with another separator, if it has no arguments (3.7.15, executed)."""
     words = [*(service.get("entrypoint") or []), *(service.get("command") or [])]
-    words += ["%s=%s" % entry for entry in (service.get("environment") or {}).items()]
+    if not service.get("command"):
+        words += ["%s=%s" % entry for entry in (service.get("environment") or {}).items()]
     return "\n".join(map(str, words)).lower()
 
 

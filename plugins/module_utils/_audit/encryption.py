@@ -43,6 +43,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     some,
     typed,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import NOWHERE
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import rotation_of
 
 _OTHERS = 0o077
@@ -158,7 +159,18 @@ def _from_env(observation: Observation) -> Outcome:
 
 def _reaches(observation: Observation) -> Outcome:
     present = services(observation)
-    needed = [name for name, options in present.items() if _needs_key(observation.release, name, options)]
+    unkeyed = {
+        given.service
+        for given in (() if isinstance(observation.given, Unseen) else observation.given)
+        if (given.name, given.kind) == (NAME, NOWHERE)
+    }
+    needed = [
+        name
+        for name, options in present.items()
+        if _needs_key(observation.release, name, options)
+        or name in unkeyed
+        and image(str(options.get("image") or "")).name != "appwrite"
+    ]
     if not needed:
         raise Unobserved("the project has none of the services that need the key")
     if not _has_a_key(observation):

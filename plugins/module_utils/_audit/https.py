@@ -40,6 +40,7 @@ _HSTS_SECONDS = 10886400
 """Appwrite's own C(max-age), 126 days."""
 _RENEWAL = datetime.timedelta(days=14)
 """Appwrite renews 30 days before the end, so a certificate with two weeks left has been missed for two."""
+_REDIRECTS = (301, 302, 307, 308)
 _HTTPS_URL = re.compile(r"(?i)https://([^/:?#]+)")
 _MAX_AGE = re.compile(r'(?i)\bmax-age\s*=\s*"?(\d+)')
 _ROUTER_SINCE = "1.4.4"
@@ -172,12 +173,17 @@ def _http_redirects(observation: Observation) -> Outcome:
     if answer is None:
         seen(endpoint.certificate)
         return passed("nothing answers over HTTP, and something does over HTTPS")
-    if answer.status not in (301, 302, 307, 308):
+    if answer.status not in _REDIRECTS:
         return failed("http://%s answers %d, which is not a redirect" % (endpoint.host, answer.status))
-    found = _HTTPS_URL.match(answer.location or "")
-    if found is None or found.group(1).lower() != endpoint.host.lower().split(":")[0]:
+    if not _leads_to_https(endpoint.host, answer):
         return failed("http://%s redirects to %s" % (endpoint.host, answer.location or "nowhere"))
     return passed("http://%s redirects to HTTPS of the same name" % endpoint.host)
+
+
+def _leads_to_https(host: str, answer: Answer) -> bool:
+    """Whether a redirect leads to the same name by HTTPS."""
+    found = _HTTPS_URL.match(answer.location or "")
+    return found is not None and found.group(1).lower() == host.lower().split(":")[0]
 
 
 def _console_redirects(observation: Observation) -> Outcome:
@@ -187,13 +193,14 @@ def _console_redirects(observation: Observation) -> Outcome:
     clear = [
         "http://%s%s answers %d" % (endpoint.host, path, answer.status)
         for path, answer in endpoint.apart.items()
-        if isinstance(answer, Answer) and answer.status < 300
+        if isinstance(answer, Answer)
+        and (answer.status < 300 or answer.status in _REDIRECTS and not _leads_to_https(endpoint.host, answer))
     ]
     if clear:
         return failed("%s, though HTTPS is forced" % "; ".join(clear))
     for answer in endpoint.apart.values():
         seen(answer)
-    return passed("neither the console nor realtime answers over HTTP")
+    return passed("neither the console nor realtime is served over HTTP")
 
 
 def _no_redirect_loop(observation: Observation) -> Outcome:

@@ -133,7 +133,11 @@ def get(host: str, address: str, port: int, path: str, secure: bool, header: str
             answer = http.client.HTTPResponse(_Said(_head(connection, end)))
             answer.begin()
             return Answer(answer.status, answer.getheader("Location"), answer.getheader("Strict-Transport-Security"))
-    except (OSError, http.client.HTTPException) as error:
+    except (
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:  # a name that cannot be asked for by TLS is a ValueError
         if not secure and isinstance(error, ConnectionRefusedError):
             raise
         return Unseen("%s over %s: %s" % (_where(address, port), "HTTPS" if secure else "HTTP", _words(error)))

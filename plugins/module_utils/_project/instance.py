@@ -174,6 +174,8 @@ class Instance:
         Raises ComposeError if compose rejects the project, and AppwriteError if it is not to be touched or its release is older than 1.4.
         """
         self.values = self._lines = document.values
+        self.forget_evidence()
+        self.sample = None
         self.compose.mask.add(catalogue.secrets_of(document.values), document.unset_references)
         try:
             self.files = self.compose_files(document.values)

@@ -256,7 +256,7 @@ def check_alone(
 
 def variable(option: str) -> str:
     """How the roles are given the same option."""
-    return "appwrite_project_%s of a role" % option.rpartition("project_")[2]
+    return "appwrite_project_%s of a role" % re.sub("^(appwrite|project)_", "", option)
 
 
 def scaled(counts: dict[str, int], replicas: dict[str, int]) -> dict[str, int]:

@@ -35,6 +35,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
     PROJECT_OPTIONS,
     instance_of,
     opened,
+    opened_with,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import ENV, FILE, MIXED, OTHER, Origin
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
@@ -126,6 +127,11 @@ class _Transaction:
                     "the compose files put in %s, which nothing sets, so that there is nothing in their place. Set variables "
                     "(appwrite_security_variables of the role), or write the lines into .env" % ", ".join(unset)
                 )
+            if then is not None:  # what cannot be applied is not written either
+                self._instance.require_compose()
+                self._instance.containers()
+                if result["changed"]:
+                    opened_with(instance_of(self._module.params), data)
             if result["changed"] and not self._module.check_mode:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
                 if result["backup_file"]:
@@ -230,7 +236,7 @@ class _Transaction:
                 if self._is_elsewhere(name) and value is not None:
                     del found[name]  # as it is, by another name or in the compose file
                 continue
-            other = self._other_line(name, value, list(takers))
+            other = self._other_line(name, list(takers))
             if other is None:
                 left.add(name)
                 del found[name]
@@ -244,7 +250,7 @@ class _Transaction:
                 self._warnings.append("%s is left as it is, too" % name)
         return found
 
-    def _other_line(self, name: str, value: str | None, takers: Sequence[str]) -> str | None:
+    def _other_line(self, name: str, takers: Sequence[str]) -> str | None:
         """The name of the line that gives a variable to all services that take it; C(None) if no line can."""
         written = self._instance.written
         takers = takers or [service for service in self._instance.appwrite_services() if written.passes(service, name)]

@@ -34,7 +34,7 @@ def secured(run_module, without_engine, monkeypatch):
         def applied(way, instance, _document):
             order.append(instance.services["appwrite"].get("_APP_ENV"))
             if fails:
-                raise ApplyError(fails, service="appwrite")
+                raise fails if isinstance(fails, Exception) else ApplyError(fails, service="appwrite")
             return FOUND
 
         def gone_back(way, *_more):
@@ -44,8 +44,7 @@ def secured(run_module, without_engine, monkeypatch):
                 raise back
             return {**FOUND, "warnings": ["told on the way back"]}
 
-        if not check:
-            monkeypatch.setattr(Instance, "containers", lambda _self: [])
+        monkeypatch.setattr(Instance, "containers", lambda _self: [])
         monkeypatch.setattr(_secured, "applied", applied)
         monkeypatch.setattr(_secured, "gone_back", gone_back)
         return run_module("security", check=check, **{"apply": True, **parameters}), order
@@ -70,7 +69,7 @@ def test_check_foresees_both(secured, project):
     before = (project / ".env").read_bytes()
     result, order = secured(check=True, **CHANGE)
     assert order == ["production"] and result["changed"]
-    assert result["recreated"] == ["appwrite", "appwrite-worker-certificates"]
+    assert result["recreated"] == ["appwrite"] and "drift" not in result
     assert (project / ".env").read_bytes() == before
 
 
@@ -89,6 +88,36 @@ def test_failure_says_what_became_of_the_file(secured, options, back, wish, roll
     assert result["failed"] and result["msg"].startswith(f"the service appwrite is unhealthy. {words}")
     assert (result["rolled_back"], result["service"]) == (rolled_back, "appwrite")
     assert ("told on the way back" in result["warnings"]) is rolled_back
+
+
+@pytest.mark.parametrize("host", ["without_docker", "without_engine"])
+def test_what_cannot_be_applied_is_not_written(run_module, project, request, host):
+    request.getfixturevalue(host)
+    before = {path: path.read_bytes() for path in project.iterdir()}
+    result = run_module("security", apply=True, **CHANGE)
+    assert "docker compose is not installed" in result["msg"] or "the Docker Engine does not answer" in result["msg"]
+    assert {path: path.read_bytes() for path in project.iterdir()} == before
+
+
+def test_what_would_be_refused_once_it_is_written_is_not_written(secured, project, monkeypatch):
+    """Such as another name for the project, of which the containers know nothing."""
+    before = (project / ".env").read_bytes()
+
+    def refused(instance, *_more):
+        if "other" in instance.values.get("COMPOSE_PROJECT_NAME", ""):
+            raise AppwriteError("project_name: a second Appwrite would be started")
+
+    monkeypatch.setattr(Instance, "_look_for_volumes", refused)
+    result, order = secured(env={"variables": {"COMPOSE_PROJECT_NAME": "other"}})
+    assert result["msg"].startswith("project_name: ") and order == []
+    assert (project / ".env").read_bytes() == before
+
+
+def test_failure_that_nobody_foresaw(secured):
+    """It is put back as after any other, and the failure's own text, which could hold a secret, is not told."""
+    result, order = secured(ValueError("not-a-real-secret"), **CHANGE)
+    assert result["msg"].startswith("internal error (ValueError at ") and "was put back" in result["msg"]
+    assert "not-a-real-secret" not in result["msg"] and order == ["development", "back"]
 
 
 def test_no_time_to_wait(secured, project):

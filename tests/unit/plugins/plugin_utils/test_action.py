@@ -197,3 +197,9 @@ def test_words_of_the_caller(role, said):
     assert (f"{role}_project_src: " in worded(place, role, [f"{role}_project_src"])) is role.startswith("appwrite_")
     printed = json.dumps({"evidence": "timeout: 0", "msg": message})
     assert json.loads(worded(printed, role)) == {"evidence": "timeout: 0", "msg": said}
+
+
+def test_words_leave_what_json_escapes():
+    """A line of a container's log before the words, say."""
+    printed = json.dumps({"msg": "its log:\tforce (appwrite_security_force_https of the role)\nend"})
+    assert json.loads(worded(printed, "appwrite_security"))["msg"].startswith("its log:\t")

@@ -73,6 +73,7 @@ def test_trust_by_a_variable():
     name = "TRAEFIK_ENTRYPOINTS_APPWRITE_WEB_FORWARDEDHEADERS_TRUSTEDIPS"
     assert published({"traefik": traefik(environment={name: "192.0.2.1"})}).trusting
     assert not published({"traefik": traefik(environment={name: ""})}).trusting
+    assert not published({"traefik": traefik("--providers.docker=true", environment={name: "192.0.2.1"})}).trusting
 
 
 BEFORE = {

@@ -150,6 +150,14 @@ CASES = {
                 with_service(secured(), "my-worker", image="appwrite/appwrite:1.9.6", entrypoint="worker-executions"),
                 "gives my-worker no key",
             ),
+            "an image of one's own": (
+                with_service(
+                    secured(given=(Given("backend", KEY, "not_passed"),)),
+                    "backend",
+                    image="registry.notarealcompany.com/shop:1",
+                ),
+                "gives backend no key",
+            ),
             "though the file has none": (running(running(keyed(""), NOT_A_KEY), "", WORKER), f"containers of {WORKER}"),
         },
         "pass": {

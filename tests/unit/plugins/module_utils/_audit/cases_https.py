@@ -251,6 +251,7 @@ CASES = {
                 "traefik.http.routers.appwrite_console_http.middlewares=appwrite_tls",
             ),
             "console of 2.x": (apart({"/": Answer(200)}), f"http://{DOMAIN}/ answers 200"),
+            "a redirect that stays in clear": (apart({"/": Answer(302, "/login")}), f"http://{DOMAIN}/ answers 302"),
             "realtime": (apart({"/v1/realtime": Answer(101)}), "/v1/realtime answers 101"),
             "one, and the other is unseen": apart({"/": CLOSED, "/console/": Answer(200)}),
         },

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import observe as _observe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Owned, Unseen
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import loops
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import PATH, get, loops
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS, instance_of
 
@@ -114,3 +115,10 @@ def test_a_copy_that_becomes_something_else_is_not_followed_or_waited_for(tmp_pa
     monkeypatch.setattr(_observe.os.path, "realpath", str)
     found = list(_observe._copies(str(tmp_path), str(tmp_path / ".env"), {"SECRET": b"NotARealSecretAtAll"}))
     assert [file.path for file in found] == [str(tmp_path / "secret")]
+
+
+@pytest.mark.parametrize("host", [".notarealcompany.com", "a..b", "a" * 70])
+def test_names_that_tls_cannot_ask_for(host):
+    """Whatever listens there: the handshake fails before it begins."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert isinstance(get(host, "127.0.0.1", server.getsockname()[1], PATH, True), Unseen)

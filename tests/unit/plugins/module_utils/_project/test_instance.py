@@ -818,3 +818,12 @@ def test_the_questions_are_shell(script, tmp_path):
         check=False,
     )
     assert done.returncode and "console accounts" not in done.stdout
+
+
+def test_another_file_may_name_another_database(project, without_docker, monkeypatch):
+    """What was found out of the data holds for the file that was asked with, and so do the containers and the values that were read."""
+    instance = loaded(project)
+    monkeypatch.setattr(instance, "_evidence", "of the earlier file")
+    monkeypatch.setattr(instance, "sample", "of the earlier file")
+    instance.load(parse("_APP_DB_HOST=db.notarealcompany.com\n"))
+    assert (instance._evidence, instance._containers, instance.sample) == (None, None, None)
