@@ -86,6 +86,8 @@ class Way(NamedTuple):
     """whether an earlier file is applied, and what is not well may be so because of the later one"""
     excused: Collection[str] = ()
     """then, the services that were not well before the later file was applied either"""
+    regardless: bool = False
+    """whether HTTPS is forced whatever becomes of it: an endless redirect is told of, and fails nothing"""
     foreseen: Collection[str] = ()
     """in check mode, the services that a change of the file recreates which was itself only checked"""
 
@@ -206,7 +208,7 @@ def applied(
         if way.verify:
             _verify(instance, drift)
             if not way.goes_back:
-                refuse_loop(instance, facts)
+                warnings += _looped(way, instance, facts)
     return {
         "changed": bool(recreated or started),
         "recreated": recreated,
@@ -216,6 +218,17 @@ def applied(
         "warnings": warnings,
         "diff": _diff(before, prediction),
     }
+
+
+def _looped(way: Way, instance: Instance, before: Facts) -> list[str]:
+    """Warnings. Raises AppwriteError for a loop that is not to be borne."""
+    try:
+        refuse_loop(instance, before)
+    except AppwriteError as loop:
+        if not way.regardless:
+            raise
+        return [str(loop)]
+    return []
 
 
 def _up(

@@ -50,7 +50,7 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
     """
     if not module.params["apply"]:
         return write_all(module)
-    way = way_of(module)
+    way = way_of(module)._replace(regardless=(module.params["https"] or {}).get("force") == "true")
 
     def then(
         instance: Instance, env_file: EnvFile, document: Document, written: Mapping[str, Any]

@@ -25,7 +25,8 @@ options:
       - V(auto) forces it unless users would be locked out, as far as the project shows it. Then the variable stays as it is, with a warning. That is so
         if C(_APP_DOMAIN) is no public name, if Traefik answers on another port than 443 or on none, if a service of the project is a tunnel or
         another proxy that Traefik does not trust, and if the project has no Traefik.
-      - V(true) forces it regardless, with the same warning.
+      - V(true) forces it regardless, with the same warning. A redirect that never ends, which is seen once it is applied
+        (O(selfhost.appwrite.security#module:apply)), is then told of as well, and undoes nothing; with V(auto) the earlier file is put back.
     type: str
     choices: [auto, 'true', 'false']
     default: 'true'

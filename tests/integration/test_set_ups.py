@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from dataclasses import replace
@@ -171,31 +172,38 @@ def test_life_of_a_set_up(directory, change, tmp_path):
         stack.project.down()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may listen on port 443, where users are sent")
 def test_users_who_would_be_redirected_for_ever(tmp_path):
-    """What ends TLS answers until Appwrite forces HTTPS, and from then on sends everybody back to where they are: the role goes back."""
+    """What ends TLS answers until Appwrite forces HTTPS, and from then on sends everybody back to where they are: the role goes back, unless
+    HTTPS is forced whatever comes of it.
+    """
+    host = "aw.notarealcompany.com"
     kind = replace(SMALL, services=(*SMALL.services, "traefik"))
     directory = kind.create(tmp_path, f"loop-{secrets.token_hex(4)}").directory
     stack = Stack(kind, Project(directory))
-    with serve(loops=lambda: stack.project.container_env("appwrite")[HTTPS] == "enabled") as served:
+    with serve(loops=lambda: stack.project.container_env("appwrite")[HTTPS] == "enabled", https_port=443):
         file = directory / "docker-compose.yml"
         project = yaml.safe_load(file.read_text())
         traefik = project["services"]["traefik"]
         del traefik["ports"], traefik["networks"]
         traefik["network_mode"] = "host"
-        traefik["command"].append(f"--entrypoints.appwrite_websecure.address=:{served.https_port}")
         file.write_text(yaml.safe_dump(project, sort_keys=False))
-        set_env(directory, **{HTTPS: "disabled", "_APP_DOMAIN": served.host, KEY: f"not-a-key-{secrets.token_hex(16)}"})
+        set_env(directory, **{HTTPS: "disabled", "_APP_DOMAIN": host, KEY: f"not-a-key-{secrets.token_hex(16)}"})
         try:
             stack.project.up()
             stack.project.wait()
             before = stack.env()
-            play = stack.secure(escrow="off")
+            play = stack.secure(escrow="off", force_https="auto")
             assert play.rc and play.recap["failed"] == 1, play.output
-            for part in (f"https://{served.host} redirects to itself for ever", "appwrite_security_force_https"):
+            for part in (f"https://{host} redirects to itself for ever", "appwrite_security_force_https"):
                 assert part in play.result("Secure the .env")["msg"]
             assert stack.env() == before
             stack.assert_in_force()
             assert set(stack.project.ps().values()) <= {"running", "healthy"}
+            regardless = stack.secure(escrow="off", force_https=True)
+            assert regardless.rc == 0 and f"https://{host} redirects to itself for ever" in regardless.output
+            assert stack.env()[HTTPS] == "enabled"
+            stack.assert_in_force()
             assert stack.secure(escrow="off", force_https=False).rc == 0
         finally:
             stack.project.down()

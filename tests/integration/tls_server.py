@@ -58,6 +58,7 @@ def serve(
     hsts: str | None = HSTS,
     console: bool = False,
     loops: Callable[[], bool] | None = None,
+    https_port: int = 0,
 ) -> Iterator[Served]:
     """Serves until the block ends.
 
@@ -68,12 +69,13 @@ def serve(
     hsts: the header of answers over HTTPS, C(None) for none.
     console: whether /console/ is answered over HTTP whatever C(redirect) says.
     loops: asked at each request over HTTPS whether it is sent back to where it is.
+    https_port: where it listens for HTTPS, by default on a free port.
     """
     with tempfile.TemporaryDirectory(prefix="tls-server-") as directory:
         root = Path(directory)
         not_after = _certify(root, certificate)
         context = _context(root, protocols)
-        with _listen(context, loops or (lambda: redirect == "loop"), hsts) as https, _listen(
+        with _listen(context, loops or (lambda: redirect == "loop"), hsts, listens=https_port) as https, _listen(
             None, lambda: redirect != "none", None, https.server_port, "/console/" if console else ""
         ) as http:
             yield Served(http.server_port, https.server_port, root / "ca.pem", not_after)
@@ -190,8 +192,9 @@ def _listen(
     hsts: str | None,
     port: int | None = None,
     apart: str = "",
+    listens: int = 0,
 ) -> Iterator[ThreadingHTTPServer]:
-    """Serves on a free port. C(port) is where redirects lead, its own by default; C(apart) is a path without one."""
+    """Serves on a port, or on a free one. C(port) is where redirects lead, its own by default; C(apart) is a path without one."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _SILENCE
@@ -230,7 +233,7 @@ def _listen(
         def handle_error(self, *_words: object) -> None:
             """Scanners hang up at any time."""
 
-    with Server((ADDRESS, 0), Handler) as server:
+    with Server((ADDRESS, listens), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -25,14 +25,22 @@ CHANGE = {"env": {"variables": {"_APP_ENV": "development"}}}
 
 
 @pytest.fixture
-def secured(run_module, without_engine, monkeypatch):
+def ways():
+    """How it was applied."""
+    return []
+
+
+@pytest.fixture
+def secured(run_module, without_engine, monkeypatch, ways):
     """Runs C(security) with an engine that does, or fails to do, what is asked."""
 
     def run(fails="", back=None, check=False, **parameters):
         order = []
+        ways.clear()
 
         def applied(way, instance, _document):
             order.append(instance.services["appwrite"].get("_APP_ENV"))
+            ways.append(way)
             if fails:
                 raise fails if isinstance(fails, Exception) else ApplyError(fails, service="appwrite")
             return FOUND
@@ -118,6 +126,12 @@ def test_failure_that_nobody_foresaw(secured):
     result, order = secured(ValueError("not-a-real-secret"), **CHANGE)
     assert result["msg"].startswith("internal error (ValueError at ") and "was put back" in result["msg"]
     assert "not-a-real-secret" not in result["msg"] and order == ["development", "back"]
+
+
+@pytest.mark.parametrize(("force", "regardless"), [("true", True), ("auto", False), ("false", False)])
+def test_https_that_is_forced_regardless(secured, ways, force, regardless):
+    secured(https={"force": force})
+    assert [way.regardless for way in ways] == [regardless]
 
 
 def test_no_time_to_wait(secured, project):
