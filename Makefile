@@ -45,7 +45,7 @@ matrix: setup engine ## Run sanity and unit tests and the playbook on every ansi
 nox: setup ## Run the sessions of antsibull-nox; T=session selects one
 	$(PYTEST) tests/sanity/nox.py $(if $(T),-k $(T))
 
-lint: setup ## Run ansible-lint, mypy on the pure rooms, and actionlint on the workflows
+lint: setup ## Run ansible-lint, mypy on the pure rooms, and the schema of the workflows
 	$(PYTEST) tests/sanity/test_lint.py
 
 docs: setup ## Build the documentation in .work/docs/html, and check its links

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 from faults.engine import Engine
+from support import plays
 from support.stack import SMALL, Stack
 
 
@@ -48,3 +49,9 @@ def machine(_machine: tuple[Engine, Stack], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     with running.kept():
         yield engine, running
+
+
+@pytest.fixture
+def plays_are_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a test can find all that a play has started, and kill it."""
+    monkeypatch.setattr(plays, "forked", False)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import plays
 from support.checkers import controllers, core
-from support.stack import CHECKOUT, KEY, WORK, Play, read_env
+from support.stack import CHECKOUT, KEY, Play, read_env
 from testbed._base import clean_environ, locked
 
 OLDEST = "2.17"
@@ -188,34 +188,13 @@ class Site:
         (self.directory / "play.yml").write_text(
             "\n".join(source if "\n" in source else _imported(*source.split(":")) for source in sources)
         )
-        environ = {
-            "ANSIBLE_HOME": str(WORK / "ansible"),
-            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
-            "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-            "ANSIBLE_FORKS": "8",
-            "ANSIBLE_SHOW_CUSTOM_STATS": "true",
-            **settings,
-        }
-        done = subprocess.run(
-            [
-                self.programs / "ansible-playbook",
-                "-i",
-                "inventory.json",
-                "-v",
-                "--vault-password-file",
-                self.password,
-                *flags,
-                "play.yml",
-            ],
-            env={**clean_environ(), **environ},
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
+        done = plays.run(
+            *("-i", "inventory.json", "-v", "--vault-password-file", self.password, *flags, "play.yml"),
+            directory=self.directory,
+            environ={**clean_environ(), "ANSIBLE_FORKS": "8", "ANSIBLE_SHOW_CUSTOM_STATS": "true", **settings},
+            program=self.programs / "ansible-playbook",
         )
-        return Play.read(done.returncode, done.stdout.decode("utf-8", "replace"))
+        return Play.read(done.returncode, done.stdout)
 
 
 def _imported(name: str, hosts: str = "all") -> str:

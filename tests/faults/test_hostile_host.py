@@ -131,6 +131,7 @@ def test_another_host_s_key(site, add, tmp_path):
     assert {path.name: path.read_bytes() for path in site.safe.iterdir()} == kept
 
 
+@pytest.mark.nightly("test_another_host_s_key, test_escrow_table.py")
 def test_another_cluster_s_key(site, add):
     """Neither by the name of the cluster, nor by a name of its own for itself."""
     add("member", appwrite_security_cluster="shop", appwrite_security_escrow_file=None)
@@ -197,6 +198,7 @@ def test_audit_is_the_operator_s(site, add, tmp_path):
     assert {host["host"] for host in site.report()["hosts"]} == {"first", "victim"}
 
 
+@pytest.mark.nightly("test_role_settings.py, test_audit_is_the_operator_s")
 def test_rotation_is_the_operator_s(site, add, tmp_path):
     """No host confirms its own rotation, brings tasks into it, or says where the keys are kept. Its rehearsal is made up, so that it gets far."""
     tasks, own, elsewhere = tmp_path / "tasks.yml", tmp_path / "own.yml", tmp_path / "elsewhere"
@@ -224,6 +226,7 @@ def test_rotation_is_the_operator_s(site, add, tmp_path):
         assert set(site.pythons[name].modules()) == {"audit_info"} and name in failures(play), play.output
 
 
+@pytest.mark.nightly("test_role_settings.py, test_audit_then_secure")
 def test_facts_from_elsewhere(site, add, tmp_path):
     """By another play, and from a cache: each role says so before it asks the host anything."""
     hosts = {}
@@ -257,6 +260,7 @@ def test_facts_from_elsewhere(site, add, tmp_path):
             python.answer()
 
 
+@pytest.mark.nightly("test_role_settings.py, test_another_host_s_key")
 def test_facts_are_not_injected(site, add, timer, tmp_path):
     """With what the documentation tells to set, all of it works for an honest host, the timer too, and a fact moves nothing."""
     (site.directory / "ansible.cfg").write_text("[defaults]\ninject_facts_as_vars = False\n")
@@ -420,6 +424,7 @@ def test_text_is_never_a_template(site, add, timer):
     assert not site.mark.exists(), play.output
 
 
+@pytest.mark.nightly("test_audit_report.py, test_keys_that_ansible_acts_on")
 def test_one_bad_answer(site, add):
     """What is no finding concerns the host alone that said so."""
     site.everyone["appwrite_audit_fail_on"] = "high"

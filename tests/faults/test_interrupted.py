@@ -18,6 +18,7 @@ from faults.processes import everything, runs
 from support.stack import HTTPS, KEY, Play, Stack, read_env, small, succeed, until
 from testbed._base import run
 
+pytestmark = pytest.mark.usefixtures("plays_are_programs")
 WRITE = "Secure the .env"
 
 

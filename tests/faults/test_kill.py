@@ -176,6 +176,7 @@ SCENARIOS = {
     "no exchange": Scenario(_SECURE, _no_key, _NO_EXCHANGE),
     "no exchange, no file": Scenario(_FILE, _no_file, _NO_EXCHANGE),
 }
+BY_DAY = ("no key", "odd owner, mode and ACL", "killed before")
 
 
 # --- what is left ---
@@ -314,7 +315,13 @@ class Victim:
         assert tree(directory) == files
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(each, id=name, marks=[] if name in BY_DAY else pytest.mark.nightly("test_disk.py, test_file.py"))
+        for name, each in SCENARIOS.items()
+    ],
+)
 def test_killed(scenario, _template, tmp_path, forks):
     victim = Victim(scenario, _template, tmp_path, forks)
     points = victim.calls if ALL else victim.concerned()

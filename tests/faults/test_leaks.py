@@ -220,6 +220,7 @@ def _around(text: str, piece: str) -> str:
     return text[max(0, place - 300) : place + 300]
 
 
+@pytest.mark.nightly("test_applied, and every module() and playbook() of a test")
 def test_refused(world, _template, tmp_path):
     plain, keyed = _copy(_template, tmp_path, "plain"), _copy(_template, tmp_path, "keyed", **{KEY: KEYS[0]})
     broken = _append(_copy(_template, tmp_path, "broken"), f"_APP_DB_PASS='{KEYS[0]}\n")
@@ -334,7 +335,7 @@ def test_written_and_broken_off(world, _template, tmp_path, _engine):
     _check(world, play, ALL, ["prefix"])
 
 
-@small("key")
+@small("apply")
 def test_applied(world, stack):
     """The role on a running project, and a service that prints every secret before it fails."""
     set_env(stack.directory, **{name: value for name, value in SECRETS.items() if "DB" not in name})

@@ -45,7 +45,7 @@ STAGED = Point(FORWARD, "ask INSERT", 2, "after")
 """While values are staged, and everything runs still."""
 COMMIT = Point(FORWARD, "ask COMMIT", 1, "before")
 PLAYED = replace(MARIADB, room="interrupt-play")
-pytestmark = needs_php
+pytestmark = [needs_php, pytest.mark.usefixtures("plays_are_programs")]
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +174,13 @@ def seal_with_the_old_key(host: Host) -> None:
 
 
 @on(MARIADB)
+@pytest.mark.nightly("test_procedure.py, test_killed")
 @pytest.mark.parametrize(
     ("point", "writes"),
     [
         pytest.param(Point(FORWARD, "exchange .env", 2, "before"), True, id="sealed, and written to"),
-        pytest.param(Point(FORWARD, "exchange .env", 2, "before"), False, id="sealed", marks=pytest.mark.nightly),
-        pytest.param(None, True, id="written, and written to", marks=pytest.mark.nightly),
+        pytest.param(Point(FORWARD, "exchange .env", 2, "before"), False, id="sealed"),
+        pytest.param(None, True, id="written, and written to"),
     ],
 )
 def test_backup_is_put_back_by_hand(host, point, writes):
@@ -236,6 +237,7 @@ def test_nothing_is_left_of_the_file(host):
 
 
 @on(MARIADB)
+@pytest.mark.nightly("test_procedure.py, test_killed")
 def test_file_that_cannot_be_removed(host):
     """It keeps nobody from going back, and the next rotation removes it."""
     if os.geteuid():
@@ -351,9 +353,7 @@ _AS_BEFORE = ("a dump", "a file", "the guard")
 @pytest.mark.parametrize(
     "what",
     [
-        pytest.param(
-            what, marks=[] if what in ("a dump", "that all is sealed") else pytest.mark.nightly("test_procedure.py")
-        )
+        pytest.param(what, marks=[] if what == "that all is sealed" else pytest.mark.nightly("test_procedure.py"))
         for what in FULL
     ],
 )
@@ -423,7 +423,7 @@ def await_(moment: Callable[[], bool], playing: Future[Play]) -> None:
 # --- sessions that end, whose rows are lost to the tests that follow: so it comes last ---
 
 
-@on(MARIADB, nightly=OTHERS)
+@on(nightly=[MARIADB, *OTHERS])
 def test_killed_while_sessions_end(host):
     """The next run does what the first one was told, without being told again, and says how many there were."""
     ended = {

@@ -56,7 +56,7 @@ def chosen(points: list[Point]) -> list[Point]:
     return [*points[commit : commit + 2], *certain[:: len(certain) // _SAMPLE]]
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=KINDS[:1])
 def test_killed(victim):
     points = victim.points()
     picked = chosen(points)
@@ -97,7 +97,7 @@ def kill_client(victim: Victim) -> None:
     )
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=KINDS[:1])
 @pytest.mark.parametrize("blow", [kill_client, kill_server])
 def test_database_dies(victim, blow):
     """The rotation ends by itself, and cleans up where it may."""
@@ -116,7 +116,7 @@ def test_database_dies(victim, blow):
         assert state == "old" or point == points[commit + 1]
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=KINDS[:1])
 def test_two_at_once(victim):
     """The second one waits until the first one's transaction is over, however that ends, and goes on from there."""
     points = victim.points()

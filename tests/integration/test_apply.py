@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from support.stack import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree, until
 from testbed._base import clean_environ, run
 
@@ -111,6 +112,7 @@ def test_timeout(stack):
 
 
 @small("apply")
+@pytest.mark.nightly("test_rotate, test_watched.py")
 def test_progress(stack):
     """A play says which service it waits for, and ends with all that the module says. The health check's first answer takes its interval."""
     stack.override(WORKER, healthcheck={"test": ["CMD", "true"], "interval": "8s"})

@@ -223,6 +223,7 @@ def test_bad_waivers(tmp_path):
     assert not fleet.reports.exists()
 
 
+@pytest.mark.nightly("test_fleet")
 def test_serial(tmp_path):
     """A batch of which every host fails would end the play, so the last batch answers for all. A host that stopped before is reported too."""
     fleet = Fleet(tmp_path / "controller", dict.fromkeys(("a", "stopped", "b", "c"), tmp_path / "none"))

@@ -50,6 +50,7 @@ def test_as_many_as_stated(directory):
         assert stat.S_IMODE((directory / ".env").stat().st_mode) == 0o644, "the way back leaves the mode to the user"
 
 
+@pytest.mark.nightly("_env/test_file.py")
 def test_last_copy_of_a_key_stays(directory):
     """A key that somebody took out of the file may be needed for the data; two copies of it are not."""
     lost = {"project_src": str(directory), "backup_keep": 1}

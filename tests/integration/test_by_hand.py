@@ -93,6 +93,7 @@ def test_containers_that_run_on(stack):
 
 
 @small("apply")
+@pytest.mark.nightly("test_rollback")
 def test_service_that_does_not_come_up(stack):
     before = (stack.directory / ".env").read_bytes()
     stack.project.fail("appwrite")

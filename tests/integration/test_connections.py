@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.stack import KEY, Kind, Stack, on, set_env, succeed
+from support.stack import KEY, Kind, Stack, alone, on, set_env, succeed
 from testbed import images
 from testbed._base import run
 from testbed.dataset import Dataset
@@ -33,7 +33,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store, StoreError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import Session
 
-KINDS = [Kind(database=database, services=(database,), room="connections") for database in ("mariadb", "postgresql")]
+KINDS = [alone(database) for database in ("mariadb", "postgresql")]
 REHEARSED = Kind(database="postgresql", services=("appwrite", "redis", "postgresql"), room="rehearsal")
 WORD = "NotARealEncryptionKey1"
 COMMANDS = {"mariadb": ["mysqld", "--max-connections=10"], "postgresql": ["postgres", "-c", "max_connections=8"]}
@@ -97,7 +97,7 @@ def dumped(crowd: Crowd, store: Store, path) -> str:
     return gzip.decompress(path.read_bytes()).decode()
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=KINDS[:1])
 def test_one_that_is_freed(crowd, tmp_path):
     """For the store, for the question whether there is data, and for the dump, while the store keeps its own."""
     told = []
@@ -112,7 +112,7 @@ def test_one_that_is_freed(crowd, tmp_path):
     assert evidence.state == "no" and "nobody has signed up" in evidence.reason
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=KINDS[:1])
 def test_none_that_is_freed(crowd, tmp_path, monkeypatch):
     words = f"{crowd.name}: all of its connections are in use.*raise max_connections"
     with contextlib.closing(store_of(crowd.instance)) as store, crowd.full():

@@ -308,7 +308,7 @@ def dumps(_dumps):
     _dumps.path.unlink(missing_ok=True)
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=[KINDS[0], KINDS[2]])
 def test_put_back(dumps):
     """While the guard of a rotation stands, by every line of the documentation. The cut file comes first and must not touch anything."""
     before, text = dumps.seen(), dumps.text()
@@ -357,7 +357,7 @@ def test_put_back(dumps):
     )
 
 
-@on(*KINDS)
+@on(nightly=KINDS)
 def test_put_back_without_guard_again(dumps):
     """Also where half of it is there already, as after a line that was stopped."""
     before = dumps.seen()
@@ -375,7 +375,7 @@ def test_put_back_without_guard_again(dumps):
     assert dumps.seen() == before
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=[KINDS[0], KINDS[2]])
 def test_client_killed(dumps):
     def kill(_phase: str, _done: int, _total: int) -> None:
         # Docker 20.10 forgets now and then to tell the end of one that is waited for beside another that ends.
@@ -397,7 +397,7 @@ def test_client_killed(dumps):
     assert not dumps.path.exists()
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=[KINDS[0], KINDS[2]])
 @pytest.mark.parametrize("end", [b"", b"cut"], ids=["nothing", "not to its end"])
 def test_not_complete(dumps, monkeypatch, end):
     """A program that ends well, and whose last line is missing."""
@@ -408,7 +408,7 @@ def test_not_complete(dumps, monkeypatch, end):
     assert not dumps.path.exists()
 
 
-@on(*KINDS)
+@on(KINDS[1], nightly=[KINDS[0], KINDS[2]])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
 def test_disk_full(dumps, tmp_path):
     run("mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(tmp_path))

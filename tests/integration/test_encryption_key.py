@@ -99,7 +99,7 @@ def test_placeholder_keep(directory):
     ).startswith("key: ")
 
 
-@small("key")
+@small("apply")
 def test_placeholder_in_use(stack):
     stack.project.sign_up("ada@example.com")
     for arguments in ({}, {"placeholder": "keep"}):
@@ -109,14 +109,14 @@ def test_placeholder_in_use(stack):
     assert "public default" in refuse("encryption_key", {**stack.arguments, "key": NOT_A_KEY}, secrets=[NOT_A_KEY])
 
 
-@small("key")
+@small("apply")
 def test_placeholder_and_no_answer(stack):
     stack.project.compose("stop", "mariadb")
     message = refuse("encryption_key", stack.arguments)
     assert "public default" in message and "mariadb is not running" in message
 
 
-@small("key")
+@small("apply")
 def test_absent_where_the_placeholder_runs(stack):
     """The containers' public default is what sealed the data, so it comes back, with the warning."""
     stack.project.sign_up("ada@example.com")
@@ -134,7 +134,7 @@ def _keyed(stack: Stack) -> str:
     return stack.env()[KEY]
 
 
-@small("key")
+@small("apply")
 def test_absent_with_data(stack):
     key = _keyed(stack)
     for line in ("", f"{KEY}=\n", f'{KEY}="your-secret-key"\n'):

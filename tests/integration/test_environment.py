@@ -31,7 +31,7 @@ WISH = {
 }
 
 
-@small("key")
+@small("apply")
 def test_processes(stack, tmp_path):
     """security, unchanged, starts at most two processes."""
     log = tmp_path / "log"
@@ -76,6 +76,7 @@ PLAYBOOK = """\
 """
 
 
+@pytest.mark.nightly("test_sanity.py, and with Python 3.13 test_core_flow.py")
 def test_oldest_python(directory, core_2_19):
     variables = {"appwrite_security_project_src": str(directory), "wish": WISH}
     options = {"program": core_2_19 / "ansible-playbook", "python": CHECKOUT / ".venv" / "pythons" / "python3.8"}

@@ -23,6 +23,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
+from support import plays
 from support.stack import (
     CHECKOUT,
     KEY,
@@ -82,31 +83,11 @@ class Controller:
             **{f"appwrite_security_{name}": value for name, value in variables.items()},
         }
         password = [f"--vault-password-file={self.password if vault is True else vault}"] if vault else []
-        settings = {
-            "ANSIBLE_HOME": str(WORK / "ansible"),
-            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
-            "ANSIBLE_NOCOLOR": "true",
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-        }
-        done = subprocess.run(
-            [
-                CHECKOUT / ".venv/bin/ansible-playbook",
-                "-i",
-                self.directory / "inventory.yml",
-                "-e",
-                json.dumps(extra),
-                verbosity,
-                *password,
-                *flags,
-                playbook if "/" in playbook else f"selfhost.appwrite.{playbook}",
-            ],
-            env={"ANSIBLE_PIPELINING": "true", **clean_environ(), **settings},
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
+        done = plays.run(
+            *("-i", self.directory / "inventory.yml", "-e", json.dumps(extra), verbosity, *password, *flags),
+            playbook if "/" in playbook else f"selfhost.appwrite.{playbook}",
+            directory=self.directory,
+            environ={"ANSIBLE_PIPELINING": "true", **clean_environ()},
         )
         assert "Traceback" not in done.stdout, done.stdout
         assert_no_leak(
@@ -235,6 +216,7 @@ def test_ends_between_escrow_and_file(controller, directory):
 # --- many hosts ---
 
 
+@pytest.mark.nightly("test_security.py, test_escrow.py of plugin_utils, test_life_of_a_key")
 def test_cluster(directory, tmp_path):
     """Eight forks on ten hosts that share a database generate exactly one key; a host that comes later gets it, one with another is refused."""
     (tmp_path / "controller").mkdir()

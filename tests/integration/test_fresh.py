@@ -40,7 +40,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("file", ["none", "the installer's", pytest.param("none of 2.4.0", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "file",
+    ["the installer's", *(pytest.param(name, marks=pytest.mark.nightly) for name in KINDS if name.startswith("none"))],
+)
 def test_from_the_start(request, file):
     """The database itself is created with the new passwords, and everything runs."""
     fixture, kind, public = KINDS[file]

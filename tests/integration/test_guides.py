@@ -22,11 +22,11 @@ import yaml
 from integration.installer import Installer
 from support.stack import (
     CHECKOUT,
-    GENERATED,
     HTTPS,
     KEY,
     NOT_A_KEY,
     SMALL,
+    Kind,
     Stack,
     _secrets_in,
     assert_no_leak,
@@ -160,11 +160,8 @@ def test_existing(reader):
 
 
 @on(
-    *(
-        replace(kind, room="password")
-        for kind in (SMALL, *GENERATED)
-        if kind.services[-1:] in [("mariadb",), ("postgresql",)] and kind.release == "1.9.6"
-    )
+    replace(SMALL, room="password"),
+    nightly=[Kind(database="postgresql", services=("appwrite", "redis", "postgresql"), room="password")],
 )
 def test_password_of_the_database(stack, tmp_path):
     """The script of the page on a database that was created with the public one, and what the play says before."""

@@ -77,7 +77,7 @@ def test_nothing_started(tmp_path, database):
     )
 
 
-@small("key")
+@small("apply")
 def test_wrong_credentials(stack):
     root = (
         "docker",
@@ -98,13 +98,13 @@ def test_wrong_credentials(stack):
     assert "Access denied" in reason
 
 
-@small("key")
+@small("apply")
 def test_another_project_name(stack):
     message = refuse("instance_info", {**stack.arguments, "project_name": "another"})
     assert stack.project.name in message and message.startswith("project_name: ")
 
 
-@small("key")
+@small("apply")
 def test_database_elsewhere(stack):
     path = stack.directory / ".env"
     path.write_text(path.read_text().replace('_APP_DB_HOST="mariadb"', '_APP_DB_HOST="db.example.com"'))

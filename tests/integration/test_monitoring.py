@@ -359,6 +359,7 @@ def test_projects_of_like_names(directory, tmp_path):
     assert timer.files().keys() == of(other)
 
 
+@pytest.mark.nightly("test_wrong_configuration, test_timer")
 def test_configuration_that_a_host_has_spoiled(directory, tmp_path):
     """It is read for a proof, which it does not hold, and never as a template."""
     found = json.dumps({"audit": {"escrow": {"fingerprint": "{{ 1 / 0 }}", "proved": "{{ 1 / 0 }}"}}})

@@ -78,7 +78,7 @@ def path(request, tmp_path):
     return [tmp_path]
 
 
-@on(*KINDS)
+@on(KINDS[0], nightly=KINDS[1:])
 def test_restored(loaded, path):
     """The escrow of another installation, or of before a rotation, is not put over what it does not open."""
     loaded.lose()
@@ -191,7 +191,7 @@ def test_nothing_can_be_opened(loaded, path, image, words):
     )
 
 
-@on(*KINDS)
+@on(KINDS[0], nightly=KINDS[1:])
 def test_apply_after_down(loaded):
     """No container knows the key any more: what is in the file is tried before anything starts with it."""
     loaded.project.compose("down")
@@ -232,14 +232,14 @@ def test_apply_where_containers_were_only_created(loaded):
     assert set(HOLDERS) <= {*succeed("apply", loaded.stack.arguments)["recreated"]}
 
 
-@on(*KINDS)
+@on(KINDS[0], nightly=KINDS[1:])
 def test_apply_where_the_database_is_starting(loaded):
     loaded.project.compose("down")
     loaded.project.compose("up", "--detach", loaded.database)
     assert set(HOLDERS) <= {*succeed("apply", loaded.stack.arguments)["started"]}
 
 
-@on(*KINDS)
+@on(KINDS[0], nightly=KINDS[1:])
 def test_a_rotation_that_only_the_escrow_remembers(loaded, path):
     """The project's directory was put back from a backup of before, the database was not."""
     set_env(loaded.stack.directory, **{KEY: WRONG})

@@ -39,7 +39,8 @@ def sidecars(stack):
 
 
 @pytest.mark.usefixtures("_compose")
-@small("prediction")
+@small("role")
+@pytest.mark.nightly("test_check_of_the_role, _project/test_drift.py")
 def test_check_of_the_module(stack):
     sidecars(stack)
     assert succeed("apply", stack.arguments)["changed"] is False, "what shares or has an env_file is as it was started"
@@ -65,7 +66,7 @@ def test_check_of_the_module(stack):
 
 
 @pytest.mark.usefixtures("_compose")
-@small("prediction")
+@small("role")
 def test_check_of_the_role(stack):
     sidecars(stack)
     checked = stack.secure("--check", "--diff")

@@ -198,6 +198,7 @@ def test_rollback(stack):
 
 
 @small("role")
+@pytest.mark.nightly("test_secured.py, test_rollback")
 def test_rollback_keeps_a_key_that_ran(stack):
     """Containers ran with the new key, and data may be sealed with it."""
     _dislikes_https(stack)
@@ -210,6 +211,7 @@ def test_rollback_keeps_a_key_that_ran(stack):
 
 
 @small("role")
+@pytest.mark.nightly("test_secured.py")
 def test_rollback_that_fails_too(stack):
     stack.project.fail(WORKER, "Fatal error: no way\n")
     play = stack.secure()
@@ -227,6 +229,7 @@ def test_no_rollback(stack):
 
 
 @small("role")
+@pytest.mark.nightly("test_secured.py")
 def test_failure_without_change_of_the_file(stack):
     """There is nothing to roll back where the file was as wished before."""
     assert stack.secure(apply=False).rc == 0

@@ -265,6 +265,7 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
 
 
 @on(KINDS[0])
+@pytest.mark.nightly("test_rotate, test_every_page_is_typed_in")
 def test_guide(vault, tmp_path):
     """The page of the documentation, command by command."""
     (tmp_path / "inventory.ini").write_text(
@@ -702,6 +703,7 @@ def test_verify_elsewhere(loaded):
 
 
 @on(REFUSED)
+@pytest.mark.nightly("test_rekey.py, test_procedure.py")
 def test_tokens(loaded):
     """No stored value changes, and every container gets the new key."""
     play = loaded.rotate(scope="tokens")

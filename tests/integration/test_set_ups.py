@@ -126,7 +126,13 @@ def _by_env_file(service):
     service["env_file"] = ".env"
 
 
-@pytest.mark.parametrize("change", [_by_another_name, _literally, _by_env_file])
+@pytest.mark.parametrize(
+    "change",
+    [
+        _by_another_name,
+        *(pytest.param(each, marks=pytest.mark.nightly("test_origins.py")) for each in (_literally, _by_env_file)),
+    ],
+)
 def test_life_of_a_set_up(directory, change, tmp_path):
     """Secured, applied, found unchanged, seen by the drill, and told what a rotation needs."""
     file = directory / "docker-compose.yml"
@@ -239,6 +245,7 @@ def test_started_with_values_of_a_shell(directory):
     assert "_APP_SMTP_PASSWORD of appwrite-worker-mails" in findings["containers.nothing_lost"]["evidence"]
 
 
+@pytest.mark.nightly("test_landscape.py, test_started_with_other_files")
 def test_started_with_a_profile(directory):
     """What runs of a profile is recreated with the rest, though nobody names the profile."""
     services = {"side": {"image": "${SIDE_IMAGE}", "profiles": ["more"], "environment": ["_APP_DOMAIN"]}}
@@ -258,6 +265,7 @@ def test_started_with_a_profile(directory):
     )
 
 
+@pytest.mark.nightly("test_landscape.py")
 def test_renamed_directory_without_a_container(directory):
     """The volume is there, and its project's name is not that of the directory any more."""
     old = directory.name

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from support.stack import Kind, Stack, needs_php, on, until
+from support.stack import Stack, alone, needs_php, on, until
 from testbed._base import run
 from testbed.dataset import Dataset
 
@@ -36,7 +36,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
-KINDS = [Kind(database=database, services=(database,), room="stores") for database in ("mariadb", "postgresql")]
+KINDS = [alone(database) for database in ("mariadb", "postgresql")]
 MODULES: Mapping[str, Any] = {"mariadb": mariadb, "postgresql": postgresql}
 CLASSES: Mapping[str, type[_writes.WritableSqlStore]] = {"mariadb": WritableMariaDB, "postgresql": WritablePostgreSQL}
 SECRET = "NotARealStoredWord1"

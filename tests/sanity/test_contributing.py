@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 
-import pytest
 from support.checkers import BIN, ROOT, ansible_test_sanity
 
 RECIPES = dict(
@@ -21,12 +20,8 @@ RECIPES = dict(
         re.MULTILINE | re.DOTALL,
     )
 )
-TESTS = {
-    "variable": ("_appwrite/test_variables.py",),
-    "release": ("_appwrite/test_variables.py", "_audit/test_controls.py"),
-    "control": ("_audit/test_controls.py",),
-    "setting": ("_settings/test_console_access.py",),
-}
+TESTS = ("_appwrite/test_variables.py", "_audit/test_controls.py", "_settings/test_console_access.py")
+"""that a mistake in one of them would fail"""
 
 
 def changes(recipe: str):
@@ -40,25 +35,21 @@ def changes(recipe: str):
             )
 
 
-@pytest.mark.parametrize("name", TESTS)
-def test_recipe(name, collection_copy, checker_environment, tmp_path):
+def test_recipes(collection_copy, checker_environment, tmp_path):
+    """One after the other on the same copy, which passes its tests with all of them."""
     copy = tmp_path / "ansible_collections" / "selfhost" / "appwrite"
     shutil.copytree(collection_copy, copy, symlinks=True)
-    files = set()
-    for file, old, new in changes(RECIPES[name]):
-        text = (copy / file).read_text("utf-8")
-        assert text.count(old) == 1, (file, old)
-        (copy / file).write_text(text.replace(old, new), "utf-8")
-        files.add(file)
-    assert len(files) <= 3
+    assert set(RECIPES) == {"variable", "release", "control", "setting"}
+    touched = {name: set() for name in RECIPES}
+    for name, recipe in RECIPES.items():
+        for file, old, new in changes(recipe):
+            text = (copy / file).read_text("utf-8")
+            assert text.count(old) == 1, (name, file, old)
+            (copy / file).write_text(text.replace(old, new), "utf-8")
+            touched[name].add(file)
+    assert all(0 < len(files) <= 3 for files in touched.values()), touched
     done = subprocess.run(
-        [
-            BIN / "pytest",
-            "--quiet",
-            "-p",
-            "no:xdist",
-            *(f"tests/unit/plugins/module_utils/{test}" for test in TESTS[name]),
-        ],
+        [BIN / "pytest", "--quiet", "-p", "no:xdist", *(f"tests/unit/plugins/module_utils/{test}" for test in TESTS)],
         cwd=copy,
         env={
             name: value for name, value in os.environ.items() if name != "APPWRITE_COMPOSE_DIR"
@@ -70,14 +61,12 @@ def test_recipe(name, collection_copy, checker_environment, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    if name == "setting":
-        modules = [file for file in files if "/modules/" in file]
-        found = ansible_test_sanity(
-            BIN,
-            "--test",
-            "validate-modules",
-            *modules,
-            collection=copy,
-            environment={**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)},
-        )
-        assert not any(found.values()), found
+    found = ansible_test_sanity(
+        BIN,
+        "--test",
+        "validate-modules",
+        *(file for file in touched["setting"] if "/modules/" in file),
+        collection=copy,
+        environment={**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)},
+    )
+    assert not any(found.values()), found

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """ansible-lint's strictest profile on everything; mypy's strictest mode on the pure rooms; ruff's layout, order of imports and names that are not there;
-actionlint on the workflows.
+the schema of GitHub's workflows, and by night actionlint.
 """
 
 from __future__ import annotations
@@ -43,25 +43,20 @@ def test_types():
     check("mypy", *rooms, cwd=ROOT)
 
 
-@pytest.mark.skipif(not shutil.which("go"), reason="Go is not at hand: it builds actionlint")
+WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
+
+
 def test_workflows():
-    check(
-        tools.actionlint(),
-        "-shellcheck",
-        BIN / "shellcheck",
-        "-pyflakes",
-        "",
-        *sorted(ROOT.glob(".github/workflows/*.yml")),
-        cwd=ROOT,
-    )
+    check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS, cwd=ROOT)
+
+
+@pytest.mark.nightly("test_workflows")  # it takes minutes to build
+@pytest.mark.skipif(not shutil.which("go"), reason="Go is not at hand: it builds actionlint")
+def test_actionlint():
+    check(tools.actionlint(), "-shellcheck", BIN / "shellcheck", "-pyflakes", "", *WORKFLOWS, cwd=ROOT)
 
 
 def test_actions_are_pinned():
     """What a workflow uses is named by its commit, which nobody can change afterwards."""
-    used = [
-        line
-        for path in ROOT.glob(".github/workflows/*.yml")
-        for line in path.read_text().splitlines()
-        if " uses: " in line
-    ]
+    used = [line for path in WORKFLOWS for line in path.read_text().splitlines() if " uses: " in line]
     assert used and all(re.search(r"@[0-9a-f]{40}  # v[0-9.]+$", line) for line in used)
