@@ -15,9 +15,12 @@ from integration.tls_server import serve
 from support.stack import HTTPS, KEY, NOT_A_KEY, on_every_kind, refuse, set_env, small, succeed, tree
 from testbed._base import clean_environ, run
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import STATUSES
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
 
 SMTP = {"_APP_SMTP_HOST": "mariadb", "_APP_SMTP_PORT": "3306", "_APP_SMTP_SECURE": "tls"}
 
@@ -100,8 +103,15 @@ def test_an_engine_that_does_not_answer_lets_nothing_pass(stack):
 
 @small("audit")
 def test_a_release_that_is_not_known(stack):
-    """Its container is asked for its variables, and does not know; nothing is refused for that."""
+    """Its container is asked for its variables; nothing is refused for what this collection does not know."""
     arguments = {**stack.arguments, "appwrite_version": "9.9.0"}
+    instance = Instance(str(stack.directory), None, [], None, [], "9.9.0", True)
+    opened(instance, env_file_of(instance))
+    assert instance.release.defaults == {
+        name: catalogue.default(name, "1.9.6")
+        for name in catalogue.names("1.9.6")
+        if catalogue.documented(name, "1.9.6")
+    }
     known, unknown = (succeed("audit_info", each)["findings"] for each in (stack.arguments, arguments))
     assert [finding["id"] for finding in known] == [finding["id"] for finding in unknown]
     assert not [finding["evidence"] for finding in unknown if "internal error" in finding["evidence"]]

@@ -30,6 +30,12 @@ SERVICES = (
 KINDS = [
     Kind(database=database, services=(*SERVICES, database), room="stand-ins") for database in ("mariadb", "postgresql")
 ]
+NEWEST = Kind(
+    "2.4.0",
+    "postgresql",
+    services=("appwrite", "appwrite-worker", "clickhouse", "redis", "postgresql"),
+    room="stand-ins",
+)
 WORKER = "appwrite-worker-mails"
 pytestmark = pytest.mark.nightly("nothing of plugins/ runs here; test_rotation.py has the same projects at work")
 OWN, OTHER = "NotARealStandInKey1", "AnotherNotRealStandInKey1"
@@ -76,6 +82,54 @@ def test_first_process_of_a_release(release, program, status):
         assert int(run("docker", "container", "inspect", "--format", "{{.State.ExitCode}}", container)) == status
     finally:
         run("docker", "rm", "--force", container)
+
+
+@pytest.mark.parametrize("program", ["worker", "interval", "docker-php-entrypoint"])
+@pytest.mark.parametrize(("release", "key", "stays"), [("2.4.0", "", False), ("2.4.0", OWN, True), ("2.0.0", "", True)])
+def test_an_empty_key(release, program, key, stays):
+    """From 2.4.0 on nothing starts without one."""
+    given = ("--env", f"{KEY}={key}", "--entrypoint", program)
+    command = ("php", "app/http.php") if program == "docker-php-entrypoint" else ()
+    container = run(
+        "docker", "run", "--detach", "--network", "none", *given, images.stand_in(release), *command
+    ).strip()
+    try:
+        if stays:
+            until(lambda: " started" in run("docker", "logs", container).lower())
+        else:
+            assert run("docker", "wait", container).strip() == "1"
+    finally:
+        run("docker", "rm", "--force", container)
+
+
+@on(NEWEST)
+def test_the_worker_of_all_queues(project):
+    """As many at a time of one queue as Appwrite allows, and of each queue whatever the others do."""
+    project.slow("appwrite-worker", 3600)
+    for queue in ("v1-mails", "v1-functions"):
+        project.enqueue(queue, 10)
+    until(lambda: project.redis("llen", "utopia-queue.processing.v1-functions") == "8")
+    until(lambda: project.redis("llen", "utopia-queue.processing.v1-mails") == "1")
+    container = project.container("appwrite-worker")
+    run("docker", "kill", "--signal", "TERM", container)
+    project.slow("appwrite-worker", 0.1)
+    assert run("docker", "wait", container).strip() == "0"
+    assert [project.jobs(queue) for queue in ("v1-mails", "v1-functions")] == [9, 2]
+    project.heal("appwrite-worker")
+    project.up()
+    until(lambda: project.jobs("v1-mails") + project.jobs("v1-functions") == 0)
+
+
+@on(NEWEST)
+def test_clickhouse_wants_its_password(project):
+    def ask(password):
+        asked = f"exit((int) (@file_get_contents('http://appwrite:{password}@clickhouse:8123/appwrite') === false));"
+        run("docker", "exec", project.container("appwrite"), "php", "-r", asked)
+
+    assert project.ps()["clickhouse"] == "healthy"
+    ask("appwrite")
+    with pytest.raises(Failed):
+        ask("another")
 
 
 @on(KINDS[0])

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +66,11 @@ def entrypoint(service: str) -> str:
 def stand_in(release: str | None = None) -> str:
     """The image of every service that is no database; with a release, of those that run Appwrite itself."""
     if release is None:
-        return _image("stand-in", ["stand-in"], _link_checks, ["busybox-static"], "", 'ENTRYPOINT ["idle"]')
+        return _image("stand-in", ["stand-in"], _link_check, ["busybox-static"], "", 'ENTRYPOINT ["idle"]')
     variables = catalogue()
-    names = "".join(f"{name}\n" for name in variables.names(release) if variables.documented(name, release))
+    documented = [name for name in variables.names(release) if variables.documented(name, release)]
+    names = "".join(f"{name}\n" for name in documented)
+    own = _own_variables({name: variables.default(name, release) or "" for name in documented})
     settings = (
         *(f"ENV _APP_VERSION={release}", "ENV _APP_HOME=https://appwrite.io", "WORKDIR /usr/src/code"),
         *('ENTRYPOINT ["docker-php-entrypoint"]', 'CMD ["php", "app/http.php"]'),
@@ -81,6 +83,9 @@ def stand_in(release: str | None = None) -> str:
 
     def fill(root: Path) -> None:
         _write(root / "usr/local/share/appwrite/variables", names)
+        _write(root / "usr/local/share/testbed/config/variables.php", own)
+        if at_least(release, "2.4.0"):
+            _write(root / "usr/local/share/appwrite/needs-key", "")
         _place(root / "usr/src/code/app").symlink_to("/usr/local/share/testbed")
         for program in programs:
             _program(root, program, release)
@@ -93,13 +98,21 @@ def stand_in(release: str | None = None) -> str:
         _write(root / "etc/php" / php.name.removeprefix("php") / "cli/conf.d/testbed.ini", extensions)
 
     packages = ["busybox-static", "dash", "netcat-openbsd", "php-cli", "php-mysql", "php-pgsql"]
-    return _image(f"appwrite-{release}", ["stand-in", "appwrite"], fill, packages, names, *settings)
+    return _image(f"appwrite-{release}", ["stand-in", "appwrite"], fill, packages, own, *settings)
 
 
-def _link_checks(root: Path) -> None:
-    """What the health checks of 2.x call in the images of ClickHouse and of appwrite-geo."""
-    for program in ("clickhouse-client", "php"):
-        _link(root, program, "curl")
+def _own_variables(defaults: Mapping[str, str]) -> str:
+    """C(app/config/variables.php), in which a description calls a class that only the whole program has."""
+    rows = "".join(
+        f"    ['name' => '{name}', 'description' => implode(Config::getParam('runtimes')), 'default' => '{default}'],\n"
+        for name, default in defaults.items()
+    )
+    return f"<?php\n\nuse Utopia\\Config\\Config;\n\nreturn [['category' => 'General', 'variables' => [\n{rows}]]];\n"
+
+
+def _link_check(root: Path) -> None:
+    """What the health check of 2.x calls in the image of appwrite-geo."""
+    _link(root, "php", "curl")
 
 
 def _program(root: Path, program: str, release: str) -> None:
@@ -119,6 +132,12 @@ def redis() -> str:
     """Redis, whose default configuration lets everybody on the network in, as the official image does."""
     settings = ('ENTRYPOINT ["docker-entrypoint.sh"]', 'CMD ["redis-server"]')
     return _image("redis", ["redis"], lambda root: None, ["busybox-static", "redis-server"], "", *settings)
+
+
+def clickhouse() -> str:
+    """ClickHouse, with the login of the official image, and no tables."""
+    settings = 'ENTRYPOINT ["entrypoint.sh"]'
+    return _image("clickhouse", ["stand-in", "clickhouse"], lambda root: None, ["busybox-static"], "", settings)
 
 
 def mariadb() -> str:
@@ -186,13 +205,14 @@ class Images:
 
     appwrite: str
     redis: str
+    clickhouse: str
     other: str
     database: str
 
     @classmethod
     def build(cls, release: str, database: str) -> Images:
         """Builds what the engine lacks. Raises Unavailable where it can't."""
-        return cls(stand_in(release), redis(), stand_in(), DATABASES[database]())
+        return cls(stand_in(release), redis(), clickhouse(), stand_in(), DATABASES[database]())
 
     @property
     def prefix(self) -> str:
@@ -207,6 +227,8 @@ class Images:
                 image = self.appwrite
             elif short.startswith("redis:"):
                 image = self.redis
+            elif short.startswith("clickhouse/"):
+                image = self.clickhouse
             elif short.startswith(("mariadb:", "mongo:", "appwrite/postgres:")):
                 image = self.database
             else:

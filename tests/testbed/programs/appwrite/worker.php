@@ -3,44 +3,63 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// A worker: takes one job at a time from its queue, in the order in which utopia-php/queue does (src/Queue/Broker/Redis.php), and does
-// nothing but take its time. One that is killed in the middle leaves its entry in the list of what is being processed, and without Redis
-// it dies. "all" is the worker of all queues that 2.x has (app/worker.php, app/config/workers.php): a process here, a coroutine there, for
-// each queue, so that one waits while another works.
+// A worker: takes jobs from its queue, in the order in which utopia-php/queue does (src/Queue/Broker/Redis.php), and does nothing but take
+// its time. One that is killed in the middle leaves its entries in the list of what is being processed, and without Redis it dies. "all" is
+// the worker of all queues that 2.x has (app/worker.php, app/config/workers.php): a process here, a coroutine there, for each queue, so that
+// one waits while another works. It has as many jobs of a queue in hand at a time as Appwrite allows, and while there are fewer it waits for
+// the next one, as utopia-php/queue 1.3.1 does.
 
 require __DIR__ . '/common.php';
 
 const START_PATIENCE = 30;
 const PATIENCE = 6;
 
+/** Each with the most jobs that it has in hand at a time. */
 const ALL = [
-    'builds', 'certificates', 'databases', 'deletes', 'executions', 'functions', 'jobs', 'mails', 'messaging', 'migrations',
-    'notifications', 'screenshots', 'stats-resources', 'stats-usage', 'webhooks',
+    'builds' => 8, 'certificates' => 8, 'databases' => 1, 'deletes' => 8, 'executions' => 8, 'functions' => 8, 'jobs' => 8, 'mails' => 1,
+    'messaging' => 1, 'migrations' => 1, 'notifications' => 1, 'screenshots' => 8, 'stats-resources' => 1, 'stats-usage' => 8, 'webhooks' => 8,
 ];
 
 $name = strtolower($argv[1]);
+$most = (int) variable('_APP_WORKER_MAX_COROUTINES', '1');
 if ($name === 'all') {
     echo "worker started\n";
-    $name = apart(ALL);
+    $name = apart(array_keys(ALL));
+    $most = ALL[$name];
 }
-$queue = variable('_APP_QUEUE_NAME', str_starts_with($name, 'databases') ? 'database_db_main' : "v1-$name");
+$usual = str_starts_with($name, 'databases') ? 'database_db_main' : "v1-$name";
+$is_named = $name === 'databases' || version_compare(getenv('_APP_VERSION'), '2.0.0', '<');
+$queue = $is_named ? variable('_APP_QUEUE_NAME', $usual) : $usual;
 $redis = null;
 $seen = microtime(true);
 $patience = START_PATIENCE;
+$jobs = [];
 ended();
 echo "worker-$name started\n";
-while (!ended()) {
+while ($jobs || !ended()) {
     try {
         $redis ??= new Redis();
-        $found = $redis->ask('BRPOP', "utopia-queue.queue.$queue", 0.5);
-        $job = $found ? json_decode($found[1], true) : null;
-        if (isset($job['pid'])) {
-            process($redis, $queue, $job);
+        if (!ended() && count($jobs) < $most) {
+            $found = $redis->ask('BRPOP', "utopia-queue.queue.$queue", $jobs ? 0.05 : 0.5);
+            $job = $found ? json_decode($found[1], true) : null;
+            if (isset($job['pid'])) {
+                take($redis, $queue, $job);
+                $jobs[$job['pid']] = microtime(true);
+            }
+        } else {
+            usleep(50_000);
+        }
+        foreach ($jobs as $pid => $since) {
+            if (microtime(true) - $since >= (float) (@file_get_contents('/testbed/slow') ?: 0.1)) {
+                finish($redis, $queue, $pid);
+                unset($jobs[$pid]);
+            }
         }
         $seen = microtime(true);
         $patience = PATIENCE;
     } catch (Away $error) {
         $redis = null;
+        $jobs = []; // nobody ends them
         if (microtime(true) - $seen > $patience) {
             fwrite(STDERR, $error->getMessage() . "\n");
             exit(1);
@@ -78,16 +97,16 @@ function apart(array $workers): string
     exit($failed);
 }
 
-function process(Redis $redis, string $queue, array $job): void
+function take(Redis $redis, string $queue, array $job): void
 {
-    $pid = $job['pid'];
-    $redis->ask('SETEX', "utopia-queue.jobs.$queue.$pid", 3600, json_encode($job));
-    $redis->ask('LPUSH', "utopia-queue.processing.$queue", $pid);
+    $redis->ask('SETEX', "utopia-queue.jobs.$queue.$job[pid]", 3600, json_encode($job));
+    $redis->ask('LPUSH', "utopia-queue.processing.$queue", $job['pid']);
     $redis->ask('INCR', "utopia-queue.stats.$queue.total");
     $redis->ask('INCR', "utopia-queue.stats.$queue.processing");
-    for ($start = microtime(true); microtime(true) - $start < (float) (@file_get_contents('/testbed/slow') ?: 0.1);) {
-        usleep(50_000);
-    }
+}
+
+function finish(Redis $redis, string $queue, string $pid): void
+{
     $redis->ask('DEL', "utopia-queue.jobs.$queue.$pid");
     $redis->ask('INCR', "utopia-queue.stats.$queue.success");
     $redis->ask('LREM', "utopia-queue.processing.$queue", 1, $pid);
