@@ -29,6 +29,8 @@ _SECRET_LENGTH = 32
 _JOBS = "_APP_JOBS_SECRET"
 _USAGE_PASSWORD = "appwrite"
 """What the compose file of 2.4.0 gives ClickHouse if _APP_USAGE_PASS is not set."""
+_AT_CLICKHOUSE = re.compile(r"(?<=://)([^:/@]*):.*@(?=clickhouse([:/]|$))")
+"""Whom a connection string presents to the project's own ClickHouse, as the compose file of 2.4.0 calls it."""
 _PROVIDERS = {
     "_APP_VCS_GITEA_WEBHOOK_SECRET": ("_APP_VCS_GITEA_CLIENT_ID",),
     "_APP_VCS_GITHUB_WEBHOOK_SECRET": ("_APP_VCS_GITHUB_APP_ID", "_APP_VCS_GITHUB_CLIENT_ID"),
@@ -61,6 +63,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
             wanted.content = _complete(installation, wanted.generated)
         _refuse_sticky(installation, named, "variables")
         wanted.changes = dict(named)
+        _fit_usage_password(installation, named, installation.values, "variables", wanted)
     if options["replace_default_secrets"]:
         _replace_default_secrets(installation, wanted)
     return wanted
@@ -174,8 +177,8 @@ def _replace_usage_password(installation: Installation, offered: Mapping[str, st
     elif not installation.is_new("clickhouse"):
         wanted.warnings.append(
             "%s keeps its public value, since it cannot be told that ClickHouse was never started. Its image makes the user anew with each "
-            "container, so set %s and what stands before the @ in %s to one new password at once, by variables (appwrite_security_variables of "
-            "the role)" % (name, name, " and ".join(strings))
+            "container, so set %s to a new one by variables (appwrite_security_variables of the role); %s follow"
+            % (name, name, " and ".join(strings))
         )
     else:
         fresh = generate(_SECRET_LENGTH)
@@ -184,6 +187,26 @@ def _replace_usage_password(installation: Installation, offered: Mapping[str, st
         wanted.generated.update({fresh, *changes.values()})
         wanted.optional.update({name, *changes})
         wanted.together.append(frozenset({name, *changes}))
+
+
+def _fit_usage_password(
+    installation: Installation, given: Mapping[str, str | None], base: Mapping[str, str], option: str, wanted: Plan
+) -> None:
+    """Whoever sets ClickHouse's password sets it in the connection strings too, and the other way round."""
+    name, *strings = catalogue.USAGE
+    values = {**base, **given}
+    password = values.get(name) or _USAGE_PASSWORD
+    for one in strings if given.keys() & catalogue.USAGE else ():
+        value = values.get(one) or ""
+        fitting = _AT_CLICKHOUSE.sub(lambda found: "%s:%s@" % (found[1], password), value)
+        if fitting != value and one in given:
+            raise Refusal(
+                "%s: the password in %s is not that of ClickHouse; give %s, and put the same before the @ in %s"
+                % (option, one, name, " and ".join(strings))
+            )
+        if fitting != value and installation.passed(one):
+            wanted.changes[one] = fitting
+            wanted.warnings.append("%s repeats %s, so it is set, too" % (one, name))
 
 
 def _template(
@@ -210,6 +233,7 @@ def _template(
         raise Refusal("; ".join(refusals))
     _refuse_sticky(installation, named, "variables")
     wanted.changes = dict(named)
+    _fit_usage_password(installation, {**rendered, **named}, {}, "content", wanted)
     for name in catalogue.names():
         entry, current, offered = catalogue.get(name), installation.values.get(name, ""), rendered.get(name, "")
         if entry is None or not entry.sticky or name in named or offered == current:

@@ -410,10 +410,46 @@ def test_the_password_of_a_clickhouse_that_was_started(installation):
     assert all(name in warning for name in USAGE) and "appwrite_security_variables" in warning
 
 
-def test_a_password_of_clickhouse_that_was_asked_for(installation):
+OWN_USAGE = {name: value.replace(":appwrite@", r":not-a\1-real@") for name, value in USAGE.items()}
+OWN_USAGE["_APP_USAGE_PASS"] = r"not-a\1-real"
+
+
+@pytest.mark.parametrize("before", [USAGE, {name: USAGE[name] for name in USAGE if name != "_APP_USAGE_PASS"}])
+@pytest.mark.parametrize("named", [1, 2, 3])
+def test_a_password_of_clickhouse_that_was_asked_for(installation, before, named):
+    """The strings that repeat it follow, in words."""
+    variables = dict(list(OWN_USAGE.items())[:named])
+    wanted = plan(newest(installation, before, is_new=lambda _kind: True), variables=variables, **REPLACE)
+    assert wanted.changes == OWN_USAGE
+    followed = [f"{name} repeats _APP_USAGE_PASS, so it is set, too" for name in list(OWN_USAGE)[named:]]
+    assert wanted.warnings == followed
+
+
+def test_strings_that_do_not_follow_the_password_of_clickhouse(installation):
+    """What leads elsewhere, or reaches nobody."""
+    own = {**USAGE, "_APP_CONNECTIONS_DB_USAGE": "http://usage:not-a-real-word@ch.notarealcompany.com:8123/usage"}
     variables = {"_APP_USAGE_PASS": "not-a-real-password"}
-    wanted = plan(newest(installation, USAGE, is_new=lambda _kind: True), variables=variables, **REPLACE)
-    assert wanted.changes == variables and not wanted.warnings
+    project = newest(installation, own, passed=lambda name: name != "_APP_CONNECTIONS_DB_EXECUTIONS")
+    assert plan(project, variables=variables).changes == variables
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"_APP_CONNECTIONS_DB_USAGE": OWN_USAGE["_APP_CONNECTIONS_DB_USAGE"]},
+        {"_APP_USAGE_PASS": "another-unreal", **{name: OWN_USAGE[name] for name in list(USAGE)[1:]}},
+        {"_APP_USAGE_PASS": None, "_APP_CONNECTIONS_DB_EXECUTIONS": OWN_USAGE["_APP_CONNECTIONS_DB_EXECUTIONS"]},
+    ],
+)
+def test_connection_strings_with_another_password_than_clickhouse(installation, variables):
+    said = refused(newest(installation, USAGE), variables=variables)
+    assert said.startswith("variables: the password in _APP_CONNECTIONS_DB_")
+    assert "give _APP_USAGE_PASS" in said and "unreal" not in said and "not-a" not in said
+
+
+def test_a_template_with_half_a_password_of_clickhouse(installation):
+    content = "".join(f"{name}={value}\n" for name, value in {**USAGE, "_APP_USAGE_PASS": "not-a-real"}.items())
+    assert refused(newest(installation, USAGE), content=content).startswith("content: the password in _APP_CONN")
 
 
 def test_a_template_does_not_bring_the_password_of_clickhouse_back(installation):
