@@ -282,8 +282,8 @@ def test_a_safe_of_your_own(controller, directory):
 
 
 @on(
-    replace(SMALL, room="lost"),
-    nightly=[Kind("2.4.0", "postgresql", services=("appwrite", "appwrite-worker", "redis", "postgresql"), room="lost")],
+    Kind("2.4.0", "postgresql", services=("appwrite", "appwrite-worker", "redis", "postgresql"), room="lost"),
+    nightly=[replace(SMALL, room="lost")],
 )
 def test_everything_lost_but_the_inventory(stack, tmp_path):
     """The guide, command by command, on a server that was rebuilt with its old volumes and the installer's file.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -38,7 +39,7 @@ from support.stack import (
     type_in,
     without,
 )
-from testbed import Project
+from testbed import Project, Unavailable
 from testbed._base import run
 from testbed.dataset import Dataset
 from testbed.tools import community
@@ -252,6 +253,113 @@ def test_after_an_upgrade(reader):
     key = reader.stack.env()[KEY]
     reader.read("after_an_upgrade", upgrade)
     assert reader.stack.env()[KEY] == key and reader.stack.env()[HTTPS] == "enabled"
+
+
+OF_THE_NEWEST = ("appwrite", "appwrite-worker", "appwrite-geo", "clickhouse", "traefik", "redis")
+STAND_INS = ("_APP_IMAGE", "_APP_VERSION", "_APP_HTTP_PORT", "_APP_HTTPS_PORT", "_APP_MQTT_PORT", "_APP_MQTT_WSS_PORT")
+CLICKHOUSE = ("_APP_CONNECTIONS_DB_USAGE", "_APP_CONNECTIONS_DB_EXECUTIONS")
+CHOICES = {
+    "appwrite_security_certificate_email": "ops@notarealcompany.com",
+    "appwrite_security_console_root_only": False,
+    "appwrite_security_console_emails": ["ada@notarealcompany.com"],
+    "appwrite_security_variables": {"_APP_SMTP_PASSWORD": "not'a\"real #one", "_APP_DOMAIN": "a.notarealcompany.com"},
+}
+NEW_SECRETS = {
+    "_APP_JOBS_SECRET": "secrets.jobs_secret",
+    "_APP_GEO_SECRET": "secrets.geo_secret",
+    "_APP_NOTIFICATIONS_TRACKING_SECRET": "secrets.tracking_secret",
+}
+
+
+def upgrade_to_the_newest(reader: Reader, is_started: bool) -> None:
+    """The files as its installer writes them, and the start that it makes, if it is not told to leave that."""
+    stack = reader.stack
+    kind = Kind("2.4.0", stack.kind.database, services=(*OF_THE_NEWEST, stack.kind.database))
+    newest = kind.create(reader.place / "newest")
+    try:
+        made = Stack(kind, newest).env()
+        text = Installer(kind.release).upgrade((stack.directory / ".env").read_text())[0]
+        shutil.copytree(newest.directory, stack.directory, dirs_exist_ok=True)
+        (stack.directory / ".env").write_text(text)
+    finally:
+        newest.down()
+    strings = dict.fromkeys(CLICKHOUSE, "http://appwrite:appwrite@clickhouse:8123/appwrite")
+    public = {"_APP_USAGE_PASS": "appwrite", **strings}
+    set_env(stack.directory, **{name: made[name] for name in STAND_INS}, **public)
+    if is_started:
+        stack.project.compose("up", "--detach", "--remove-orphans", "--renew-anon-volumes")
+        stack.project.wait()
+
+
+def findings(stack: Stack) -> dict[str, str]:
+    return {one["id"]: one["status"] for one in succeed("audit_info", stack.arguments)["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("database", "is_started"),
+    [
+        ("mariadb", True),
+        pytest.param("mariadb", False, marks=pytest.mark.nightly),
+        pytest.param("mongodb", True, marks=pytest.mark.nightly),
+    ],
+)
+def test_from_1_9_6_to_the_newest(tmp_path, database, is_started):
+    """On running projects: key and choices stay, what is stored opens, and what came with a public value is replaced."""
+    kind = Kind("1.9.6", database, services=(*SMALL.services[:-1], database))
+    try:
+        stack = Stack(kind, kind.create(tmp_path / "projects"))
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    try:
+        stack.project.up()
+        stack.project.wait()
+        reader = Reader(tmp_path, stack)
+        reader.prepare()
+        reader.write("host_vars/appwrite.example.com.yml", json.dumps(CHOICES))
+        reader.secure()
+        secured = stack.env()
+        data = Dataset.make(seed=7, key=secured[KEY], database=database, file_bytes=50_000)
+        data.load(stack.project)
+        data.write_files(stack.project.uploads())
+
+        def upgrade(reader: Reader) -> None:
+            upgrade_to_the_newest(reader, is_started)
+            found = findings(stack)
+            assert [found[control] for control in (*NEW_SECRETS.values(), "secrets.usage_password")] == ["fail"] * 4
+
+        reader.read("after_an_upgrade", upgrade)
+        assert (findings(stack)["secrets.usage_password"] == "fail") == is_started
+        upgraded = stack.env()
+        chosen = (KEY, HTTPS, *CHOICES["appwrite_security_variables"], "_APP_DB_PASS", "_APP_EXECUTOR_SECRET")
+        chosen += ("_APP_EMAIL_CERTIFICATES", "_APP_CONSOLE_WHITELIST_ROOT", "_APP_CONSOLE_WHITELIST_EMAILS")
+        assert [upgraded[name] for name in chosen] == [secured[name] for name in chosen]
+        assert len({upgraded[name] for name in NEW_SECRETS} - {"your-secret-key"}) == len(NEW_SECRETS)
+
+        [ports] = (yaml.safe_load(block.text) for block in blocks("after_an_upgrade") if block.language == "yaml")
+        assert list(ports) == ["appwrite_security_variables"]
+        named = {
+            name: value.replace(value.rpartition(":")[2], upgraded[name])
+            for name, value in ports["appwrite_security_variables"].items()
+        }
+        if is_started:
+            named["_APP_USAGE_PASS"] = "not-a-real-" + upgraded[KEY][:9]
+        named |= CHOICES["appwrite_security_variables"]
+        reader.write(
+            "host_vars/appwrite.example.com.yml", json.dumps({**CHOICES, "appwrite_security_variables": named})
+        )
+        reader.secure()
+        stack.assert_in_force()
+        login = "exit((int) (@file_get_contents(getenv('%s')) === false));"
+        for name in CLICKHOUSE:
+            stack.project.compose("exec", "-T", "appwrite", "php", "-r", login % name)
+            assert "appwrite:appwrite@" not in stack.env()[name]
+        found = findings(stack)
+        mended = (*NEW_SECRETS.values(), "secrets.usage_password", "containers.mqtt_local", "containers.no_orphans")
+        assert {control: found[control] for control in mended} == dict.fromkeys(mended, "pass")
+        assert data.check(stack.project, stack.project.uploads(), stack.env()[KEY]).found == []
+        assert succeed("stored_info", {**stack.arguments, "sample": 0})["opens"] is True
+    finally:
+        stack.project.down()
 
 
 @pytest.mark.nightly
