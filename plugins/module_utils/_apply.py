@@ -337,7 +337,8 @@ def _said_before(instance: Instance, facts: Facts) -> list[str]:
     left = orphans([container.service for container in facts.containers], [*facts.services, *instance.dormant])
     if left:
         said.append(
-            "the compose files have no service %s any more, and its containers are left as they are" % ", ".join(left)
+            "the compose files have no service %s any more, and its containers are left as they are; "
+            "docker compose up -d --remove-orphans takes them away" % ", ".join(left)
         )
     return said
 

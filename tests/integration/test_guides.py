@@ -348,6 +348,8 @@ def test_from_1_9_6_to_the_newest(tmp_path, database, is_started):
             "host_vars/appwrite.example.com.yml", json.dumps({**CHOICES, "appwrite_security_variables": named})
         )
         reader.secure()
+        assert ("--remove-orphans" in reader.output) == (not is_started)
+        stack.project.compose("up", "--detach", "--remove-orphans")
         stack.assert_in_force()
         login = "exit((int) (@file_get_contents(getenv('%s')) === false));"
         for name in CLICKHOUSE:
