@@ -32,6 +32,7 @@ from support.stack import (
     Kind,
     Play,
     assert_no_leak,
+    official,
     on,
     read_env,
     set_env,
@@ -283,7 +284,7 @@ def test_a_safe_of_your_own(controller, directory):
 
 @on(
     Kind("2.4.0", "postgresql", services=("appwrite", "appwrite-worker", "redis", "postgresql"), room="lost"),
-    nightly=[replace(SMALL, room="lost")],
+    nightly=[replace(SMALL, room="lost"), *official()],
 )
 def test_everything_lost_but_the_inventory(stack, tmp_path):
     """The guide, command by command, on a server that was rebuilt with its old volumes and the installer's file.

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from support.stack import KEY, SMALL, Kind, Stack, playbook, read_env, refuse, set_env, succeed
-from testbed import Project
+from support.stack import KEY, SMALL, Kind, Stack, official, playbook, read_env, refuse, set_env, succeed
+from testbed import Project, Unavailable
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
@@ -23,37 +23,31 @@ PUBLIC = {
     "_APP_DB_ROOT_PASS": "rootsecretpassword",
     "_APP_EXECUTOR_SECRET": "your-secret-key",
 }
-
-
-@pytest.fixture
-def combined(tmp_path):
-    """The same of 2.4.0."""
-    project = COMBINED.create(tmp_path)
-    yield project.directory
-    project.down()
-
-
-KINDS = {
-    "none": ("directory", SMALL, PUBLIC),
-    "the installer's": ("combined", COMBINED, PUBLIC.keys() - {"_APP_DB_ROOT_PASS"}),  # which PostgreSQL has not
-    "none of 2.4.0": ("combined", COMBINED, PUBLIC.keys() - {"_APP_DB_ROOT_PASS"}),
-}
+STAND_IN = ("_APP_IMAGE", "_APP_HTTP_PORT", "_APP_HTTPS_PORT", "_APP_MQTT_PORT", "_APP_MQTT_WSS_PORT")
 
 
 @pytest.mark.parametrize(
-    "file",
-    ["the installer's", *(pytest.param(name, marks=pytest.mark.nightly) for name in KINDS if name.startswith("none"))],
+    ("kind", "file"),
+    [
+        (COMBINED, "the installer's"),
+        *(pytest.param(kind, "none", marks=pytest.mark.nightly) for kind in (SMALL, COMBINED, *official())),
+    ],
+    ids=str,
 )
-def test_from_the_start(request, file):
+def test_from_the_start(tmp_path, kind, file):
     """The database itself is created with the new passwords, and everything runs."""
-    fixture, kind, public = KINDS[file]
-    directory = request.getfixturevalue(fixture)
-    stand_in = {"_APP_IMAGE": read_env(directory)["_APP_IMAGE"]}
-    if file.startswith("none"):
+    try:
+        stack = Stack(kind, kind.create(tmp_path))
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    directory, public = stack.directory, PUBLIC.keys()
+    if kind.database == "postgresql":
+        public -= {"_APP_DB_ROOT_PASS"}  # which it has not
+    stand_in = {name: value for name, value in stack.env().items() if name in STAND_IN}
+    if file == "none":
         (directory / ".env").unlink()
     else:
         set_env(directory, **PUBLIC)
-    stack = Stack(kind, Project(directory))
     variables = {
         "appwrite_security_project_src": str(directory),
         "appwrite_security_variables": {**stand_in, "_APP_VERSION": kind.release},
@@ -66,7 +60,7 @@ def test_from_the_start(request, file):
         assert not [name for name in public if values[name] == PUBLIC[name]]
         assert len({values[name] for name in public}) == len(public)
         documented = {name for name in catalogue.names(kind.release) if catalogue.documented(name, kind.release)}
-        assert not file.startswith("none") or documented <= set(values)
+        assert file != "none" or documented <= set(values)
         stack.assert_in_force()
         stack.project.sign_up("ada@example.com")
         assert playbook("selfhost.appwrite.secure", variables).recap["changed"] == 0

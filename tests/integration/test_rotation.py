@@ -24,6 +24,7 @@ from support.stack import (
     Kind,
     assert_no_leak,
     module,
+    official,
     on,
     playbook,
     refuse,
@@ -64,6 +65,7 @@ BY_NIGHT = [
     Kind("1.9.6", "postgresql", services=(*_OF_1, "postgresql"), room="rotate"),
     *(Kind("2.4.0", name, services=(*_OF_2, name), room="rotate") for name in ("mariadb", "mongodb")),
     Kind("2.4.0", "postgresql", room="rotate", topology="separate"),
+    *official(),
 ]
 REFUSED = Kind(services=("appwrite", "appwrite-worker-mails", "redis", "mariadb"), room="rotate-refused")
 WORKER, QUEUE = "appwrite-worker-mails", "v1-mails"
