@@ -169,6 +169,23 @@ def vault(stack, tmp_path):
     return make_vault(stack, tmp_path, PUBLIC if stack.kind.database == "postgresql" else OWN + stack.kind.database)
 
 
+@contextlib.contextmanager
+def a_job_left_over(project):
+    """By a worker that was killed, and runs again. That it rests cannot be seen if it has several in hand at a time, as from 2.0 on."""
+    [worker] = project.ps().keys() & {WORKER, "appwrite-worker"}
+    project.slow(worker, 600)
+    project.enqueue(QUEUE)
+    in_hand = f"utopia-queue.processing.{QUEUE}"
+    until(lambda: project.redis("llen", in_hand) == "1")
+    run("docker", "kill", project.container(worker))
+    job = project.redis("lindex", in_hand, "0")
+    until(lambda: int(project.redis("object", "idletime", f"utopia-queue.jobs.{QUEUE}.{job}")) > 6)
+    project.heal(worker)
+    project.up()
+    yield
+    project.redis("del", in_hand)
+
+
 @on(*KINDS, nightly=BY_NIGHT)
 def test_rotate(vault):
     vault.redis("set", "default-cache-_console:users:1", "{}")
@@ -196,9 +213,10 @@ def test_rotate(vault):
         )
         assert all(listed[kind]["newest"] for kind in ("accounts", "api_keys", "dev_keys"))
     vault.assert_under(vault.key)
-    with vault.traffic():
+    with a_job_left_over(vault.stack.project), vault.traffic():
         played = vault.rotate()
     assert played.rc == 0, played.output
+    assert f"left over in {QUEUE} (1)" in played.output
     new = vault.keys()[0]
     assert len(new) == 64
     assert_no_leak(played.output, [new])

@@ -44,8 +44,11 @@ _LONG = 5.0
 _POLL = 0.5
 _BACKLOG = 20
 """jobs that may wait when the API is closed: those that are made while it is open are never at an end"""
-_QUEUE, _IN_HAND = "utopia-queue.queue.", "utopia-queue.processing."
-"""Lists of utopia-php/queue. A worker that is killed leaves its job in the second one, and nobody takes it back (seen on 1.9.6)."""
+_QUEUE, _IN_HAND, _JOB = "utopia-queue.queue.", "utopia-queue.processing.", "utopia-queue.jobs."
+"""Lists of utopia-php/queue, and what a worker writes once when it takes a job. One that is killed leaves its job in the second list, and nobody
+takes it back (seen on 1.9.6; read in utopia-php/queue 1.3.1, which 2.0 has)."""
+_ROUNDED = 5
+"""Seconds by which what Redis and the engine say of a moment may differ"""
 BUILDS = "v1-builds"
 """From 2.0 the worker of this queue has the orchestrator make two containers for each build, and is done."""
 _BUILDS = (
@@ -111,6 +114,13 @@ class Redis:
             for name in self._scan(_IN_HAND + "*")
         }
         return {queue: jobs for queue, jobs in found.items() if jobs}
+
+    def taken(self, in_hand: Mapping[str, set[str]]) -> dict[tuple[str, str], int]:
+        """Queue and job to the seconds since a worker took it; without those of which Redis does not say it."""
+        jobs = [(queue, job) for queue, each in in_hand.items() for job in sorted(each)]
+        script = "".join("OBJECT IDLETIME %s\n" % _quoted("%s%s.%s" % (_JOB, *each)) for each in jobs)
+        answers = self._run([], script).splitlines() if jobs else []
+        return {each: int(idle) for each, idle in zip(jobs, answers) if len(answers) == len(jobs) and idle.isdigit()}
 
     def resting(self) -> Counter[str]:
         """Address to the number of its clients that wait for something to come into a list; empty if Redis does not say it."""
@@ -296,16 +306,19 @@ class Stillness:
         limit = timeout if serving else min(timeout, _CLOSED)
         begin, most = time.monotonic(), 0
         seen: dict[tuple[str, str], float] | None = None
+        left_over: set[tuple[str, str]] = set()
         while True:
             now = time.monotonic()
             waiting = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in leave}
             in_hand, resting = redis.in_hand(), redis.resting()
+            if seen is None:
+                left_over = _left_over(redis.taken(in_hand), parts)
             busy = {
                 (queue, job)
                 for queue, jobs in in_hand.items()
                 if queue not in leave and not _rest(queue, parts, resting)
                 for job in jobs
-            }
+            } - left_over
             if serving and BUILDS not in leave:
                 busy |= {(BUILDS, build) for build in self._builds()}
             seen = dict.fromkeys(busy, now - _LONG) if seen is None else {each: seen.get(each, now) for each in busy}
@@ -357,7 +370,7 @@ def _rest(queue: str, parts: Sequence[tuple[Container, Part]], resting: Mapping[
 
     One that may have several in hand at a time waits for the next while it has some (utopia-php/queue 1.3.1, from Appwrite 2.0 on): of that nothing is known.
     """
-    takers = [container for container, part in parts if part.queue in (queue, EVERY)]
+    takers = _takers(queue, parts)
     processes = [container.environment.get("_APP_WORKERS_NUM") or "1" for container in takers]
     return all(
         (container.environment.get("_APP_WORKER_MAX_COROUTINES") or "1") == "1"
@@ -365,6 +378,20 @@ def _rest(queue: str, parts: Sequence[tuple[Container, Part]], resting: Mapping[
         and sum(resting.get(address, 0) for address in container.addresses) >= int(number)
         for container, number in zip(takers, processes)
     )
+
+
+def _left_over(taken: Mapping[tuple[str, str], int], parts: Sequence[tuple[Container, Part]]) -> set[tuple[str, str]]:
+    """Jobs that were taken before any of the containers that take them now was started, by one that was killed."""
+    now = time.time()
+    return {
+        (queue, job)
+        for (queue, job), idle in taken.items()
+        if all(idle > now - container.started + _ROUNDED for container in _takers(queue, parts))
+    }
+
+
+def _takers(queue: str, parts: Sequence[tuple[Container, Part]]) -> list[Container]:
+    return [container for container, part in parts if part.queue in (queue, EVERY)]
 
 
 def _listed(queues: Mapping[str, int]) -> str:

@@ -34,12 +34,21 @@ class Queues:
         """Each: what waits, what is in hand, which services rest."""
         self.states = list(states)
         self.asked = 0
+        self.idle: dict[tuple[str, str], int] = {}
+        """job to the seconds since it was taken"""
 
     def waiting(self) -> dict[str, int]:
         return self.states[0][0]
 
     def in_hand(self) -> dict[str, set[str]]:
         return {queue: set(jobs) for queue, jobs in self.states[0][1].items()}
+
+    def taken(self, in_hand: dict[str, set[str]]) -> dict[tuple[str, str], int]:
+        return {
+            (queue, job): self.idle[queue, job]
+            for queue, jobs in in_hand.items()
+            for job in jobs & {each for _queue, each in self.idle}
+        }
 
     def resting(self) -> dict[str, int]:
         found = {ADDRESSES[service]: 1 for service in self.states[0][2]}
@@ -171,6 +180,25 @@ def test_left_over():
     ]
 
 
+@pytest.mark.parametrize(
+    ("idle", "waits"),
+    [({}, True), ({("v1-mails", "1"): 600}, True), ({("v1-mails", "1"): 604}, True), ({("v1-mails", "1"): 606}, False)],
+    ids=["not known", "taken since", "it cannot be told", "left over"],
+)
+def test_a_job_that_was_taken_before_its_worker_was_started(monkeypatch, idle, waits):
+    """Of a worker that has several in hand at a time it cannot be said that it rests."""
+    stack = Stack(**{"worker-of-all": ["worker"]})
+    began = stack.containers[0].started
+    monkeypatch.setattr(_standstill.time, "time", lambda: began + 600)
+    queues = Queues(({}, {"v1-mails": ["1"]}, ["worker-of-mails"]))
+    queues.idle = idle
+    if waits:
+        with pytest.raises(AppwriteError, match="^drain_timeout: after 0 seconds"):
+            stack.make(queues, timeout=0)
+    else:
+        assert "left over in v1-mails (1)" in stack.make(queues, timeout=0)[0]
+
+
 def test_refilled():
     assert Stack().make(Queues(QUIET, QUIET, ({"v1-stats-usage": 2}, {}, ()))) == [
         "jobs wait in v1-stats-usage (2) until a worker takes them; they hold nothing that is sealed"
@@ -291,6 +319,7 @@ ANSWERS = {
     'LLEN "utopia-queue.queue.v1-mails"\nLLEN "utopia-queue.queue.v1-\\"odd\\""\nLLEN "utopia-queue.queue.gone"\n': "3\n1\n0\n",
     'LRANGE "utopia-queue.processing.v1-mails" 0 -1\n': "65f1\n65f2\n",
     'LRANGE "utopia-queue.processing.gone" 0 -1\n': "\n",
+    'OBJECT IDLETIME "utopia-queue.jobs.v1-mails.65f1"\nOBJECT IDLETIME "utopia-queue.jobs.v1-mails.65f2"\n': "12\n\n",
     "CLIENT LIST\n": "id=3 addr=172.20.0.4:41000 laddr=172.20.0.3:6379 fd=8 name= age=9 idle=1 flags=b db=0 cmd=brpop\n"
     "id=4 addr=[fd00::4]:41000 laddr=[fd00::3]:6379 fd=9 name= age=9 idle=1 flags=bP db=0 cmd=brpop\n"
     "id=5 addr=172.20.0.4:41002 laddr=172.20.0.3:6379 fd=10 name= age=9 idle=1 flags=N db=0 cmd=get\n",
@@ -311,6 +340,16 @@ def test_redis():
     assert found.waiting() == {"v1-mails": 3, 'v1-"odd"': 1}
     assert found.in_hand() == {"v1-mails": {"65f1", "65f2"}}
     assert found.resting() == {"172.20.0.4": 1, "fd00::4": 1}
+    assert found.taken(found.in_hand()) == {("v1-mails", "65f1"): 12} and found.taken({}) == {}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["ERR An LFU maxmemory policy is selected, idle time not tracked\n\n", "NOPERM this user has no permissions\n"],
+)
+def test_redis_does_not_say_when_a_job_was_taken(answer):
+    asked = 'OBJECT IDLETIME "utopia-queue.jobs.v1-mails.65f1"\n'
+    assert redis({**ANSWERS, asked: answer}).taken({"v1-mails": {"65f1"}}) == {}
 
 
 def test_password_of_redis():
