@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.variables import is_older
+
 TASK, API, WORKER, UNKNOWN = "task", "API", "worker", "unknown"
 EVERY = "*"
 """the queue of the worker that takes the jobs of all"""
 _TASKS = ("schedule", "maintenance", "interval", "stats-resources", "usage", "volume-sync")
+_NAMED = {"webhooks": "webhook", "deletes": "delete"}
 PATIENT = 300
 _IDLE = 15
 
@@ -33,15 +36,14 @@ class Part(NamedTuple):
     """the one that a worker takes its jobs from, or C(EVERY)"""
 
 
-def part_of(program: Sequence[str], environment: Mapping[str, str]) -> Part:
-    """program: the container's entry point and command."""
+def part_of(program: Sequence[str], environment: Mapping[str, str], release: str) -> Part:
+    """program: the container's entry point and command. release: of Appwrite, such as V(2.4.0)."""
     words = [word.rpartition("/")[2] for word in " ".join(program).split()]
     worker = next(_workers(words), None)
     if worker in ("", "all"):
         return Part(WORKER, PATIENT, 4, EVERY)
     if worker:
-        usual = "database_db_main" if worker.startswith("databases") else "v1-" + worker.lower()
-        return Part(WORKER, _IDLE, 4, environment.get("_APP_QUEUE_NAME") or usual)
+        return Part(WORKER, _IDLE, 4, _queue(worker.lower(), environment, release))
     if any(word in _TASKS or word.startswith("schedule-") for word in words):
         return Part(
             TASK, 5, 5
@@ -49,6 +51,15 @@ def part_of(program: Sequence[str], environment: Mapping[str, str]) -> Part:
     if {"realtime", "realtime.php", "mqtt", "mqtt.php"} & set(words):
         return Part(API, 5, 5)  # their clients connect again; up to 1.8.1 the shell does not hand SIGTERM on
     return Part(API, 30, 1) if "http.php" in words else Part(UNKNOWN, PATIENT, 10)
+
+
+def _queue(worker: str, environment: Mapping[str, str], release: str) -> str:
+    """From 2.0 each worker has a variable of its own for its queue, and C(_APP_QUEUE_NAME) is that of the databases (C(app/config/workers.php))."""
+    is_databases = worker.startswith("databases")
+    name = "_APP_QUEUE_NAME"
+    if not is_databases and not is_older(release, (2,)):
+        name = "_APP_%s_QUEUE_NAME" % _NAMED.get(worker, worker).upper().replace("-", "_")
+    return environment.get(name) or ("database_db_main" if is_databases else "v1-" + worker)
 
 
 def _workers(words: Sequence[str]) -> Iterator[str]:

@@ -274,7 +274,7 @@ class Stillness:
     def _parts(self) -> list[tuple[Container, Part]]:
         """Of the containers that run and have a key."""
         return [
-            (container, part_of(container.program, container.environment))
+            (container, part_of(container.program, container.environment, self._instance.release))
             for container in self.holders()
             if container.is_on
         ]

@@ -41,8 +41,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.progra
         (["mqtt"], API),
     ],
 )
-def test_kind(program, kind):
-    found = part_of(program, {"_APP_QUEUE_NAME": "v1-mine"})
+@pytest.mark.parametrize("release", ["1.9.6", "2.4.0"])
+def test_kind(program, kind, release):
+    found = part_of(program, {"_APP_QUEUE_NAME": "v1-mine"}, release)
     assert (found.kind, found.queue) == (kind, "")
 
 
@@ -61,15 +62,31 @@ def test_kind(program, kind):
 )
 def test_queue(program, queue):
     """The names of two workers hold those of tasks."""
-    assert part_of(program, {})[::3] == (WORKER, queue)
+    assert part_of(program, {}, "1.9.6")[::3] == (WORKER, queue)
     assert (
-        part_of(program, {"_APP_QUEUE_NAME": "database_db_fra1_self_hosted_01"}).queue
+        part_of(program, {"_APP_QUEUE_NAME": "database_db_fra1_self_hosted_01"}, "1.9.6").queue
         == "database_db_fra1_self_hosted_01"
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "variable", "usual"),
+    [
+        ("worker-databases", "_APP_QUEUE_NAME", "database_db_main"),
+        ("worker-stats-usage", "_APP_STATS_USAGE_QUEUE_NAME", "v1-stats-usage"),
+        ("worker-deletes", "_APP_DELETE_QUEUE_NAME", "v1-deletes"),
+        ("worker-webhooks", "_APP_WEBHOOK_QUEUE_NAME", "v1-webhooks"),
+    ],
+)
+def test_queue_of_2_x(program, variable, usual):
+    """Each has a variable of its own."""
+    others = dict.fromkeys({"_APP_QUEUE_NAME", "_APP_MAILS_QUEUE_NAME"} - {variable}, "v1-other")
+    assert part_of([program], others, "2.4.0").queue == usual
+    assert part_of([program], {**others, variable: "v1-mine"}, "2.4.0").queue == "v1-mine"
 
 
 @pytest.mark.parametrize("program", [["worker"], ["php", "app/worker.php"], ["php", "app/worker.php", "all"]])
 def test_worker_of_all_queues(program):
     """Of 2.x. The variable names the queue of one of its many."""
-    found = part_of(program, {"_APP_QUEUE_NAME": "v1-mine"})
+    found = part_of(program, {"_APP_QUEUE_NAME": "v1-mine"}, "2.4.0")
     assert (found.kind, found.queue, found.grace) == (WORKER, EVERY, 300)
