@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the audit of a fleet costs: the playbook audit.yml over SSH on 1 to 50 hosts, side by side in one run; and one host's audit alone.
 
-A host is a network namespace with an sshd of its own. All see this machine's files, its engine and one running project, so controller
-and hosts share the cores of one machine: what a host costs here is the work of both. It asserts nothing: machines differ.
+A host has an sshd of its own. All see this machine's engine and one running project, so controller and hosts share the cores of one
+machine: what a host costs here is the work of both. It asserts nothing: machines differ.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ import contextlib
 import json
 import os
 import resource
-import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.parsing.vault import VaultSecret
+from support.hosts import Host, lacks
 from support.stack import NOT_A_KEY, SMALL
 from testbed import Project
-from testbed._base import Failed, clean_environ, run
+from testbed._base import clean_environ
 
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 from conftest import WORK  # which also makes the collection importable
@@ -42,25 +41,7 @@ SINGLE_ROUNDS = 3
 EXEC = "docker compose exec -T appwrite true"
 EMPTY = "ansible -m empty"
 AUDIT = "ansible -m selfhost.appwrite.audit_info"
-NAME = "appwrite-fleet"
-"""Of the bridge; the names of the namespaces begin with it."""
-SUBNET = "198.18.231"
-"""Of the range that RFC 2544 keeps for benchmarks, so that no real network has it."""
-PRIVILEGE_SEPARATION = Path("/run/sshd")
-"""sshd wants this directory, empty, which a started service has made."""
 PASSWORD = b"not-a-real-vault-password"
-SSHD = """\
-HostKey {home}/host_key
-AuthorizedKeysFile {home}/user_key.pub
-# Only its owner may enter the directory of the keys, but everybody may write to the one above it.
-StrictModes no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-UsePAM no
-PidFile none
-LogLevel VERBOSE
-"""
 WAIVERS = """\
 - {control: containers.proxy_socket_read_only, hosts: all, justification: Nobody but us reaches them., expires: 2099-12-31}
 - {control: platform.scanner_there, hosts: "host-0*", justification: Nobody uploads files there., expires: 2099-12-31}
@@ -68,106 +49,8 @@ WAIVERS = """\
 """
 
 
-@contextlib.contextmanager
-def network(home: Path, hosts: dict[str, str]) -> Iterator[None]:
-    """Hosts of these names at these addresses, which this machine reaches by SSH. Nothing of them is left in the end."""
-    with socket.socket(socket.AF_UNIX) as lock:
-        try:
-            lock.bind(f"\0{NAME}")
-        except OSError:
-            sys.exit("Another run is at it on this machine: wait until it ends.")
-        remove()  # what a killed run left
-        if run("ip", "route", "show", "root", f"{SUBNET}.0/24"):
-            sys.exit(f"This machine has a route within {SUBNET}.0/24: write another network into SUBNET.")
-        found = PRIVILEGE_SEPARATION.exists()
-        PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
-        try:
-            make(home, hosts)
-            yield
-        finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            remove()
-            if not found:
-                PRIVILEGE_SEPARATION.rmdir()
-
-
-def make(home: Path, hosts: dict[str, str]) -> None:
-    for key in ("host_key", "user_key"):
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", home / key)
-    (home / "known_hosts").write_text(f"{SUBNET}.* {(home / 'host_key.pub').read_text()}")
-    (home / "sshd_config").write_text(SSHD.format(home=home))
-    run("ip", "link", "add", NAME, "type", "bridge")
-    run("ip", "address", "add", f"{SUBNET}.1/24", "dev", NAME)
-    run("ip", "link", "set", NAME, "up")
-    for number, (host, address) in enumerate(hosts.items(), 1):
-        namespace = f"{NAME}-{host}"
-        run("ip", "netns", "add", namespace)
-        run(
-            "ip",
-            "link",
-            "add",
-            f"appwrite-f{number}",
-            "master",
-            NAME,
-            "up",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            namespace,
-        )
-        run(
-            "ip",
-            "-netns",
-            namespace,
-            "-batch",
-            "-",
-            input=f"link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n",
-        )
-        # Not by ip-netns-exec(8), which would hide parts of /sys from what runs there.
-        subprocess.Popen(
-            [
-                "nsenter",
-                f"--net=/run/netns/{namespace}",
-                shutil.which("sshd"),
-                "-D",
-                "-f",
-                home / "sshd_config",
-                "-E",
-                home / f"{host}.log",
-            ],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    for host, address in hosts.items():
-        deadline = time.monotonic() + 10
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection((address, 22), timeout=1):
-                break
-            if time.monotonic() > deadline:
-                sys.exit(f"The sshd of {host} does not answer:\n{(home / f'{host}.log').read_text()}")
-            time.sleep(0.05)
-
-
-def remove() -> None:
-    """All that has the names that make() gives."""
-    names = [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line.startswith(f"{NAME}-")]
-    for name in names:
-        for process in run("ip", "netns", "pids", name).split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(process), signal.SIGKILL)
-        run("ip", "netns", "delete", name)
-    if Path("/sys/class/net", NAME).exists():
-        for port in json.loads(run("ip", "-json", "link", "show", "master", NAME)):
-            with contextlib.suppress(Failed):  # the kernel may be removing it with its namespace
-                run("ip", "link", "delete", port["ifname"])
-        run("ip", "link", "delete", NAME)
-
-
 class Bench:
-    def __init__(self, home: Path, project: Project, hosts: Sequence[str]) -> None:
+    def __init__(self, home: Path, project: Project, hosts: Mapping[str, Host]) -> None:
         self.home, self.project, self.hosts = home, project, hosts
         self.seconds: dict[str, list[float]] = {}
         self.work: dict[str, list[float]] = {}
@@ -197,7 +80,7 @@ class Bench:
     def play(self, name: str, size: int, playbook: str | Path, **variables: object) -> None:
         """Over connections of its own, as once a day."""
         with tempfile.TemporaryDirectory(dir=self.home) as connections:
-            self.environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = connections
+            variables["ansible_control_path_dir"] = connections
             self.time(
                 f"{name} {size}",
                 _program("ansible-playbook"),
@@ -213,13 +96,14 @@ class Bench:
             )
 
     def audit(self, size: int) -> None:
-        logs = [self.home / f"{host}.log" for host in self.hosts[:size]]
+        names = list(self.hosts)[:size]
+        logs = [self.hosts[name].log for name in names]
         for log in logs:
             os.truncate(log, 0)
         with tempfile.TemporaryDirectory(dir=self.home) as reports:
             self.play("audit", size, "selfhost.appwrite.audit", appwrite_audit_report_dir=reports)
             reported = json.loads(Path(reports, "report.json").read_text())["hosts"]
-        if [host["host"] for host in reported if host["release"]] != list(self.hosts[:size]):
+        if [host["host"] for host in reported if host["release"]] != names:
             sys.exit(f"Not every host was audited: {reported}")
         self.commands.setdefault(size, set()).update(log.read_text().count("Starting session: command") for log in logs)
 
@@ -267,7 +151,7 @@ def _program(name: str) -> Path:
     return Path(sys.executable).parent / name
 
 
-def prepare(home: Path, project: Project, hosts: dict[str, str]) -> None:
+def prepare(home: Path, project: Project, hosts: Mapping[str, Host]) -> None:
     """What a user has: an inventory, a vault password, each host's key in escrow, waivers."""
     (home / "ansible.cfg").touch()
     (home / "password").write_bytes(PASSWORD)
@@ -280,13 +164,9 @@ def prepare(home: Path, project: Project, hosts: dict[str, str]) -> None:
         json.dumps(
             {
                 "all": {
-                    "hosts": {host: {"ansible_host": address} for host, address in hosts.items()},
+                    "hosts": {name: host.variables("root") for name, host in hosts.items()},
                     "children": {f"first_{size}": {"hosts": dict.fromkeys(list(hosts)[:size])} for size in SIZES},
                     "vars": {
-                        "ansible_user": "root",
-                        "ansible_ssh_private_key_file": f"{home}/user_key",
-                        "ansible_python_interpreter": sys.executable,
-                        "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={home}/known_hosts",
                         "appwrite_audit_project_src": str(project.directory),
                         "appwrite_audit_fail_on": "never",
                         "appwrite_audit_third_parties": [],
@@ -327,33 +207,34 @@ def show(bench: Bench) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("Terminated."))
-    hosts = {f"host-{number:02}": f"{SUBNET}.{number + 10}" for number in range(1, max(SIZES) + 1)}
-    with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as name:
+    if reason := lacks():
+        sys.exit(reason)
+    with tempfile.TemporaryDirectory(prefix="appwrite-fleet-") as name, contextlib.ExitStack() as running:
         home = Path(name)
         project = SMALL.create(home)
         try:
             project.up()
             project.wait()
-            with network(home, hosts):
-                prepare(home, project, hosts)
-                bench = Bench(home, project, list(hosts))
-                bench.audit(1)  # compiles what is compiled once
-                bench.seconds.clear()
-                bench.work.clear()
-                for number in range(ROUNDS):
-                    print(f"Round {number + 1} of {ROUNDS}, load {os.getloadavg()[0]:.1f}", flush=True)
-                    for size in SIZES if number % 2 else SIZES[::-1]:
-                        bench.play("empty", size, HERE / "empty.yml")
-                        bench.audit(size)
-                    for _number in range(SINGLE_ROUNDS):
-                        bench.time(EXEC, "docker", "compose", "exec", "-T", "appwrite", "true")
-                        bench.alone(EMPTY, "empty")
-                        bench.alone(
-                            AUDIT,
-                            "selfhost.appwrite.audit_info",
-                            "--args",
-                            json.dumps({"project_src": str(project.directory)}),
-                        )
+            hosts = {f"host-{number:02}": running.enter_context(Host([home])) for number in range(1, max(SIZES) + 1)}
+            prepare(home, project, hosts)
+            bench = Bench(home, project, hosts)
+            bench.audit(1)  # compiles what is compiled once
+            bench.seconds.clear()
+            bench.work.clear()
+            for number in range(ROUNDS):
+                print(f"Round {number + 1} of {ROUNDS}, load {os.getloadavg()[0]:.1f}", flush=True)
+                for size in SIZES if number % 2 else SIZES[::-1]:
+                    bench.play("empty", size, HERE / "empty.yml")
+                    bench.audit(size)
+                for _number in range(SINGLE_ROUNDS):
+                    bench.time(EXEC, "docker", "compose", "exec", "-T", "appwrite", "true")
+                    bench.alone(EMPTY, "empty")
+                    bench.alone(
+                        AUDIT,
+                        "selfhost.appwrite.audit_info",
+                        "--args",
+                        json.dumps({"project_src": str(project.directory)}),
+                    )
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             project.down()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.hosts import Host, lacks
 from support.stack import SMALL, Stack
 from testbed import Project
 from testbed._base import run
@@ -43,6 +44,15 @@ def stack(_running: Stack):
     """A running project as the installer leaves it. Whatever a test does to it is undone."""
     with _running.kept():
         yield _running
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A managed host that has the projects of these tests."""
+    if reason := lacks():
+        pytest.skip(reason)
+    with Host([tmp_path_factory.getbasetemp().parent]) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
