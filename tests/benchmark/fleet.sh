@@ -7,4 +7,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tests/faults/tools.sh
-PYTHONPATH=.:tests exec .venv/bin/python tests/benchmark/fleet.py
+PYTHONPATH=.:tests:.work/import exec .venv/bin/python tests/benchmark/fleet.py
