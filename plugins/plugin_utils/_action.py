@@ -188,7 +188,7 @@ def answer(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _harmless(text: str) -> str:
-    """What a module printed, without control characters, as they are or as JSON writes them."""
+    """What a module printed, without control characters, as they are or as JSON writes them. A line that comes from a terminal ends with two."""
 
     def written(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -196,7 +196,7 @@ def _harmless(text: str) -> str:
         category = unicodedata.category(chr(int(match[1], 16)))
         return "?" if category[0] == "C" and category != "Cs" and match[1].lower() not in ("0009", "000a") else match[0]
 
-    return _ESCAPE.sub(written, printable(text))
+    return _ESCAPE.sub(written, printable(text.replace("\r\n", "\n")))
 
 
 def _sentence(warning: Any) -> str:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every page of the documentation, typed in from its first line to its last: the first steps by day, most others by night.
 
-A block with a caption is a file of that name, C($) is the controller's prompt and C(#) the server's. C(/opt/appwrite) is the project's directory.
+A block with a caption is a file of that name, C($) is the controller's prompt and C(#) the server's. C(/opt/appwrite) is the project's directory. The server is
+reached over SSH, by a user who is not root and whom sudo asks for a password.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from integration.installer import Installer
+from support.hosts import Host
 from support.stack import (
     CHECKOUT,
     HTTPS,
@@ -31,6 +34,7 @@ from support.stack import (
     Stack,
     _secrets_in,
     assert_no_leak,
+    controller,
     official,
     on,
     set_env,
@@ -79,14 +83,18 @@ def blocks(page: str) -> list[Block]:
 class Reader:
     """Somebody at a controller of their own, before a page."""
 
-    def __init__(self, place: Path, stack: Stack) -> None:
+    def __init__(self, place: Path, stack: Stack, host: Host) -> None:
         self.place = place
         self.stack = stack
+        self.host = host
         self.output = ""
-        self.environ = {"ANSIBLE_TRANSPORT": "local", "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+        self.environ = dict(host.environ)
         self.replaced = {"/opt/appwrite": str(stack.directory)}
         (place / "selfhost.appwrite").symlink_to(CHECKOUT)
-        self.write("group_vars/all.yml", "appwrite_audit_third_parties: []\nappwrite_security_force_https: true\n")
+        self.write(
+            "group_vars/all.yml",
+            "ansible_become: true\nappwrite_audit_third_parties: []\nappwrite_security_force_https: true\n",
+        )
 
     def write(self, name: str, text: str) -> None:
         (self.place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -112,9 +120,12 @@ class Reader:
         self.type("ansible-playbook selfhost.appwrite.secure")
 
     def type(self, command: str, rc: int = 0) -> None:
-        done = type_in(self._here(command), self.place, **self.environ)
-        self.output = done.stdout + done.stderr
-        assert done.returncode == rc and "Traceback" not in self.output, f"{command}\n{self.output}"
+        self.output, status = self._type(self._here(command))
+        assert status == rc and "Traceback" not in self.output, f"{command}\n{self.output}"
+
+    def _type(self, command: str) -> tuple[str, int]:
+        done = type_in(command, self.place, **self.environ)
+        return done.stdout + done.stderr, done.returncode
 
     def read(
         self, page: str, meanwhile: Callable[[Reader], None] | None = None, ends: Mapping[str, int] | None = None
@@ -123,20 +134,35 @@ class Reader:
         for block in blocks(page):
             if block.caption and " (" not in block.caption:
                 self.write(block.caption, block.text)
-            for command in re.findall(r"^[$#] (.*)", block.text, re.MULTILINE) if block.language == "console" else ():
+            for prompt, command in (
+                re.findall(r"^([$#]) (.*)", block.text, re.MULTILINE) if block.language == "console" else ()
+            ):
                 if meanwhile and command.endswith("--check"):
                     meanwhile(self)
                     meanwhile = None
-                self.type(command, (ends or {}).get(command, 0))
+                there = f"ssh -F {self.host.ssh_config} -l root appwrite.example.com {shlex.quote(command)}"
+                self.type(command if prompt == "$" else there, (ends or {}).get(command, 0))
+
+
+class AtTerminal(Reader):
+    """Who is asked for the password on a terminal of 24 lines and 80 columns, for each command anew."""
+
+    def _type(self, command: str) -> tuple[str, int]:
+        if command.startswith("ansible-playbook "):
+            command += " --ask-become-pass"
+        return self.host.at_terminal(
+            ["bash", "-c", command], self.place, {**controller(), **self.environ, "ANSIBLE_BECOME_PASSWORD_FILE": ""}
+        )
 
 
 @pytest.fixture
-def reader(stack, tmp_path):
-    return Reader(tmp_path, stack)
+def reader(stack, tmp_path, host):
+    return Reader(tmp_path, stack, host)
 
 
 @small("readme")
-def test_quickstart(reader):
+def test_quickstart(stack, tmp_path, host):
+    reader = AtTerminal(tmp_path, stack, host)
     reader.installs()
     reader.read("quickstart")
     assert "Proved on 20" in reader.output
@@ -183,10 +209,10 @@ def test_password_of_the_database(stack, tmp_path):
 
 
 @pytest.mark.nightly
-def test_fresh(directory, tmp_path):
+def test_fresh(directory, tmp_path, host):
     stack = Stack(SMALL, Project(directory))
     try:
-        reader = Reader(tmp_path, stack)
+        reader = Reader(tmp_path, stack, host)
         reader.prepare()
         reader.read("fresh")
         assert stack.env()["_APP_DOMAIN"] == "appwrite.notarealcompany.com"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pexpect
 from testbed._base import Failed, run
 
 _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -43,6 +45,7 @@ UsePAM no
 PidFile none
 LogLevel VERBOSE
 MaxStartups 100
+Subsystem sftp internal-sftp
 """
 _SSH_CONFIG = f"""\
 Host *
@@ -139,6 +142,19 @@ class Host:
     def run(self, command: str, user: str = ASKED) -> str:
         """What a shell line prints there. Raises Failed if its status is not 0."""
         return run("ssh", "-F", self.ssh_config, "-l", user, "host", command)
+
+    def at_terminal(self, command: Sequence[str], directory: Path, environ: Mapping[str, str]) -> tuple[str, int]:
+        """What a command prints on a terminal of 24 lines and 80 columns, and its status. Whoever asks for the password of ASKED gets it."""
+        output, status = pexpect.run(
+            shlex.join(command),
+            timeout=None,
+            withexitstatus=True,
+            events={"(?i)become password: ": f"{_PASSWORD}\n"},
+            cwd=directory,
+            env=environ,
+            encoding="utf-8",
+        )
+        return output.replace("\r\n", "\n"), status
 
     def processes(self) -> set[int]:
         """All that run on it, its sshd included."""

@@ -360,19 +360,23 @@ def playbook(
     return Play.read(done.returncode, done.stdout)
 
 
-def type_in(command: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """A line of the documentation, as its reader types it there, with this collection installed."""
-    settings = {
+def controller() -> dict[str, str]:
+    """The environment of somebody who types commands, with this collection installed."""
+    return {
+        **clean_environ(),
         "ANSIBLE_HOME": str(WORK / "ansible"),
         "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
         "ANSIBLE_NOCOLOR": "true",
         "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}",
-        **environ,
     }
+
+
+def type_in(command: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A line of the documentation, as its reader types it there."""
     return subprocess.run(
         ["bash", "-c", command],
         cwd=directory,
-        env={**clean_environ(), **settings},
+        env={**controller(), **environ},
         capture_output=True,
         text=True,
         check=False,

@@ -86,6 +86,7 @@ def test_printable_keeps_text(text):
         ('{"msg": "a\\nb\\tc\\u000a\\u0009"}', "a\nb\tc\n\t"),
         ('{"msg": "\\\\u001b \\ud83d\\udd11 \\"quoted\\" \\/"}', '\\u001b 🔑 "quoted" /'),
         ('{"msg": "\x1b[2J"}', "?[2J"),
+        ('\r\n{"msg": "over a terminal"}\r\n', "over a terminal"),
     ],
 )
 def test_what_a_module_printed(text, shown):
