@@ -39,8 +39,8 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import 
 _MODULE, _STORED = "selfhost.appwrite.rekey", "selfhost.appwrite.stored_info"
 _SECRET = ("key", "new_key", "seal")
 _LOST = (
-    "What it has done is noted in its journal; run the same command again, which continues from there, or with appwrite_rotation_abort=true, which goes "
-    "back"
+    "What it has done is noted in its journal; run the same command again, which continues from there, or with `abort` set to true, which "
+    "goes back"
 )
 
 

@@ -28,25 +28,15 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import (
     default_path,
     former_path,
 )
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._words import CLUSTER, PROJECT, PROJECT_SRC, ROLES
 
 _ROLES = Path(__file__).parents[2] / "roles"
 OPTIONS: dict[str, dict[str, Any]] = {
-    "role": {"type": "str", "required": True, "choices": ["appwrite_audit", "appwrite_rotation", "appwrite_security"]},
+    "role": {"type": "str", "required": True, "choices": list(ROLES)},
     "names": {"type": "list", "elements": "str", "default": []},
 }
-_PREFIXES = (*("%s_" % role for role in OPTIONS["role"]["choices"]), "appwrite_project_")
+_PREFIXES = (*("%s_" % role for role in ROLES), "appwrite_project_")
 _GROUP = "group/selfhost.appwrite.appwrite"
-_PROJECT = "appwrite_project_src"
-PROJECT: dict[str, str] = {
-    "env_file": "appwrite_project_env_file",
-    "files": "appwrite_project_files",
-    "project_name": "appwrite_project_name",
-    "profiles": "appwrite_project_profiles",
-    "appwrite_version": "appwrite_project_version",
-    "clean_environment": "appwrite_project_clean_environment",
-}
-"""Each option that says how the project is started, to the variable that all roles take it from: they must not look at different projects."""
-_CLUSTER = "appwrite_security_cluster"
 _HANDED_OUT = "appwrite_security_key_to_save"
 """Set by the role for the operator's tasks, so that nobody's argument specification has it."""
 _FOLDERS = {
@@ -74,10 +64,10 @@ class ActionModule(ActionBase):
         self._role = options["role"]
         names = ["%s_%s" % (self._role, name) for name in options["names"]]
         escrow_files = ["%s_escrow_file" % self._role, "appwrite_security_escrow_file"]
-        refuse_facts(self._task_vars, [*names, *escrow_files, _CLUSTER, *PROJECT.values()])
+        refuse_facts(self._task_vars, [*names, *escrow_files, CLUSTER, *PROJECT.values()])
         self._wrong = list(unknown(self._task_vars))
         self._inventory = home(self._text("inventory_dir"))
-        owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(_CLUSTER), self._project())
+        owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(CLUSTER), self._project())
         file = next(filter(None, map(self._text, escrow_files)), None)
         settings = {name[len(self._role) + 1 :]: self._setting(name) for name in names}
         if self._role == "appwrite_rotation":
@@ -111,11 +101,11 @@ class ActionModule(ActionBase):
 
     def _project(self) -> str:
         name = "%s_project_src" % self._role
-        found = self._text(name) or self._text(_PROJECT)
+        found = self._text(name) or self._text(PROJECT_SRC)
         if not found:
             self._wrong.append(
                 "%s: is missing; name the directory on the managed host that holds Appwrite's docker-compose.yml, or set %s for all roles"
-                % (name, _PROJECT)
+                % (name, PROJECT_SRC)
             )
         return posixpath.normpath(found or "")
 
@@ -123,7 +113,7 @@ class ActionModule(ActionBase):
         if owner.cluster:
             self._wrong.append(
                 "%s: hosts that share one database cannot be rotated one by one, since the others would write with the old key meanwhile"
-                % _CLUSTER
+                % CLUSTER
             )
         elif not self._task.check_mode and confirm != owner.host:
             self._wrong.append(
@@ -227,7 +217,7 @@ def variables_of_roles() -> frozenset[str]:
         for path in _ROLES.glob("*/meta/argument_specs.yml")
         for entry in yaml_load(path.read_text("utf-8"))["argument_specs"].values()
         for name in entry["options"]
-    ) | {_HANDED_OUT, _PROJECT, *PROJECT.values()}
+    ) | {_HANDED_OUT, PROJECT_SRC, *PROJECT.values()}
 
 
 def home(inventory_dir: str | None) -> str:

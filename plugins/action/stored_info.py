@@ -26,7 +26,7 @@ class ActionModule(EscrowAction, WatchedAction):
         key, path = self._own["key"], self._own["escrow_file"]
         if key is not None and path is not None:
             raise AnsibleActionFail(
-                "key: is given together with escrow_file, which holds a key too; leave one of the two out"
+                "key: is given together with `escrow_file`, which holds a key too; leave one of the two out"
             )
         if key is not None:
             return self.ask(_MODULE, self._arguments)

@@ -313,7 +313,7 @@ def _guard_shell(instance: Instance, document: Document, facts: Facts, predictio
         raise ApplyError(
             "the containers have %s from outside of the project, such as a shell or a secrets manager, and would lose it by being recreated. "
             "Nothing was recreated. Write these lines into .env, an empty one for what is not wanted any more; or hand the values in by the "
-            "environment of the task, with clean_environment (appwrite_project_clean_environment of a role) set to false"
+            "environment of the task, with `clean_environment` set to false"
             % ", ".join("%s (%s)" % (name, some_of(services)) for name, services in sorted(lost.items()))
         )
 

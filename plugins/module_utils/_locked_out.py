@@ -49,9 +49,8 @@ def refuse_loop(instance: Instance, before: Facts) -> None:
         ]
     if any(loops(host, answer) is True for answer in answers):
         raise AppwriteError(
-            "HTTPS is forced now, and https://%s redirects to itself for ever. %s. Or have HTTPS not forced: force "
-            "(appwrite_security_force_https of the role) is false"
-            % (host, what_locks_out(Published(published.traefik, before=published.before)))
+            "HTTPS is forced now, and https://%s redirects to itself for ever. %s. Or have HTTPS not forced: set `force` to "
+            "false" % (host, what_locks_out(Published(published.traefik, before=published.before)))
         )
 
 

@@ -9,11 +9,9 @@ This is a private plugin utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 import unicodedata
-from collections.abc import Container, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible import constants as C
@@ -21,6 +19,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from jinja2 import Environment, TemplateError, nodes
+
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._words import worded, words
 
 _ACTED_ON = frozenset(
     {
@@ -40,11 +40,6 @@ _ACTED_ON = frozenset(
 """What Ansible takes from a result for a wish of its own, besides all that begins with C(ansible_)."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 """in the text of a JSON string"""
-_ROLES = ("appwrite_security", "appwrite_audit", "appwrite_rotation")
-_BOTH = re.compile(r"(?<![\\\w])(?P<option>`?\w+`?) \((?P<variable>appwrite_\w+) of (?:the|a) role\)")
-"""An option and the variable of a role that gives it, as the messages of modules name both"""
-_OPTION = re.compile(r'(?<="msg": ")\w+(?=: )|(?<=\\n- )\w+(?=: )')
-"""The option that a message, or each line of one that has several, begins with, in JSON"""
 _DEEPEST = 50
 """No answer of ours is nested deeper; ansible-core 2.21 fails for the whole fleet on a variable that is nested 400 deep."""
 _OURS = ("appwrite_project_", "appwrite_security_", "appwrite_audit_", "appwrite_rotation_", "__appwrite_")
@@ -88,7 +83,13 @@ class HostAction(ActionBase):
         refuse_facts(self._task_vars, ())
         if C.config.get_config_value_and_origin("INTERPRETER_PYTHON", variables=self._task_vars)[1] == "default":
             self._task_vars["ansible_python_interpreter"] = "auto_silent"  # a warning for each host would hide ours
-        return self.work()
+        try:
+            result = self.work()
+        except AnsibleActionFail as error:
+            raise AnsibleActionFail(words(str(error), self._role, self._task_vars)) from None
+        if isinstance(result.get("msg"), str):
+            result["msg"] = words(result["msg"], self._role, self._task_vars)
+        return result
 
     def work(self) -> dict[str, Any]:
         """The module of the task's name, with the task's arguments."""
@@ -115,18 +116,22 @@ class HostAction(ActionBase):
 
     def _parse_returned_data(self, res: Mapping[str, Any], *more: Any) -> Any:
         """ansible-core 2.19 and later show a module's warnings out of what it printed, before anybody else sees them."""
-        role = str(getattr(self._task, "_role", None) or "").rpartition(".")[2]
         return super()._parse_returned_data(
             {
                 **res,
                 **{
-                    name: worded(_harmless(res[name]), role, self._task_vars)
+                    name: worded(_harmless(res[name]), self._role, self._task_vars)
                     for name in ("stdout", "stderr")
                     if name in res
                 },
             },
             *more,
         )
+
+    @property
+    def _role(self) -> str:
+        """Of the task, without its namespace; an empty text for none."""
+        return str(getattr(self._task, "_role", None) or "").rpartition(".")[2]
 
     @contextlib.contextmanager
     def _check_mode(self, wanted: bool) -> Iterator[None]:
@@ -135,30 +140,6 @@ class HostAction(ActionBase):
             yield
         finally:
             self._task.check_mode = before
-
-
-def worded(printed: str, role: str, given: Container[str] = ()) -> str:
-    """What a module printed, with the words of whoever called it: the role's variables if it was a role of ours, or the module's own options.
-
-    given: the variables that the host has.
-    """
-    variables = _variables(role) if role in _ROLES else {}
-    if variables and "%s_project_src" % role in given:
-        variables = {**variables, "project_src": "%s_project_src" % role}
-    printed = _BOTH.sub(lambda match: match["variable" if variables else "option"], printed)
-    return _OPTION.sub(lambda match: variables.get(match[0], match[0]), printed) if variables else printed
-
-
-@functools.cache
-def _variables(role: str) -> dict[str, str]:
-    """Option to the variable that the role's tasks hand it."""
-    tasks = Path(__file__).parents[2].joinpath("roles", role, "tasks", "main.yml").read_text("utf-8")
-    own = dict(re.findall(r'^ +(\w+): "\{\{ (%s_\w+)' % role, tasks, re.MULTILINE))
-    shared = re.findall(r'^ +(\w+): "\{\{ __%s_settled\.project\.\1\b' % role, tasks, re.MULTILINE)
-    return {
-        **own,
-        **{name: "appwrite_project_" + re.sub("^(appwrite|project)_", "", name) for name in ["project_src", *shared]},
-    }
 
 
 def validated(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -206,13 +206,13 @@ NEW_KEY = (
         (True, True, ..., ..., ..., ...),
         Do.REFUSE,
         "The tokens' key changes in one step, which has no middle.",
-        "scope: a rotation with scope: tokens is one step, which cannot be aborted; leave abort out. Nothing was changed",
+        "scope: a rotation with `scope`: tokens is one step, which cannot be aborted; leave `abort` out. Nothing was changed",
     ),
     Row(
         (True, False, False, ..., ..., ...),
         Do.REFUSE,
         "There is nothing to change that data does not depend on, or nothing that is secret.",
-        "scope: no part of the key in force can change without the data; rotate the whole key with scope: values. Nothing was changed",
+        "scope: no part of the key in force can change without the data; rotate the whole key with `scope`: values. Nothing was changed",
     ),
     Row(
         (False, True, ..., True, ..., ...), Do.FORGET_AND_GO_BACK, "No host was told the pending key, or it refused it."
@@ -265,7 +265,7 @@ ESCROW = (
         (True, File.UNNAMED, ...),
         Do.REFUSE,
         "Without a file there is none to keep the key in.",
-        "escrow_file: is missing; name a file on the controller, or leave escrow out",
+        "escrow_file: is missing; name a file on the controller, or leave `escrow` out",
     ),
     Row(
         (..., File.UNWANTED, True),
@@ -277,7 +277,7 @@ ESCROW = (
         (..., File.UNNAMED, True),
         Do.REFUSE,
         "They could not read each other's data.",
-        "cluster: its hosts need one key, and without an escrow_file each would get one of its own; name the file, or pass the key. Nothing was changed",
+        "cluster: its hosts need one key, and without `escrow_file` each would get one of its own; name the file, or pass the key. Nothing was changed",
     ),
     Row((..., File.UNWANTED, False), Do.SECURE, "It was turned off."),
     Row((False, File.UNNAMED, False), Do.SECURE, "Nobody asked for an escrow."),
@@ -312,7 +312,7 @@ ESCROWED_KEY = (
         Do.REFUSE,
         "Two safes that disagree cannot both be right.",
         "encryption_key.escrowed: is another key (%(safe_key)s) than the one in the escrow file %(file)s (%(escrow_key)s). Use only one of the two safes: set "
-        "escrow to off, or leave escrowed out. Nothing was changed",
+        "`escrow` to off, or leave `escrowed` out. Nothing was changed",
     ),
     Row((False, True, ...), Do.GIVE, "There is nothing to save, so one task on the host will do."),
     Row((False, False, True), Do.FORESEE, "Nothing may be saved, but it can be said what would be."),

@@ -181,7 +181,7 @@ def test_unreadable_release(directory):
     path = directory / ".env"
     path.write_text(path.read_text().replace('_APP_VERSION="1.9.6"', '_APP_VERSION="latest"'))
     assert any(
-        "Set appwrite_version" in warning for warning in succeed("https", {"project_src": str(directory)})["warnings"]
+        "Set `appwrite_version`" in warning for warning in succeed("https", {"project_src": str(directory)})["warnings"]
     )
 
 

@@ -400,7 +400,7 @@ OPTIONS = {
     "tokens without a key": ({"scope": "tokens", "new_key": None}, "new_key: is missing"),
     "an end of sessions without a rotation": (
         {"scope": "tokens", "end_sessions": "all"},
-        "end_sessions: sessions are ended with scope: values alone",
+        "end_sessions: sessions are ended with `scope`: values alone",
     ),
 }
 

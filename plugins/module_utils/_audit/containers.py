@@ -200,7 +200,7 @@ def _releases_here(observation: Observation) -> list[str]:
         if release
     }
     if not found:
-        raise Unobserved("no image tag names the release; set appwrite_version")
+        raise Unobserved("no image tag names the release; set `appwrite_version`")
     return sorted(found)
 
 

@@ -200,7 +200,7 @@ class Instance:
                 "Appwrite %s is older than 1.4, the oldest release that this collection knows; upgrade Appwrite first%s"
                 % (
                     self.release,
-                    "" if self._stated_release else ", or set appwrite_version if the tag of its image misleads",
+                    "" if self._stated_release else ", or set `appwrite_version` if the tag of its image misleads",
                 )
             )
 
@@ -226,8 +226,8 @@ class Instance:
             self._config = self.compose.config(instead)
         self.dormant = list(left)
         self.warnings += [
-            "the service %s has containers, and is of a profile that is not enabled (%s), so they are left as they are. Set profiles (%s)"
-            % (name, ", ".join(mine), landscape.variable("profiles"))
+            "the service %s has containers, and is of a profile that is not enabled (%s), so they are left as they are. Set `profiles`"
+            % (name, ", ".join(mine))
             for name, mine in left.items()
         ]
 
@@ -399,7 +399,7 @@ class Instance:
             return release
         self.release_is_known = False
         self.warnings.append(
-            "the release cannot be read from the image tags of the compose file, nor from the images; taken to be %s. Set appwrite_version"
+            "the release cannot be read from the image tags of the compose file, nor from the images; taken to be %s. Set `appwrite_version`"
             % catalogue.NEWEST
         )
         return catalogue.NEWEST
@@ -627,8 +627,8 @@ class Instance:
             return Evidence(
                 "unknown",
                 "containers of another project name (%s) were started from this directory, while this run looks at %s; "
-                "set project_name" % (", ".join(sorted(elsewhere)), self.project),
-                remedy="Set project_name and run again",
+                "set `project_name`" % (", ".join(sorted(elsewhere)), self.project),
+                remedy="Set `project_name` and run again",
             )
         if not self._has_storage(service):
             return Evidence("no", "the database of project %s has no volume yet" % self.project, never_started=True)

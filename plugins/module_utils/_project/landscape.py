@@ -102,14 +102,14 @@ def started(
         names = [usual]
     if name is None and len(names) > 1:
         raise AppwriteError(
-            "project_name: several projects have containers from %s: %s. Set project_name (%s) to the one that is meant"
-            % (directory, ", ".join(names), variable("project_name"))
+            "project_name: several projects have containers from %s: %s. Set `project_name` to the one that is meant"
+            % (directory, ", ".join(names))
         )
     if name is not None and names and name not in names:
         raise AppwriteError(
             "project_name: the containers from %s are those of the project %s, and a second Appwrite would be started beside them as %s. "
-            "Set project_name (%s) to %s, or remove those containers first (docker compose -p %s down)"
-            % (directory, ", ".join(names), name, variable("project_name"), names[0], names[0])
+            "Set `project_name` to %s, or remove those containers first (docker compose -p %s down)"
+            % (directory, ", ".join(names), name, names[0], names[0])
         )
     if name is None and names and "COMPOSE_PROJECT_NAME" not in own:
         name = names[0]
@@ -136,8 +136,8 @@ def _files(
         left_out = [path for path in label if exists(path) and real(path) not in map(real, asked)]
         if left_out:
             raise AppwriteError(
-                "files: the containers were started with %s too, which is left out. Add it to files (%s), or start them once by hand without it"
-                % (", ".join(left_out), variable("files"))
+                "files: the containers were started with %s too, which is left out. Add it to `files`, or start them once by hand without it"
+                % (", ".join(left_out))
             )
         return asked
     if settled or all(real(path) in default for path in label):
@@ -145,8 +145,8 @@ def _files(
     gone = [path for path in label if not exists(path)]
     if gone:
         raise AppwriteError(
-            "files: the containers were started with %s, which does not exist any more. Set files (%s) to those that take its place"
-            % (", ".join(gone), variable("files"))
+            "files: the containers were started with %s, which does not exist any more. Set `files` to those that take its place"
+            % (", ".join(gone))
         )
     return label
 
@@ -165,8 +165,8 @@ def _env_file(
         return asked
     if asked is not None:
         raise AppwriteError(
-            "env_file: the containers were started with %s, not with %s. Leave env_file (%s) out, or start them once by hand with the other"
-            % (label[0], asked, variable("env_file"))
+            "env_file: the containers were started with %s, not with %s. Leave `env_file` out, or start them once by hand with the other"
+            % (label[0], asked)
         )
     return label[0]
 
@@ -200,9 +200,8 @@ def refuse_volumes(found: Sequence[Volume], since: float, now: float, project: s
         if since <= volume.created < now - _NEW:
             raise AppwriteError(
                 "project_name: the volume %s of the project %s, which has no container any more, may be the data of this installation, from before "
-                "its directory was renamed to %s. If it is, set project_name (%s) to %s; if this is another installation, set it to a name "
-                "of its own, such as %s"
-                % (volume.name, volume.project, directory, variable("project_name"), volume.project, project)
+                "its directory was renamed to %s. If it is, set `project_name` to %s; if this is another installation, set it to a name "
+                "of its own, such as %s" % (volume.name, volume.project, directory, volume.project, project)
             )
 
 
@@ -225,8 +224,7 @@ def check_alone(
     if others:
         raise AppwriteError(
             "project_name: the project %s has containers that were started from %s, and those would be replaced. "
-            "Set project_src to that directory, or project_name (%s) to a name of its own"
-            % (project, ", ".join(others), variable("project_name"))
+            "Set `project_src` to that directory, or `project_name` to a name of its own" % (project, ", ".join(others))
         )
     if mine or named:
         return
@@ -236,27 +234,21 @@ def check_alone(
     if here:
         raise AppwriteError(
             "project_name: the containers from %s are those of the project %s, and a second Appwrite would be started beside them as %s. "
-            "Set project_name (%s) to %s" % (directory, ", ".join(here), project, variable("project_name"), here[0])
+            "Set `project_name` to %s" % (directory, ", ".join(here), project, here[0])
         )
     stacks = sorted({row.stack for row in found if row.stack and row.is_appwrite})
     if stacks:
         raise AppwriteError(
             "project_src: the Appwrite on this engine is the stack %s of a swarm (docker stack deploy), and a second one would be started beside it. "
-            "Change a stack by hand; if this is another installation, say so by project_name (%s)"
-            % (", ".join(stacks), variable("project_name"))
+            "Change a stack by hand; if this is another installation, say so by `project_name`" % (", ".join(stacks))
         )
     for row in found:
         if row.project and row.is_appwrite and row.directory and not exists(row.directory):
             raise AppwriteError(
                 "project_name: %s, the directory of the project %s, is gone, and an Appwrite was started from there. If it was moved to %s, "
-                "set project_name (%s) to %s; if this is another installation, set it to a name of its own"
-                % (row.directory, row.project, directory, variable("project_name"), row.project)
+                "set `project_name` to %s; if this is another installation, set it to a name of its own"
+                % (row.directory, row.project, directory, row.project)
             )
-
-
-def variable(option: str) -> str:
-    """How the roles are given the same option."""
-    return "appwrite_project_%s of a role" % re.sub("^(appwrite|project)_", "", option)
 
 
 def scaled(counts: dict[str, int], replicas: dict[str, int]) -> dict[str, int]:

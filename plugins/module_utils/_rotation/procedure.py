@@ -803,7 +803,7 @@ def _check_report(report: Report) -> None:
         )
     raise AppwriteError(
         "waivers: %d sealed values or files cannot be opened with the key, the first of them %s. If it is the right key they are lost already: list each "
-        "in waivers to go on without them. Nothing was changed"
+        "in `waivers` to go on without them. Nothing was changed"
         % (report.unwaived_count, ", ".join("/".join(each[:3]) for each in report.undecryptable[:5]))
     )
 
@@ -829,7 +829,7 @@ def _changed(report: Report) -> int:
 
 def _no_way_back() -> AppwriteError:
     return AppwriteError(
-        "abort: everything is sealed with the new key already, so there is no way back; run again without abort, which ends the rotation"
+        "abort: everything is sealed with the new key already, so there is no way back; run again without `abort`, which ends the rotation"
     )
 
 

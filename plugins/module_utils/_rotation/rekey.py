@@ -77,7 +77,7 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
     if step == "stage" and scope == "tokens":
         raise AppwriteError("step: scope: %s is one step; leave it out" % scope)
     if module.params["end_sessions"] not in (None, _console.NONE) and scope != "values":
-        raise AppwriteError("end_sessions: sessions are ended with scope: values alone; leave it out")
+        raise AppwriteError("end_sessions: sessions are ended with `scope`: values alone; leave it out")
     check_password(module.params["seal"])
     instance = instance_of(module.params)
     if step != "whole":

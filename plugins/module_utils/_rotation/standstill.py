@@ -199,7 +199,7 @@ class Stillness:
             return ""
         found = {queue: jobs for queue, jobs in redis.waiting().items() if queue not in taken and queue not in leave}
         return (
-            "leave_queues: no running worker takes the jobs waiting in %s. Start it, or name each in leave_queues: they stay where they are"
+            "leave_queues: no running worker takes the jobs waiting in %s. Start it, or name each in `leave_queues`: they stay where they are"
             % (_listed(found))
             if found
             else ""
@@ -209,7 +209,7 @@ class Stillness:
         """Those that run now, in words."""
         found = sorted(self._builds())
         return (
-            "builds run as jobs of the orchestrator (%d: %s): a rotation waits for them while the API is open, as long as drain_timeout allows (%s)"
+            "builds run as jobs of the orchestrator (%d: %s): a rotation waits for them while the API is open, as long as `drain_timeout` allows (%s)"
             % (len(found), ", ".join(found[:_TOLD]), "one may take as long as _APP_COMPUTE_BUILD_TIMEOUT says")
             if found
             else ""
@@ -331,7 +331,7 @@ class Stillness:
             if now - begin > limit:
                 raise AppwriteError(
                     "drain_timeout: after %d seconds%s jobs still wait or run in %s, and nothing was changed. Look at the workers' logs, %s, or name a queue "
-                    "in leave_queues, which is not waited for then"
+                    "in `leave_queues`, which is not waited for then"
                     % (
                         limit,
                         *(

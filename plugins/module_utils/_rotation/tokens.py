@@ -67,12 +67,12 @@ def rotate_tail(module: AnsibleModule, instance: Instance) -> dict[str, Any]:
 def _check_tail(old: str, new: str | None) -> None:
     if catalogue.is_public_default(catalogue.KEY, old) or not old:
         raise AppwriteError(
-            "scope: %s is %s, so changing its tail would protect nothing; rotate the whole key with scope: values"
+            "scope: %s is %s, so changing its tail would protect nothing; rotate the whole key with `scope`: values"
             % (catalogue.KEY, "the public default" if old else "empty")
         )
     if len(old.encode("utf-8", "surrogateescape")) <= CIPHER_BYTES:
         raise AppwriteError(
-            "scope: %s has no more than the 16 bytes that AES uses, so it has no tail that could change without the data; use scope: values"
+            "scope: %s has no more than the 16 bytes that AES uses, so it has no tail that could change without the data; use `scope`: values"
             % catalogue.KEY
         )
     if new is None:
@@ -82,5 +82,5 @@ def _check_tail(old: str, new: str | None) -> None:
     check(new, "new_key")
     if not same_cipher(old, new):
         raise AppwriteError(
-            "new_key: does not have the first 16 bytes of the key in force, so stored data would be lost; use scope: values"
+            "new_key: does not have the first 16 bytes of the key in force, so stored data would be lost; use `scope`: values"
         )

@@ -61,7 +61,7 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     if options["root_only"] == "auto" and own:
         wanted.warnings.append(
             "the choice in .env is left: %s is disabled and %s set, so each of the listed can sign up. To let only one console account exist, set "
-            "root_only (appwrite_security_console_root_only of the role) to true; to keep the choice without this warning, set it to false"
+            "`root_only` to true; to keep the choice without this warning, set it to false"
             % (ROOT, "%s is" % own[0] if len(own) == 1 else "%s are" % " and ".join(own))
         )
     elif options["root_only"] is not None:
@@ -145,7 +145,7 @@ def _together(values: Mapping[str, str]) -> list[str]:
     if listing and root_only:
         warnings.append(
             "%s is set, but %s lets only one console account exist, and a sign-up must meet both conditions: once it exists, none of the listed "
-            "can sign up. Set root_only to false to admit them" % (" and ".join(listing), ROOT)
+            "can sign up. Set `root_only` to false to admit them" % (" and ".join(listing), ROOT)
         )
     if not listing and not root_only:
         warnings.append(

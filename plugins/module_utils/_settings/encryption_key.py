@@ -47,7 +47,7 @@ ESCROW_OPTIONS: dict[str, dict[str, Any]] = {
 """Of C(security), for its action on the controller alone."""
 
 _FORGERY = "%s is %s: anyone who can reach the API can forge an administrator with it (appwrite/appwrite#13769)."
-_PASS = "pass it as `key` (appwrite_security_encryption_key of the role): it goes into the escrow, which keeps its older key as history"
+_PASS = "pass it as `key`: it goes into the escrow, which keeps its older key as history"
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
 
 
@@ -122,7 +122,7 @@ def _plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
     if current and options["placeholder"] == "keep":
         if given is not None:
             raise Refusal(
-                "key: placeholder=keep leaves the public default in force, so this key would not be used; drop one of the two"
+                "key: `placeholder`, which is keep, leaves the public default in force, so this key would not be used; drop one of the two"
             )
         return Plan(warnings=[_forgery(current)], key=describe("placeholder_kept", current))
     return _absent(installation, options, current)
@@ -383,7 +383,7 @@ def _placeholder_in_use(installation: Installation, current: str, evidence: Evid
     if evidence.state == "unknown":
         raise Refusal(
             "%s is %s, and %s. It is replaced only if the installation provably holds no data. "
-            "%s, or keep it with placeholder=keep" % (NAME, told(current), evidence.reason, evidence.remedy)
+            "%s, or keep it with `placeholder` set to keep" % (NAME, told(current), evidence.reason, evidence.remedy)
         )
     return Plan(
         warnings=[
@@ -461,7 +461,7 @@ def _told_openers(
         )
     return looked + (
         "none opens with any key that is known here: %s. Look for the right one in backups of .env (.env.*), in your password store, on a replica; then "
-        "%spass it as `key` (appwrite_security_encryption_key of the role)"
+        "%spass it as `key`"
         % (
             ", ".join(str(each) for each in candidates if each.key),
             _out_of_the_way(installation, dict(options, key=None)),

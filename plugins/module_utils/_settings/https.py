@@ -77,8 +77,8 @@ def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:
             )
     if left:
         wanted.warnings.append(
-            "%s stay%s as before (%s), so that nobody is locked out: %s. To force HTTPS all the same, set force (appwrite_security_force_https of "
-            "the role) to true"
+            "%s stay%s as before (%s), so that nobody is locked out: %s. To force HTTPS all the same, set "
+            "`force` to true"
             % (
                 " and ".join(left),
                 "s" if len(left) == 1 else "",
@@ -110,7 +110,7 @@ def _useless(values: Mapping[str, str], email: str, unreachable: str) -> list[st
     elif not catalogue.given(values, email):
         warnings.append(
             "%s is empty: no certificate can be issued without the address, and forced HTTPS then ends in a browser warning. "
-            "Set certificate_email" % email
+            "Set `certificate_email`" % email
         )
     if domain and domain == values.get("_APP_MIGRATION_HOST"):
         warnings.append(

@@ -66,9 +66,7 @@ NESTED_OPTIONS: dict[str, dict[str, Any]] = {
 }
 Then = Callable[[Instance, EnvFile, Document, Mapping[str, Any]], Mapping[str, Any]]
 _PRIVATE = "private"
-_NO_FILE = (
-    ". Run Appwrite's installer first, have it created (env.create), or give the whole file as a template (env.content)"
-)
+_NO_FILE = ". Run Appwrite's installer first, set `env.create`, or give the whole file by `env.content`"
 
 
 def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
@@ -124,8 +122,8 @@ class _Transaction:
             unset = self._instance.written.unset(after.values) if candidate and not self._exists else []
             if unset:
                 self._warnings.append(
-                    "the compose files put in %s, which nothing sets, so that there is nothing in their place. Set variables "
-                    "(appwrite_security_variables of the role), or write the lines into .env" % ", ".join(unset)
+                    "the compose files put in %s, which nothing sets, so that there is nothing in their place. Set "
+                    "`variables`, or write the lines into .env" % ", ".join(unset)
                 )
             if then is not None:  # what cannot be applied is not written either
                 self._instance.require_compose()
@@ -402,7 +400,7 @@ class _Transaction:
         mode = env_file.mode if self._mode is None else self._mode
         if mode is not None and mode & 0o077:
             self._warnings.append(
-                "%s is accessible to users other than its owner (mode %04o), and holds every secret of the installation. Set mode to '0600'"
+                "%s is accessible to users other than its owner (mode %04o), and holds every secret of the installation. Set `mode` to '0600'"
                 % (env_file.path, mode)
             )
         for name in sorted(set(after.values) & set(change["name"] for change in changes)):

@@ -79,7 +79,7 @@ def _complete(installation: Installation, generated: set[str]) -> str:
         )
     if len(installation.databases) != 1:
         raise Refusal(
-            "create: the project has %s, so it cannot be told which database the file should name; run Appwrite's installer, or give content"
+            "create: the project has %s, so it cannot be told which database the file should name; run Appwrite's installer, or give `content`"
             % (
                 "the database services %s" % ", ".join(installation.databases)
                 if installation.databases
@@ -122,7 +122,7 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
         if entry is None and _is_public(name, offered.get(name, ""), installation.release):
             wanted.warnings.append(
                 "%s has a public value, and this collection does not know if it may be changed: see what Appwrite %s says of it, then change it "
-                "by variables (appwrite_security_variables of the role)" % (name, installation.release)
+                "by `variables`" % (name, installation.release)
             )
         if entry is None or name in (catalogue.KEY, *catalogue.USAGE) or name in wanted.changes or name in wanted.kept:
             continue
@@ -140,8 +140,8 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
             )
         elif any(catalogue.given(offered, other) for other in _PROVIDERS.get(name, ())):
             wanted.warnings.append(
-                "%s has a public value, which the provider of the repositories has too: change it there, and then by variables "
-                "(appwrite_security_variables of the role)" % name
+                "%s has a public value, which the provider of the repositories has too: change it there, and then by `variables`"
+                % name
             )
         else:
             wanted.changes[name] = value = generate(_SECRET_LENGTH)
@@ -281,7 +281,7 @@ def _name_warnings(
             "; is %s meant?" % near if near else "",
         )
         if unknown == "fail":
-            refusals.append(message + ("" if near else ". Set unknown to warn or allow to write it all the same"))
+            refusals.append(message + ("" if near else ". Set `unknown` to warn or allow to write it all the same"))
         return [message] if unknown == "warn" else []
     if value and value != catalogue.default(name, release) and not catalogue.is_read(name, release):
         return ["%s: %s has no effect: %s" % (option, name, catalogue.why_unread(name, release))]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a message tells to do can be done by who uses the role: each option that it names is a variable there."""
+"""What a message tells to do can be done by who uses the role: each option that it names is a variable there, and marked so that the variable takes its place."""
 
 from __future__ import annotations
 
@@ -9,39 +9,21 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from ansible_collections.selfhost.appwrite.plugins.action.role_settings import PROJECT
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
     NESTED_OPTIONS,
     WRITING_OPTIONS,
 )
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._words import PROJECT, variables
 
 ROOT = Path(__file__).parents[3]
-ROOMS = ("_settings", "_project", "_env", "_apply.py")
+ROOMS = ("_settings", "_project", "_env", "_apply.py", "_secured.py", "_locked_out.py")
 OPTIONS = {*WRITING_OPTIONS, *(option for nested in NESTED_OPTIONS.values() for option in nested["options"])}
-OF_THE_ROLE = {
-    **PROJECT,
-    "project_src": "appwrite_security_project_src",
-    "mode": "appwrite_security_env_mode",
-    "key": "appwrite_security_encryption_key",
-    "placeholder": "appwrite_security_placeholder",
-    "unknown": "appwrite_security_unknown_variables",
-    "variables": "appwrite_security_variables",
-    "content": "appwrite_security_env_template",
-    "replace_default_secrets": "appwrite_security_replace_default_secrets",
-    "force": "appwrite_security_force_https",
-    "root_only": "appwrite_security_console_root_only",
-    "emails": "appwrite_security_console_emails",
-    "ips": "appwrite_security_console_ips",
-    "backup_keep": "appwrite_security_backup_keep",
-    "certificate_email": "appwrite_security_certificate_email",
-}
-REMEDY = re.compile(
+MARKED = re.compile(r"`(?:[a-z_]+\.)?([a-z_]+)`")
+UNMARKED = re.compile(
     r"\b(?:[Ss]et|[Gg]ive|[Ll]eave|[Nn]ame|with|or) ([a-z_]+)\b|\b([a-z_]+)=[a-z]|\((?:env|https)\.([a-z_]+)\)"
 )
 DONE_BY_THE_ROLE = {"create"}
@@ -53,33 +35,28 @@ def messages(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-def named() -> dict[str, str]:
-    """Option to a message that names it."""
+def named(form: re.Pattern[str]) -> dict[str, str]:
+    """Option to a message that names it in that form."""
     found = {}
     for room in ROOMS:
         path = ROOT / "plugins" / "module_utils" / room
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             for text in messages(ast.parse(file.read_text("utf-8"))):
-                for words in REMEDY.findall(text) if " " in text else ():
-                    option = next(filter(None, words))
+                for words in form.finditer(text) if " " in text else ():
+                    option = next(filter(None, words.groups()))
                     if option in OPTIONS:
                         found[option] = text
     return found
 
 
-def used_by_the_role() -> Any:
-    directory = ROOT / "roles" / "appwrite_security"
-    specification = yaml.safe_load((directory / "meta" / "argument_specs.yml").read_text("utf-8"))["argument_specs"]
-    return {*specification["main"]["options"], *PROJECT.values()}
-
-
-@pytest.mark.parametrize("option", sorted(named()))
+@pytest.mark.parametrize("option", sorted(named(MARKED)))
 def test_reachable_from_the_role(option):
-    assert option in DONE_BY_THE_ROLE or OF_THE_ROLE[option] in used_by_the_role(), named()[option]
+    assert option in DONE_BY_THE_ROLE or option in variables("appwrite_security"), named(MARKED)[option]
 
 
 def test_messages_are_found():
-    assert {"placeholder", "unknown", "project_name", "appwrite_version", "mode"} <= set(named())
+    assert {"placeholder", "unknown", "project_name", "appwrite_version", "mode"} <= set(named(MARKED))
+    assert not named(UNMARKED)
 
 
 def test_all_options_of_the_project_are_handed_on():

@@ -105,21 +105,21 @@ LISTED = {"_APP_CONSOLE_WHITELIST_EMAILS": "ada@example.com", "_APP_CONSOLE_WHIT
 NOBODY = "".join(f"{name}={value}\n" for name, value in LISTED.items())
 TRIED = {
     "root_only": Tried(
-        "set root_only", "console_access", {"root_only": "auto"}, {"root_only": "true"}, written(NOBODY)
+        "set `root_only`", "console_access", {"root_only": "auto"}, {"root_only": "true"}, written(NOBODY)
     ),
     "root_only, to keep": Tried(
         "set it to false", "console_access", {"root_only": "auto"}, {"root_only": "false"}, written(NOBODY)
     ),
     "placeholder": Tried(
-        "keep it with placeholder=keep",
+        "keep it with `placeholder` set to keep",
         "encryption_key",
         {},
         {"placeholder": "keep"},
         written("_APP_OPENSSL_KEY_V1=your-secret-key\n"),
     ),
-    "force": Tried("set force", "https", {"force": "auto"}, {"force": "true"}, written("_APP_DOMAIN=localhost\n")),
+    "force": Tried("set `force`", "https", {"force": "auto"}, {"force": "true"}, written("_APP_DOMAIN=localhost\n")),
     "certificate_email": Tried(
-        "Set certificate_email",
+        "Set `certificate_email`",
         "https",
         {"force": "true"},
         {"certificate_email": "ops@notarealcompany.com"},
@@ -130,25 +130,27 @@ TRIED = {
         "as a template", "env", {"variables": {"_APP_ENV": "production"}}, {"content": "# ours\n"}, missing
     ),
     "variables": Tried(
-        "Set variables",
+        "Set `variables`",
         "env",
         {"variables": {}, "create": True},
         {"variables": {"SHOP_HOST": "shop"}},
         missing_with_a_name,
     ),
-    "mode": Tried("Set mode to '0600'", "https", {}, {"mode": "0600"}, readable),
-    "unknown": Tried("Set unknown to", "env", {"variables": {"SHOP_OWN": "1"}}, {"unknown": "allow"}),
-    "profiles": Tried("Set profiles", "https", {}, {"profiles": ["more"]}, with_profile),
-    "appwrite_version": Tried("Set appwrite_version", "https", {}, {"appwrite_version": "1.9.6"}, without_tag),
-    "project_name": Tried("Set project_name", "https", {"project_name": "other"}, {"project_name": "appwrite"}, ran()),
+    "mode": Tried("Set `mode` to '0600'", "https", {}, {"mode": "0600"}, readable),
+    "unknown": Tried("Set `unknown` to", "env", {"variables": {"SHOP_OWN": "1"}}, {"unknown": "allow"}),
+    "profiles": Tried("Set `profiles`", "https", {}, {"profiles": ["more"]}, with_profile),
+    "appwrite_version": Tried("Set `appwrite_version`", "https", {}, {"appwrite_version": "1.9.6"}, without_tag),
+    "project_name": Tried(
+        "Set `project_name`", "https", {"project_name": "other"}, {"project_name": "appwrite"}, ran()
+    ),
     "project_name, moved": Tried(
-        "set project_name", "https", {}, {"project_name": "old"}, ran(project="old", directory="/nonexistent/old")
+        "set `project_name`", "https", {}, {"project_name": "old"}, ran(project="old", directory="/nonexistent/old")
     ),
     "project_name, swarm": Tried(
         "say so by project_name", "https", {}, {"project_name": "appwrite"}, ran(project="", directory="", stack="shop")
     ),
     "files": Tried(
-        "Set files", "https", {}, {"files": ["docker-compose.yml"]}, ran(files=("docker-compose.yml", "gone.yml"))
+        "Set `files`", "https", {}, {"files": ["docker-compose.yml"]}, ran(files=("docker-compose.yml", "gone.yml"))
     ),
     "files, left out": Tried(
         "Add it to files",

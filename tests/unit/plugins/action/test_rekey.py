@@ -301,7 +301,7 @@ def test_tokens_failed(run, controller):
     [
         (PUBLIC, {}, "no part of the key in force can change"),
         ("16-bytes-unreal!", {}, "no part of the key in force can change"),
-        (OLD, {"abort": True}, "leave abort out"),
+        (OLD, {"abort": True}, "leave `abort` out"),
     ],
 )
 def test_tokens_refused(run, controller, key, options, words):

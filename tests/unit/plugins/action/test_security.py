@@ -104,7 +104,7 @@ def test_without_an_escrow_it_is_the_module_alone(run, controller, options, chec
         ),
         (
             {"escrow_file": None, "cluster": "shop"},
-            "cluster: its hosts need one key, and without an escrow_file each would get one of its own",
+            "cluster: its hosts need one key, and without `escrow_file` each would get one of its own",
         ),
         ({"vault": False, "cluster": "shop"}, "or pass the key. Nothing was changed"),
         ({"vault": False, "cluster": "shop"}, UNSAVED),
@@ -309,7 +309,7 @@ def test_two_safes_that_disagree(run, controller):
     before = controller.keep(OTHER).entries
     with pytest.raises(AnsibleActionFail, match="encryption_key.escrowed: is another key") as refused:
         run(encryption_key={"escrowed": OWN})
-    assert "set escrow to off, or leave escrowed out" in str(refused.value) and OTHER not in str(refused.value)
+    assert "set `escrow` to off, or leave `escrowed` out" in str(refused.value) and OTHER not in str(refused.value)
     assert controller.escrow.entries == before and not controller.calls
 
 

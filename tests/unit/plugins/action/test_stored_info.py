@@ -80,7 +80,7 @@ def test_no_key_in_force(run, controller):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"key": OLD}, "^key: is given together with escrow_file"), ({"escrow_file": {"a": 1}}, "escrow_file")],
+    [({"key": OLD}, "^key: is given together with `escrow_file`"), ({"escrow_file": {"a": 1}}, "escrow_file")],
 )
 def test_refused(run, controller, options, words):
     with pytest.raises(AnsibleActionFail, match=words):

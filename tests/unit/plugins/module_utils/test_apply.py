@@ -753,7 +753,7 @@ def test_start_under_another_project_name(run_module, engine, project, monkeypat
     result = run_module("apply")
     assert (
         "containers of another project name (mine)" in result["msg"]
-        and "Set project_name" in result["msg"]
+        and "Set `project_name`" in result["msg"]
         and engine.calls == []
     )
 

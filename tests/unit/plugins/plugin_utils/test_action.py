@@ -17,7 +17,6 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import (
     answer,
     printable,
     refuse_facts,
-    worded,
 )
 
 ESCROW = "appwrite_security_escrow_file"
@@ -176,31 +175,3 @@ def test_variable_that_is_made_from_what_holds_facts(injected, source):
 @pytest.mark.parametrize("text", ["{{ unfinished", "{% endif %}", "no template", "{a}"])
 def test_text_that_is_no_template(injected, text):
     assert not refusal({"unfinished": 1}, [ESCROW], **{ESCROW: text})
-
-
-@pytest.mark.parametrize(
-    ("role", "said"),
-    [
-        (
-            "appwrite_security",
-            "appwrite_security_apply_timeout: is 0\n- appwrite_project_env_file: is away; set appwrite_security_force_https",
-        ),
-        ("appwrite_audit", "timeout: is 0\n- appwrite_project_env_file: is away; set appwrite_security_force_https"),
-        ("my_role", "timeout: is 0\n- env_file: is away; set force"),
-        ("", "timeout: is 0\n- env_file: is away; set force"),
-    ],
-)
-def test_words_of_the_caller(role, said):
-    """Of what a module printed; what is no message stays as it is."""
-    message = "timeout: is 0\n- env_file: is away; set force (appwrite_security_force_https of the role)"
-    place = json.dumps({"msg": "project_src: is away"})
-    assert ("appwrite_project_src: " in worded(place, role)) is role.startswith("appwrite_")
-    assert (f"{role}_project_src: " in worded(place, role, [f"{role}_project_src"])) is role.startswith("appwrite_")
-    printed = json.dumps({"evidence": "timeout: 0", "msg": message})
-    assert json.loads(worded(printed, role)) == {"evidence": "timeout: 0", "msg": said}
-
-
-def test_words_leave_what_json_escapes():
-    """A line of a container's log before the words, say."""
-    printed = json.dumps({"msg": "its log:\tforce (appwrite_security_force_https of the role)\nend"})
-    assert json.loads(worded(printed, "appwrite_security"))["msg"].startswith("its log:\t")

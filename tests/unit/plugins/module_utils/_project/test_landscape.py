@@ -99,7 +99,7 @@ def test_contradicted(rows, asked, gone, words):
 
 NOT_ALONE = {
     "swarm": ([row(project="", directory="", stack="shop")], (), "stack shop of a swarm"),
-    "moved": ([row(project="old", directory="/srv/old")], ("/srv/old",), "set project_name"),
+    "moved": ([row(project="old", directory="/srv/old")], ("/srv/old",), "set `project_name`"),
     "same name elsewhere": ([row(directory="/srv/other")], (), "/srv/other"),
     "renamed in .env": ([row(project="old")], (), "second Appwrite"),
 }
@@ -152,7 +152,7 @@ def test_followed_profiles(services, present, whole, left):
 
 def test_volumes_from_before_a_renaming():
     old = landscape.Volume("old_data", "old", 100.0)
-    with pytest.raises(AppwriteError, match="set project_name .appwrite_project_name of a role. to old"):
+    with pytest.raises(AppwriteError, match="set `project_name` to old"):
         landscape.refuse_volumes([old], 99.0, 200.0, "site", HERE)
     landscape.refuse_volumes([old], 101.0, 200.0, "site", HERE)
     landscape.refuse_volumes([old], 99.0, 101.0, "site", HERE)

@@ -215,7 +215,7 @@ def test_nobody_takes_them(dead):
     with pytest.raises(AppwriteError) as caught:
         stack.make(queues)
     assert str(caught.value) == (
-        f"leave_queues: no running worker takes the jobs waiting in {queue} (3). Start it, or name each in leave_queues: "
+        f"leave_queues: no running worker takes the jobs waiting in {queue} (3). Start it, or name each in `leave_queues`: "
         "they stay where they are. Nothing was changed"
     )
     assert stack.done == []

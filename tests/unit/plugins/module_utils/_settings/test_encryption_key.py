@@ -299,7 +299,9 @@ def test_placeholder_keep_does_not_keep_an_absent_key_absent(installation):
 
 
 def test_placeholder_keep_with_a_key_is_refused(installation, key):
-    assert refused(installation({NAME: PUBLIC}), placeholder="keep", key=key()).startswith("key: placeholder=keep")
+    assert refused(installation({NAME: PUBLIC}), placeholder="keep", key=key()).startswith(
+        "key: `placeholder`, which is keep,"
+    )
 
 
 def test_placeholder_in_use_is_kept_and_warned_of(installation):
@@ -317,7 +319,9 @@ def test_placeholder_in_use_and_a_key_is_refused(installation, key):
 def test_placeholder_and_nobody_knows_is_refused(installation):
     message = refused(installation({NAME: PUBLIC}, data="unknown"))
     assert (
-        "the evidence is unknown" in message and "Start the database alone" in message and "placeholder=keep" in message
+        "the evidence is unknown" in message
+        and "Start the database alone" in message
+        and "with `placeholder` set to keep" in message
     )
 
 
@@ -593,10 +597,7 @@ OPENS = {
         {ONE: 7},
         "the escrowed key (fingerprint {one}) opens 7: remove the line from .env and run again: it is put back",
     ),
-    "the file's": (
-        {TWO: 7},
-        "the key in .env (fingerprint {two}) opens 7: pass it as `key` (appwrite_security_encryption_key of the role)",
-    ),
+    "the file's": ({TWO: 7}, "the key in .env (fingerprint {two}) opens 7: pass it as `key`"),
     "an older one": (
         {OLDER: 7},
         "an older key of the escrow (fingerprint {older}) opens 7: write its line into .env by hand",

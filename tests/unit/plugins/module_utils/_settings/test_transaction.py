@@ -387,7 +387,7 @@ def test_placeholder_and_no_engine(refused, project, without_engine):
     compose_file = project / "docker-compose.yml"
     compose_file.write_text(compose_file.read_text() + "  mongodb:\n    image: mongo:8\n")
     message = refused("encryption_key")
-    assert "the Docker Engine does not answer" in message and "placeholder=keep" in message
+    assert "the Docker Engine does not answer" in message and "with `placeholder` set to keep" in message
 
 
 def test_new_env_file_of_another_name(run_module, project, without_engine):

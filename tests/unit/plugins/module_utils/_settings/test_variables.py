@@ -64,7 +64,7 @@ def test_known_names(installation):
 def test_unknown_name(installation, name, near):
     message = refused(installation(), variables={name: "x"})
     assert message.startswith(f"variables: {name} is not a variable of Appwrite 1.9.6")
-    assert f"is {near} meant?" in message if near else "Set unknown to warn or allow" in message
+    assert f"is {near} meant?" in message if near else "Set `unknown` to warn or allow" in message
     assert plan(installation(), variables={name: "x"}, unknown="allow").warnings == []
     (warning,) = plan(installation(), variables={name: "x"}, unknown="warn").warnings
     assert name in warning
