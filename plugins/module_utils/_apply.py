@@ -31,6 +31,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._locked_out import refuse_loop
+from ansible_collections.selfhost.appwrite.plugins.module_utils._module import undisturbed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell, some_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import (
@@ -246,26 +247,12 @@ def _up(
         if container.status == "created" and container.service in started:
             instance.compose.docker(["rm", container.id], tolerate=True)
     try:
-        with _undisturbed(), _looked_at(instance, before, touched, tell):
+        with undisturbed(signal.SIGTERM), _looked_at(instance, before, touched, tell):
             said = instance.compose.up(way.timeout, way.pull, alone, scale)
     except ComposeError as error:
         raise _up_failed(instance, before, error) from None
     instance.forget_containers()
     return said
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and a lost connection reach this process too: compose goes on, and so does this, which holds the lock and waits for it."""
-    before = {
-        number: signal.signal(number, lambda *_unused: None)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

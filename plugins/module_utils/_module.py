@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any, Callable, Mapping
+import signal
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -31,7 +33,23 @@ class _Unlogged(AnsibleModule):
 
 
 def run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[str, Any]]) -> None:
-    """A module's life: declare, work, and end in a result or in words."""
+    """A module's life: declare, work, and end in a result or in words. Ctrl-C and a lost connection do not stop it halfway."""
+    with undisturbed(signal.SIGHUP, signal.SIGINT):
+        _run(specification, work)
+
+
+@contextmanager
+def undisturbed(*signals: int) -> Iterator[None]:
+    """What the signals ask for is not done. Programs that are started meanwhile do it."""
+    before = {number: signal.signal(number, lambda *_unused: None) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(specification: Mapping[str, Any], work: Callable[[AnsibleModule], dict[str, Any]]) -> None:
     module = _Unlogged(
         argument_spec=copy.deepcopy(dict(specification)), supports_check_mode=True
     )  # which fills in its defaults

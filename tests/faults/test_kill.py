@@ -15,90 +15,40 @@ import os
 import re
 import shutil
 import subprocess
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.absent import NO_DOCKER
-from support.forks import Forks
-from support.stack import KEY, NOT_A_KEY, UNCACHED, module, read_env, set_env, succeed, tree, without
+from faults.calls import CHANGES, Call, Forked, read
+from support.stack import KEY, NOT_A_KEY, module, read_env, set_env, succeed, tree, without
 from testbed._base import clean_environ
 
 ALL = os.environ.get("KILL_POINTS") == "all"
 _SIGKILLED = -9
-_CALL = re.compile(r"(\w+)\((.*)")
-_CHANGES = {
-    "mkdirat",
-    "write",
-    "fsync",
-    "fchown",
-    "fchmod",
-    "fsetxattr",
-    "fremovexattr",
-    "renameat",
-    "renameat2",
-    "unlinkat",
-}
 _LOOKS = {"openat", "read"}
 _BACKUP = ".env.2026010%dT000000Z.bak"
 
 
-class Call(NamedTuple):
-    name: str
-    ordinal: int
-    """among the calls of this name, from 1"""
-    arguments: str
-
-    @property
-    def changes(self) -> bool:
-        return self.name in _CHANGES or self.name == "openat" and "O_CREAT" in self.arguments
-
-
-class Forked:
-    """Runs the module in forks of one process, where there is no docker: test_with_compose has it."""
-
-    def __init__(self, scratch: Path) -> None:
-        self.answer = str(scratch / "answer")
-        self._forks = Forks.of_modules(
-            "security", also=["faults.quick"], prefix=NO_DOCKER, environ={**clean_environ(), **UNCACHED}
-        )
-
-    def run(self, arguments: Mapping[str, Any], *strace: str) -> int:
-        given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
-        return self._forks.run(
-            "support.forks:module", "security", given, self.answer, "", None, "", bool(strace), strace=strace
-        )
-
-    def succeed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        assert self.run(arguments) == 0, Path(self.answer).read_text()
-        result: dict[str, Any] = json.loads(Path(self.answer).read_text())
-        return result
-
-    def end(self) -> None:
-        self._forks.end()
-
-
 class Whole:
-    """Runs the module as Ansible does, with docker compose."""
+    """Runs a module as Ansible does, with docker compose."""
 
     answer = "1<pipe:"
 
-    def run(self, arguments: Mapping[str, Any], *strace: str) -> int:
+    def run(self, name: str, arguments: Mapping[str, Any], *strace: str) -> int:
         try:
-            return int(module("security", arguments, prefix=strace)["rc"])
+            return int(module(name, arguments, prefix=strace)["rc"])
         except json.JSONDecodeError:  # no answer
             return _SIGKILLED
 
-    def succeed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return succeed("security", arguments)
+    def succeed(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return succeed(name, arguments)
 
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
-    found = Forked(tmp_path_factory.mktemp("forks"))
+    found = Forked(tmp_path_factory.mktemp("forks"), "security")
     yield found
     found.end()
 
@@ -231,16 +181,15 @@ class Victim:
         self._old = State.of(self.directory / ".env")
         self._exposed = {path.name for path in _exposed(self.directory)}
         log = scratch / "log"
-        assert runner.run(self._arguments(self.directory), "strace", *scenario.strace, "-qq", "-y", "-o", str(log)) == 0
+        assert (
+            runner.run(
+                "security", self._arguments(self.directory), "strace", *scenario.strace, "-qq", "-y", "-o", str(log)
+            )
+            == 0
+        )
         self._new = self._comparable(State.of(self.directory / ".env"))
         assert self._new not in (None, self._old)
-        seen: Counter[str] = Counter()
-        self.calls = []
-        for line in log.read_text().splitlines():
-            found = _CALL.match(line)
-            if found:
-                seen[found[1]] += 1
-                self.calls.append(Call(found[1], seen[found[1]], found[2]))
+        self.calls = list(read(log))
 
     def concerned(self) -> list[Call]:
         """The calls that change, open or read something of the project, from the first change to the answer: outside there is nothing to undo."""
@@ -253,7 +202,7 @@ class Victim:
         last = next(
             number for number, call in enumerate(mine) if call.name == "write" and self._runner.answer in call.arguments
         )
-        return [call for call in mine[first : last + 1] if call.name in _CHANGES | _LOOKS]
+        return [call for call in mine[first : last + 1] if call.name in CHANGES | _LOOKS]
 
     def kill(self, call: Call) -> bool:
         """Whether the run was killed; if so, looks at what is left and runs again."""
@@ -263,7 +212,17 @@ class Victim:
         fault = self._scenario.strace if call.name != "renameat2" else ()
         trace = f"trace={call.name}{',renameat2' if fault else ''}"
         status = self._runner.run(
-            self._arguments(directory), "strace", "-qq", "-o", "/dev/null", "-e", trace, *fault, "-e", inject
+            "security",
+            self._arguments(directory),
+            "strace",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            trace,
+            *fault,
+            "-e",
+            inject,
         )
         if status == _SIGKILLED:
             self._check_left(directory, before)
@@ -301,7 +260,9 @@ class Victim:
 
     def _check_next(self, directory: Path) -> None:
         left = State.of(directory / ".env")
-        assert self._runner.succeed(self._arguments(directory))["changed"] == (self._comparable(left) != self._new)
+        assert self._runner.succeed("security", self._arguments(directory))["changed"] == (
+            self._comparable(left) != self._new
+        )
         assert self._comparable(State.of(directory / ".env")) == self._new
         assert (directory / ".env").read_text().count(f"{KEY}=") == 1
         assert (_key(left) or b"").decode() in ("", read_env(directory)[KEY]), "a key that is there is never replaced"
@@ -311,7 +272,7 @@ class Victim:
         if isinstance(self._runner, Whole):  # it takes a second
             return
         files = tree(directory)
-        assert not self._runner.succeed(self._arguments(directory))["changed"]
+        assert not self._runner.succeed("security", self._arguments(directory))["changed"]
         assert tree(directory) == files
 
 
@@ -335,7 +296,7 @@ def test_killed(scenario, _template, tmp_path, forks):
 def test_with_compose(_template, tmp_path):
     """Killed as a user's run would be, from its start; also while it waits for compose, which outlives it and must not keep the lock."""
     victim = Victim(SCENARIOS["no key"], _template, tmp_path, Whole())
-    changes = [call for call in victim.concerned() if call.name in _CHANGES]
+    changes = [call for call in victim.concerned() if call.name in CHANGES]
     points = [Call("wait4", 1, ""), *(changes if ALL else changes[:: len(changes) // 3])]
     assert sum(bool(victim.kill(call)) for call in points) == len(points)
     print(f"killed at {len(points)} points with compose")

@@ -82,11 +82,11 @@ def test_one_of_several_projects_has_the_usual_name():
 
 CONTRADICTED = {
     "several projects": ([row(project="blog"), row(project="shop")], NOTHING, (), "several projects"),
-    "another name": ([row(project="shop")], Started((), None, "site"), (), "appwrite_project_name"),
+    "another name": ([row(project="shop")], Started((), None, "site"), (), "`project_name`"),
     "a file left out": ([row(files=(BASE, MORE))], Started((BASE,), None, None), (), MORE),
     "a file that is gone": ([row(files=(BASE, MORE))], NOTHING, (MORE,), "does not exist any more"),
     "several env files": ([row(env_files=("/a", "/b"))], NOTHING, (), "/a, /b"),
-    "another env file": ([row(env_files=("/a",))], Started((), "/b", None), (), "appwrite_project_env_file"),
+    "another env file": ([row(env_files=("/a",))], Started((), "/b", None), (), "`env_file`"),
 }
 
 

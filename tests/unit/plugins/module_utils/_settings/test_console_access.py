@@ -180,7 +180,7 @@ def test_auto_without_a_choice(installation, values):
 def test_auto_leaves_the_choice(installation, values):
     planned = plan(installation(values), root_only="auto")
     (warning,) = planned.warnings
-    assert planned.changes == {} and "appwrite_security_console_root_only" in warning
+    assert planned.changes == {} and "`root_only`" in warning
     assert all(name in warning for name in values)
 
 

@@ -165,7 +165,7 @@ def test_what_stands_before(installation, published, part):
         (warning,) = auto.warnings
         assert auto.changes == {} and forced.warnings[0] in warning
         assert warning.startswith(f"{API} and {ROUTER} stay as before (not set, not set)")
-        assert "appwrite_security_force_https" in warning
+        assert "`force`" in warning
 
 
 @pytest.mark.parametrize("domain", ["", "localhost", "192.168.1.5", "appwrite.lan", "appwrite"])
