@@ -167,10 +167,18 @@ class Host:
 
     def disconnect(self) -> None:
         """Every connection to it is lost."""
-        for process in self.processes() - {self._sshd.pid}:
+        for process in self.processes() - self.at_work() - {self._sshd.pid}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def at_work(self) -> set[int]:
+        """What runs on it beside sshd."""
+        found = set()
+        for process in self.processes():
             with contextlib.suppress(OSError):
-                if Path(f"/proc/{process}/exe").samefile(str(_SSHD)):
-                    os.kill(process, signal.SIGKILL)
+                if not Path(f"/proc/{process}/exe").samefile(str(_SSHD)):
+                    found.add(process)
+        return found
 
     def _start(self) -> None:
         with socket.socket() as free:

@@ -66,7 +66,9 @@ NESTED_OPTIONS: dict[str, dict[str, Any]] = {
 }
 Then = Callable[[Instance, EnvFile, Document, Mapping[str, Any]], Mapping[str, Any]]
 _PRIVATE = "private"
-_NO_FILE = ". Run Appwrite's installer first, set `env.create`, or give the whole file by `env.content`"
+_NO_FILE = (
+    ". Run Appwrite's installer first, have it created (`create`), or give the whole file as a template (`content`)"
+)
 
 
 def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
