@@ -215,7 +215,7 @@ def main() -> None:
         try:
             project.up()
             project.wait()
-            hosts = {f"host-{number:02}": running.enter_context(Host([home])) for number in range(1, max(SIZES) + 1)}
+            hosts = {f"host-{number:02}": running.enter_context(Host()) for number in range(1, max(SIZES) + 1)}
             prepare(home, project, hosts)
             bench = Bench(home, project, hosts)
             bench.audit(1)  # compiles what is compiled once

@@ -433,6 +433,7 @@ def test_closed_network(reader):
 @small("guides")
 def test_awx(reader):
     reader.prepare()
+    reader.write("runner/inventory/group_vars/all.yml", "ansible_become: true\n")
     reader.read("awx")
     reader.stack.assert_in_force()
     written = "".join(path.read_text() for path in (reader.place / "runner" / "artifacts").rglob("*") if path.is_file())

@@ -47,11 +47,11 @@ def stack(_running: Stack):
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A managed host that has the projects of these tests."""
+def host() -> Iterator[Host]:
+    """A managed host, of which each worker has one."""
     if reason := lacks():
         pytest.skip(reason)
-    with Host([tmp_path_factory.getbasetemp().parent]) as found:
+    with Host() as found:
         yield found
 
 

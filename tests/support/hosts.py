@@ -29,7 +29,7 @@ _PASSWORD = "not-a-real-password-of-a-user"
 ASKED, NOT_ASKED = "ada", "grace"
 """Users of every host. Both have sudo, and only the first is asked for a password. Neither is in the group of the engine's socket."""
 _IDS = {ASKED: 61234, NOT_ASKED: 61235}
-_KEPT = "SELFHOST_COVERAGE", "SELFHOST_COVERAGE_TEST"
+_RECORDED = "SELFHOST_COVERAGE", "SELFHOST_COVERAGE_TEST"
 """What reaches the modules there, so that C(make coverage) records them."""
 _ACCOUNTS = Path("/etc/passwd"), Path("/etc/shadow"), Path("/etc/group"), Path("/etc/sudoers")
 _SSHD_CONFIG = """\
@@ -46,6 +46,7 @@ PidFile none
 LogLevel VERBOSE
 MaxStartups 100
 Subsystem sftp internal-sftp
+SetEnv {environ}
 """
 _SSH_CONFIG = f"""\
 Host *
@@ -61,7 +62,7 @@ GlobalKnownHostsFile none
 _SUDOERS = f"""\
 Defaults env_reset, use_pty, lecture=never, timestamp_timeout=0
 Defaults secure_path="{{path}}"
-Defaults env_keep += "{" ".join(_KEPT)}"
+Defaults env_keep += "TMPDIR {" ".join(_RECORDED)}"
 root ALL=(ALL:ALL) ALL
 {ASKED} ALL=(ALL:ALL) ALL
 {NOT_ASKED} ALL=(ALL:ALL) NOPASSWD: ALL
@@ -69,13 +70,7 @@ root ALL=(ALL:ALL) ALL
 _START = """\
 set -e
 home=$1 sshd=$2
-shift 2
 for file in passwd shadow group sudoers; do mount --bind "$home/etc/$file" "/etc/$file"; done
-for path in "$@"; do
-    mkdir -p "$home/tmp/${path#/tmp/}"
-    mount --bind "$path" "$home/tmp/${path#/tmp/}"
-done
-mount --rbind "$home/tmp" /tmp
 exec "$sshd" -D -f "$home/sshd_config" -E "$home/log"
 """
 
@@ -83,27 +78,24 @@ exec "$sshd" -D -f "$home/sshd_config" -E "$home/log"
 def lacks() -> str:
     """Why no host can be had here, as tests/README.md lists it; empty if it can."""
     if os.geteuid():
-        return "only root may mount a file system: a managed host has users and a /tmp of its own"
+        return "only root may mount a file system: a managed host has users of its own"
     missing = [program for program in ("sshd", "sudo", "ssh", "unshare") if not shutil.which(program, path=_PATH)]
     return f"sshd is not at hand: {', '.join(missing)}; tests/faults/tools.sh installs it" if missing else ""
 
 
 class Host:
-    """A managed host, which is this machine behind an sshd, with users, homes and a C(/tmp) of its own, and with this machine's engine and other files.
+    """A managed host, which is this machine behind an sshd, with users and homes of its own, and with this machine's engine and other files.
 
     As a context manager it ends with every process that was started on it.
-
-    shown: directories of this machine below C(/tmp) that it has too.
     """
 
-    def __init__(self, shown: Sequence[Path] = ()) -> None:
+    def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="appwrite-host-"))  # short, since it has sockets in it
-        self._shown = [path for path in (self.home, *shown) if path.is_relative_to("/tmp")]
         self.log = self.home / "log"
         self.ssh_config = self.home / "ssh_config"
         self.homes = {"root": self.home / "root", **{user: self.home / user for user in _IDS}}
         self.tmp = self.home / "tmp"
-        """What is C(/tmp) there."""
+        """Where programs put temporary files there, and nobody else does."""
 
     def __enter__(self) -> Host:
         try:
@@ -194,14 +186,16 @@ class Host:
         self.ssh_config.write_text(_SSH_CONFIG.format(home=self.home, port=port))
         (self.home / "become_password").touch(mode=0o600)
         (self.home / "become_password").write_text(_PASSWORD)
-        recording = [f"{name}={value}" for name, value in os.environ.items() if name in _KEPT]
+        environ = {"TMPDIR": self.tmp, **{name: os.environ[name] for name in _RECORDED if name in os.environ}}
         (self.home / "sshd_config").write_text(
-            _SSHD_CONFIG.format(home=self.home, port=port) + f"SetEnv {' '.join(recording)}\n" * bool(recording)
+            _SSHD_CONFIG.format(
+                home=self.home, port=port, environ=" ".join(f"{name}={value}" for name, value in environ.items())
+            )
         )
         self._write_accounts()
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # a started service has made it, which is wanted
         self._sshd = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _START, "sh", self.home, _SSHD, *self._shown],
+            ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _START, "sh", self.home, _SSHD],
             env={"PATH": _PATH},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
