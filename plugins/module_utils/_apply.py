@@ -116,7 +116,8 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
     with env_file.opened(for_writing=not module.check_mode):
         key = in_force(document_of(env_file, instance).values)
         refuse_unfinished(env_file, key if back is None else None)
-        document = opened(instance, env_file, missing=". Run Appwrite's installer first")
+        missing = ". Run Appwrite's installer first"
+        document = opened(instance, env_file, missing, expected=() if back is not None else expected(way))
         try:
             if back is not None:
                 return gone_back(way, instance, env_file, back, keep, tell)
@@ -133,6 +134,11 @@ def way_of(module: AnsibleModule, pull: str = "policy", goes_back: bool = False)
     if module.params["timeout"] <= 0:
         raise AppwriteError("timeout: must be at least 1 second, got %d" % module.params["timeout"])
     return Way(module.check_mode, module.params["verify"], module.params["timeout"], pull, goes_back)
+
+
+def expected(way: Way) -> list[str]:
+    """What C(applied) asks in any case, for C(Instance.load)."""
+    return ["containers", "hashes", "images"] + ["vars"] * (way.verify and not way.check_mode)
 
 
 def gone_back(
@@ -622,7 +628,7 @@ def _verify(instance: Instance, drift: Sequence[Mapping[str, str]]) -> None:
         raise ApplyError("the service appwrite is not running, so its variables cannot be verified", service="appwrite")
     container = running[0]
     try:
-        printed = printed_variables(instance.compose.execute(container.id, ["vars"]))
+        printed = printed_variables(instance.vars(container.id))
     except ComposeError as error:
         raise ApplyError(
             "exec appwrite vars failed, so the values in force cannot be verified: %s" % error, service="appwrite"

@@ -28,7 +28,8 @@ def describe(module: AnsibleModule) -> dict[str, Any]:
     env_file = env_file_of(instance)
     if not env_file.exists:
         instance.warnings.append("env_file: %s does not exist" % env_file.path)
-    document = opened(instance, env_file, None if module.params["env_file"] is None else "", compose=False)
+    missing = None if module.params["env_file"] is None else ""
+    document = opened(instance, env_file, missing, compose=False, expected=["containers"])
     evidence = instance.holds_data()
     drift, services = _observed(instance, document)
     key = _key.in_force(instance.values)

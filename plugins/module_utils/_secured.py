@@ -17,6 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import (
     ApplyError,
     Way,
     applied,
+    expected,
     gone_back,
     not_well,
     way_of,
@@ -61,7 +62,7 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
         try:
             if written["changed"]:
                 env_file.read()
-                document = opened(instance, env_file)
+                document = opened(instance, env_file, expected=expected(way._replace(verify=False)))
             found = applied(way, instance, document)
         except Exception as error:  # pylint: disable=broad-exception-caught  # whatever it is, what was written is not to stay
             rolled_back, words, warnings = _way_back(module, back, instance, env_file, written)
@@ -77,7 +78,7 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
             ) from None
         return _together(written, found)
 
-    return write_all(module, then)
+    return write_all(module, then, expected(way))
 
 
 def _foreseen(way: Way, instance: Instance, document: Document, written: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -104,7 +104,13 @@ def installation() -> Callable[..., Installation]:
 
         evidence = Evidence(data, "the evidence is %s" % data, never_started, elsewhere=elsewhere)
         return Installation(
-            release, values or {}, lambda: answer("data", evidence), lambda: answer("keys", keys or {}), tried, **more
+            release,
+            values or {},
+            lambda: answer("data", evidence),
+            lambda: answer("keys", keys or {}),
+            tried,
+            never_started=lambda: never_started,
+            **more,
         )
 
     return make

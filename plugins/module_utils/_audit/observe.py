@@ -189,8 +189,7 @@ def _given(instance: Instance, _config: Mapping[str, Any]) -> tuple[Given, ...]:
 
 
 def _others(instance: Instance, _config: Mapping[str, Any]) -> tuple[str, ...]:
-    found = instance.compose.neighbours().get(os.path.realpath(instance.directory), set())
-    return tuple(sorted(found - {instance.project}))
+    return tuple(sorted(instance.neighbours()))
 
 
 def _copies(directory: str, original: str, secrets: Mapping[str, bytes]) -> Iterator[File]:

@@ -52,6 +52,8 @@ class EnvFile:
         self.directory = os.path.dirname(self.real)
         self.data = b""
         self.status: os.stat_result | None = None
+        self.was_busy = False
+        """whether another run held the lock, so that what was seen before may be other by now"""
         self._attributes: dict[str, bytes] = {}
         self._name = ""
         self._handle: int | None = None
@@ -78,7 +80,11 @@ class EnvFile:
         with self.in_directory() as handle, ExitStack() as held:
             place = "%s: %s" % (self._option, self.directory)
             with words(place, "locked"):
-                held.enter_context(_files.locked(handle, _LOCK, place, LOCK_TIMEOUT))
+                try:
+                    held.enter_context(_files.locked(handle, _LOCK, place, 0))
+                except _files.Busy:
+                    self.was_busy = True
+                    held.enter_context(_files.locked(handle, _LOCK, place, LOCK_TIMEOUT))
             yield
 
     @contextmanager

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from typing import IO, Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -35,7 +36,6 @@ SERVICE_LABEL = "com.docker.compose.service"
 NUMBER_LABEL = "com.docker.compose.container-number"
 HASH_LABEL = "com.docker.compose.config-hash"
 ONEOFF_LABEL = "com.docker.compose.oneoff"
-DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
 OLDEST = (2, 26)
 """Executed: 2.18.1 puts the values of bare names and of C(env_file) in even with C(--no-interpolate), and rejects ports that are expressions there;
 the C(config) of 2.24.7 leaves C(environment) and C(volumes) in their short forms. 2.26.1 does neither."""
@@ -181,37 +181,24 @@ class Compose:
             ).stderr
         )
 
-    def containers(self, project: str, oneoff: bool = False) -> list[Container]:
-        """All containers of the project, stopped ones included, those of C(docker compose run) only with C(oneoff)."""
-        ids = self.docker(
-            ["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=%s=%s" % (PROJECT_LABEL, project)]
-        ).stdout.split()
+    def containers(self, project: str, oneoff: bool = False, listed: Sequence[str] | None = None) -> list[Container]:
+        """All containers of the project, stopped ones included, those of C(docker compose run) only with C(oneoff).
+
+        listed: their ids, if the engine has just said which these are.
+        """
+        ids = listed
+        if ids is None:
+            ids = self.docker(
+                ["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=%s=%s" % (PROJECT_LABEL, project)]
+            ).stdout.split()
         if not ids:
             return []
         found = [
             _container(item)
-            for item in json.loads(self.docker(["inspect", "--type", "container"] + ids, tolerate=True).stdout or "[]")
+            for item in json.loads(self.docker(["inspect", "--type", "container", *ids], tolerate=True).stdout or "[]")
             if oneoff or item["Config"].get("Labels", {}).get(ONEOFF_LABEL) != "True"
         ]
         return sorted(found, key=lambda container: (container.service, container.id))
-
-    def neighbours(self) -> dict[str, set[str]]:
-        """Project directory to the names of the compose projects that have containers from there, on this engine."""
-        answer = self.docker(
-            [
-                "ps",
-                "--all",
-                "--filter",
-                "label=" + DIRECTORY_LABEL,
-                "--format",
-                '{{.Label "%s"}}\t{{.Label "%s"}}' % (DIRECTORY_LABEL, PROJECT_LABEL),
-            ]
-        )
-        found: dict[str, set[str]] = {}
-        for line in answer.stdout.splitlines():
-            directory, _tab, name = line.partition("\t")
-            found.setdefault(os.path.realpath(directory), set()).add(name)
-        return found
 
     def volumes_called(self, key: str) -> list[Volume]:
         """Those that projects have by this name of their compose files."""
@@ -240,7 +227,7 @@ class Compose:
         }
 
     def _of_images(self, names: Iterable[str], part: str) -> dict[str, str]:
-        wanted = sorted(set(names))
+        wanted = sorted(set(names) - {""})
         if not wanted:
             return {}
         lines = self._inspected_images(wanted, part)
@@ -315,9 +302,10 @@ class Compose:
                 ) from None
             except PermissionError:
                 raise ComposeError("denied", "docker may not be run by this user; use become") from None
-            try:
-                process.wait(timeout)
-            except subprocess.TimeoutExpired:
+            waiting = threading.Thread(target=process.wait, daemon=True)  # with a timeout, wait() looks every 50 ms
+            waiting.start()
+            waiting.join(timeout)
+            if waiting.is_alive():
                 _end(process)
                 raise ComposeError("failed", "docker %s did not end within %d seconds" % (verb, timeout)) from None
             done = subprocess.CompletedProcess(command, process.returncode, _text(stdout), _text(stderr))

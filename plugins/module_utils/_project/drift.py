@@ -52,8 +52,8 @@ class Facts:
     """service to the hash of its configuration"""
     images: Mapping[str, str]
     """name to id, of those that are here"""
-    version: tuple[int, ...]
-    """of compose"""
+    version: Callable[[], tuple[int, ...]]
+    """of compose, which matters if something is recreated"""
 
     def of(self, service: str) -> list[Container]:
         return [container for container in self.containers if container.service == service]
@@ -90,13 +90,10 @@ def predict(facts: Facts) -> Prediction:
         elif len(present) < replicas(service) or not all(container.is_on for container in present):
             started.append(name)
     if recreated:
-        follow = followers(facts.services, recreated, facts.version) & {
-            container.service for container in facts.containers
-        }
+        version = facts.version()
+        follow = followers(facts.services, recreated, version) & {container.service for container in facts.containers}
         recreated.update({name: "recreated, because a service that it depends on is" for name in follow})
-        started += restarted(facts.services, recreated, facts.version) & {
-            container.service for container in facts.containers
-        }
+        started += restarted(facts.services, recreated, version) & {container.service for container in facts.containers}
     return Prediction(recreated, tuple(sorted(set(started) - set(recreated))))
 
 

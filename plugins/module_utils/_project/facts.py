@@ -8,9 +8,9 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.asked import Asked
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import Facts
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
@@ -29,23 +29,22 @@ class Candidate(NamedTuple):
 def facts_of(instance: Instance, candidate: Candidate | None = None) -> Facts:
     """Each question costs a process, so all are asked at once. Raises ComposeError if the engine does not answer."""
     compose = instance.compose
-    config = instance.config if candidate is None else candidate.config
-    services = config["services"]
-    with ThreadPoolExecutor(4) as pool:
-        containers, plain, version = (
-            pool.submit(instance.containers),
-            pool.submit(compose.hashes, candidate and candidate.data),
-            pool.submit(compose.version),
-        )
-        images = pool.submit(compose.image_ids, [service.get("image", "") for service in services.values()])
-        return Facts(
-            services,
-            instance.services if candidate is None else candidate.environments,
-            containers.result(),
-            {**plain.result(), **_resolved(instance, containers.result(), candidate)},
-            images.result(),
-            version.result(),
-        )
+    if candidate is None:
+        config, environments = instance.config, instance.services
+        plain, images = Asked(instance.hashes), Asked(instance.image_ids)
+    else:
+        config, environments = candidate.config, candidate.environments
+        names, data = [service.get("image", "") for service in config["services"].values()], candidate.data
+        plain, images = Asked(lambda: compose.hashes(data)), Asked(lambda: compose.image_ids(names))
+    containers = instance.containers()
+    return Facts(
+        config["services"],
+        environments,
+        containers,
+        {**plain.answer(), **_resolved(instance, containers, candidate)},
+        images.answer(),
+        compose.version,
+    )
 
 
 def hashes(instance: Instance, containers: Sequence[Container]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import os
 import re
 import time
 from contextlib import suppress
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Collection, Iterable, Mapping, Sequence, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import images as _project
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
@@ -21,6 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape, own_variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.asked import Asked
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
     FILE_NAMES,
     OVERRIDE_NAMES,
@@ -37,6 +38,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.engine 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import Origin, names_used
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.written import Written
 
+_T = TypeVar("_T")
 _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _HALF = re.compile('service "([^"]+)" has neither an image nor a build context')
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -81,10 +83,11 @@ class Instance:
         self._check_directory()
         self.compose = Compose(self.directory, None, (), None, (), clean_environment)
         refuse_other_engines(self.compose)
-        self._rows = self._ask_engine()
+        self.look_around()
         self._is_named = project_name is not None
         began = self._started(files, self.env_path if env_file else None, project_name)
         self._files = list(began.files)
+        self._name = began.project_name
         self.env_path = began.env_file or self.env_path
         self.compose = Compose(
             self.directory, began.env_file, began.files, began.project_name, profiles, clean_environment
@@ -104,6 +107,8 @@ class Instance:
         self.written = Written(self.compose, self.env_path, (), None)
         self._evidence: Evidence | None = None
         self._image_environments: dict[str, dict[str, str]] | None = None
+        self._ahead: dict[tuple[str, str], Asked[Any]] = {}
+        """questions of this load that were put before somebody wants their answers"""
         self.sample: Any = None
         """of the sealed values, once C(_rotation.stored) has read it"""
 
@@ -117,12 +122,20 @@ class Instance:
         with words("project_src: %s" % self.directory, "read"):
             os.listdir(self.directory)
 
-    def _ask_engine(self) -> list[landscape.Row]:
-        """Every container that the engine has; none if it doesn't answer."""
+    def look_around(self) -> None:
+        """Has the engine list its containers. Those of the project are taken from that list once, unless it was waited for something since."""
+        self._listed = self._ask_engine()
+        self._rows = self._listed or []
+
+    def _ask_engine(self) -> list[landscape.Row] | None:
+        """Every container that the engine has; C(None) if it doesn't answer."""
         try:
-            return landscape.rows(self.compose.docker(["ps", "--all", "--format", landscape.FORMAT]).stdout)
+            return self._list()
         except ComposeError:
-            return []
+            return None
+
+    def _list(self) -> list[landscape.Row]:
+        return landscape.rows(self.compose.docker(["ps", "--all", "--no-trunc", "--format", landscape.FORMAT]).stdout)
 
     def _started(self, files: Sequence[str], env_file: str | None, project_name: str | None) -> landscape.Started:
         asked = landscape.Started(tuple(files), env_file, project_name)
@@ -168,13 +181,15 @@ class Instance:
             % (self.directory, ", ".join(FILE_NAMES))
         )
 
-    def load(self, document: Document, instead: bytes | None = None) -> None:
+    def load(self, document: Document, instead: bytes | None = None, expected: Collection[str] = ()) -> None:
         """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known.
 
+        expected: what will be asked of the project on disk in any case, and is asked at once: V(containers), V(hashes), V(images), V(vars).
         Raises ComposeError if compose rejects the project, and AppwriteError if it is not to be touched or its release is older than 1.4.
         """
         self.values = self._lines = document.values
-        self.forget_evidence()
+        self._containers = self._evidence = None
+        self._ahead.clear()
         self.sample = None
         self.compose.mask.add(catalogue.secrets_of(document.values), document.unset_references)
         try:
@@ -182,8 +197,10 @@ class Instance:
             self.written = Written(self.compose, self.env_path, self.files, instead)
             self.compose.mask.spare(self.written.called)
             if self.compose.installed:
-                self._ask_compose(instead)
+                self._ask_compose(instead, expected)
                 self._follow_profiles(instead)
+                if "images" in expected and self.checked:
+                    self._ahead["images", ""] = Asked(lambda: self.compose.image_ids(self._image_names()))
                 self.values = self._in_force(document.values)
                 landscape.check_alone(
                     self._rows, self.project, self.directory, self._is_named, os.path.realpath, os.path.exists
@@ -204,13 +221,32 @@ class Instance:
                 )
             )
 
-    def _ask_compose(self, instead: bytes | None) -> None:
+    def _ask_compose(self, instead: bytes | None, expected: Collection[str]) -> None:
+        config = Asked(lambda: self.compose.config(instead))
+        if instead is None and expected:
+            self._ask_ahead(expected)
         try:
-            self._config = self.compose.config(instead)
+            self._config = config.answer()
         except ComposeError as error:
             if error.kind != "missing":
                 raise self._explained(error) from None
             self.warnings.append("the project was not checked by compose: %s" % error)
+
+    def _ask_ahead(self, expected: Collection[str]) -> None:
+        name = self._name or self._lines.get("COMPOSE_PROJECT_NAME") or ""
+        mine = [row for row in self._listed or () if name and row.project == name]
+        if "hashes" in expected:
+            self._ahead["hashes", ""] = Asked(self.compose.hashes)
+        if mine and "containers" in expected:
+            self._ahead["containers", name] = Asked(lambda: self.compose.containers(name, False, _ids(mine)))
+        apis = sorted(_ids(row for row in mine if row.service == "appwrite" and not row.oneoff))
+        if apis and "vars" in expected:
+            self._ahead["vars", apis[0]] = Asked(lambda: self.compose.execute(apis[0], ["vars"]))
+
+    def _answer(self, question: str, of: str, ask: Callable[[], _T]) -> _T:
+        """The answer that was asked for ahead, or else one to be had now."""
+        asked = self._ahead.pop((question, of), None)
+        return ask() if asked is None else asked.answer()
 
     def _follow_profiles(self, instead: bytes | None) -> None:
         """Enables the profiles whose services run, unless somebody says which; a recreate would leave those as they are."""
@@ -223,6 +259,7 @@ class Instance:
         profiles, left = landscape.followed_profiles(services, present | enabled.keys())
         if profiles:
             self.compose.enable(profiles)
+            self._ahead.pop(("hashes", ""), None)
             self._config = self.compose.config(instead)
         self.dormant = list(left)
         self.warnings += [
@@ -458,7 +495,13 @@ class Instance:
 
     def containers(self) -> list[Container]:
         if self._containers is None:
-            self._containers = self.compose.containers(self.project) if self.checked else []
+            listed, self._listed = self._listed, None
+            mine = None if listed is None else _ids(row for row in listed if row.project == self.project)
+            self._containers = (
+                self._answer("containers", self.project, lambda: self.compose.containers(self.project, False, mine))
+                if self.checked
+                else []
+            )
             for container in self._containers:
                 self.compose.mask.add(
                     catalogue.secrets_of(
@@ -471,12 +514,36 @@ class Instance:
                 )
         return self._containers
 
+    def hashes(self) -> dict[str, str]:
+        """C(Compose.hashes) of the project on disk."""
+        return self._answer("hashes", "", self.compose.hashes)
+
+    def image_ids(self) -> dict[str, str]:
+        """C(Compose.image_ids) of the project's images."""
+        return self._answer("images", "", lambda: self.compose.image_ids(self._image_names()))
+
+    def _image_names(self) -> list[str]:
+        return [service.get("image", "") for service in self.config["services"].values()]
+
+    def vars(self, container: str) -> str:
+        """What C(vars) prints in a container of Appwrite's API. Raises ComposeError if it cannot be run."""
+        return self._answer("vars", container, lambda: self.compose.execute(container, ["vars"]))
+
     def forget_containers(self) -> None:
-        self._containers = None
+        self._containers = self._listed = None
+        self._ahead.clear()
 
     def forget_evidence(self) -> None:
         """Call it while the database starts."""
-        self._containers = self._evidence = None
+        self.forget_containers()
+        self._evidence = None
+
+    def neighbours(self) -> set[str]:
+        """The names of the other compose projects that have containers from this directory. Raises ComposeError if the engine does not answer."""
+        rows, here = self._rows or self._list(), os.path.realpath(self.directory)
+        return {row.project for row in rows if row.directory and os.path.realpath(row.directory) == here} - {
+            self.project
+        }
 
     def container_keys(self) -> dict[str, tuple[str, ...]]:
         """Encryption key to the services whose containers were created with it. Empty where the engine does not answer."""
@@ -511,6 +578,16 @@ class Instance:
         if self._evidence is None:
             self._evidence = self._look_for_data()
         return self._evidence
+
+    def never_started(self) -> bool:
+        """Whether not even the database has been created, as C(holds_data) would say too, but without asking that."""
+        if self._evidence is None and self.checked:
+            service, _database = self._database(self._database_host())
+            try:
+                return service is not None and not self.neighbours() and not self._has_storage(service)
+            except ComposeError:
+                return False
+        return self.holds_data().never_started
 
     def _look_for_data(self) -> Evidence:
         if not self.checked:
@@ -622,7 +699,7 @@ class Instance:
         return [name, own, service.get("hostname"), *aliases]
 
     def _ask(self, service: str, database: Database) -> Evidence:
-        elsewhere = self.compose.neighbours().get(os.path.realpath(self.directory), set()) - {self.project}
+        elsewhere = self.neighbours()
         if elsewhere:
             return Evidence(
                 "unknown",
@@ -666,6 +743,8 @@ class Instance:
             return False
 
     def _has_storage(self, service: str) -> bool:
+        if any(container.service == service for container in self.containers()):
+            return True
         volumes = self.config.get("volumes") or {}
         existing = self.compose.volumes()
         for mount in self.config["services"][service].get("volumes") or []:
@@ -676,7 +755,11 @@ class Instance:
                 return True
             if mount.get("type") == "bind" and _has_entries(source):
                 return True
-        return any(container.service == service for container in self.containers())
+        return False
+
+
+def _ids(rows: Iterable[landscape.Row]) -> list[str]:
+    return [row.id for row in rows]
 
 
 def _settled(env_path: str) -> list[str]:

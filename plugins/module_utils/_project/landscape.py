@@ -22,9 +22,9 @@ LABELS = (
 )
 FORMAT = (
     "\t".join('{{.Label "%s"}}' % label for label in LABELS)
-    + '\t{{.Image}}\t{{.CreatedAt}}\t{{.Label "com.docker.compose.service"}}'
+    + '\t{{.Image}}\t{{.CreatedAt}}\t{{.Label "com.docker.compose.service"}}\t{{.Label "com.docker.compose.oneoff"}}\t{{.ID}}'
 )
-"""For C(docker ps --format)."""
+"""For C(docker ps --no-trunc --format)."""
 _NEW = 20
 """Seconds for which a volume may have no container yet, since compose makes it first."""
 
@@ -41,6 +41,9 @@ class Row(NamedTuple):
     created: str
     """as the engine prints it, which sorts by time"""
     service: str = ""
+    oneoff: bool = False
+    """whether it is one of C(docker compose run)"""
+    id: str = ""
 
     @property
     def is_appwrite(self) -> bool:
@@ -66,9 +69,10 @@ def rows(text: str) -> list[Row]:
     found = []
     for line in text.splitlines():
         parts = line.split("\t")
-        if len(parts) == len(LABELS) + 3:
-            project, directory, files, env_files, stack, image, created, service = parts
-            found.append(Row(project, directory, _list(files), _list(env_files), stack, image, created, service))
+        if len(parts) == len(LABELS) + 5:
+            project, directory, files, env_files, stack, image, created, service, oneoff, number = parts
+            row = Row(project, directory, _list(files), _list(env_files), stack, image, created, service)
+            found.append(row._replace(oneoff=oneoff == "True", id=number))
     return found
 
 

@@ -10,7 +10,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Collection, Mapping
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, MARK
@@ -55,13 +55,19 @@ def document_of(env_file: EnvFile, instance: Instance, option: str = "env_file")
 
 
 def opened(
-    instance: Instance, env_file: EnvFile, missing: str | None = None, compose: bool = True, past_guard: bool = False
+    instance: Instance,
+    env_file: EnvFile,
+    missing: str | None = None,
+    compose: bool = True,
+    past_guard: bool = False,
+    expected: Collection[str] = (),
 ) -> Document:
     """What the file says, which has been read, and the project as compose makes it of that file. The file is parsed and compose asked once.
 
     missing: what is added to the refusal if there is no file; None if there need be none.
     compose: whether it is refused if there is no compose to ask.
     past_guard: whether the file is also read while the guard of a rotation stands in it; its key is C(MARK) then.
+    expected: see C(Instance.load).
     Raises AppwriteError if compose rejects the file or the project, with the line.
     """
     data = env_file.data
@@ -72,7 +78,9 @@ def opened(
     if missing is not None and not env_file.exists:
         instance.compose_files({})
         raise AppwriteError("env_file: %s does not exist%s" % (env_file.path, missing))
-    instance.load(document, None if env_file.exists else b"")
+    if env_file.was_busy:
+        instance.look_around()
+    instance.load(document, None if env_file.exists else b"", expected)
     if compose:
         instance.require_compose()
     return document

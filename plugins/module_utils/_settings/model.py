@@ -46,6 +46,8 @@ class Installation:
     """the variables that the project itself looks up, and those of the file that is there"""
     passed: Callable[[str], bool] = lambda _name: True
     """whether the project hands a variable to any service"""
+    never_started: Callable[[], bool] = lambda: False
+    """whether not even the database has been created"""
     is_new: Callable[[str], bool] = lambda _kind: False
     """whether the project has services of this image, and none of them was ever started"""
 

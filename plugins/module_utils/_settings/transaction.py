@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -22,6 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.asked import Asked
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import (
     BACKUP_KEEP,
     backup_keep,
@@ -76,16 +77,17 @@ def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
     return lambda module: _Transaction(module, [(SETTINGS[name], module.params)]).run()
 
 
-def write_all(module: AnsibleModule, then: Then | None = None) -> dict[str, Any]:
+def write_all(module: AnsibleModule, then: Then | None = None, expected: Collection[str] = ()) -> dict[str, Any]:
     """Every setting that was given, for C(security).
 
     then: what follows under the same lock, whose result is added. It is given the project, its file and what that says now, and the result
     of the writing, before which the project was loaded.
+    expected: what C(then) asks if nothing is written; see C(Instance.load).
     """
     return _Transaction(
         module,
         [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None],
-    ).run(then)
+    ).run(then, expected)
 
 
 class _Transaction:
@@ -101,7 +103,7 @@ class _Transaction:
         self._together: list[frozenset[str]] = []
         self._generated: set[str] = set()
 
-    def run(self, then: Then | None = None) -> dict[str, Any]:
+    def run(self, then: Then | None = None, expected: Collection[str] = ()) -> dict[str, Any]:
         env_file = EnvFile(self._instance.env_path)
         with env_file.opened(for_writing=not self._module.check_mode):
             refuse_unfinished(env_file)
@@ -109,7 +111,8 @@ class _Transaction:
             env_file.check_replaceable()
             if self._module.params["mode"] == _PRIVATE:
                 self._mode = env_file.private_mode
-            before = opened(self._instance, env_file, None if self._may_create() else _NO_FILE, compose=False)
+            missing = None if self._may_create() else _NO_FILE
+            before = opened(self._instance, env_file, missing, compose=False, expected=expected)
             self._text, self._before = before.text, before.values
             base, requested, key = self._plan(before)
             after = self._edited(base, self._lines(requested))
@@ -208,6 +211,7 @@ class _Transaction:
             instance.given_keys(),
             self._names,
             instance.passed if instance.checked else lambda _name: True,
+            instance.never_started,
             instance.is_new,
         )
 
@@ -359,8 +363,9 @@ class _Transaction:
     def _candidate(self, data: bytes, after: Document) -> Candidate:
         """The project with the new file, by compose's own word. Refuses what compose rejects."""
         compose = self._instance.compose
+        asked = Asked(lambda: compose.config(data))
         compose.require_new()
-        config = compose.config(data)
+        config = asked.answer()
         environments = self._instance.written.with_candidate(service_environment(config), after.values)
         return Candidate(data, config, environments)
 

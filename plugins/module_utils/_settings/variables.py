@@ -133,7 +133,7 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
             wanted.kept[name] = current
         elif not installation.passed(name):
             continue
-        elif entry.sticky and not installation.holds_data().never_started:
+        elif entry.sticky and not installation.never_started():
             wanted.warnings.append(
                 "%s is a public default, and stays, since the database was created with it. Change it in the database and in .env; the guide "
                 "'Secure a server that is in use' has the commands for MariaDB and PostgreSQL" % name

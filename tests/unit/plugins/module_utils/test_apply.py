@@ -199,7 +199,6 @@ class Engine:
             "config": lambda compose, *rest: self._once(real["config"], compose, *rest),
             "version": lambda compose: self._once(real["version"], compose),
             "containers": lambda *_unused: list(self.now),
-            "neighbours": lambda *_unused: {},
             "volumes": lambda *_unused: self.volumes,
             "hashes": lambda *_unused: {
                 name: "hash-of-" + name for name in ("appwrite", "appwrite-worker-certificates", "mariadb")
@@ -211,6 +210,7 @@ class Engine:
         }.items():
             monkeypatch.setattr(Compose, name, answer)
         monkeypatch.setattr(Instance, "_ask_engine", lambda _instance: [])
+        monkeypatch.setattr(Instance, "neighbours", lambda _instance: set())
         monkeypatch.setattr(_apply, "_POLL", 0)
         monkeypatch.setattr(_stored, "opening", self._opening)
 
@@ -281,7 +281,7 @@ def test_facts_are_asked_for_once(run_module, engine, monkeypatch):
             Compose, name, lambda *rest, _name=name, _real=getattr(Compose, name): asked.append(_name) or _real(*rest)
         )
     run_module("apply")
-    assert sorted(asked) == ["config", "containers", "hashes", "image_ids", "version"]
+    assert sorted(asked) == ["config", "containers", "hashes", "image_ids"]
 
 
 def test_recreated_as_predicted(run_module, engine):
@@ -749,7 +749,7 @@ def test_start_where_the_database_is_elsewhere(run_module, engine, project):
 def test_start_under_another_project_name(run_module, engine, project, monkeypatch):
     """Not even a database is started."""
     gone(engine, "exited")
-    monkeypatch.setattr(Compose, "neighbours", lambda _compose: {str(project): {"appwrite", "mine"}})
+    monkeypatch.setattr(Instance, "neighbours", lambda _instance: {"mine"})
     result = run_module("apply")
     assert (
         "containers of another project name (mine)" in result["msg"]

@@ -361,7 +361,7 @@ def test_drift(project, without_engine, monkeypatch):
     monkeypatch.setattr(
         instance.compose,
         "containers",
-        lambda _project: [
+        lambda *_unused: [
             container("appwrite", {"_APP_ENV": "development", "_APP_DOMAIN": "literal.example.com", "PATH": "/bin"})
         ],
     )
@@ -379,7 +379,7 @@ def test_drift_of_a_variable_that_was_removed(project, without_engine, monkeypat
     monkeypatch.setattr(
         instance.compose,
         "containers",
-        lambda _project: [container("appwrite", {"_APP_ENV": "production", "_APP_DOMAIN": "old.example.com"})],
+        lambda *_unused: [container("appwrite", {"_APP_ENV": "production", "_APP_DOMAIN": "old.example.com"})],
     )
     assert instance.drift(parse("_APP_ENV=production\n")) == [
         {"service": "appwrite", "name": "_APP_DOMAIN", "kind": "stale"}
@@ -391,7 +391,7 @@ def test_container_keys(project, without_engine, monkeypatch, key):
     monkeypatch.setattr(
         instance.compose,
         "containers",
-        lambda _project: [
+        lambda *_unused: [
             container("appwrite", {KEY: key()}),
             container("appwrite-worker-certificates", {KEY: key()}),
             container("realtime", {KEY: key("b")}),
@@ -405,7 +405,7 @@ def test_container_keys(project, without_engine, monkeypatch, key):
 def test_containers_that_were_created_without_a_key(project, without_engine, monkeypatch, text):
     """The compose file lists it for them, so they have run without one."""
     instance = loaded(project, text)
-    monkeypatch.setattr(instance.compose, "containers", lambda _project: [container("appwrite"), container("mariadb")])
+    monkeypatch.setattr(instance.compose, "containers", lambda *_unused: [container("appwrite"), container("mariadb")])
     assert instance.container_keys() == {"": ("appwrite",)}
 
 
@@ -455,12 +455,12 @@ def test_traces_of_an_engine_without_docker(project, without_docker, monkeypatch
 class Engine:
     """Answers in place of an engine, for Compose's methods of the same names."""
 
-    def __init__(self, instance, monkeypatch, volumes=(), containers=(), neighbours=None, answer=""):
+    def __init__(self, instance, monkeypatch, volumes=(), containers=(), neighbours=(), answer=""):
         self.questions = []
+        monkeypatch.setattr(instance, "neighbours", lambda: set(neighbours))
         for name, value in {
             "volumes": set(volumes),
             "containers": list(containers),
-            "neighbours": neighbours or {},
             "execute": answer,
         }.items():
             monkeypatch.setattr(
@@ -741,7 +741,7 @@ def test_password_of_a_database(tmp_path, client, script, taken, more, name, as_
 def test_holds_data_of_another_project_name(with_volume, monkeypatch):
     """The same directory under another name has another volume, and it may be the one with the data."""
     instance = loaded(with_volume, DATABASE)
-    Engine(instance, monkeypatch, neighbours={os.path.realpath(with_volume): {"appwrite", "former"}})
+    Engine(instance, monkeypatch, neighbours={"former"})
     evidence = instance.holds_data()
     assert evidence.state == "unknown" and "former" in evidence.reason and "project_name" in evidence.reason
 

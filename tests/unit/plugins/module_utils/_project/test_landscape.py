@@ -40,10 +40,13 @@ def alone(rows, project="site", named=False, gone=()):
 
 
 def test_rows():
-    text = "site\t/srv/site\t/a.yml,/b.yml\t/x.env\t\tappwrite/appwrite:1\t2026\tapi\n\t\t\t\tshop\tredis:7\t2026\t\n<none>\n"
+    text = (
+        "site\t/srv/site\t/a.yml,/b.yml\t/x.env\t\tappwrite/appwrite:1\t2026\tapi\tTrue\tc1\n"
+        "\t\t\t\tshop\tredis:7\t2026\t\t\tc2\n<none>\n"
+    )
     assert landscape.rows(text) == [
-        Row("site", HERE, ("/a.yml", "/b.yml"), ("/x.env",), "", "appwrite/appwrite:1", "2026", "api"),
-        Row("", "", (), (), "shop", "redis:7", "2026"),
+        Row("site", HERE, ("/a.yml", "/b.yml"), ("/x.env",), "", "appwrite/appwrite:1", "2026", "api", True, "c1"),
+        Row("", "", (), (), "shop", "redis:7", "2026", id="c2"),
     ]
 
 

@@ -86,7 +86,7 @@ def container(monkeypatch):
 @pytest.fixture
 def never_started(monkeypatch):
     monkeypatch.setattr(Instance, "_has_storage", lambda _self, _service: False)
-    monkeypatch.setattr(Compose, "neighbours", lambda _self: {})
+    monkeypatch.setattr(Instance, "neighbours", lambda _self: set())
 
 
 def written(project):
