@@ -30,7 +30,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, encode
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._locked_out import refuse_loop
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import undisturbed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell, some_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
@@ -52,6 +51,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
     opened_with,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.opening import opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import WRITTEN
 
 SETTLED = 2.0
@@ -214,7 +214,7 @@ def applied(
         drift = instance.drift(document)
         if way.verify:
             _verify(instance, drift)
-            if not way.goes_back:
+            if recreated and not way.goes_back:
                 warnings += _looped(way, instance, facts)
     return {
         "changed": bool(recreated or started),
@@ -229,6 +229,10 @@ def applied(
 
 def _looped(way: Way, instance: Instance, before: Facts) -> list[str]:
     """Warnings. Raises AppwriteError for a loop that is not to be borne."""
+    from ansible_collections.selfhost.appwrite.plugins.module_utils._locked_out import (
+        refuse_loop,  # what asks by HTTP is not loaded in a run that changes nothing
+    )
+
     try:
         refuse_loop(instance, before)
     except AppwriteError as loop:
@@ -439,13 +443,9 @@ def _has_run(container: Container) -> bool:
 
 def _tried(instance: Instance, keys: Sequence[str], what: str) -> Opening:
     """These keys and all others that are known here, on a sample of what is stored."""
-    from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import (
-        stored as _stored,  # few runs ask, and it takes half as long to load as all else
-    )
-
     in_play = [*keys, *instance.container_keys()]
     try:
-        tried = _stored.opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
+        tried = opening(instance, list(dict.fromkeys([*in_play, *public_keys()])))
         return replace(tried, bygone=[key for key in public_keys() if key not in in_play])
     except AppwriteError as error:
         raise ApplyError("%s, and it cannot be tried on what is stored: %s" % (what, error)) from None

@@ -8,7 +8,8 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from types import ModuleType
+from typing import Any, Collection, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -27,8 +28,25 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import opened
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import write_all
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.opening import opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import (
+    console_access,
+    encryption_key,
+    https,
+    variables,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import Then, Transaction
 
+SETTINGS: dict[str, ModuleType] = {
+    "env": variables,
+    "encryption_key": encryption_key,
+    "https": https,
+    "console_access": console_access,
+}
+"""In the order in which they are planned: the whole file first, then what is set in it."""
+NESTED_OPTIONS: dict[str, dict[str, Any]] = {
+    name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()
+}
 SECURED_OPTIONS: dict[str, dict[str, Any]] = {
     "apply": {"type": "bool", "default": False},
     "verify": APPLY_OPTIONS["verify"],
@@ -50,7 +68,7 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
     Raises AppwriteError if it is refused, and ApplyError if it was written and does not come up, in words that say whether it was put back.
     """
     if not module.params["apply"]:
-        return write_all(module)
+        return _written(module)
     way = way_of(module)._replace(regardless=(module.params["https"] or {}).get("force") == "true")
 
     def then(
@@ -78,7 +96,12 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
             ) from None
         return _together(written, found)
 
-    return write_all(module, then, expected(way))
+    return _written(module, then, expected(way))
+
+
+def _written(module: AnsibleModule, then: Then | None = None, asked: Collection[str] = ()) -> dict[str, Any]:
+    wishes = [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None]
+    return Transaction(module, wishes, opening).run(then, asked)
 
 
 def _foreseen(way: Way, instance: Instance, document: Document, written: Mapping[str, Any]) -> Mapping[str, Any]:

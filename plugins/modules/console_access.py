@@ -125,15 +125,12 @@ warnings:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
-    SETTINGS,
-    WRITING_OPTIONS,
-    write_one,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import console_access
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import WRITING_OPTIONS, write_one
 
 
 def main() -> None:
-    run({**WRITING_OPTIONS, **SETTINGS["console_access"].OPTIONS}, write_one("console_access"))
+    run({**WRITING_OPTIONS, **console_access.OPTIONS}, write_one(console_access))
 
 
 if __name__ == "__main__":

@@ -178,15 +178,13 @@ key:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
-    SETTINGS,
-    WRITING_OPTIONS,
-    write_one,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.opening import opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import encryption_key
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import WRITING_OPTIONS, write_one
 
 
 def main() -> None:
-    run({**WRITING_OPTIONS, **SETTINGS["encryption_key"].OPTIONS}, write_one("encryption_key"))
+    run({**WRITING_OPTIONS, **encryption_key.OPTIONS}, write_one(encryption_key, opening))
 
 
 if __name__ == "__main__":

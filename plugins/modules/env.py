@@ -134,15 +134,12 @@ warnings:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
-    SETTINGS,
-    WRITING_OPTIONS,
-    write_one,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import variables
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import WRITING_OPTIONS, write_one
 
 
 def main() -> None:
-    run({**WRITING_OPTIONS, **SETTINGS["env"].OPTIONS}, write_one("env"))
+    run({**WRITING_OPTIONS, **variables.OPTIONS}, write_one(variables))
 
 
 if __name__ == "__main__":

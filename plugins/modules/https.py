@@ -123,15 +123,12 @@ warnings:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
-    SETTINGS,
-    WRITING_OPTIONS,
-    write_one,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import https
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import WRITING_OPTIONS, write_one
 
 
 def main() -> None:
-    run({**WRITING_OPTIONS, **SETTINGS["https"].OPTIONS}, write_one("https"))
+    run({**WRITING_OPTIONS, **https.OPTIONS}, write_one(https))
 
 
 if __name__ == "__main__":

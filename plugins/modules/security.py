@@ -330,12 +330,9 @@ key:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import SECURED_OPTIONS, secure
+from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import NESTED_OPTIONS, SECURED_OPTIONS, secure
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import (
-    NESTED_OPTIONS,
-    WRITING_OPTIONS,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import WRITING_OPTIONS
 
 
 def main() -> None:

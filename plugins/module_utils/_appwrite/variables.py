@@ -18,7 +18,6 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from dataclasses import dataclass
@@ -1025,6 +1024,8 @@ def kin(name: str) -> tuple[str, ...]:
 
 def suggest(name: str, release: str) -> str | None:
     """The nearest name that the release has, None when none is near."""
+    import difflib  # for a wrong name alone
+
     near = difflib.get_close_matches(name.upper(), names(release), 1, 0.8)
     return near[0] if near else None
 

@@ -40,12 +40,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import ENV, FILE, MIXED, OTHER, Origin
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import (
-    console_access,
-    encryption_key,
-    https,
-    variables,
-)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
 
 WRITING_OPTIONS: dict[str, dict[str, Any]] = {
@@ -55,43 +49,30 @@ WRITING_OPTIONS: dict[str, dict[str, Any]] = {
     "mode": {"type": "raw"},
 }
 
-SETTINGS: dict[str, ModuleType] = {
-    "env": variables,
-    "encryption_key": encryption_key,
-    "https": https,
-    "console_access": console_access,
-}
-"""In the order in which they are planned: the whole file first, then what is set in it."""
-NESTED_OPTIONS: dict[str, dict[str, Any]] = {
-    name: {"type": "dict", "options": setting.OPTIONS, "no_log": False} for name, setting in SETTINGS.items()
-}
 Then = Callable[[Instance, EnvFile, Document, Mapping[str, Any]], Mapping[str, Any]]
 _PRIVATE = "private"
+Opener = Callable[[Instance, Sequence[str]], Opening]
 _NO_FILE = (
     ". Run Appwrite's installer first, have it created (`create`), or give the whole file as a template (`content`)"
 )
 
 
-def write_one(name: str) -> Callable[[AnsibleModule], dict[str, Any]]:
-    """The work of a module that is one setting."""
-    return lambda module: _Transaction(module, [(SETTINGS[name], module.params)]).run()
+def _never(_instance: Instance, _keys: Sequence[str]) -> Opening:
+    raise AssertionError("no key is tried for this setting")
 
 
-def write_all(module: AnsibleModule, then: Then | None = None, expected: Collection[str] = ()) -> dict[str, Any]:
-    """Every setting that was given, for C(security).
-
-    then: what follows under the same lock, whose result is added. It is given the project, its file and what that says now, and the result
-    of the writing, before which the project was loaded.
-    expected: what C(then) asks if nothing is written; see C(Instance.load).
-    """
-    return _Transaction(
-        module,
-        [(setting, module.params[name]) for name, setting in SETTINGS.items() if module.params[name] is not None],
-    ).run(then, expected)
+def write_one(setting: ModuleType, opener: Opener = _never) -> Callable[[AnsibleModule], dict[str, Any]]:
+    """The work of a module that is one setting. C(opener) tries keys for it, on a sample of what is stored."""
+    return lambda module: Transaction(module, [(setting, module.params)], opener).run()
 
 
-class _Transaction:
-    def __init__(self, module: AnsibleModule, wishes: list[tuple[ModuleType, Mapping[str, Any]]]) -> None:
+class Transaction:
+    """One run of settings. wishes: each with its options, in the order in which they are planned."""
+
+    def __init__(
+        self, module: AnsibleModule, wishes: list[tuple[ModuleType, Mapping[str, Any]]], opener: Opener
+    ) -> None:
+        self._opener = opener
         self._module = module
         self._wishes = wishes
         self._instance = instance_of(module.params)
@@ -104,6 +85,12 @@ class _Transaction:
         self._generated: set[str] = set()
 
     def run(self, then: Then | None = None, expected: Collection[str] = ()) -> dict[str, Any]:
+        """The module's result.
+
+        then: what follows under the same lock, whose result is added. It is given the project, its file and what that says now, and the result
+        of the writing, before which the project was loaded.
+        expected: what C(then) asks if nothing is written; see C(Instance.load).
+        """
         env_file = EnvFile(self._instance.env_path)
         with env_file.opened(for_writing=not self._module.check_mode):
             refuse_unfinished(env_file)
@@ -203,7 +190,7 @@ class _Transaction:
             known,
             instance.holds_data,
             instance.container_keys,
-            self._opening,
+            lambda keys: self._opener(instance, keys),
             instance.published(),
             self._exists,
             instance.databases,
@@ -218,12 +205,6 @@ class _Transaction:
     def _names(self) -> set[str]:
         """Those that the project itself looks up, and those of the file that is there."""
         return {*self._before, *(self._instance.written.names() if self._instance.checked else ())}
-
-    def _opening(self, keys: Sequence[str]) -> Opening:
-        """Few runs ask, and what answers takes half as long to load as all else."""
-        from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
-
-        return _stored.opening(self._instance, keys)
 
     def _lines(self, requested: Mapping[str, str | None]) -> dict[str, str | None]:
         """Which lines of .env give the services these values. What no line can give is refused, or left out if it is only a default."""

@@ -131,8 +131,7 @@ def test_hashes_and_version(compose):
 
 
 @pytest.mark.parametrize(
-    "ask",
-    [lambda c: c.containers("p"), lambda c: c.volumes(), lambda c: c.execute("x", ["vars"])],
+    "ask", [lambda c: c.containers("p"), lambda c: c.volumes(), lambda c: c.execute("x", ["vars"])]
 )
 def test_engine_down(compose, ask):
     with pytest.raises(ComposeError, match="the Docker Engine does not answer; start it") as caught:

@@ -458,11 +458,7 @@ class Engine:
     def __init__(self, instance, monkeypatch, volumes=(), containers=(), neighbours=(), answer=""):
         self.questions = []
         monkeypatch.setattr(instance, "neighbours", lambda: set(neighbours))
-        for name, value in {
-            "volumes": set(volumes),
-            "containers": list(containers),
-            "execute": answer,
-        }.items():
+        for name, value in {"volumes": set(volumes), "containers": list(containers), "execute": answer}.items():
             monkeypatch.setattr(
                 instance.compose, name, lambda *arguments, name=name, value=value: self._answer(name, value)
             )

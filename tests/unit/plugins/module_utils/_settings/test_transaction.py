@@ -27,7 +27,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.examine import AUDIT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.rekey import REKEY_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import SECURED_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import (
+    NESTED_OPTIONS,
+    SECURED_OPTIONS,
+    SETTINGS,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import transaction as _transaction
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 
@@ -403,19 +407,19 @@ def test_unchanged_run_starts_two_processes(run_module, project, without_engine,
     started = []
     real = Compose._run
     monkeypatch.setattr(
-        Compose, "_run", lambda self, *rest, **more: started.append(rest[0]) or real(self, *rest, **more)
+        Compose,
+        "_run",
+        lambda self, *rest, **more: started.append((self.directory, rest[0])) or real(self, *rest, **more),
     )
     assert run_module("security", encryption_key={}, https={})["changed"] is False
-    assert [command[1] for command in started] == ["ps", "compose"]
+    assert [command[1] for directory, command in started if directory == str(project)] == ["ps", "compose"]
 
 
 # --- what is declared ---
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
-OPTIONS = {name: setting.OPTIONS for name, setting in _transaction.SETTINGS.items()}
-OPTIONS.update(
-    {"security": {**_transaction.NESTED_OPTIONS, **ESCROW_OPTIONS, **SECURED_OPTIONS}, "apply": APPLY_OPTIONS}
-)
+OPTIONS = {name: setting.OPTIONS for name, setting in SETTINGS.items()}
+OPTIONS.update({"security": {**NESTED_OPTIONS, **ESCROW_OPTIONS, **SECURED_OPTIONS}, "apply": APPLY_OPTIONS})
 OPTIONS.update(
     {
         name: {option: details for option, details in options.items() if option not in _transaction.PROJECT_OPTIONS}
@@ -447,9 +451,9 @@ def test_options_are_documented_as_they_are_declared(name):
     same(OPTIONS[name], documented(name))
 
 
-@pytest.mark.parametrize("name", _transaction.SETTINGS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_security_takes_the_options_of_the_single_modules(name):
-    assert _transaction.NESTED_OPTIONS[name]["options"] is _transaction.SETTINGS[name].OPTIONS
+    assert NESTED_OPTIONS[name]["options"] is SETTINGS[name].OPTIONS
     told = documented("security")[name]["suboptions"]
     assert {option: {**details, "description": None} for option, details in told.items()} == {
         option: {**details, "description": None} for option, details in documented(name).items()
