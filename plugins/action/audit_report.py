@@ -40,7 +40,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "hosts": {
         "type": "list",
         "elements": "dict",
-        "required": True,
         "options": {
             "host": {"type": "str", "required": True},
             "audit": {"type": "raw"},
@@ -54,6 +53,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "keep": {"type": "int", "default": 90},
     "fail_on": {"type": "str", "choices": [*SEVERITIES, "never"], "default": "never"},
 }
+SETTLED, AUDITED = "__appwrite_audit_settled", "__appwrite_audit_audited"
 _KEPT = re.compile(r"\d{8}T\d{6}Z\.json")
 
 
@@ -66,8 +66,9 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
+        self._task_vars = task_vars or {}
         options = self._options()
-        still = _still_to_come(task_vars or {})
+        still = _still_to_come(self._task_vars)
         pending = [one["host"] for one in options["hosts"] if not one["audit"] and one["host"] in still]
         present = report(options["hosts"], datetime.datetime.now(datetime.timezone.utc).strftime(WHEN))
         self._directory = os.path.abspath(options["report_dir"])
@@ -79,6 +80,8 @@ class ActionModule(ActionBase):
     def _options(self) -> dict[str, Any]:
         """An answer is kept from the validation, which copies it, of whatever depth and size a host made it."""
         given = self._task.args.get("hosts")
+        if given is None:
+            given = [self._registered(host) for host in self._task_vars["ansible_play_hosts_all"]]
         entries = given if isinstance(given, list) else []
         answers = [entry.get("audit") if isinstance(entry, Mapping) else None for entry in entries]
         told = [{**entry, "audit": None} if isinstance(entry, Mapping) else entry for entry in entries]
@@ -90,6 +93,16 @@ class ActionModule(ActionBase):
             for number, (one, answer) in enumerate(zip_longest(options["hosts"], answers))
         ]
         return options
+
+    def _registered(self, host: str) -> dict[str, Any]:
+        """What the role appwrite_audit registered on a host of the play. One that was refused on the controller was not asked.
+
+        It is not templated: that would copy every text of every host.
+        """
+        variables = self._task_vars["hostvars"].raw_get(host)
+        settled = variables.get(SETTLED) or {}
+        answer = variables.get(AUDITED) or (settled if settled.get("failed") else None)
+        return {"host": host, "audit": answer, "waivers": settled.get("waivers") or []}
 
     def _write(self, present: dict[str, Any], keep: int) -> list[str]:
         """Nothing is replaced before all is on disk. Returns warnings."""
@@ -139,7 +152,7 @@ class ActionModule(ActionBase):
 
 def _still_to_come(variables: Mapping[str, Any]) -> set[str]:
     """The hosts of later batches. One that the play has been to is none, though it answered nothing, or what Ansible cannot keep."""
-    every, batch = (list(variables.get(name, ())) for name in ("ansible_play_hosts_all", "ansible_play_batch"))
+    every, batch = list(variables.get("ansible_play_hosts_all", ())), set(variables.get("ansible_play_batch", ()))
     begun = max((number for number, name in enumerate(every, 1) if name in batch), default=0)
     return set(every[begun:]).intersection(variables.get("ansible_play_hosts", ()))
 

@@ -20,18 +20,6 @@ _OPENED = {
 """What C(rekey) counts, in words."""
 
 
-def audit_verdict(
-    report: Mapping[str, Any], host: str, play_hosts: Sequence[str], batch: Sequence[str]
-) -> dict[str, Any]:
-    # With `serial`, a batch of which every host fails would end the play: the first host of the last one answers for the earlier batches.
-    earlier = [one for one in play_hosts if one not in batch] if batch and host == batch[0] else []
-    failing = {one: report["failing"][one] for one in (host, *earlier) if one in report["failing"]}
-    said = [f"{one}: {', '.join(controls)}. " for one, controls in failing.items()]
-    if not failing:
-        said = [f"Score {report['hosts'][host]['score']} of 100. "]
-    return {"passed": not failing, "msg": f"{''.join(said)}The report is {report['path']}"}
-
-
 def security_summary(secured: Mapping[str, Any], check_mode: bool) -> dict[str, str]:
     key = secured["key"]
     state = key["state"].replace("_", " ")
@@ -125,7 +113,6 @@ def _bytes(number: float) -> str:
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "audit_verdict": audit_verdict,
             "security_summary": security_summary,
             "rehearsal_summary": rehearsal_summary,
             "rotation_summary": rotation_summary,

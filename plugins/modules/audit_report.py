@@ -34,9 +34,10 @@ options:
   hosts:
     description:
       - The hosts to report on. They need not have names that are fit to be shown.
+      - By default all hosts of the play, with what the role P(selfhost.appwrite.appwrite_audit#role) registered on each. A host that the role
+        refused to ask has the refusal as its answer.
     type: list
     elements: dict
-    required: true
     suboptions:
       host:
         description: The host's name in the inventory.

@@ -51,6 +51,7 @@ def page(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    items = [Markup('<li data-h="%d">%s</li>') % (number, host["host"]) for number, host in enumerate(hosts)]
     style, script = (Markup((_HERE / name).read_text("utf-8")) for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         style=style,
@@ -63,6 +64,7 @@ def page(report: dict[str, Any], history: list[dict[str, Any]]) -> str:
         to_mend=_TO_MEND,
         groups=groups,
         spark=_SPARK,
+        listed=lambda numbers: Markup().join(items[number] for number in numbers),
         hosts=[
             {**host, "cells": [_cell(host, group) for group in groups], "line": line}
             for host, line in zip(hosts, lines)

@@ -22,12 +22,13 @@ _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "no
 _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
 """The middle of each range that code scanning knows by that name."""
 _CONTROLS = {control.id: control for control in CONTROLS}
+_LINK = re.compile(r"\[(?=[^\[\]]*\]\()")
 _KINDS = {"fail": "fail", "waived": "fail", "unknown": "review", "pass": "pass", "not_applicable": "notApplicable"}
 
 
 def sarif(report: Mapping[str, Any]) -> str:
-    found = [(host, finding) for host in report["hosts"] for finding in host["findings"]]
-    index = {name: number for number, name in enumerate(sorted({finding["id"] for _host, finding in found}))}
+    ids = sorted({finding["id"] for host in report["hosts"] for finding in host["findings"]})
+    index = {name: number for number, name in enumerate(ids)}
     run = {
         "tool": {
             "driver": {
@@ -42,7 +43,12 @@ def sarif(report: Mapping[str, Any]) -> str:
             "HOSTS": {"description": {"text": "One directory for each host: the project directory of its Appwrite."}}
         },
         "columnKind": "unicodeCodePoints",
-        "results": [_result(host, finding, index[finding["id"]]) for host, finding in found],
+        "results": [
+            _result(host, locations, finding, index[finding["id"]])
+            for host in report["hosts"]
+            for locations in [_locations(host["host"])]
+            for finding in host["findings"]
+        ],
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
 
@@ -71,7 +77,21 @@ def _rule(name: str) -> dict[str, Any]:
     }
 
 
-def _result(host: Mapping[str, Any], finding: Mapping[str, Any], rule: int) -> dict[str, Any]:
+def _locations(host: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "physicalLocation": {
+                "artifactLocation": {"uri": quote(host, safe="") + "/.env", "uriBaseId": "HOSTS"},
+                "region": {"startLine": 1},
+            },
+            "logicalLocations": [{"name": host, "kind": "resource"}],
+        }
+    ]
+
+
+def _result(
+    host: Mapping[str, Any], locations: list[dict[str, Any]], finding: Mapping[str, Any], rule: int
+) -> dict[str, Any]:
     kind = _KINDS[finding["status"]]
     suppressed = {"kind": "external", "status": "accepted"}
     if finding["status"] == "waived":
@@ -91,15 +111,7 @@ def _result(host: Mapping[str, Any], finding: Mapping[str, Any], rule: int) -> d
                 else "%s: %s" % (host["host"], finding["evidence"])
             )
         },
-        "locations": [
-            {
-                "physicalLocation": {
-                    "artifactLocation": {"uri": quote(host["host"], safe="") + "/.env", "uriBaseId": "HOSTS"},
-                    "region": {"startLine": 1},
-                },
-                "logicalLocations": [{"name": host["host"], "kind": "resource"}],
-            }
-        ],
+        "locations": locations,
         "partialFingerprints": {
             "hostAndControl/v1": hashlib.sha256(("%s\n%s" % (host["host"], finding["id"])).encode()).hexdigest()
         },
@@ -116,4 +128,5 @@ def _result(host: Mapping[str, Any], finding: Mapping[str, Any], rule: int) -> d
 
 def _text(text: str) -> str:
     """In a message braces make placeholders, and brackets before a parenthesis a link, unless they are escaped."""
-    return re.sub(r"\[(?=[^\[\]]*\]\()", r"\\[", text.replace("{", "{{").replace("}", "}}"))
+    text = text.replace("{", "{{").replace("}", "}}")
+    return _LINK.sub(r"\\[", text) if "](" in text else text

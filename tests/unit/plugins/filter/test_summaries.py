@@ -9,39 +9,11 @@ import json
 
 import pytest
 
-from ansible_collections.selfhost.appwrite.plugins.filter.audited import audited
 from ansible_collections.selfhost.appwrite.plugins.filter.summaries import (
-    audit_verdict,
     rehearsal_summary,
     rotation_summary,
     security_summary,
 )
-
-REPORT = {
-    "path": "/r/report.html",
-    "hosts": {name: {"score": 90} for name in "abcd"},
-    "failing": {"a": ["x.one"], "c": ["x.one", "x.two"]},
-}
-
-
-@pytest.mark.parametrize(
-    ("host", "hosts", "batch", "said"),
-    [
-        ("a", "abcd", "abcd", "a: x.one. "),
-        ("b", "abcd", "abcd", None),
-        ("c", "abcd", "cd", "c: x.one, x.two. a: x.one. "),
-        ("c", "bcd", "cd", "c: x.one, x.two. "),
-        ("d", "abcd", "cd", None),
-        ("d", "abcd", "d", "a: x.one. c: x.one, x.two. "),
-    ],
-    ids=["fails", "passes", "first of the last batch", "earlier one left", "not the first", "passes but answers"],
-)
-def test_audit_verdict(host, hosts, batch, said):
-    assert audit_verdict(REPORT, host, list(hosts), list(batch)) == {
-        "passed": said is None,
-        "msg": (said or "Score 90 of 100. ") + "The report is /r/report.html",
-    }
-
 
 SECURED = {
     "key": {"state": "generated", "fingerprint": "f", "effective_bits": 95, "sealed": "not-a-real-envelope"},
@@ -133,20 +105,3 @@ def test_rotation_summary(ended, scope, phase, downtime, sessions):
     found = rotation_summary(ROTATED, ended, scope)
     assert (found["phase"], found["old_key"], found["new_key"]) == (phase, "old", "new")
     assert (found["downtime"], found["ended_sessions"]) == (downtime, sessions)
-
-
-def test_audited():
-    """What each host answered, was refused with, or did not get to."""
-    waivers = [{"control": "host.observed"}]
-    hostvars = {
-        "answered": {"__appwrite_audit_settled": {"waivers": waivers}, "__appwrite_audit_audited": {"score": 1}},
-        "refused": {"__appwrite_audit_settled": {"failed": True, "msg": "no"}},
-        "stopped": {"__appwrite_audit_settled": {"waivers": waivers}},
-        "never": {},
-    }
-    assert audited(list(hostvars), hostvars) == [
-        {"host": "answered", "audit": {"score": 1}, "waivers": waivers},
-        {"host": "refused", "audit": {"failed": True, "msg": "no"}, "waivers": []},
-        {"host": "stopped", "audit": {}, "waivers": waivers},
-        {"host": "never", "audit": {}, "waivers": []},
-    ]
