@@ -15,8 +15,10 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader, test_loader
 
 from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import waivers_for
 from ansible_collections.selfhost.appwrite.plugins.lookup.escrow_state import state_of
@@ -65,7 +67,7 @@ class ActionModule(ActionBase):
         names = ["%s_%s" % (self._role, name) for name in options["names"]]
         escrow_files = ["%s_escrow_file" % self._role, "appwrite_security_escrow_file"]
         refuse_facts(self._task_vars, [*names, *escrow_files, CLUSTER, *PROJECT.values()])
-        self._wrong = list(unknown(self._task_vars))
+        self._wrong = [*unknown(self._task_vars), *self._of_other_types()]
         self._inventory = home(self._text("inventory_dir"))
         owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(CLUSTER), self._project())
         file = next(filter(None, map(self._text, escrow_files)), None)
@@ -91,6 +93,13 @@ class ActionModule(ActionBase):
             },
             "waivers": waivers,
         }
+
+    def _of_other_types(self) -> list[str]:
+        """What is wrong by the role's argument specification. A playbook that has it checked here need not have Ansible do it by a task."""
+        options = specification(self._role)
+        given = {name: self._value(name) for name in options if name in self._task_vars}
+        found: list[str] = ArgumentSpecValidator(options).validate(given).error_messages
+        return found
 
     def _defaults_of_modules(self) -> dict[str, Any]:
         """Those of the group of all modules, which an option that a role's task omits would hide."""
@@ -210,14 +219,20 @@ def unknown(variables: Iterable[str]) -> Iterator[str]:
 
 
 @functools.cache
+def specification(role: str) -> dict[str, Any]:
+    """The options of a role's argument specification, whatever the entry point."""
+    entries = yaml_load((_ROLES / role / "meta" / "argument_specs.yml").read_text("utf-8"))["argument_specs"].values()
+    return {name: option for entry in entries for name, option in entry["options"].items()}
+
+
+@functools.cache
 def variables_of_roles() -> frozenset[str]:
-    """All that their argument specifications have, whatever the entry point, and those that all roles share."""
-    return frozenset(
-        name
-        for path in _ROLES.glob("*/meta/argument_specs.yml")
-        for entry in yaml_load(path.read_text("utf-8"))["argument_specs"].values()
-        for name in entry["options"]
-    ) | {_HANDED_OUT, PROJECT_SRC, *PROJECT.values()}
+    """All that their argument specifications have, and those that all roles share."""
+    return frozenset(name for role in OPTIONS["role"]["choices"] for name in specification(role)) | {
+        _HANDED_OUT,
+        PROJECT_SRC,
+        *PROJECT.values(),
+    }
 
 
 def home(inventory_dir: str | None) -> str:
@@ -233,3 +248,9 @@ def beside(directory: str, path: str) -> str:
 def first_there(path: str, directories: Iterable[str]) -> str | None:
     """The first file of this path below one of the directories; C(None) if there is none."""
     return next(filter(os.path.isfile, (beside(directory, path) for directory in directories)), None)
+
+
+# Ansible imports an action where it forks a process for each host and task, all of which inherit what is found, loaded or read here.
+variables_of_roles()
+filter_loader.get("default")
+test_loader.get("defined")

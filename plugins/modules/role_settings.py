@@ -15,7 +15,8 @@ author:
 description:
   - Refuses every variable that begins with the name of a role of this collection, or with C(appwrite_project_),
     and is none of these roles', and names the nearest one. A
-    misspelled variable would otherwise be ignored. All that is wrong with the variables is in one message.
+    misspelled variable would otherwise be ignored. Refuses what the role's argument specification does not allow, so that a playbook
+    can import the role with C(rolespec_validate=false) and save a task for each host. All that is wrong with the variables is in one message.
   - Facts outrank the defaults of roles and the inventory, and a managed host can return any fact with any module's result. A host that
     somebody took over could so name a file, a task file, or a severity on the controller.
   - The roles of this collection run this first, and use what it returns from then on. A registered result outranks facts.

@@ -213,13 +213,14 @@ def test_fail_on_and_waivers(directory, tmp_path):
     )
 
 
-def test_bad_waivers(tmp_path):
+def test_bad_variables(tmp_path):
     """They stop the play before anything is audited, on whatever host they are for."""
     fleet = Fleet(tmp_path / "controller", {"one": tmp_path / "none", "two": tmp_path / "none"})
     waivers = tmp_path / "waivers.yml"
     waivers.write_text("- {control: host.observed, hosts: other, expires: 2027-03-31}\n")
-    play = fleet.audit(waivers_file=str(waivers))
+    play = fleet.audit(waivers_file=str(waivers), fail_on="hihg")
     assert play.rc == 2 and "entry 1: justification: is missing; say why" in play.output and AUDIT not in play.output
+    assert "value of appwrite_audit_fail_on must be one of: critical, high" in play.output
     assert not fleet.reports.exists()
 
 
@@ -297,6 +298,10 @@ def test_hosts_that_answer_nonsense(tmp_path):
         **dict.fromkeys(answers, 1),
         "fine": 0,
     }, play.output
+    tasks = {name: sum(numbers[kind] for kind in ("ok", "failed", "skipped")) for name, numbers in recaps(play).items()}
+    assert tasks == {**dict.fromkeys(answers, 4), "fine": 5}, (
+        "each task is a process for each host; the report is the first one's"
+    )
     found = fleet.report()
     for said in (
         play.output.partition("Write the report")[2],

@@ -177,8 +177,7 @@ def _replace_usage_password(installation: Installation, offered: Mapping[str, st
     elif not installation.is_new("clickhouse"):
         wanted.warnings.append(
             "%s keeps its public value, since it cannot be told that ClickHouse was never started. Its image makes the user anew with each "
-            "container, so set %s to a new one by `variables`; %s follow"
-            % (name, name, " and ".join(strings))
+            "container, so set %s to a new one by `variables`; %s follow" % (name, name, " and ".join(strings))
         )
     else:
         fresh = generate(_SECRET_LENGTH)

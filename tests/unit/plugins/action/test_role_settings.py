@@ -131,12 +131,16 @@ def test_all_that_is_wrong_is_in_one_message(settle):
             "appwrite_rotation",
             names=["backup_tasks", "confirm"],
             appwrite_rotation_scpoe="tokens",
+            appwrite_rotation_scope="everything",
+            appwrite_rotation_drain_timeout="an hour",
             appwrite_security_console_email="ada@example.com",
             appwrite_rotation_backup_tasks="snapshot.yml",
         )
     for words in (
         "appwrite_rotation_scpoe: no role of this collection has this variable; is appwrite_rotation_scope meant?",
         "appwrite_security_console_email: no role of this collection has this variable; is appwrite_security_console_emails",
+        "value of appwrite_rotation_scope must be one of: ",
+        "argument 'appwrite_rotation_drain_timeout' is of type str and we were unable to convert to int",
         "appwrite_rotation_project_src: is missing; name the directory",
         "or set appwrite_project_src for all roles",
         "appwrite_rotation_backup_tasks: there is no file /",
