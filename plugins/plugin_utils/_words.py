@@ -85,7 +85,7 @@ def _handed(tasks: list[dict[str, Any]], role: str) -> Iterator[tuple[str, str]]
         yield from _handed(task.get("block", []), role)
         for module, options in task.items():
             if module.startswith("selfhost.appwrite.") and not module.endswith(".role_settings"):
-                yield from _in_options(options, role)
+                yield from _in_options(options or {}, role)
 
 
 def _in_options(options: Mapping[str, Any], role: str) -> Iterator[tuple[str, str]]:
