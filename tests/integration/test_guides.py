@@ -369,12 +369,11 @@ def test_from_1_9_6_to_the_newest(tmp_path, database, is_started):
         }
         if is_started:
             named["_APP_USAGE_PASS"] = "not-a-real-" + upgraded[KEY][:9]
-        named |= CHOICES["appwrite_security_variables"]
-        reader.write(
-            "host_vars/appwrite.example.com.yml", json.dumps({**CHOICES, "appwrite_security_variables": named})
-        )
-        reader.secure()
-        assert ("--remove-orphans" in reader.output) == (not is_started)
+        written = succeed("env", {**stack.arguments, "variables": named})
+        follow = [f"{name} repeats _APP_USAGE_PASS, so it is set, too" for name in CLICKHOUSE]
+        assert [warning for warning in written["warnings"] if "repeats" in warning] == follow * is_started
+        told = succeed("apply", stack.arguments)["warnings"]
+        assert any("--remove-orphans" in warning for warning in told) == (not is_started)
         stack.project.compose("up", "--detach", "--remove-orphans")
         stack.assert_in_force()
         login = "exit((int) (@file_get_contents(getenv('%s')) === false));"
