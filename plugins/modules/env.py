@@ -22,6 +22,7 @@ options:
   variables:
     description:
       - Names and values. V(null) removes a variable.
+      - If C(_APP_USAGE_PASS) is among them (Appwrite 2.4.0), the two connection strings that repeat it are set, too, and a warning says so.
     type: dict
     default: {}
   content:
