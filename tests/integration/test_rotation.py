@@ -13,7 +13,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -286,11 +285,9 @@ def test_rotate_what_is_half_lost_and_busy(stack, tmp_path):
 
 @on(KINDS[0])
 @pytest.mark.nightly("test_rotate, test_every_page_is_typed_in")
-def test_guide(vault, tmp_path):
-    """The page of the documentation, command by command."""
-    (tmp_path / "inventory.ini").write_text(
-        f"[appwrite]\nappwrite.example.com ansible_connection=local ansible_python_interpreter={sys.executable}\n"
-    )
+def test_guide(vault, tmp_path, host):
+    """The page of the documentation, command by command, over SSH."""
+    (tmp_path / "inventory.ini").write_text("[appwrite]\nappwrite.example.com ansible_become=true\n")
     (tmp_path / "vault-password").write_text(vault.password.read_text())
     page = (CHECKOUT / "docs" / "docsite" / "rst" / "rotation.rst").read_text()
     commands = re.findall(r"^ *\$ (.*)", page, re.MULTILINE)
@@ -305,7 +302,7 @@ def test_guide(vault, tmp_path):
     assert len(commands) == len(ends)
     for command, (end, rc) in zip(commands, ends.items()):
         assert command.endswith(end)
-        done = type_in(command.replace("/opt/appwrite", str(vault.stack.directory)), tmp_path)
+        done = type_in(command.replace("/opt/appwrite", str(vault.stack.directory)), tmp_path, **host.environ)
         assert done.returncode == rc, done.stdout + done.stderr
         if end == "abort=true":
             assert "abort: no rotation is under way" in done.stdout
