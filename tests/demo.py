@@ -1,18 +1,25 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start a fresh project, secure it with the installed collection, show before and after, remove it."""
+"""Start a fresh project, secure it with the installed collection, show before and after, remove it.
+
+The plays run over SSH by a user who has sudo, if such a host can be had here, and else on this machine.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from support.hosts import Host, lacks
 from testbed import Project
 
 DOMAIN = "appwrite.example.com"
@@ -49,52 +56,40 @@ def _look(project: Project, home: Path) -> dict[str, object]:
     return json.loads(done.stdout)
 
 
-def _secure(project: Project) -> int:
-    answers = {
-        "ansible_python_interpreter": sys.executable,
-        "appwrite_security_project_src": str(project.directory),
-        **ANSWERS,
-    }
+def _play(
+    name: str, reached: Mapping[str, str], answers: Mapping[str, object], *flags: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """reached: how Ansible reaches the host, in environment variables."""
     return subprocess.run(
         [
             "ansible-playbook",
-            "selfhost.appwrite.secure",
+            f"selfhost.appwrite.{name}",
             "--inventory",
-            "localhost,",
-            "--connection",
-            "local",
-            "--diff",
+            f"{DOMAIN},",
+            *flags,
             "--extra-vars",
             json.dumps(answers),
         ],
+        env={**os.environ, **reached},
         check=False,
-    ).returncode
+        text=True,
+        **options,
+    )
 
 
-def _audit(project: Project, reports: Path) -> dict[str, object]:
+def _secure(project: Project, reached: Mapping[str, str]) -> int:
+    return _play("secure", reached, {"appwrite_project_src": str(project.directory), **ANSWERS}, "--diff").returncode
+
+
+def _audit(project: Project, reports: Path, reached: Mapping[str, str]) -> dict[str, object]:
     """What the audit's report says of the project."""
     answers = {
-        "ansible_python_interpreter": sys.executable,
-        "appwrite_audit_project_src": str(project.directory),
+        "appwrite_project_src": str(project.directory),
         "appwrite_audit_report_dir": str(reports),
         "appwrite_audit_fail_on": "never",
         "appwrite_audit_third_parties": [],
     }
-    done = subprocess.run(
-        [
-            "ansible-playbook",
-            "selfhost.appwrite.audit",
-            "--inventory",
-            "localhost,",
-            "--connection",
-            "local",
-            "--extra-vars",
-            json.dumps(answers),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = _play("audit", reached, answers, capture_output=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     return json.loads((reports / "report.json").read_text())["hosts"][0]
@@ -163,29 +158,34 @@ def _mark(good: bool) -> str:
     return f"\033[{32 if good else 31}m{'✔' if good else '✘'}\033[0m"
 
 
+def _reached(running: contextlib.ExitStack) -> Mapping[str, str]:
+    if reason := lacks():
+        print(f"The plays run on this machine: {reason}", flush=True)
+        return {"ANSIBLE_TRANSPORT": "local", "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+    print("The plays reach it over SSH, as a user who has sudo", flush=True)
+    return {**running.enter_context(Host()).environ, "ANSIBLE_BECOME": "true"}
+
+
 def main() -> int:
     home = Path(sys.argv[1])
     print("== Start a fresh Appwrite 1.9.6 project as the command-line installer leaves it", flush=True)
     project = Project.create(home, "1.9.6")
     started = time.monotonic()
-    try:
+    with contextlib.ExitStack() as running:
+        running.callback(project.down)
         project.up()
         project.wait()
-        print(
-            f"{len(project.ps())} services are up after {time.monotonic() - started:.0f} s in {project.directory}",
-            flush=True,
-        )
+        print(f"{len(project.ps())} services are up after {time.monotonic() - started:.0f} s", flush=True)
+        reached = _reached(running)
         reports = home / "audit"
         shutil.rmtree(reports, ignore_errors=True)
         print("== ansible-playbook selfhost.appwrite.audit", flush=True)
-        before = _rows(project, _look(project, home), _audit(project, reports))
+        before = _rows(project, _look(project, home), _audit(project, reports, reached))
         print("== ansible-playbook selfhost.appwrite.secure --diff", flush=True)
-        if status := _secure(project):
+        if status := _secure(project, reached):
             return status
         print("== ansible-playbook selfhost.appwrite.audit", flush=True)
-        after = _rows(project, _look(project, home), _audit(project, reports))
-    finally:
-        project.down()
+        after = _rows(project, _look(project, home), _audit(project, reports, reached))
     print(_table(before, after))
     print("The audit's page, which shows both:", (reports / "report.html").relative_to(Path.cwd()))
     print(

@@ -22,12 +22,12 @@ _OPENED = {
 
 def security_summary(secured: Mapping[str, Any], check_mode: bool) -> dict[str, str]:
     key = secured["key"]
-    state = key["state"].replace("_", " ")
+    what, _space, done = key["state"].replace("placeholder_", "public default ").rpartition(" ")
     escrow = (secured.get("escrow") or {}).get("state", "off")
     return {
         "encryption_key": ", ".join(
             [
-                f"would be {state}" if check_mode and key["state"] not in ("kept", "placeholder_kept") else state,
+                " ".join(filter(None, [what, "would be" if check_mode and done != "kept" else "", done])),
                 *([f"fingerprint {key['fingerprint']}"] if key.get("fingerprint") else []),
                 f"{key['effective_bits']} effective bits",
             ]

@@ -37,6 +37,20 @@ def test_security_summary(more, check, services):
         assert security_summary({**SECURED, "escrow": {"state": state}}, check)["escrow"] == said
 
 
+@pytest.mark.parametrize(
+    ("state", "check", "said"),
+    [
+        ("placeholder_replaced", True, "public default would be replaced"),
+        ("placeholder_replaced", False, "public default replaced"),
+        ("placeholder_kept", True, "public default kept"),
+        ("kept", True, "kept"),
+    ],
+)
+def test_what_becomes_of_the_key(state, check, said):
+    key = {"state": state, "effective_bits": 95}
+    assert security_summary({**SECURED, "key": key}, check)["encryption_key"] == f"{said}, 95 effective bits"
+
+
 def test_many_names_fit_a_screen():
     changes = [{"name": f"_APP_{number}"} for number in range(150)]
     said = security_summary({**SECURED, "changes": changes}, False)["changed_variables"]
