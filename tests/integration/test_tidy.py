@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -80,21 +81,32 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(host: Host, stack: Stack, tmp_path: Path) -> Visitor:
-    found = Visitor(host, stack, tmp_path)
-    before = found.present()
-    assert found.run("selfhost.appwrite.secure").rc == 0
-    assert {name for name in found.present() ^ before if not name.startswith("ps ")} == set()
-    return found
+def visitor(host: Host, stack: Stack, tmp_path: Path) -> Iterator[Visitor]:
+    """On a project in a directory of the user's own."""
+    found, user = Visitor(host, stack, tmp_path), host.ids(ASKED)
+    mine = [stack.directory, *(path for path in stack.directory.iterdir() if path.is_file())]
+    for path in mine:
+        os.chown(path, *user)
+    try:
+        before = found.present()
+        assert found.run("selfhost.appwrite.secure").rc == 0
+        assert not {name for name in found.present() ^ before if not name.startswith("ps ")}
+        yield found
+        for path in [stack.directory, *stack.directory.glob(".env*")]:
+            assert (path.stat().st_uid, path.stat().st_gid) == user, path
+    finally:
+        for path in mine:
+            os.chown(path, 0, 0)
 
 
 @small("apply")
-def test_tidy(visitor):
+def test_tidy(visitor, stack):
     before = visitor.present()
     for name, *flags in (["secure", "--check"], ["drill"], ["rotate", "--check"]):
         play = visitor.run(f"selfhost.appwrite.{name}", *flags)
         assert play.rc == 0 or name == "rotate", play.output  # there is nothing to rotate in a project without rows
         assert visitor.present() == before
+    assert len([path for path in stack.directory.iterdir() if _BACKUP.fullmatch(path.name)]) == 1
 
 
 @small("apply")
@@ -111,7 +123,7 @@ def test_each_module(visitor, stack, name):
 @small("tidy-rotation")
 @pytest.mark.nightly("test_tidy")
 def test_rotation_and_audit(host, stack, tmp_path):
-    """On data, with each user; a directory that belongs to the user has backups that do."""
+    """On data, by a user whom sudo does not ask."""
     key = "not-a-real-key-" + tmp_path.name[-1] * 49
     set_env(stack.directory, **{KEY: key})
     stack.project.up()

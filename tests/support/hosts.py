@@ -131,6 +131,10 @@ class Host:
             "ANSIBLE_BECOME_PASSWORD_FILE": f"{self.home}/become_password",
         }
 
+    def ids(self, user: str) -> tuple[int, int]:
+        """The numbers of a user and of his group."""
+        return _IDS[user], _IDS[user]
+
     def run(self, command: str, user: str = ASKED) -> str:
         """What a shell line prints there. Raises Failed if its status is not 0."""
         return run("ssh", "-F", self.ssh_config, "-l", user, "host", command)

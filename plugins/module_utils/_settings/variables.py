@@ -117,6 +117,7 @@ def _complete(installation: Installation, generated: set[str]) -> str:
 def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
     """Those of the database only if it was never created; the encryption key has a setting of its own."""
     offered = parse(wanted.content).values if wanted.content is not None else installation.values
+    created_with = []
     for name in catalogue.names(installation.release):
         entry = catalogue.get(name)
         if entry is None and _is_public(name, offered.get(name, ""), installation.release):
@@ -134,10 +135,7 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
         elif not installation.passed(name):
             continue
         elif entry.sticky and not installation.never_started():
-            wanted.warnings.append(
-                "%s is a public default, and stays, since the database was created with it. Change it in the database and in .env; the guide "
-                "'Secure a server that is in use' has the commands for MariaDB and PostgreSQL" % name
-            )
+            created_with.append(name)
         elif any(catalogue.given(offered, other) for other in _PROVIDERS.get(name, ())):
             wanted.warnings.append(
                 "%s has a public value, which the provider of the repositories has too: change it there, and then by `variables`"
@@ -147,6 +145,11 @@ def _replace_default_secrets(installation: Installation, wanted: Plan) -> None:
             wanted.changes[name] = value = generate(_SECRET_LENGTH)
             wanted.generated.add(value)
             wanted.optional.add(name)
+    if created_with:
+        wanted.warnings.append(
+            "the database was created with the public default of %s, which stays: change it in the database and in .env. The guide 'Secure a server "
+            "that is in use' has the commands for MariaDB and PostgreSQL" % " and ".join(created_with)
+        )
     if _JOBS in wanted.optional and installation.holds_data().state != "no":
         wanted.warnings.append(
             "%s is replaced: the report of a build that runs while the services are created anew is not believed, so that build fails; "
