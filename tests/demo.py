@@ -113,9 +113,9 @@ def _rows(project: Project, seen: dict[str, object], audited: dict[str, object])
         return ("forced" if values[name] == "enabled" else "not forced", values[name] == "enabled")
 
     return [
-        ("Encryption key", f"unique, {key['effective_bits']} bits" if unique else "public: your-secret-key", unique),
-        ("Anyone can forge an administrator", "no" if unique and not public else "yes", unique and not public),
-        ("Containers that run on a unique key", f"{len(carriers) - len(public)} of {len(carriers)}", not public),
+        ("Encryption key", f"unique, {key['effective_bits']} bits" if unique else "your-secret-key", unique),
+        ("Administrators can be forged", "no" if unique and not public else "yes", unique and not public),
+        ("Containers with a unique key", f"{len(carriers) - len(public)} of {len(carriers)}", not public),
         ("HTTPS for API and console", *forced("_APP_OPTIONS_FORCE_HTTPS")),
         ("HTTPS for functions and sites", *forced("_APP_OPTIONS_ROUTER_FORCE_HTTPS")),
         ("Public name", values["_APP_DOMAIN"], values["_APP_DOMAIN"] == DOMAIN),
@@ -131,8 +131,8 @@ def _rows(project: Project, seen: dict[str, object], audited: dict[str, object])
         ),
         ("Containers behind .env", str(len({entry["service"] for entry in stale})), not stale),
         ("Mode of .env", f"{mode:04o}", not mode & 0o077),
-        ("Audit: failing controls, critical", str(_failing(audited, "critical")), not _failing(audited, "critical")),
-        ("Audit: failing controls, high", str(_failing(audited, "high")), not _failing(audited, "high")),
+        ("Audit: critical findings", str(_failing(audited, "critical")), not _failing(audited, "critical")),
+        ("Audit: high findings", str(_failing(audited, "high")), not _failing(audited, "high")),
         ("Audit: score of 100", str(audited["score"]), audited["score"] > _CAPPED),
     ]
 
