@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from faults.processes import everything, runs
-from support.stack import HTTPS, KEY, Play, Stack, read_env, small, succeed, until
+from support.stack import HTTPS, KEY, Play, Stack, read_env, small, succeed
 from testbed._base import run
 
 pytestmark = pytest.mark.usefixtures("plays_are_programs")
@@ -186,20 +186,6 @@ def test_play_dies(stack, moment, victims):
     assert_converges(stack, key)
 
 
-def ctrl_c(stack: Stack) -> None:
-    """As a terminal does it, which compose does not belong to."""
-    for process in all_but_compose(stack):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGINT)
-
-
-def hang_up(stack: Stack) -> None:
-    """As a lost connection does it: the session's processes on the host are told, and nobody listens to them any more."""
-    for process in all_but_compose(stack):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL if runs(process, "ansible-playbook") else signal.SIGHUP)
-
-
 def anew(number: int) -> Callable[[Stack], Callable[[], bool]]:
     """compose has made so many new containers."""
 
@@ -208,26 +194,6 @@ def anew(number: int) -> Callable[[Stack], Callable[[], bool]]:
         return lambda: len(_ids(stack) - old) >= number
 
     return moment
-
-
-@small("interrupted")
-@pytest.mark.parametrize(
-    ("blow", "number"),
-    [
-        pytest.param(blow, number, marks=[] if number == day else [pytest.mark.nightly("another moment")])
-        for blow, day in ((ctrl_c, 1), (hang_up, 2))
-        for number in (1, 2, 3)
-    ],
-)
-def test_up_is_brought_to_its_end(stack, blow, number):
-    """Without another run: as far as compose has gone when a play ends, it goes on, until all runs on the new file."""
-    play, key = interrupted(stack, anew(number)(stack), lambda: blow(stack))
-    assert play.rc != 0
-    until(lambda: not at_work(stack))
-    until(lambda: set(stack.project.ps().values()) <= {"running", "healthy"})
-    assert stack.env()[KEY] == key
-    stack.assert_in_force()
-    assert_converges(stack, key)
 
 
 @small("interrupted")
