@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
@@ -26,6 +27,19 @@ def test_unforeseen_error_tells_no_more_than_its_place(run_module, project, with
     assert re.match(r"internal error \(ValueError at test_module.py:\d+\)", result["msg"]) and SECRET not in json.dumps(
         result
     )
+
+
+def test_signals_of_who_went_away(run_module, project, without_docker, monkeypatch):
+    read, before = _env_file.EnvFile.read, [signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)]
+
+    def interrupted(file):
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGINT)
+        read(file)
+
+    monkeypatch.setattr(_env_file.EnvFile, "read", interrupted)
+    assert not run_module("encryption_key").get("failed")
+    assert [signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)] == before
 
 
 def test_parameters_are_shown_without_secrets(run_module, project, without_docker):
