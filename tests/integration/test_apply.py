@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 
 import pytest
 from support.stack import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree, until
@@ -46,6 +48,32 @@ def test_changed_key_is_refused(stack):
     assert "appwrite" in succeed("apply", stack.arguments, secrets=[key])["recreated"], (
         "AES takes the first 16 bytes alone"
     )
+
+
+def calls_of(directory, environ):
+    """The environment in which each call of docker is noted, and the place where."""
+    (directory / "docker").write_text(
+        f'#!/bin/sh\necho "$*" >>"{directory}/calls"\nexec "{shutil.which("docker")}" "$@"\n'
+    )
+    (directory / "docker").chmod(0o755)
+    return {**environ, "PATH": f"{directory}:{os.environ['PATH']}"}, directory / "calls"
+
+
+@small("apply")
+def test_unchanged_run_asks_each_question_once(stack, tmp_path):
+    """Six processes; a list of containers comes first, the project's images come last, and the rest is asked side by side."""
+    wish = {
+        **stack.arguments,
+        **{"apply": True, "encryption_key": {}, "https": {}, "console_access": {}},
+        "env": {"replace_default_secrets": True},
+    }
+    succeed("security", wish)
+    environ, calls = calls_of(tmp_path, clean_environ())
+    assert succeed("security", wish, environ=environ)["changed"] is False
+    asked = calls.read_text().splitlines()
+    questions = ["ps ", "config --format json", "config --hash", "inspect --type container", "exec -i .* vars$"]
+    assert re.match(questions[0], asked[0]) and asked[-1].startswith("image inspect") and len(asked) == 6
+    assert all(sum(bool(re.search(question, call)) for call in asked) == 1 for question in questions), asked
 
 
 @small("apply")
