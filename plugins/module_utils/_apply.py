@@ -529,7 +529,6 @@ def _wait(
     deadline = time.monotonic() + timeout
     known = {container.service for container in before}
     while True:
-        instance.forget_containers()
         mine = [container for container in instance.containers() if container.service in touched]
         for container in mine:
             trouble = _trouble(container)
@@ -552,7 +551,14 @@ def _wait(
             raise _did_not_come_up(instance, first, "is not up after %d seconds" % timeout)
         coming = {container.service for container in waiting}
         tell("started", len(touched) - len(coming), len(touched), some_of(coming))
-        time.sleep(_POLL)
+        time.sleep(_pause(waiting))
+        instance.forget_containers()
+
+
+def _pause(waiting: Sequence[Container]) -> float:
+    """Seconds until another look is worth it: no longer than the youngest container needs to count as up."""
+    left = max((SETTLED - _age(container) for container in waiting if container.status == "running"), default=0.0)
+    return min(_POLL, left) if left > 0 else _POLL
 
 
 def not_well(containers: Sequence[Container]) -> set[str]:

@@ -20,7 +20,7 @@ class Candidate(NamedTuple):
     """The project with another C(.env) than that on disk."""
 
     data: bytes
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     """as compose resolves it"""
     environments: Mapping[str, Mapping[str, str]]
     """service to what a container would get, by C(env_file) too, which compose reads from the disk"""

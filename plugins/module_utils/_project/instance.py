@@ -181,10 +181,17 @@ class Instance:
             % (self.directory, ", ".join(FILE_NAMES))
         )
 
-    def load(self, document: Document, instead: bytes | None = None, expected: Collection[str] = ()) -> None:
+    def load(
+        self,
+        document: Document,
+        instead: bytes | None = None,
+        expected: Collection[str] = (),
+        config: dict[str, Any] | None = None,
+    ) -> None:
         """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known.
 
         expected: what will be asked of the project on disk in any case, and is asked at once: V(containers), V(hashes), V(images), V(vars).
+        config: what compose has made of it already.
         Raises ComposeError if compose rejects the project, and AppwriteError if it is not to be touched or its release is older than 1.4.
         """
         self.values = self._lines = document.values
@@ -197,7 +204,10 @@ class Instance:
             self.written = Written(self.compose, self.env_path, self.files, instead)
             self.compose.mask.spare(self.written.called)
             if self.compose.installed:
-                self._ask_compose(instead, expected)
+                if config is None:
+                    self._ask_compose(instead, expected)
+                else:
+                    self._config = config
                 self._follow_profiles(instead)
                 if "images" in expected and self.checked:
                     self._ahead["images", ""] = Asked(lambda: self.compose.image_ids(self._image_names()))

@@ -86,9 +86,9 @@ def opened(
     return document
 
 
-def opened_with(instance: Instance, data: bytes) -> Document:
-    """The same with other content in the place of the file's, such as that of a backup."""
+def opened_with(instance: Instance, data: bytes, config: dict[str, Any] | None = None) -> Document:
+    """The same with other content in the place of the file's, such as that of a backup. C(config): what compose has made of it already."""
     document = parse(decode(data), instance.compose.environment)
-    instance.load(document, data)
+    instance.load(document, data, config=config)
     instance.require_compose()
     return document

@@ -16,6 +16,7 @@ from typing import Any, Iterable, Mapping, Sequence
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import origin
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.asked import Asked
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
 
 _CALLED = re.compile(
@@ -75,8 +76,9 @@ class Written:
         """
         if self._services is None:
             included = self._include()
+            asked = Asked(lambda: self._compose.as_written(self._candidate))
             self._compose.require_new()
-            self._services = dict(self._compose.as_written(self._candidate)["services"])
+            self._services = dict(asked.answer()["services"])
             for paths, directory in included:
                 try:
                     parts = self._compose.as_written(self._candidate, (paths, directory))

@@ -120,8 +120,8 @@ class Transaction:
             if then is not None:  # what cannot be applied is not written either
                 self._instance.require_compose()
                 self._instance.containers()
-                if result["changed"]:
-                    opened_with(instance_of(self._module.params), data)
+                if candidate is not None:
+                    opened_with(instance_of(self._module.params), data, candidate.config)
             if result["changed"] and not self._module.check_mode:
                 result["backup_file"] = env_file.replace(data, self._module.params["backup"], self._mode)
                 if result["backup_file"]:

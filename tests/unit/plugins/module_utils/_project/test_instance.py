@@ -14,14 +14,17 @@ import pytest
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Published
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.mariadb import MARIADB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.mongodb import MONGODB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.postgresql import POSTGRESQL
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import opened
 
 KEY = catalogue.KEY
 # docker 28.2.2 without the compose plugin, recorded on Debian 12, 2026-11-24
@@ -449,6 +452,97 @@ def test_traces_of_an_engine_without_docker(project, without_docker, monkeypatch
     assert loaded(project).holds_data().state == "unknown"
 
 
+# --- questions that are asked ahead ---
+
+ROW = landscape.Row("appwrite", "", (), (), "", "appwrite/appwrite:1.9.6", "1")
+ALL = ["containers", "hashes", "images", "vars"]
+
+
+@pytest.fixture
+def asked(project, without_engine, monkeypatch):
+    """Loads the project with an engine whose list has these rows, and returns it with what was asked so far."""
+
+    def load(*rows, text="", expected=ALL):
+        questions = []
+
+        def answering(name):
+            def answer(_compose, *arguments):
+                questions.append((name, *map(str, arguments)))
+                return {"containers": [container("appwrite", {"_APP_ENV": "a"})], "execute": "printed"}.get(name, {})
+
+            return answer
+
+        for name in ("containers", "hashes", "image_ids", "execute"):
+            monkeypatch.setattr(Compose, name, answering(name))
+        listed = [row._replace(directory=str(project), files=(str(project / "docker-compose.yml"),)) for row in rows]
+        monkeypatch.setattr(Instance, "_ask_engine", lambda _self: listed)
+        (project / ".env").write_text(text)
+        instance = instance_of(project)
+        instance.load(parse(text), expected=expected)
+        return instance, questions
+
+    return load
+
+
+ROWS = (
+    ROW._replace(service="appwrite", id="c2"),
+    ROW._replace(service="appwrite", id="c1", oneoff=True),
+    ROW._replace(service="redis", id="c3"),
+    ROW._replace(project="other", id="c4"),
+)
+
+
+def test_what_is_expected_is_asked_once(asked):
+    instance, questions = asked(*ROWS[:3])
+    assert instance.vars("c2") == "printed" and instance.hashes() == instance.image_ids() == {}
+    assert instance.containers() is instance.containers()
+    assert sorted(question[0] for question in questions) == ["containers", "execute", "hashes", "image_ids"]
+    assert ("containers", "appwrite", "False", "['c2', 'c1', 'c3']") in questions, "the list is not asked for again"
+    assert ("execute", "c2", "['vars']") in questions, "not in a container of docker compose run"
+
+
+def test_answers_of_before_do_not_outlive_a_change(asked):
+    instance, questions = asked(*ROWS[:3])
+    instance.containers()
+    instance.forget_containers()
+    instance.vars("c2"), instance.hashes(), instance.containers()
+    assert [question[0] for question in questions].count("hashes") == 2
+    assert [question for question in questions if question[0] == "containers"][1][-1] == "None", "listed anew"
+    instance.load(parse(""), expected=ALL)
+    instance.hashes()
+    assert [question[0] for question in questions].count("hashes") == 3
+
+
+def test_another_container_than_was_asked(asked):
+    instance, questions = asked(*ROWS[:3])
+    assert instance.vars("c9") == "printed" and ("execute", "c9", "['vars']") in questions
+
+
+def test_nothing_is_asked_ahead_of_a_file_that_is_not_on_disk(asked):
+    instance, questions = asked(*ROWS[:3], expected=())
+    instance.load(parse(""), b"", ["hashes", "vars"])
+    assert questions == []
+
+
+def test_profiles_that_are_followed_change_the_hashes(asked, project):
+    with (project / "docker-compose.yml").open("a") as stream:
+        stream.write("  more:\n    image: redis:7\n    profiles: [more]\n")
+    instance, questions = asked(*ROWS[:3], ROW._replace(service="more", id="c5"))
+    instance.hashes()
+    assert "more" in instance.services and [question[0] for question in questions].count("hashes") == 2
+
+
+def test_list_is_asked_for_again_if_another_run_held_the_lock(project, without_engine, monkeypatch):
+    """What it has started or recreated is not in the list of before."""
+    lists = [[], [ROW._replace(directory=str(project), service="appwrite", id="c1")]]
+    monkeypatch.setattr(Instance, "_ask_engine", lambda _self: lists.pop(0))
+    instance, env_file = instance_of(project), EnvFile(str(project / ".env"))
+    env_file.read()
+    env_file.was_busy = True
+    opened(instance, env_file)
+    assert [row.id for row in instance._listed] == ["c1"]
+
+
 # --- whether anyone uses it: what each finding means; the questions themselves are put to real databases in the integration tests ---
 
 
@@ -740,6 +834,21 @@ def test_holds_data_of_another_project_name(with_volume, monkeypatch):
     Engine(instance, monkeypatch, neighbours={"former"})
     evidence = instance.holds_data()
     assert evidence.state == "unknown" and "former" in evidence.reason and "project_name" in evidence.reason
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_never_started_is_known_without_asking_the_database(with_volume, monkeypatch, case):
+    engine, state, _part = DATA[case]
+    instance = loaded(with_volume, DATABASE)
+    asked = Engine(instance, monkeypatch, **{**engine, "answer": ComposeError("failed", "asked")}).questions
+    found = instance.never_started()
+    assert "execute" not in asked and found is instance.holds_data().never_started
+
+
+def test_a_database_that_has_a_container_has_no_volumes_looked_for(with_volume, monkeypatch):
+    instance = loaded(with_volume, DATABASE)
+    asked = Engine(instance, monkeypatch, containers=[container("mariadb")]).questions
+    assert instance.never_started() is False and asked == ["containers"]
 
 
 @pytest.mark.parametrize(
