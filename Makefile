@@ -60,6 +60,9 @@ demo: setup engine ## Secure a fresh Appwrite-shaped stack and show before and a
 bench: setup engine ## Measure the collection against hand-written tasks
 	tests/benchmark/run.sh
 
+bench-ssh: setup engine ## Measure the same over SSH on 1, 10 and 50 hosts (root)
+	tests/benchmark/ssh.sh
+
 bench-fleet: setup engine ## Measure the audit on 1 to 50 hosts (root)
 	tests/benchmark/fleet.sh
 
@@ -91,4 +94,4 @@ clean: ## Remove all that these targets made
 	rm -rf .venv .work .ansible tests/output
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help test coverage unit integration check nightly fuzz sanity matrix nox lint docs demo bench bench-fleet bench-rotation pictures setup engine tools nightly-tools clean
+.PHONY: help test coverage unit integration check nightly fuzz sanity matrix nox lint docs demo bench bench-ssh bench-fleet bench-rotation pictures setup engine tools nightly-tools clean

@@ -12,29 +12,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import signal
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.parsing.vault import VaultSecret
+from measure import FORKS, HERE, FleetRuns, machine
 from support.hosts import Host, lacks
 from support.stack import NOT_A_KEY, SMALL
 from testbed import Project
-from testbed._base import clean_environ
 
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
-from conftest import WORK  # which also makes the collection importable
 
-HERE = Path(__file__).parent
 SIZES = (1, 5, 10, 25, 50)
-BASE = 10
-"""The others are compared with as many hosts as Ansible works on at a time."""
 ROUNDS = 3
 SINGLE_ROUNDS = 3
 """in each of them"""
@@ -49,58 +41,33 @@ WAIVERS = """\
 """
 
 
-class Bench:
+class Bench(FleetRuns):
     def __init__(self, home: Path, project: Project, hosts: Mapping[str, Host]) -> None:
-        self.home, self.project, self.hosts = home, project, hosts
-        self.seconds: dict[str, list[float]] = {}
-        self.work: dict[str, list[float]] = {}
-        """seconds of processor time of the controller's processes"""
+        """A user has a vault password, each host's key in escrow, and waivers."""
+        (home / "password").write_bytes(PASSWORD)
+        (home / "waivers.yml").write_text(WAIVERS)
+        for host in hosts:
+            escrow = Escrow(str(home / f"{host}.escrow.yml"), [("default", VaultSecret(PASSWORD))])
+            escrow.add(NOT_A_KEY, {"origin": "generated"})
+        variables = {
+            "appwrite_audit_project_src": str(project.directory),
+            "appwrite_audit_fail_on": "never",
+            "appwrite_audit_third_parties": [],
+            "appwrite_audit_escrow_file": f"{home}/{{{{ inventory_hostname }}}}.escrow.yml",
+            "appwrite_audit_waivers_file": f"{home}/waivers.yml",
+        }
+        environment = {"ANSIBLE_VAULT_PASSWORD_FILE": f"{home}/password", "ANSIBLE_PIPELINING": "true"}
+        super().__init__(home, hosts, SIZES, variables, environment)
+        self.hosts = hosts
         self.commands: dict[int, set[int]] = {}
         """how many commands a host was sent over SSH for its audit"""
-        self.environment = {
-            **clean_environ(),
-            "ANSIBLE_CONFIG": f"{home}/ansible.cfg",
-            "ANSIBLE_HOME": str(WORK / "benchmark"),
-            "ANSIBLE_COLLECTIONS_PATH": str(WORK / "import"),
-            "ANSIBLE_LIBRARY": str(HERE / "library"),
-            "ANSIBLE_VAULT_PASSWORD_FILE": f"{home}/password",
-            "ANSIBLE_PIPELINING": "true",
-        }
-
-    def time(self, name: str, *words: str | Path) -> None:
-        used, started = _used(), time.perf_counter()
-        done = subprocess.run(
-            words, cwd=self.project.directory, env=self.environment, check=False, capture_output=True, text=True
-        )
-        self.seconds.setdefault(name, []).append(time.perf_counter() - started)
-        self.work.setdefault(name, []).append(_used() - used)
-        if done.returncode:
-            sys.exit(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
-
-    def play(self, name: str, size: int, playbook: str | Path, **variables: object) -> None:
-        """Over connections of its own, as once a day."""
-        with tempfile.TemporaryDirectory(dir=self.home) as connections:
-            variables["ansible_control_path_dir"] = connections
-            self.time(
-                f"{name} {size}",
-                _program("ansible-playbook"),
-                playbook,
-                "--inventory",
-                self.home / "inventory.yml",
-                "--limit",
-                f"first_{size}",
-                "--forks",
-                str(BASE),
-                "--extra-vars",
-                json.dumps(variables),
-            )
 
     def audit(self, size: int) -> None:
         names = list(self.hosts)[:size]
         logs = [self.hosts[name].log for name in names]
         for log in logs:
             os.truncate(log, 0)
-        with tempfile.TemporaryDirectory(dir=self.home) as reports:
+        with tempfile.TemporaryDirectory(dir=self._home) as reports:
             self.play("audit", size, "selfhost.appwrite.audit", appwrite_audit_report_dir=reports)
             reported = json.loads(Path(reports, "report.json").read_text())["hosts"]
         if [host["host"] for host in reported if host["release"]] != names:
@@ -108,79 +75,15 @@ class Bench:
         self.commands.setdefault(size, set()).update(log.read_text().count("Starting session: command") for log in logs)
 
     def alone(self, name: str, *arguments: str) -> None:
+        here = "localhost", "--inventory", "localhost,", "--connection", "local"
+        python = json.dumps({"ansible_python_interpreter": sys.executable})
         self.time(
-            name,
-            _program("ansible"),
-            "localhost",
-            "--inventory",
-            "localhost,",
-            "--connection",
-            "local",
-            "--extra-vars",
-            json.dumps({"ansible_python_interpreter": sys.executable}),
-            "--module-name",
-            *arguments,
+            name, Path(sys.executable).parent / "ansible", *here, "--extra-vars", python, "--module-name", *arguments
         )
-
-    def middle(self, name: str) -> float:
-        return statistics.median(self.seconds[name])
-
-    def spread(self, name: str) -> str:
-        return f"{self.middle(name):7.2f} ({min(self.seconds[name]):.2f} to {max(self.seconds[name]):.2f})"
-
-    def further(self, name: str, size: int) -> str:
-        """What each host after the first adds, in seconds and in the controller's processor time; each with its ratio to that of BASE hosts."""
-
-        def each(measured: dict[str, list[float]], hosts: int) -> float:
-            return (statistics.median(measured[f"{name} {hosts}"]) - statistics.median(measured[f"{name} 1"])) / (
-                hosts - 1
-            )
-
-        return "".join(
-            f"{each(measured, size):9.3f}{each(measured, size) / each(measured, BASE):6.2f}" if size > 1 else " " * 15
-            for measured in (self.seconds, self.work)
-        )
-
-
-def _used() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _program(name: str) -> Path:
-    return Path(sys.executable).parent / name
-
-
-def prepare(home: Path, project: Project, hosts: Mapping[str, Host]) -> None:
-    """What a user has: an inventory, a vault password, each host's key in escrow, waivers."""
-    (home / "ansible.cfg").touch()
-    (home / "password").write_bytes(PASSWORD)
-    (home / "waivers.yml").write_text(WAIVERS)
-    for host in hosts:
-        Escrow(str(home / f"{host}.escrow.yml"), [("default", VaultSecret(PASSWORD))]).add(
-            NOT_A_KEY, {"origin": "generated"}
-        )
-    (home / "inventory.yml").write_text(
-        json.dumps(
-            {
-                "all": {
-                    "hosts": {name: host.variables("root") for name, host in hosts.items()},
-                    "children": {f"first_{size}": {"hosts": dict.fromkeys(list(hosts)[:size])} for size in SIZES},
-                    "vars": {
-                        "appwrite_audit_project_src": str(project.directory),
-                        "appwrite_audit_fail_on": "never",
-                        "appwrite_audit_third_parties": [],
-                        "appwrite_audit_escrow_file": f"{home}/{{{{ inventory_hostname }}}}.escrow.yml",
-                        "appwrite_audit_waivers_file": f"{home}/waivers.yml",
-                    },
-                }
-            }
-        )
-    )
 
 
 def show(bench: Bench) -> None:
-    print(f"{os.cpu_count()} cores. Seconds as median (lowest to highest).\n")
+    print(f"{machine()}. Seconds as median (lowest to highest).\n")
     for name in (EXEC, EMPTY, AUDIT):
         print(f"{name:<40} {bench.spread(name)}")
     own = bench.middle(AUDIT) - bench.middle(EMPTY)
@@ -200,7 +103,7 @@ def show(bench: Bench) -> None:
             f"{'-'.join(map(str, sorted(bench.commands[size]))):>10}  {bench.further('empty', size)}"
         )
     print(
-        f"\nfurther: what each host after the first adds, beside its ratio to that of {BASE} hosts; {BASE} are worked on at a time\n"
+        f"\nfurther: what each host after the first adds, beside its ratio to that of {FORKS} hosts; {FORKS} are worked on at a time\n"
         "work: the part of it that is processor time of the controller\ncommands: what a host was sent over SSH for its audit"
     )
 
@@ -216,7 +119,6 @@ def main() -> None:
             project.up()
             project.wait()
             hosts = {f"host-{number:02}": running.enter_context(Host()) for number in range(1, max(SIZES) + 1)}
-            prepare(home, project, hosts)
             bench = Bench(home, project, hosts)
             bench.audit(1)  # compiles what is compiled once
             bench.seconds.clear()
@@ -227,7 +129,17 @@ def main() -> None:
                     bench.play("empty", size, HERE / "empty.yml")
                     bench.audit(size)
                 for _number in range(SINGLE_ROUNDS):
-                    bench.time(EXEC, "docker", "compose", "exec", "-T", "appwrite", "true")
+                    bench.time(
+                        EXEC,
+                        "docker",
+                        "compose",
+                        "--project-directory",
+                        project.directory,
+                        "exec",
+                        "-T",
+                        "appwrite",
+                        "true",
+                    )
                     bench.alone(EMPTY, "empty")
                     bench.alone(
                         AUDIT,

@@ -3,8 +3,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# What `make bench` runs.
+# What `make bench` runs. strace counts processes.
 
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-PYTHONPATH=tests exec .venv/bin/python tests/benchmark/run.py
+tests/faults/tools.sh
+PYTHONPATH=.:tests:.work/import exec .venv/bin/python tests/benchmark/run.py
