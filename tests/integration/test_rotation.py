@@ -720,7 +720,6 @@ def test_verify_elsewhere(loaded):
 
 
 @on(REFUSED)
-@pytest.mark.nightly("test_rekey.py, test_procedure.py")
 def test_tokens(loaded):
     """No stored value changes, and every container gets the new key."""
     play = loaded.rotate(scope="tokens")
