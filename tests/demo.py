@@ -126,7 +126,7 @@ def _rows(project: Project, seen: dict[str, object], audited: dict[str, object])
         ),
         (
             "Console sign-up",
-            "first account only" if values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled" else "open",
+            "first account" if values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled" else "open",
             values["_APP_CONSOLE_WHITELIST_ROOT"] == "enabled",
         ),
         ("Containers behind .env", str(len({entry["service"] for entry in stale})), not stale),

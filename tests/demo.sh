@@ -12,7 +12,7 @@ home=$PWD/.work/demo
 rm -rf "$home/collections" "$home/build"
 mkdir -p "$home"
 
-export ANSIBLE_HOME=$home/ansible ANSIBLE_COLLECTIONS_PATH=$home/collections ANSIBLE_LOCALHOST_WARNING=False
+export ANSIBLE_HOME=$home/ansible ANSIBLE_COLLECTIONS_PATH=$home/collections ANSIBLE_DISPLAY_SKIPPED_HOSTS=False
 PATH=$PWD/.venv/bin:$PATH
 
 echo '== Build and install the collection'

@@ -20,7 +20,7 @@ from testbed.dataset import Dataset
 
 _STANDING = {".ansible", ".ansible/tmp", ".ansible_async"}
 """What Ansible makes once in a user's home."""
-_BACKUP = re.compile(r"\.env\.\d{8}T\d{6}Z(-\d+)?\.bak")
+_KEPT = re.compile(r"appwrite-before-rotation-\d{8}T\d{6}Z\.gz|\.env\.\d{8}T\d{6}Z(-\d+)?\.bak")
 MODULES: Mapping[str, Mapping[str, Any]] = {
     "instance_info": {},
     "stored_info": {},
@@ -63,14 +63,14 @@ class Visitor:
         return self.run(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]) + "\n")
 
     def present(self) -> set[str]:
-        """Files, but for backups, and what the engine has."""
+        """Files, but for the backups that a result names, and what the engine has."""
         return {*self._files(), *self._of_the_engine()}
 
     def _files(self) -> Iterator[str]:
         for place in (*self._host.homes.values(), self._host.tmp, self._stack.directory):
             for path in place.rglob("*"):
                 name = str(path.relative_to(place))
-                if name not in _STANDING and not _BACKUP.fullmatch(name):
+                if name not in _STANDING and not _KEPT.fullmatch(name):
                     yield str(path)
 
     def _of_the_engine(self) -> Iterator[str]:
@@ -106,7 +106,7 @@ def test_tidy(visitor, stack):
         play = visitor.run(f"selfhost.appwrite.{name}", *flags)
         assert play.rc == 0 or name == "rotate", play.output  # there is nothing to rotate in a project without rows
         assert visitor.present() == before
-    assert len([path for path in stack.directory.iterdir() if _BACKUP.fullmatch(path.name)]) == 1
+    assert len([path for path in stack.directory.iterdir() if _KEPT.fullmatch(path.name)]) == 1
 
 
 @small("apply")
