@@ -77,7 +77,8 @@ def worded(printed: str, role: str, given: Container[str] = ()) -> str:
 @functools.cache
 def variables(role: str) -> Mapping[str, str]:
     """Option to the variable that the role's tasks hand it."""
-    return dict(_handed(yaml_load(_ROLES.joinpath(role, "tasks", "main.yml").read_text("utf-8")), role))
+    files = sorted(_ROLES.joinpath(role, "tasks").glob("*.yml"), key=lambda path: path.name == "main.yml")
+    return dict(pair for path in files for pair in _handed(yaml_load(path.read_text("utf-8")), role))
 
 
 def _handed(tasks: list[dict[str, Any]], role: str) -> Iterator[tuple[str, str]]:

@@ -68,7 +68,8 @@ def test_what_no_json_has_stays():
 @pytest.mark.parametrize("role", ROLES)
 def test_each_is_a_variable_of_the_role(role):
     specification = yaml.safe_load((CHECKOUT / "roles" / role / "meta" / "argument_specs.yml").read_text("utf-8"))
-    known = {*specification["argument_specs"]["main"]["options"], "appwrite_project_src", *PROJECT.values()}
+    known = {name for entry in specification["argument_specs"].values() for name in entry["options"]}
+    known |= {"appwrite_project_src", *PROJECT.values()}
     found = variables(role)
     assert {*found.values()} <= known
     assert found.items() >= {**PROJECT, "project_src": "appwrite_project_src"}.items()
