@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a message tells to do can be done by who uses the role: each option that it names is a variable there, and marked so that the variable takes its place."""
+"""What a message tells to do can be done by who uses the role: each option in it is a variable there, and marked so that the variable takes its place."""
 
 from __future__ import annotations
 
