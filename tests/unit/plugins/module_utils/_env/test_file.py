@@ -509,6 +509,15 @@ def test_lock_is_waited_for(path, holder, monkeypatch):
     assert path.read_bytes() == AFTER
 
 
+def test_whoever_has_waited_knows(path, holder, monkeypatch):
+    """What it has seen before may be other by now."""
+    monkeypatch.setattr(_env_file.time, "sleep", lambda _unused: holder.communicate())
+    for was_busy in (True, False):
+        file = EnvFile(str(path))
+        with file.opened(for_writing=True):
+            assert file.was_busy is was_busy
+
+
 def test_a_holder_that_is_killed_lets_go(path, holder):
     holder.kill()
     holder.wait()
