@@ -29,8 +29,9 @@ class Candidate(NamedTuple):
 def facts_of(instance: Instance, candidate: Candidate | None = None) -> Facts:
     """Each question costs a process, so all are asked at once. Raises ComposeError if the engine does not answer."""
     compose = instance.compose
+    environments: Mapping[str, Mapping[str, str]] = instance.services
     if candidate is None:
-        config, environments = instance.config, instance.services
+        config = instance.config
         plain, images = Asked(instance.hashes), Asked(instance.image_ids)
     else:
         config, environments = candidate.config, candidate.environments

@@ -210,7 +210,8 @@ class Instance:
                     self._config = config
                 self._follow_profiles(instead)
                 if "images" in expected and self.checked:
-                    self._ahead["images", ""] = Asked(lambda: self.compose.image_ids(self._image_names()))
+                    names = self._image_names()
+                    self._ahead["images", ""] = Asked(lambda: self.compose.image_ids(names))
                 self.values = self._in_force(document.values)
                 landscape.check_alone(
                     self._rows, self.project, self.directory, self._is_named, os.path.realpath, os.path.exists
@@ -256,7 +257,12 @@ class Instance:
     def _answer(self, question: str, of: str, ask: Callable[[], _T]) -> _T:
         """The answer that was asked for ahead, or else one to be had now."""
         asked = self._ahead.pop((question, of), None)
-        return ask() if asked is None else asked.answer()
+        if asked is None:
+            return ask()
+        try:
+            return asked.answer()
+        except ComposeError as error:  # with what is secret by now, too
+            raise ComposeError(error.kind, self.compose.mask(str(error))) from None
 
     def _follow_profiles(self, instead: bytes | None) -> None:
         """Enables the profiles whose services run, unless somebody says which; a recreate would leave those as they are."""
@@ -551,9 +557,8 @@ class Instance:
     def neighbours(self) -> set[str]:
         """The names of the other compose projects that have containers from this directory. Raises ComposeError if the engine does not answer."""
         rows, here = self._rows or self._list(), os.path.realpath(self.directory)
-        return {row.project for row in rows if row.directory and os.path.realpath(row.directory) == here} - {
-            self.project
-        }
+        mine = (row.project for row in rows if row.directory and os.path.realpath(row.directory) == here)
+        return {*mine} - {self.project, ""}
 
     def container_keys(self) -> dict[str, tuple[str, ...]]:
         """Encryption key to the services whose containers were created with it. Empty where the engine does not answer."""

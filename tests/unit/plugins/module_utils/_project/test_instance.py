@@ -462,7 +462,7 @@ ALL = ["containers", "hashes", "images", "vars"]
 def asked(project, without_engine, monkeypatch):
     """Loads the project with an engine whose list has these rows, and returns it with what was asked so far."""
 
-    def load(*rows, text="", expected=ALL):
+    def load(*rows, text="", expected=ALL, fails=None):
         questions = []
 
         def answering(name):
@@ -473,7 +473,7 @@ def asked(project, without_engine, monkeypatch):
             return answer
 
         for name in ("containers", "hashes", "image_ids", "execute"):
-            monkeypatch.setattr(Compose, name, answering(name))
+            monkeypatch.setattr(Compose, name, fails if fails and name == "execute" else answering(name))
         listed = [row._replace(directory=str(project), files=(str(project / "docker-compose.yml"),)) for row in rows]
         monkeypatch.setattr(Instance, "_ask_engine", lambda _self: listed)
         (project / ".env").write_text(text)
@@ -511,6 +511,19 @@ def test_answers_of_before_do_not_outlive_a_change(asked):
     instance.load(parse(""), expected=ALL)
     instance.hashes()
     assert [question[0] for question in questions].count("hashes") == 3
+
+
+def test_error_of_what_was_asked_ahead_hides_what_is_secret_by_now(asked):
+    """The container's own secrets are known only once it has been looked at."""
+
+    def fails(*_unused):
+        raise ComposeError("failed", "docker exec failed: not-a-real-password")
+
+    instance, _questions = asked(*ROWS[:3], fails=fails)
+    instance.compose.mask.add(["not-a-real-password"])
+    with pytest.raises(ComposeError) as caught:
+        instance.vars("c2")
+    assert "not-a-real" not in str(caught.value) and caught.value.kind == "failed"
 
 
 def test_another_container_than_was_asked(asked):
