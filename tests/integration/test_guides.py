@@ -59,6 +59,7 @@ TYPED_IN_ELSEWHERE = {
     "lost_everything": "test_escrow.py, test_everything_lost_but_the_inventory",
     "trouble": "test_backups.py, test_put_back_and_applied",
     "my_setup": "test_set_ups.py",
+    "releases": "test_core_flow.py, test_fresh.py, test_escrow.py, test_rotation.py, test_guides.py",
     "audit_doctor": "there is nothing to type in",
 }
 
