@@ -14,7 +14,10 @@ from collections.abc import Iterator
 import pytest
 from support.checkers import CORES, PYTHONS, ROOT, WORK, ansible_test_sanity, controllers, core
 
-UNIT_NEEDS = ("cmarkgfm", "hypothesis", "jsonschema", "pytest", "rfc3339-validator", "rfc3986-validator", "xmlschema")
+UNIT_NEEDS = (
+    *("cmarkgfm", "hypothesis", "jsonschema", "pexpect", "pytest"),
+    *("rfc3339-validator", "rfc3986-validator", "xmlschema"),
+)
 PAIRS = [
     (series, minor) for series in CORES for minor in controllers(series) if minor > 10
 ]  # hypothesis has no release for 3.10
