@@ -71,10 +71,11 @@ def show(bench: Bench) -> None:
                 f"{bench.middle_work(ours) / bench.middle_work(by_hand):7.2f}{bench.middle_work(empty) / size:8.2f}"
             )
         for what, name in names.items():
-            print(f"{what}: what each of 50 hosts after the first adds, and its ratio to 10: {bench.further(name, 50)}")
+            print(f"{f'{what}, each further of 50 hosts':<40}{bench.further(name, 50)}")
         print()
     print(
-        f"processor: the controller's seconds for each host; empty: those of an empty module; {FORKS} hosts are worked on at a time"
+        f"processor: the controller's seconds for each host; empty: those of an empty module; {FORKS} hosts are worked on at a time\n"
+        f"each further host: seconds and their ratio to those of {FORKS} hosts, then the same of the controller's processor"
     )
 
 
