@@ -161,7 +161,7 @@ def reader(stack, tmp_path, host):
     return Reader(tmp_path, stack, host)
 
 
-@small("readme")
+@small("role")
 def test_quickstart(stack, tmp_path, host):
     reader = AtTerminal(tmp_path, stack, host)
     reader.installs()
@@ -224,7 +224,7 @@ def test_fresh(directory, tmp_path, host):
 
 
 @pytest.mark.nightly
-@small("readme")
+@small("role")
 def test_many_servers(reader):
     reader.prepare()
     reader.read("many_servers")
@@ -322,14 +322,8 @@ def findings(stack: Stack) -> dict[str, str]:
     return {one["id"]: one["status"] for one in succeed("audit_info", stack.arguments)["findings"]}
 
 
-@pytest.mark.parametrize(
-    ("database", "is_started"),
-    [
-        ("mariadb", True),
-        pytest.param("mariadb", False, marks=pytest.mark.nightly),
-        pytest.param("mongodb", True, marks=pytest.mark.nightly),
-    ],
-)
+@pytest.mark.nightly("test_upgrade.py, test_core_flow.py")
+@pytest.mark.parametrize(("database", "is_started"), [("mariadb", True), ("mariadb", False), ("mongodb", True)])
 def test_from_1_9_6_to_the_newest(tmp_path, database, is_started):
     """On running projects: key and choices stay, what is stored opens, and what came with a public value is replaced."""
     kind = Kind("1.9.6", database, services=(*SMALL.services[:-1], database))
@@ -450,7 +444,7 @@ def test_awx(reader):
 
 
 @pytest.mark.nightly
-@small("readme")
+@small("role")
 def test_community_docker(reader):
     reader.prepare()
     reader.environ["ANSIBLE_COLLECTIONS_PATH"] = f"{CHECKOUT}/.work/import:{community()}"
@@ -491,7 +485,7 @@ def elsewhere(text: str) -> bool:
     return any(re.match(pattern, text) for pattern in TESTED_ELSEWHERE)
 
 
-@small("readme")
+@small("role")
 @pytest.mark.nightly("test_quickstart, test_guide, test_everything_lost_but_the_inventory")
 def test_commands_of_the_readme(reader):
     """On a controller that has the inventory and a vault password."""
@@ -511,7 +505,7 @@ def test_commands_of_the_readme(reader):
     reader.stack.assert_in_force()
 
 
-@small("readme")
+@small("role")
 def test_yaml_of_the_readmes(reader):
     """A play as it is, a task in a play, and the waivers as a file that the play names."""
     reader.prepare()
