@@ -192,7 +192,9 @@ def _prepared(stack: Stack, work: Callable[..., Play]) -> Mapping[str, str]:
             blow,
             moment,
             id=f"{work.__name__}-{blow.__name__}-{moment}",
-            marks=[] if (work, moment) == (secure, 12) else [pytest.mark.nightly("another moment")],
+            marks=[]
+            if (work, blow, moment) == (secure, lost_connection, 12)
+            else [pytest.mark.nightly("another moment")],
         )
         for work in (secure, apply)
         for blow in (ctrl_c, lost_connection)
