@@ -455,7 +455,7 @@ def test_traces_of_an_engine_without_docker(project, without_docker, monkeypatch
 # --- questions that are asked ahead ---
 
 ROW = landscape.Row("appwrite", "", (), (), "", "appwrite/appwrite:1.9.6", "1")
-ALL = ["containers", "hashes", "images", "vars"]
+ALL = ("containers", "hashes", "images", "vars")
 
 
 @pytest.fixture
