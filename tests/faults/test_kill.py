@@ -211,7 +211,9 @@ class Victim:
         inject = f"inject={call.name}:signal=SIGKILL:when={call.ordinal}"
         fault = self._scenario.strace if call.name != "renameat2" else ()
         trace = f"trace={call.name}{',renameat2' if fault else ''}"
-        others = ("-f", "-b", "execve") if call.name == "wait4" else ()  # threads wait for programs, which are left alone
+        others = (
+            ("-f", "-b", "execve") if call.name == "wait4" else ()
+        )  # threads wait for programs, which are left alone
         status = self._runner.run(
             "security",
             self._arguments(directory),

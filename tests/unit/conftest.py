@@ -160,6 +160,15 @@ def fake_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 
 @pytest.fixture
+def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """They are slow to make, which is what they are for and has a test of its own."""
+    monkeypatch.setattr(_key, "_ROUNDS", 1)
+    _key.fingerprint.cache_clear()
+    yield
+    _key.fingerprint.cache_clear()
+
+
+@pytest.fixture
 def run_module(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> Callable[..., dict[str, Any]]:

@@ -15,7 +15,6 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
 
 Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -121,9 +120,5 @@ def controller(tmp_path: Path) -> Controller:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A fingerprint is slow to make, which is what it is for."""
-    monkeypatch.setattr(_key, "_ROUNDS", 1)
-    _key.fingerprint.cache_clear()
-    yield
-    _key.fingerprint.cache_clear()
+def _quick(quick_fingerprints: None) -> None:
+    pass

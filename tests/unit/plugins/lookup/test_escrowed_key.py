@@ -11,20 +11,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultSecret
 
 from ansible_collections.selfhost.appwrite.plugins.lookup.escrowed_key import LookupModule
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow
 
 KEY, OTHER = "not-a-real-key-0123456789", "not-a-real-other-key-0123"
 SECRETS = [("default", VaultSecret(b"not-a-real-vault-password"))]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """The slowness of the fingerprint has a test of its own."""
-    monkeypatch.setattr(_key, "_ROUNDS", 1)
-    _key.fingerprint.cache_clear()
-    yield
-    _key.fingerprint.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_fingerprints")
 
 
 @pytest.fixture

@@ -36,15 +36,7 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import (
 KEY, OTHER = "not-a-real-key-0123456789", "not-a-real-other-key-0123"
 ORIGIN = {"host": "one", "release": "1.9.6"}
 SECRETS = [("default", VaultSecret(b"not-a-real-vault-password"))]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """The slowness of the fingerprint has a test of its own."""
-    monkeypatch.setattr(_key, "_ROUNDS", 1)
-    _key.fingerprint.cache_clear()
-    yield
-    _key.fingerprint.cache_clear()
+pytestmark = pytest.mark.usefixtures("quick_fingerprints")
 
 
 @pytest.fixture

@@ -132,10 +132,8 @@ def test_bad_entry(text, message):
 
 
 @pytest.fixture
-def state(monkeypatch):
-    """The lookup, with the vault secrets that Ansible was started with; the fingerprint's slowness has a test of its own."""
-    monkeypatch.setattr(_key, "_ROUNDS", 1)
-    _key.fingerprint.cache_clear()
+def state(quick_fingerprints):
+    """The lookup, with the vault secrets that Ansible was started with."""
 
     def look(path, secrets=tuple(SECRETS)):
         loader = DataLoader()
@@ -144,8 +142,7 @@ def state(monkeypatch):
         assert KEY not in str(found)
         return found
 
-    yield look
-    _key.fingerprint.cache_clear()
+    return look
 
 
 @pytest.fixture
