@@ -14,13 +14,12 @@ from itertools import zip_longest
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import waiver_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, Waiver
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import validated
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import ControllerAction, validated
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import (
     WHEN,
     counts,
@@ -57,12 +56,8 @@ SETTLED, AUDITED = "__appwrite_audit_settled", "__appwrite_audit_audited"
 _KEPT = re.compile(r"\d{8}T\d{6}Z\.json")
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Runs on the controller alone, in check mode too."""
-
-    _supports_check_mode = True
-    _supports_async = False
-    _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)

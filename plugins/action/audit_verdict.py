@@ -8,19 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import validated
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import ControllerAction, validated
 
 REPORTED, SETTLED = "__appwrite_audit_reported", "__appwrite_audit_settled"
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads the report's summary as it is: to template it would copy what is said of all hosts, on each of them."""
-
-    _supports_check_mode = True
-    _supports_async = False
-    _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)

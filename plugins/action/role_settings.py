@@ -17,12 +17,16 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
-from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import filter_loader, test_loader
 
 from ansible_collections.selfhost.appwrite.plugins.filter.waivers_for import waivers_for
 from ansible_collections.selfhost.appwrite.plugins.lookup.escrow_state import state_of
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable, refuse_facts, validated
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import (
+    ControllerAction,
+    printable,
+    refuse_facts,
+    validated,
+)
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import (
     Escrow,
     EscrowError,
@@ -51,12 +55,8 @@ _FOLDERS = {
 """The files that the operator brings, each with the folder in which Ansible looks for its kind."""
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Asks the managed host nothing."""
-
-    _supports_check_mode = True
-    _supports_async = False
-    _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Raises AnsibleActionFail, with all that is wrong with the role's variables in one message."""
@@ -98,8 +98,7 @@ class ActionModule(ActionBase):
         """What is wrong by the role's argument specification. A playbook that has it checked here need not have Ansible do it by a task."""
         options = specification(self._role)
         given = {name: self._value(name) for name in options if name in self._task_vars}
-        found: list[str] = ArgumentSpecValidator(options).validate(given).error_messages
-        return found
+        return list(map(printable, ArgumentSpecValidator(options).validate(given).error_messages))
 
     def _defaults_of_modules(self) -> dict[str, Any]:
         """Those of the group of all modules, which an option that a role's task omits would hide."""

@@ -68,6 +68,14 @@ _OF_HOSTS = ("ansible_facts", "ansible_local", "hostvars", "vars")
 """Variables with facts in them, whatever C(ansible.cfg) says."""
 
 
+class ControllerAction(ActionBase):
+    """Runs on the controller alone, in check mode too."""
+
+    _supports_check_mode = True
+    _supports_async = False
+    _requires_connection = False
+
+
 class HostAction(ActionBase):
     """Runs a module on the managed host, and passes on what it says as data alone.
 

@@ -52,6 +52,15 @@ def read(log: Path) -> Iterator[Call]:
             yield Call(found[1], seen[found[1]], found[2])
 
 
+def signalled(call: Call, name: str, *also: str, traced: str = "") -> list[str]:
+    """The command that has a run hear a signal before this call.
+
+    also: more options of strace. traced: what it looks at besides, for their sake.
+    """
+    inject = f"inject={call.name}:signal={name}:when={call.ordinal}"
+    return ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call.name}{traced}", *also, "-e", inject]
+
+
 class Forked:
     """Runs modules in forks of one process, where there is no docker."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.calls import Call, Forked, read
+from faults.calls import Call, Forked, read, signalled
 from faults.processes import everything
 from support.hosts import Host
 from support.stack import KEY, Play, Stack, playbook, set_env, small, succeed, tree, until, without
@@ -67,19 +67,7 @@ class Run:
     def interrupt(self, call: Call, number: signal.Signals) -> int:
         """The status of a run that hears the signal before this call; and looks at what is left, and at the next run."""
         directory = self._fresh()
-        inject = f"inject={call.name}:signal={number.name}:when={call.ordinal}"
-        status = self._forks.run(
-            self._name,
-            self._arguments(directory),
-            "strace",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            f"trace={call.name}",
-            "-e",
-            inject,
-        )
+        status = self._forks.run(self._name, self._arguments(directory), *signalled(call, number.name))
         left = (directory / ".env").read_bytes()
         assert left == self._old if status else self._without_key(left) == self._new
         assert {path.name for path in directory.iterdir()} <= {".env", "docker-compose.yml", *self._lasting(directory)}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from faults.calls import CHANGES, Call, Forked, read
+from faults.calls import CHANGES, Call, Forked, read, signalled
 from support.stack import KEY, NOT_A_KEY, module, read_env, set_env, succeed, tree, without
 from testbed._base import clean_environ
 
@@ -208,26 +208,10 @@ class Victim:
         """Whether the run was killed; if so, looks at what is left and runs again."""
         directory = self._fresh()
         before = tree(directory)
-        inject = f"inject={call.name}:signal=SIGKILL:when={call.ordinal}"
         fault = self._scenario.strace if call.name != "renameat2" else ()
-        trace = f"trace={call.name}{',renameat2' if fault else ''}"
-        others = (
-            ("-f", "-b", "execve") if call.name == "wait4" else ()
-        )  # threads wait for programs, which are left alone
-        status = self._runner.run(
-            "security",
-            self._arguments(directory),
-            "strace",
-            "-qq",
-            *others,
-            "-o",
-            "/dev/null",
-            "-e",
-            trace,
-            *fault,
-            "-e",
-            inject,
-        )
+        threads = ("-f", "-b", "execve") if call.name == "wait4" else ()  # they wait for programs, which are left alone
+        strace = signalled(call, "SIGKILL", *threads, *fault, traced=",renameat2" if fault else "")
+        status = self._runner.run("security", self._arguments(directory), *strace)
         if status == _SIGKILLED:
             self._check_left(directory, before)
             self._check_next(directory)

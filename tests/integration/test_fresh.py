@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from support.stack import KEY, SMALL, Kind, Stack, official, playbook, read_env, refuse, set_env, succeed
-from testbed import Project, Unavailable
+from support.stack import KEY, SMALL, Kind, Stack, made, official, playbook, read_env, refuse, set_env, succeed
+from testbed import Project
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 
@@ -36,10 +36,7 @@ STAND_IN = ("_APP_IMAGE", "_APP_HTTP_PORT", "_APP_HTTPS_PORT", "_APP_MQTT_PORT",
 )
 def test_from_the_start(tmp_path, kind, file):
     """The database itself is created with the new passwords, and everything runs."""
-    try:
-        stack = Stack(kind, kind.create(tmp_path))
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    stack = made(kind, tmp_path)
     directory, public = stack.directory, PUBLIC.keys()
     if kind.database == "postgresql":
         public -= {"_APP_DB_ROOT_PASS"}  # which it has not

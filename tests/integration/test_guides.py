@@ -35,6 +35,7 @@ from support.stack import (
     _secrets_in,
     assert_no_leak,
     controller,
+    made,
     official,
     on,
     set_env,
@@ -43,7 +44,7 @@ from support.stack import (
     type_in,
     without,
 )
-from testbed import Project, Unavailable
+from testbed import Project
 from testbed._base import run
 from testbed.dataset import Dataset
 from testbed.tools import community
@@ -327,10 +328,7 @@ def findings(stack: Stack) -> dict[str, str]:
 def test_from_1_9_6_to_the_newest(tmp_path, database, is_started):
     """On running projects: key and choices stay, what is stored opens, and what came with a public value is replaced."""
     kind = Kind("1.9.6", database, services=(*SMALL.services[:-1], database))
-    try:
-        stack = Stack(kind, kind.create(tmp_path / "projects"))
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    stack = made(kind, tmp_path / "projects")
     try:
         stack.project.up()
         stack.project.wait()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.hosts import Host, lacks
-from support.stack import SMALL, Stack
+from support.stack import SMALL, Stack, made
 from testbed import Project
 from testbed._base import run
 
@@ -20,17 +20,9 @@ from testbed._base import run
 @pytest.fixture(scope="session")
 def _running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     kind = request.param
-    if kind.database == "mongodb":
-        for program, reason in (
-            ("go", "Go is not at hand"),
-            ("npm", "npm is not at hand"),
-            ("node", "npm is not at hand"),
-        ):
-            if not shutil.which(program):
-                pytest.skip(f"{reason}: FerretDB, the MongoDB project's server, and npm's mongosh are needed")
     project = None
     try:
-        project = kind.create(tmp_path_factory.mktemp("stack"))
+        project = made(kind, tmp_path_factory.mktemp("stack")).project
         project.up()
         project.wait()
         yield Stack(kind, project)
@@ -50,7 +42,7 @@ def stack(_running: Stack):
 def host() -> Iterator[Host]:
     """A managed host, of which each worker has one."""
     if reason := lacks():
-        pytest.skip(reason)
+        pytest.skip(reason)  # "sshd is not at hand", or "only root may"
     with Host() as found:
         yield found
 

@@ -27,7 +27,7 @@ import yaml
 from support import plays
 from support.forks import Forks
 from support.search import search
-from testbed import Project, newest_compose
+from testbed import Project, Unavailable, newest_compose
 from testbed._base import clean_environ, official_files, run
 from testbed.project import SWITCHES
 
@@ -456,3 +456,11 @@ class Stack:
                 self._ids = self.ids()
             with contextlib.suppress(Exception):
                 self.project.empty_console()
+
+
+def made(kind: Kind, parent: Path) -> Stack:
+    """A project of which nothing runs yet. Skips the test on a machine that cannot have its database."""
+    try:
+        return Stack(kind, kind.create(parent))
+    except Unavailable as missing:
+        pytest.skip(str(missing))  # "Go is not at hand" or "npm is not at hand": they make what a MongoDB project runs

@@ -328,3 +328,21 @@ def test_former_name_of_a_file_that_is_damaged(settle, controller, tmp_path):
     with pytest.raises(EscrowError, match="is damaged"):
         settle(**PROJECT)
     assert file_of(settle("appwrite_audit", appwrite_audit_project_src="/opt/appwrite"), tmp_path) == FORMER
+
+
+@pytest.mark.parametrize(
+    ("role", "variables", "words"),
+    [
+        ("appwrite_security", {"appwrite_security_apply": "\x1b[2Jperhaps"}, "appwrite_security_apply"),
+        (
+            "appwrite_security",
+            {"appwrite_security_variables": "_APP_SMTP_PASSWORD unreal-words"},
+            "appwrite_security_variables",
+        ),
+    ],
+)
+def test_value_of_another_type(settle, role, variables, words):
+    """It is named. Nothing of it reaches a terminal as it is, and no secret is quoted."""
+    with pytest.raises(AnsibleActionFail, match=words) as caught:
+        settle(role, **PROJECT, **variables)
+    assert "\x1b" not in str(caught.value) and "unreal-words" not in str(caught.value)
