@@ -381,12 +381,15 @@ def _rest(queue: str, parts: Sequence[tuple[Container, Part]], resting: Mapping[
 
 
 def _left_over(taken: Mapping[tuple[str, str], int], parts: Sequence[tuple[Container, Part]]) -> set[tuple[str, str]]:
-    """Jobs that were taken before any of the containers that take them now was started, by one that was killed."""
+    """Jobs that were taken before any of the containers that take them now was started, by one that was killed.
+
+    Of a container that starts later than now the machine's clock was set back, so nothing can be said.
+    """
     now = time.time()
     return {
         (queue, job)
         for (queue, job), idle in taken.items()
-        if all(idle > now - container.started + _ROUNDED for container in _takers(queue, parts))
+        if all(0 <= now - container.started < idle - _ROUNDED for container in _takers(queue, parts))
     }
 
 

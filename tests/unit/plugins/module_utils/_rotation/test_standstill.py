@@ -180,16 +180,19 @@ def test_left_over():
     ]
 
 
+AGES = ((600, 600, True), (604, 600, True), (606, 600, False), (606, -3000, True))
+
+
 @pytest.mark.parametrize(
-    ("idle", "waits"),
-    [({}, True), ({("v1-mails", "1"): 600}, True), ({("v1-mails", "1"): 604}, True), ({("v1-mails", "1"): 606}, False)],
-    ids=["not known", "taken since", "it cannot be told", "left over"],
+    ("idle", "age", "waits"),
+    [({}, 600, True), *(({("v1-mails", "1"): idle}, age, waits) for idle, age, waits in AGES)],
+    ids=["not known", "taken since", "it cannot be told", "left over", "the clock was set back"],
 )
-def test_a_job_that_was_taken_before_its_worker_was_started(monkeypatch, idle, waits):
+def test_a_job_that_was_taken_before_its_worker_was_started(monkeypatch, idle, age, waits):
     """Of a worker that has several in hand at a time it cannot be said that it rests."""
     stack = Stack(**{"worker-of-all": ["worker"]})
     began = stack.containers[0].started
-    monkeypatch.setattr(_standstill.time, "time", lambda: began + 600)
+    monkeypatch.setattr(_standstill.time, "time", lambda: began + age)
     queues = Queues(({}, {"v1-mails": ["1"]}, ["worker-of-mails"]))
     queues.idle = idle
     if waits:
