@@ -10,9 +10,12 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
+import pytest
 from support.checkers import BIN, ROOT, ansible_test_sanity
 
+COPY = Path("ansible_collections", "selfhost", "appwrite")
 RECIPES = dict(
     re.findall(
         r"^\*\*A (\w+)\*\*.*?^```diff\n(.*?)^```",
@@ -35,19 +38,29 @@ def changes(recipe: str):
             )
 
 
-def test_recipes(collection_copy, checker_environment, tmp_path):
-    """One after the other on the same copy, which passes its tests with all of them."""
-    copy = tmp_path / "ansible_collections" / "selfhost" / "appwrite"
+@pytest.fixture
+def touched(tmp_path, collection_copy):
+    """Recipe to the files that it changes. All have been followed, one after the other, on the copy in this directory."""
+    copy = tmp_path / COPY
     shutil.copytree(collection_copy, copy, symlinks=True)
     assert set(RECIPES) == {"variable", "release", "control", "setting"}
-    touched = {name: set() for name in RECIPES}
+    found = {name: set() for name in RECIPES}
     for name, recipe in RECIPES.items():
         for file, old, new in changes(recipe):
             text = (copy / file).read_text("utf-8")
             assert text.count(old) == 1, (name, file, old)
             (copy / file).write_text(text.replace(old, new), "utf-8")
-            touched[name].add(file)
+            found[name].add(file)
+    return found
+
+
+def test_recipes(touched):
     assert all(0 < len(files) <= 3 for files in touched.values()), touched
+
+
+@pytest.mark.nightly("test_recipes")
+def test_what_they_make(touched, checker_environment, tmp_path):
+    copy = tmp_path / COPY
     done = subprocess.run(
         [BIN / "pytest", "--quiet", "-p", "no:xdist", *(f"tests/unit/plugins/module_utils/{test}" for test in TESTS)],
         cwd=copy,

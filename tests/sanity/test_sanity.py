@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ansible-test sanity, without an ignore file, on the newest ansible-core; `make matrix` has every other, and every Python."""
+"""ansible-test sanity, without an ignore file, on the newest ansible-core; `make matrix` has every other, every Python, and pylint of the tests."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ def _report(found: dict[str, str], subtests: pytest.Subtests) -> None:
                 pytest.fail("found something", pytrace=False)
 
 
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
 def test_newest_core(collection_copy, checker_environment, subtests):
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    _report(
-        ansible_test_sanity(BIN, "--python", python, collection=collection_copy, environment=checker_environment),
-        subtests,
-    )
+    arguments = ("--python", PYTHON, "--skip-test", "pylint")
+    _report(ansible_test_sanity(BIN, *arguments, collection=collection_copy, environment=checker_environment), subtests)
+
+
+def test_pylint(collection_copy, checker_environment, subtests):
+    arguments = ("--python", PYTHON, "--test", "pylint", "plugins/")
+    _report(ansible_test_sanity(BIN, *arguments, collection=collection_copy, environment=checker_environment), subtests)
 
 
 def test_oldest_python(collection_copy, checker_environment, subtests):
