@@ -151,6 +151,7 @@ def _config(release: str, values: Mapping[str, str]) -> dict[str, Any]:
             "MYSQL_PASSWORD": values.get("_APP_DB_PASS", ""),
             "MYSQL_ROOT_PASSWORD": values.get("_APP_DB_ROOT_PASS", ""),
         },
+        "volumes": [{"type": "volume", "source": "appwrite_appwrite-mariadb", "target": "/var/lib/mysql"}],
     }
     for service in services.values():
         service["restart"] = "unless-stopped"

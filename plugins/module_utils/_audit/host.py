@@ -8,6 +8,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import re
 import stat
 from functools import partial
 
@@ -15,6 +16,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     Control,
     Observation,
     Outcome,
+    Running,
     Unobserved,
     Unseen,
     failed,
@@ -24,7 +26,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     some,
     typed,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES, kind_of
 
+_ANONYMOUS = re.compile("[0-9a-f]{64}")
 _FULL = 80
 """Percent, as C(doctor) has it."""
 _SHOWN = 10
@@ -94,6 +98,37 @@ def _project_closed(observation: Observation) -> Outcome:
         if entries
     ]
     return failed(some(said, _SHOWN), " && ".join(commands))
+
+
+def _database_kept(observation: Observation) -> Outcome:
+    found = {
+        container.service: _volume(container) for container in seen(observation.containers) if kind_of(container.image)
+    }
+    if not found:
+        return not_applicable("no database is a container of the project")
+    lost = ["%s: %s" % (service, bad) for service, (_volume, bad) in found.items() if bad]
+    if lost:
+        return failed(some(lost))
+    return passed(some("%s has its data in %s" % (service, typed(volume)) for service, (volume, _bad) in found.items()))
+
+
+def _volume(database: Running) -> tuple[str, str]:
+    """Where its data is on the host, and why that is no place for it, in words."""
+    told = database.environment.get("PGDATA")
+    places = (told,) if told else next(each.data for each in DATABASES if each.service == kind_of(database.image))
+    held = [
+        (len(target), source, target)
+        for source, target, _writable in database.mounts
+        for place in places
+        if (place + "/").startswith(target + "/") or not told and target.startswith(place + "/")
+    ]
+    if not held:
+        return "", "its data in %s is in no volume, and goes with the container" % typed(places[0])
+    _length, source, target = max(held)
+    if _ANONYMOUS.fullmatch(source):
+        where = typed(target) + ("" if target in places else " with its data in %s" % typed(places[0]))
+        return source, "the volume at %s has no name, and is lost with the container" % where
+    return source, ""
 
 
 CONTROLS: tuple[Control, ...] = (
@@ -171,5 +206,16 @@ CONTROLS: tuple[Control, ...] = (
         "chmod go-w on the directory and on the compose files; chown to root or to the owner of .env",
         "Docker's manual, Docker Engine security, Docker daemon attack surface; selfhost.appwrite.audit_info",
         _project_closed,
+    ),
+    Control(
+        "host.database_kept",
+        "The database's data is in a volume that has a name",
+        "high",
+        "A volume without a name, or none, is left behind by docker compose down and by a service of another name after an upgrade: the database "
+        "starts empty.",
+        "docker compose exec -T postgresql sh -c 'pg_dumpall -U \"$POSTGRES_USER\"' >dump.sql, or a dump of the other database that it is; then mount a "
+        "named volume where the data is, and put the dump back",
+        "appwrite/appwrite#13374",
+        _database_kept,
     ),
 )

@@ -56,7 +56,50 @@ def reached(key: str, what: str) -> dict[str, Any]:
     }
 
 
+def database(image: str, *mounts: tuple[str, str], **environment: str) -> Observation:
+    """Whose database is of this image, and has these volumes: name or path of the host, and path in the container."""
+    made = secured()
+    assert isinstance(made.containers, tuple)
+    others = [each for each in made.containers if each.service != "mariadb"]
+    [old] = [each for each in made.containers if each.service == "mariadb"]
+    found = replace(
+        old, service="database", image=image, mounts=tuple((*mount, True) for mount in mounts), environment=environment
+    )
+    return replace(made, containers=(*others, found))
+
+
 CASES = {
+    "host.database_kept": {
+        "fail": {
+            "below what the image keeps": (
+                database(
+                    "postgres:18",
+                    ("appwrite_appwrite-postgresql", "/var/lib/postgresql/18/data"),
+                    ("0123456789abcdef" * 4, "/var/lib/postgresql"),
+                    PGDATA="/var/lib/postgresql/18/docker",
+                ),
+                "the volume at /var/lib/postgresql with its data in /var/lib/postgresql/18/docker has no name",
+            ),
+            "no volume": (database("mariadb:10.11"), "in /var/lib/mysql is in no volume"),
+            "without a name": (
+                database("mongo:8.2", ("0123456789abcdef" * 4, "/data/db")),
+                "the volume at /data/db has no name",
+            ),
+        },
+        "pass": {
+            "a volume of the project": (
+                database("appwrite/postgresql:0.1.0", ("appwrite_appwrite-postgresql", "/var/lib/postgresql/data")),
+                "has its data in appwrite_appwrite-postgresql",
+            ),
+            "a directory of the host": (
+                database("mariadb:10.11", ("/srv/data", "/var/lib/mysql"), ("0123456789abcdef" * 4, "/etc/mysql")),
+                "/srv/data",
+            ),
+            "above": database("postgres:18", ("data", "/var/lib/postgresql"), PGDATA="/var/lib/postgresql/18/docker"),
+        },
+        "not_applicable": {"elsewhere": database("nginx")},
+        "unknown": {"no docker": replace(secured(), containers=NO_DOCKER)},
+    },
     "host.observed": {
         "fail": {
             "no docker": (
