@@ -124,15 +124,23 @@ def _rehearsal(directory: str = "") -> str:
     return rotation_of(directory) + " --check"
 
 
-def _needs_key(release: str, name: str, options: Mapping[str, Any]) -> bool:
+def _needing_key(release: str, present: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """By what a service runs: an Appwrite image does, whatever the service is called, but for processes that are known not to."""
     takers = set(catalogue.services(NAME, release))
-    if image(str(options.get("image") or "")).name != "appwrite":
-        return name in takers
     known = {service for variable in catalogue.names(release) for service in catalogue.services(variable, release)}
-    entrypoint = options.get("entrypoint") or []
-    program = "appwrite-%s" % (entrypoint if isinstance(entrypoint, str) else next(iter(entrypoint), ""))
-    return (program if program in known else name) not in known - takers
+
+    def needs(name: str, options: Mapping[str, Any]) -> bool:
+        if not _is_appwrite(options):
+            return name in takers
+        entrypoint = options.get("entrypoint") or []
+        program = "appwrite-%s" % (entrypoint if isinstance(entrypoint, str) else next(iter(entrypoint), ""))
+        return (program if program in known else name) not in known - takers
+
+    return [name for name, options in present.items() if needs(name, options)]
+
+
+def _is_appwrite(options: Mapping[str, Any]) -> bool:
+    return image(str(options.get("image") or "")).name == "appwrite"
 
 
 def _from_env(observation: Observation) -> Outcome:
@@ -164,12 +172,9 @@ def _reaches(observation: Observation) -> Outcome:
         for given in (() if isinstance(observation.given, Unseen) else observation.given)
         if (given.name, given.kind) == (NAME, NOWHERE)
     }
+    needing = _needing_key(observation.release, present)
     needed = [
-        name
-        for name, options in present.items()
-        if _needs_key(observation.release, name, options)
-        or name in unkeyed
-        and image(str(options.get("image") or "")).name != "appwrite"
+        name for name, options in present.items() if name in needing or name in unkeyed and not _is_appwrite(options)
     ]
     if not needed:
         raise Unobserved("the project has none of the services that need the key")
