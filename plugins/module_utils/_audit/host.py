@@ -117,17 +117,16 @@ def _volume(database: Running) -> tuple[str, str]:
     told = database.environment.get("PGDATA")
     places = (told,) if told else next(each.data for each in DATABASES if each.service == kind_of(database.image))
     held = [
-        (len(target), source, target)
+        (len(target), source)
         for source, target, _writable in database.mounts
         for place in places
         if (place + "/").startswith(target + "/") or not told and target.startswith(place + "/")
     ]
     if not held:
-        return "", "its data in %s is in no volume, and goes with the container" % typed(places[0])
-    _length, source, target = max(held)
+        return "", "its data is in no volume, and goes with the container"
+    _length, source = max(held)
     if _ANONYMOUS.fullmatch(source):
-        where = typed(target) + ("" if target in places else " with its data in %s" % typed(places[0]))
-        return source, "the volume at %s has no name, and is lost with the container" % where
+        return source, "its data is in a volume without a name, which is lost with the container"
     return source, ""
 
 

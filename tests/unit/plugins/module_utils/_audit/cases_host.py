@@ -74,16 +74,16 @@ CASES = {
             "below what the image keeps": (
                 database(
                     "postgres:18",
-                    ("appwrite_appwrite-postgresql", "/var/lib/postgresql/18/data"),
-                    ("0123456789abcdef" * 4, "/var/lib/postgresql"),
-                    PGDATA="/var/lib/postgresql/18/docker",
+                    ("appwrite_appwrite-postgresql", "/keep/18/data"),
+                    ("0123456789abcdef" * 4, "/keep"),
+                    PGDATA="/keep/18/docker",
                 ),
-                "the volume at /var/lib/postgresql with its data in /var/lib/postgresql/18/docker has no name",
+                "its data is in a volume without a name",
             ),
-            "no volume": (database("mariadb:10.11"), "in /var/lib/mysql is in no volume"),
+            "no volume": (database("mariadb:10.11"), "database: its data is in no volume"),
             "without a name": (
                 database("mongo:8.2", ("0123456789abcdef" * 4, "/data/db")),
-                "the volume at /data/db has no name",
+                "in a volume without a name",
             ),
         },
         "pass": {
@@ -95,7 +95,7 @@ CASES = {
                 database("mariadb:10.11", ("/srv/data", "/var/lib/mysql"), ("0123456789abcdef" * 4, "/etc/mysql")),
                 "/srv/data",
             ),
-            "above": database("postgres:18", ("data", "/var/lib/postgresql"), PGDATA="/var/lib/postgresql/18/docker"),
+            "above": database("postgres:18", ("data", "/keep"), PGDATA="/keep/18/docker"),
         },
         "not_applicable": {"elsewhere": database("nginx")},
         "unknown": {"no docker": replace(secured(), containers=NO_DOCKER)},
