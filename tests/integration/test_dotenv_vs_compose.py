@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``_dotenv`` against docker compose itself: the recorded table, and whole files made by Hypothesis.
 
-``DOTENV_FILES`` is the number of generated files (default 1000); each that compose accepts is also edited and read again. They
+``DOTENV_FILES`` is the number of generated files (default 300); each that compose accepts is also edited and read again. They
 are others each day, made from ``SEED``, which pytest's first lines tell.
 Files that are accepted go to compose in batches; those that are refused, and some of the others, one by one.
 """
@@ -31,7 +31,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 
 BATCH = 60
 ALONE = 10  # of the accepted files, every tenth is asked for by itself
-FILES = int(os.environ.get("DOTENV_FILES", "1000"))
+FILES = int(os.environ.get("DOTENV_FILES", "300"))
 SHARD = 1000
 
 
