@@ -145,6 +145,7 @@ def test_another_cluster_s_key(site, add):
     assert having({name: site.pythons[name] for name in ("cluster", "name")}, site.key("member")) == [], play.output
 
 
+@pytest.mark.nightly("test_role_settings.py, test_text_is_never_a_template")
 def test_audit_then_secure(site, add, tmp_path):
     """What the audit has brought is no template and no task, and names none: not for secure, nor for another audit after it."""
     secret, tasks, waivers, elsewhere = (
@@ -329,6 +330,7 @@ def test_terminal_and_progress(site, add):
     assert escapes(play.output) == [] and "victim" not in play.output
 
 
+@pytest.mark.nightly("test_action.py, test_text_is_never_a_template")
 def test_keys_that_ansible_acts_on(site, add, tmp_path):
     """No host is added, nothing is counted, none is spared, and the others are judged as ever."""
     site.everyone["appwrite_audit_fail_on"] = "high"

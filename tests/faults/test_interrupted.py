@@ -147,6 +147,7 @@ def test_module_dies(stack):
 
 
 @small("interrupted")
+@pytest.mark.nightly("test_secured.py")
 def test_backup_is_gone(stack):
     """Nothing is said to have been put back that was not."""
     stack.project.fail("appwrite-worker-mails")
@@ -197,6 +198,7 @@ def anew(number: int) -> Callable[[Stack], Callable[[], bool]]:
 
 
 @small("interrupted")
+@pytest.mark.nightly("test_play_dies, test_cut_off")
 def test_next_run_waits_for_what_a_dead_one_began(stack):
     """compose keeps the lock of the run that began it."""
     play, key = interrupted(stack, anew(1)(stack), lambda: kill(stack, all_but_compose))
@@ -217,6 +219,7 @@ def test_play_dies_and_the_project_is_taken_down(stack):
 
 
 @small("interrupted")
+@pytest.mark.nightly("test_secured.py, test_play_dies")
 def test_containers_that_ran_are_gone(stack):
     """What they stored is sealed with a key that no container shows any more."""
     backup = Path(succeed("security", {**stack.arguments, "encryption_key": {}})["backup_file"]).name
@@ -232,6 +235,7 @@ def test_containers_that_ran_are_gone(stack):
 
 
 @pytest.mark.xdist_group("machine")
+@pytest.mark.nightly("test_apply.py of module_utils, test_play_dies")
 def test_engine_dies(machine):
     """The old file is back though nothing can be applied, and the key that may have run stays."""
     engine, stack = machine
@@ -250,6 +254,7 @@ def test_engine_dies(machine):
 
 @pytest.mark.xdist_group("machine")
 @pytest.mark.parametrize("moment", [pytest.param(written, marks=pytest.mark.nightly("test_play_dies")), in_up])
+@pytest.mark.nightly("test_play_dies")
 def test_host_reboots(machine, moment):
     engine, stack = machine
 

@@ -126,7 +126,7 @@ SCENARIOS = {
     "no exchange": Scenario(_SECURE, _no_key, _NO_EXCHANGE),
     "no exchange, no file": Scenario(_FILE, _no_file, _NO_EXCHANGE),
 }
-BY_DAY = ("no key", "odd owner, mode and ACL", "killed before")
+BY_DAY = ("no key", "killed before")
 
 
 # --- what is left ---
@@ -281,6 +281,7 @@ def test_killed(scenario, _template, tmp_path, forks):
     assert len(reached) == len(points) or ALL, "memory is asked for at other moments each time, files are not"
 
 
+@pytest.mark.nightly("test_killed")
 def test_with_compose(_template, tmp_path):
     """Killed as a user's run would be, from its start; also while it waits for compose, which outlives it and must not keep the lock."""
     victim = Victim(SCENARIOS["no key"], _template, tmp_path, Whole())

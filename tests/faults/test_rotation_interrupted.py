@@ -127,6 +127,7 @@ def test_killed(host):
 
 
 @on(*OTHERS)
+@pytest.mark.nightly("test_killed, test_rotation_kill.py, test_procedure.py")
 def test_killed_on_another_database(host):
     """In MongoDB what was sealed before stays so, and the way back is a rotation of its own."""
     going_back = (
@@ -278,6 +279,7 @@ def end_by_play(host: Host) -> None:
 
 
 @pytest.mark.xdist_group("machine")
+@pytest.mark.nightly("test_procedure.py, test_killed")
 def test_machine_loses_power_and_then_the_engine_dies(on_machine):
     """Each in the middle of a transaction. No container that comes back has a key, and a play ends what another one has begun."""
     engine, host = on_machine

@@ -95,6 +95,7 @@ def test_service_that_exits(stack):
 
 
 @small("apply")
+@pytest.mark.nightly("test_drift.py")
 def test_bystander(stack):
     """A service that failed before is named, and fails nothing; nor is what the engine does with it a change."""
     image = stack.project.config()["services"]["redis"]["image"]
@@ -206,6 +207,7 @@ def test_verify(stack):
 
 
 @small("apply")
+@pytest.mark.nightly("test_drift.py")
 def test_image_that_moved(stack):
     """A name that means another image by now is predicted as compose does it."""
     name = "testbed.invalid/moved:1"

@@ -116,6 +116,7 @@ def without_time(path):
 
 
 @small("audit")
+@pytest.mark.nightly("test_audit_report.py, test_fail_on_and_waivers")
 def test_fleet(stack, tmp_path):
     """Not secured, secured, half installed, not there, and down: each is in the report, each is judged, nothing is changed."""
     half = tmp_path / "half"

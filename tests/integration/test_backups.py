@@ -30,6 +30,7 @@ def backups(directory: Path) -> list[Path]:
     return sorted(directory.glob(".env.*.bak"), key=lambda path: path.stat().st_mtime_ns)
 
 
+@pytest.mark.nightly("test_backups.py of _project")
 def test_as_many_as_stated(directory):
     """Each holds the whole file of its time; the oldest go, and only they."""
     (directory / ".env").chmod(0o644)
@@ -75,6 +76,7 @@ def test_no_way_back(directory, keep):
 
 
 @small("role")
+@pytest.mark.nightly("test_rollback")
 def test_put_back_and_applied(stack, tmp_path):
     """The two lines of the guide, word for word."""
     set_env(stack.directory, _APP_LOCALE="de")

@@ -78,6 +78,7 @@ def test_secret_in_a_difference(directory, tool):
 
 
 @small("apply")
+@pytest.mark.nightly("test_apply.py of module_utils")
 def test_containers_that_run_on(stack):
     """The file says it, no container has it, and nothing tells."""
     before = stack.project.container_env("appwrite")[HTTPS]

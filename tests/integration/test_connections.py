@@ -128,6 +128,7 @@ def test_none_that_is_freed(crowd, tmp_path, monkeypatch):
 
 
 @on(REHEARSED)
+@pytest.mark.nightly("test_host.py, test_one_that_is_freed")
 def test_rehearsal(stack):
     set_env(stack.directory, **{KEY: WORD})
     crowd = Crowd(stack)

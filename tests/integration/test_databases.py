@@ -128,7 +128,10 @@ def shop(tmp_path: Path) -> Iterator[Callable[[str], Shop]]:
         run("docker", "compose", "down", "--volumes", "--timeout", "0", cwd=directory)
 
 
-@pytest.mark.parametrize("database", PORTS)
+@pytest.mark.parametrize(
+    "database",
+    [pytest.param(each, marks=[] if each == "mariadb" else pytest.mark.nightly("mariadb")) for each in PORTS],
+)
 def test_elsewhere(shop, database, tmp_path):
     """What HTTPS and the console need is set whatever is known of the data; the key waits until Appwrite can be asked."""
     shop = shop(database)

@@ -309,6 +309,7 @@ def dumps(_dumps):
 
 
 @on(KINDS[1], nightly=[KINDS[0], KINDS[2]])
+@pytest.mark.nightly("test_client_killed, test_rotate")
 def test_put_back(dumps):
     """While the guard of a rotation stands, by every line of the documentation. The cut file comes first and must not touch anything."""
     before, text = dumps.seen(), dumps.text()

@@ -127,6 +127,7 @@ def message(play: Play) -> str:
 # --- saved and restored ---
 
 
+@pytest.mark.nightly("test_escrow_table.py, test_everything_lost_but_the_inventory")
 def test_life_of_a_key(controller, directory):
     """Foreseen, saved and written, nowhere in clear; put back when it is lost, disputed when there is another one, and replaced by word alone."""
     set_env(directory, **{KEY: PLACEHOLDER})
@@ -247,6 +248,7 @@ def test_cluster(directory, tmp_path):
 # --- other safes ---
 
 
+@pytest.mark.nightly("test_escrow_table.py, test_ends_between_escrow_and_file")
 def test_a_safe_of_your_own(controller, directory):
     """The guide's example, with a fake safe: a command that keeps secrets in files."""
     without(directory, KEY)

@@ -192,6 +192,7 @@ def test_existing(reader):
     replace(SMALL, room="password"),
     nightly=[Kind(database="postgresql", services=("appwrite", "redis", "postgresql"), room="password")],
 )
+@pytest.mark.nightly("test_quickstart")
 def test_password_of_the_database(stack, tmp_path):
     """The script of the page on a database that was created with the public one, and what the play says before."""
     name, database = "_APP_DB_PASS", stack.kind.database
@@ -504,6 +505,7 @@ def test_commands_of_the_readme(reader):
 
 
 @small("role")
+@pytest.mark.nightly("test_lint.py, test_quickstart")
 def test_yaml_of_the_readmes(reader):
     """A play as it is, a task in a play, and the waivers as a file that the play names."""
     reader.prepare()

@@ -96,6 +96,7 @@ def test_restored(loaded, path):
 
 
 @on(KINDS[0])
+@pytest.mark.nightly("test_encryption_key.py of _settings, test_restored")
 def test_restored_where_containers_carry_the_right_one(loaded):
     without(loaded.stack.directory, KEY)
     said = loaded.refused(escrowed=WRONG)
@@ -128,6 +129,7 @@ def test_supplied_and_recovered(loaded):
 
 
 @on(KINDS[0])
+@pytest.mark.nightly("test_evidence.py, test_supplied_and_recovered")
 def test_disagreement(loaded):
     """The advice is to put the key in force that opens what is stored, whichever of the two it is."""
     said = loaded.refused(escrowed=WRONG)
@@ -148,6 +150,7 @@ def test_disagreement(loaded):
 
 
 @on(KINDS[0])
+@pytest.mark.nightly("test_evidence.py, test_nothing_can_be_opened")
 def test_nothing_can_be_asked(loaded):
     loaded.lose()
     loaded.project.compose("stop", "mariadb")
@@ -221,6 +224,7 @@ def test_apply_after_down(loaded):
 
 
 @on(KINDS[0])
+@pytest.mark.nightly("test_evidence.py, test_apply_after_down")
 def test_apply_where_containers_were_only_created(loaded):
     """As a start leaves them that failed before their turn: they vouch for no key."""
     loaded.project.compose("down")
@@ -233,6 +237,7 @@ def test_apply_where_containers_were_only_created(loaded):
 
 
 @on(KINDS[0], nightly=KINDS[1:])
+@pytest.mark.nightly("test_apply_after_down")
 def test_apply_where_the_database_is_starting(loaded):
     loaded.project.compose("down")
     loaded.project.compose("up", "--detach", loaded.database)
@@ -240,6 +245,7 @@ def test_apply_where_the_database_is_starting(loaded):
 
 
 @on(KINDS[0], nightly=KINDS[1:])
+@pytest.mark.nightly("test_escrow_table.py, test_restored")
 def test_a_rotation_that_only_the_escrow_remembers(loaded, path):
     """The project's directory was put back from a backup of before, the database was not."""
     set_env(loaded.stack.directory, **{KEY: WRONG})
@@ -261,6 +267,7 @@ def _started_alone(loaded):
 
 
 @on(KINDS[0])
+@pytest.mark.nightly("test_apply_after_down, test_restored")
 def test_rollback(loaded):
     """A backup of before a rotation is not put over what was sealed anew."""
     backup = loaded.stack.directory / "old.bak"

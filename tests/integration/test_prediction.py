@@ -67,6 +67,7 @@ def test_check_of_the_module(stack):
 
 @pytest.mark.usefixtures("_compose")
 @small("role")
+@pytest.mark.nightly("test_facts.py, test_apply_prediction")
 def test_check_of_the_role(stack):
     sidecars(stack)
     checked = stack.secure("--check", "--diff")

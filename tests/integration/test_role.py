@@ -64,7 +64,11 @@ _APP_REDIS_PORT=6379
     ("play", "more"),
     [
         (OWN_PLAYBOOK, {}),
-        (PLAIN_PLAYBOOK, {"appwrite_project_files": ["stack.yml"], "appwrite_project_version": "1.6.2"}),
+        pytest.param(
+            PLAIN_PLAYBOOK,
+            {"appwrite_project_files": ["stack.yml"], "appwrite_project_version": "1.6.2"},
+            marks=pytest.mark.nightly("test_role_settings.py"),
+        ),
     ],
     ids=["module_defaults", "variables"],
 )
@@ -142,6 +146,7 @@ def test_one_project_for_all_roles(directory):
 
 
 @small("role")
+@pytest.mark.nightly("test_transaction.py, test_four_steps.py, test_rollback")
 def test_template(stack, tmp_path):
     """A placeholder in the template neither replaces the real key nor the passwords of a database that holds data."""
     assert stack.secure().rc == 0
@@ -221,6 +226,7 @@ def test_rollback_that_fails_too(stack):
 
 
 @small("role")
+@pytest.mark.nightly("test_secured.py")
 def test_no_rollback(stack):
     stack.project.fail(WORKER)
     play = stack.secure(rollback=False)

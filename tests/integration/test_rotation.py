@@ -313,6 +313,7 @@ def test_guide(vault, tmp_path, host):
 
 
 @on(KINDS[1])
+@pytest.mark.nightly("test_rotate, test_remedies.py")
 def test_public_key_says_what_to_do(vault):
     """Once somebody has signed up it cannot simply be replaced. The commands that are named do it."""
     said = playbook(
@@ -479,6 +480,7 @@ def test_refused_two_at_once(loaded):
 
 
 @on(REFUSED)
+@pytest.mark.nightly("test_standstill.py")
 def test_refused_while_a_build_runs(loaded):
     """The orchestrator of Appwrite 2.x makes containers outside of the project. Everything runs again."""
     labels = [word for label in ("managed-by=jobs-service", "job.id=1-a-build") for word in ("--label", label)]
@@ -502,6 +504,7 @@ def test_refused_while_a_build_runs(loaded):
 
 
 @on(REFUSED)
+@pytest.mark.nightly("test_standstill.py, test_stores.py")
 def test_refused_while_another_is_connected(loaded):
     """Everything has been stopped by then, and runs again. The rehearsal has said so before."""
     container = loaded.stack.ids()["mariadb"]
@@ -675,6 +678,7 @@ def test_refused_without_cryptography(loaded, tmp_path):
 
 
 @on(REFUSED)
+@pytest.mark.nightly("test_rekey.py, test_refused_option")
 def test_refused_play(loaded, tmp_path):
     def said(play, task):
         assert play.rc == 2, play.output

@@ -133,6 +133,7 @@ def _by_env_file(service):
         *(pytest.param(each, marks=pytest.mark.nightly("test_origins.py")) for each in (_literally, _by_env_file)),
     ],
 )
+@pytest.mark.nightly("test_host.py, test_core_flow.py")
 def test_life_of_a_set_up(directory, change, tmp_path):
     """Secured, applied, found unchanged, seen by the drill, and told what a rotation needs."""
     file = directory / "docker-compose.yml"
@@ -179,6 +180,7 @@ def test_life_of_a_set_up(directory, change, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may listen on port 443, where users are sent")
+@pytest.mark.nightly("test_apply.py of module_utils, test_probe.py")
 def test_users_who_would_be_redirected_for_ever(tmp_path):
     """What ends TLS answers until Appwrite forces HTTPS, and from then on sends everybody back to where they are: the role goes back, unless
     HTTPS is forced whatever comes of it.
