@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.absent import hide
+
 CHECKOUT = Path(__file__).parents[2]
 STOPPED = -signal.SIGSTOP
 _MODULES = "ansible_collections.selfhost.appwrite.plugins.modules"
@@ -83,8 +85,12 @@ def module(
     environ: Mapping[str, str] | None = None,
     directory: str = "",
     stop: bool = False,
+    hidden: Sequence[str] = (),
 ) -> None:
-    """In a fork: what a module's file makes of its standard input, into files. Stops itself before that, if it is to be traced."""
+    """In a fork: what a module's file makes of its standard input, into files. Stops itself before that, if it is to be traced.
+
+    hidden: paths that are not there, or empty, for this process.
+    """
     for descriptor, path in enumerate((os.devnull, answer, *filter(None, [errors]))):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
     if environ is not None:
@@ -92,6 +98,8 @@ def module(
         os.environ.update(environ)
     if directory:
         os.chdir(directory)
+    if hidden:
+        hide(hidden)
     sys.stdin = io.TextIOWrapper(io.BytesIO(given.encode()))
     if stop:
         os.kill(os.getpid(), signal.SIGSTOP)

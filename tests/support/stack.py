@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 import yaml
 from support import plays
+from support.absent import HIDDEN
 from support.forks import Forks
 from support.search import search
 from testbed import Project, Unavailable, newest_compose
@@ -237,7 +238,7 @@ def module(
 ) -> dict[str, Any]:
     """Runs a module's file as Ansible would and returns its result, with C(rc). No traceback and no secret may be in what it prints.
 
-    The first run of each module is a process of its own, further ones with the same Python are forks.
+    The first run of each module is a process of its own, further ones with the same Python are forks, also if docker is hidden.
 
     path: directories before those that the module's imports come from.
     secrets: more of them than those of the project's .env and its backups.
@@ -252,9 +253,11 @@ def module(
         "PYTHONPATH": os.pathsep.join(map(str, [*path, WORK / "import"])),
         **(UNCACHED if "strace" in prefix else {}),
     }
-    if command[:-1] == [sys.executable] and not path and name in _STARTED and _LOCK.acquire(blocking=False):
+    hidden_paths = HIDDEN.get(tuple(prefix)) if not prefix or os.geteuid() == 0 else None
+    usual = python == sys.executable and not path and hidden_paths is not None
+    if usual and name in _STARTED and _LOCK.acquire(blocking=False):
         try:
-            done = _forked(name, given, environ)
+            done = _forked(name, given, environ, hidden_paths)
         finally:
             _LOCK.release()
     else:
@@ -272,12 +275,15 @@ def module(
     return {**result, "warnings": warnings, "rc": done.returncode}
 
 
-def _forked(name: str, given: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def _forked(
+    name: str, given: str, environ: Mapping[str, str], hidden: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
     if not _FORKS:
         _FORKS.append(Forks.of_modules(environ=environ))
     with tempfile.TemporaryDirectory(prefix="appwrite-run-") as scratch:
         said = [Path(scratch) / "out", Path(scratch) / "err"]
-        status = _FORKS[0].run("support.forks:module", name, given, *map(str, said), dict(environ), os.getcwd())
+        options = (dict(environ), os.getcwd(), False, list(hidden))
+        status = _FORKS[0].run("support.forks:module", name, given, *map(str, said), *options)
         return subprocess.CompletedProcess([name], status, *(path.read_text("utf-8") for path in said))
 
 
