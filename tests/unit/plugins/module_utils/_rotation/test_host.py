@@ -274,3 +274,17 @@ def test_sessions_of_mongodb():
     assert found == Sessions([Seen("root", "172.20.0.5:6000", "")], "")
     for blind in ([], [op("172.20.0.5:6000")]):
         assert judged(blind).blind == "the database does not say who else is connected"
+
+
+@pytest.mark.parametrize("kind", ["a volume", "a directory", "a volume that is not on this host"])
+def test_where_the_data_is(tmp_path, kind):
+    (tmp_path / "data").mkdir()
+    place = str(tmp_path / ("elsewhere" if "not" in kind else "data"))
+    mounts = (
+        ("/etc/mysql", "/etc/mysql", True),
+        (place if kind == "a directory" else "shop_data", "/var/lib/mysql", True),
+    )
+    container = Container("id", "mariadb", "running", None, "", 0, 0, "", "", {}, mounts=mounts)
+    compose = SimpleNamespace(docker=lambda command, tolerate: SimpleNamespace(stdout=f"{place}\n"))
+    instance: Any = SimpleNamespace(compose=compose, containers=lambda: [container], database=lambda: ("mariadb", "id"))
+    assert _rotation_host._data_of(instance) == (None if "not" in kind else place)

@@ -404,3 +404,10 @@ def test_room(worlds, monkeypatch, free, words):
     with pytest.raises(AppwriteError, match=words):
         world.run(FORWARD, Moments())
     world.assert_whole(OLD_KEY, ())
+
+
+@pytest.mark.parametrize("transactional", [True, False])
+def test_no_dump(worlds, transactional):
+    world = worlds()
+    result = world.run(Options(new_key=NEW_KEY, dump=False, **OPTIONS), Moments())
+    assert (result["phase"], result["dump_file"], dict(world.dumps)) == ("written", None, {})

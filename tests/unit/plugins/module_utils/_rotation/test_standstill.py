@@ -384,3 +384,18 @@ def test_redis_does_not_say_who_rests():
         ).resting()
         == {}
     )
+
+
+def test_start():
+    """Nothing is asked of the engine for nothing; what is known of the containers is old afterwards."""
+    asked: list[Any] = []
+    compose = SimpleNamespace(docker=lambda arguments, **options: asked.append((arguments, options["tolerate"])))
+    instance: Any = SimpleNamespace(compose=compose, forget_containers=lambda: asked.append("forgotten"))
+    _standstill.start(instance, [], lambda *told: asked.append(told))
+    assert asked == []
+    _standstill.start(instance, Stack().containers[:2], lambda *told: asked.append(told))
+    assert asked == [
+        ("starting", 0, 2, "appwrite, appwrite-realtime"),
+        (["start", "appwrite", "appwrite-realtime"], True),
+        "forgotten",
+    ]
