@@ -19,7 +19,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
     used_bytes,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LENGTH
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import public_keys, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction, unsealed
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table import (

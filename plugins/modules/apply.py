@@ -158,7 +158,7 @@ backup_file:
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import APPLY_OPTIONS, apply
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 
 
 def main() -> None:

@@ -149,7 +149,7 @@ warnings:
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance_info import describe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 
 
 def main() -> None:

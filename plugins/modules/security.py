@@ -330,8 +330,8 @@ key:
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import NESTED_OPTIONS, SECURED_OPTIONS, secure
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import WRITING_OPTIONS
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 
 _ROLES = Path(__file__).parents[2] / "roles"
 ROLES = ("appwrite_audit", "appwrite_rotation", "appwrite_security")

@@ -5,6 +5,7 @@
 
 PURE = (
     "_errors",
+    "_options",
     "_progress",
     "_audit.controls",
     "_audit.metrics",

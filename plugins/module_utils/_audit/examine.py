@@ -17,7 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import THIRD_PARTIES, Observation, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.observe import observe
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 
 AUDIT_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,

@@ -17,17 +17,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-
-PROJECT_OPTIONS: dict[str, dict[str, Any]] = {
-    "project_src": {"type": "path", "required": True},
-    "env_file": {"type": "path"},
-    "files": {"type": "list", "elements": "path", "default": []},
-    "project_name": {"type": "str"},
-    "profiles": {"type": "list", "elements": "str", "default": []},
-    "appwrite_version": {"type": "str"},
-    "clean_environment": {"type": "bool", "default": True},
-}
 
 
 def instance_of(parameters: Mapping[str, Any]) -> Instance:

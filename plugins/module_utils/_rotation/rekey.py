@@ -18,16 +18,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import check_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import BACKUP_KEEP
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
-    PROJECT_OPTIONS,
-    document_of,
-    instance_of,
-    opened,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, instance_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import Host, check_line
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal, remembered

@@ -20,15 +20,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
     told,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import Tell
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress_file import Progress
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
-    PROJECT_OPTIONS,
-    env_file_of,
-    instance_of,
-    opened,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, instance_of, opened
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD, at_hand
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import check_sample, look, opening
 

@@ -39,12 +39,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "candidates": {"type": "list", "elements": "str", "no_log": True},
     "seal": {"type": "str", "no_log": True},
 }
-ESCROW_OPTIONS: dict[str, dict[str, Any]] = {
-    "escrow": {"type": "str", "choices": ["auto", "required", "off"], "default": "auto"},
-    "escrow_file": {"type": "path"},
-    "cluster": {"type": "str"},
-}
-"""Of C(security), for its action on the controller alone."""
 
 _FORGERY = "%s is %s: anyone who can reach the API can forge an administrator with it (appwrite/appwrite#13769)."
 _PASS = "pass it as `key`: it goes into the escrow, which keeps its older key as history"

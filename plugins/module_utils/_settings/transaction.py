@@ -22,6 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.asked import Asked
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.backups import (
     BACKUP_KEEP,
@@ -32,12 +33,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import predict, service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.facts import Candidate, facts_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
-    PROJECT_OPTIONS,
-    instance_of,
-    opened,
-    opened_with,
-)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import instance_of, opened, opened_with
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import ENV, FILE, MIXED, OTHER, Origin
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import refuse_unfinished
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import NESTED_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.transaction import WRITING_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._words import PROJECT, variables

@@ -33,6 +33,7 @@ ORDER = (
     "_appwrite",
     "_env",
     "_envelope",
+    "_options",
     "_progress_file",
     "_progress",
     "_files",

@@ -14,7 +14,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import ob
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Owned, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import PATH, get, loops
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import PROJECT_OPTIONS, instance_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import instance_of
 
 
 def test_what_nobody_foresaw_is_unseen_and_quotes_nothing():

@@ -9,10 +9,10 @@ import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, NAME
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import (
     MARK,
-    PROJECT_OPTIONS,
     env_file_of,
     instance_of,
     opened,

@@ -25,6 +25,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import AP
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.examine import AUDIT_OPTIONS
+from ansible_collections.selfhost.appwrite.plugins.module_utils._options import ESCROW_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.rekey import REKEY_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import (
@@ -33,7 +34,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import 
     SETTINGS,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings import transaction as _transaction
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import ESCROW_OPTIONS
 
 ROOT = next(parent for parent in Path(__file__).parents if (parent / "galaxy.yml").exists())
 KEY = catalogue.KEY
