@@ -210,8 +210,7 @@ class Instance:
                     self._config = config
                 self._follow_profiles(instead)
                 if "images" in expected and self.checked:
-                    names = self._image_names()
-                    self._ahead["images", ""] = Asked(lambda: self.compose.image_ids(names))
+                    self._ask_for_images(self._image_names())
                 self.values = self._in_force(document.values)
                 landscape.check_alone(
                     self._rows, self.project, self.directory, self._is_named, os.path.realpath, os.path.exists
@@ -250,9 +249,17 @@ class Instance:
             self._ahead["hashes", ""] = Asked(self.compose.hashes)
         if mine and "containers" in expected:
             self._ahead["containers", name] = Asked(lambda: self.compose.containers(name, False, _ids(mine)))
+        if mine and "images" in expected:
+            self._ask_for_images({row.image for row in mine if not row.oneoff})
         apis = sorted(_ids(row for row in mine if row.service == "appwrite" and not row.oneoff))
         if apis and "vars" in expected:
             self._ahead["vars", apis[0]] = Asked(lambda: self.compose.execute(apis[0], ["vars"]))
+
+    def _ask_for_images(self, names: Collection[str]) -> None:
+        """Unless they are asked for already: the containers tell ahead of compose which images the project has, if nothing is to change."""
+        question = "images", _joined(names)
+        if question not in self._ahead:
+            self._ahead[question] = Asked(lambda: self.compose.image_ids(names))
 
     def _answer(self, question: str, of: str, ask: Callable[[], _T]) -> _T:
         """The answer that was asked for ahead, or else one to be had now."""
@@ -536,7 +543,8 @@ class Instance:
 
     def image_ids(self) -> dict[str, str]:
         """C(Compose.image_ids) of the project's images."""
-        return self._answer("images", "", lambda: self.compose.image_ids(self._image_names()))
+        names = self._image_names()
+        return self._answer("images", _joined(names), lambda: self.compose.image_ids(names))
 
     def _image_names(self) -> list[str]:
         return [service.get("image", "") for service in self.config["services"].values()]
@@ -775,6 +783,10 @@ class Instance:
 
 def _ids(rows: Iterable[landscape.Row]) -> list[str]:
     return [row.id for row in rows]
+
+
+def _joined(images: Iterable[str]) -> str:
+    return " ".join(sorted({*images} - {""}))
 
 
 def _settled(env_path: str) -> list[str]:

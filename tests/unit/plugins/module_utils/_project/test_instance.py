@@ -487,7 +487,7 @@ def asked(project, without_engine, monkeypatch):
 ROWS = (
     ROW._replace(service="appwrite", id="c2"),
     ROW._replace(service="appwrite", id="c1", oneoff=True),
-    ROW._replace(service="redis", id="c3"),
+    ROW._replace(service="mariadb", id="c3", image="mariadb:10.11"),
     ROW._replace(project="other", id="c4"),
 )
 
@@ -499,6 +499,18 @@ def test_what_is_expected_is_asked_once(asked):
     assert sorted(question[0] for question in questions) == ["containers", "execute", "hashes", "image_ids"]
     assert ("containers", "appwrite", "False", "['c2', 'c1', 'c3']") in questions, "the list is not asked for again"
     assert ("execute", "c2", "['vars']") in questions, "not in a container of docker compose run"
+
+
+def test_images_are_asked_for_by_those_of_the_containers(asked):
+    """compose need not have answered yet. Those of the project are asked for as well only if they are others."""
+
+    def asked_for(*rows):
+        instance, questions = asked(*rows)
+        assert instance.image_ids() == {}
+        return [question for question in questions if question[0] == "image_ids"]
+
+    one, other, database = (ROW._replace(id="c2"), ROW._replace(id="c2", image="appwrite/appwrite:1.9.5"), ROWS[2])
+    assert [len(asked_for(*rows)) for rows in ((one, database), (other, database))] == [1, 2]
 
 
 def test_answers_of_before_do_not_outlive_a_change(asked):
