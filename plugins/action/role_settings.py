@@ -63,7 +63,7 @@ class ActionModule(ControllerAction):
         super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
         options = validated(OPTIONS, self._task.args)
-        self._role = options["role"]
+        self._role = str(options["role"])  # without Ansible's tags, with which it is another key to what is cached
         names = ["%s_%s" % (self._role, name) for name in options["names"]]
         escrow_files = ["%s_escrow_file" % self._role, "appwrite_security_escrow_file"]
         refuse_facts(self._task_vars, [*names, *escrow_files, CLUSTER, *PROJECT.values()])

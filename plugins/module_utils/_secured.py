@@ -96,7 +96,7 @@ def secure(module: AnsibleModule) -> dict[str, Any]:
             ) from None
         return _together(written, found)
 
-    return _written(module, then, expected(way))
+    return _written(module, then, [*expected(way), "fingerprint"])
 
 
 def _written(module: AnsibleModule, then: Then | None = None, asked: Collection[str] = ()) -> dict[str, Any]:

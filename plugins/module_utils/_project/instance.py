@@ -17,7 +17,7 @@ from typing import Any, Callable, Collection, Iterable, Mapping, Sequence, TypeV
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import images as _project
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Evidence, Published, published
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, shown_fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape, own_variables
@@ -190,7 +190,8 @@ class Instance:
     ) -> None:
         """Reads the project with the C(.env) on disk, or with other content. Where docker is not installed, only the files' text is known.
 
-        expected: what will be asked of the project on disk in any case, and is asked at once: V(containers), V(hashes), V(images), V(vars).
+        expected: what will be asked of the project on disk in any case, and is asked at once: V(containers), V(hashes), V(images), V(vars),
+        V(fingerprint).
         config: what compose has made of it already.
         Raises ComposeError if compose rejects the project, and AppwriteError if it is not to be touched or its release is older than 1.4.
         """
@@ -249,6 +250,8 @@ class Instance:
             self._ahead["hashes", ""] = Asked(self.compose.hashes)
         if mine and "containers" in expected:
             self._ahead["containers", name] = Asked(lambda: self.compose.containers(name, False, _ids(mine)))
+        if "fingerprint" in expected:  # which takes as long as a process, and is remembered
+            Asked(lambda: shown_fingerprint(in_force(self._lines)))
         if mine and "images" in expected:
             self._ask_for_images({row.image for row in mine if not row.oneoff})
         apis = sorted(_ids(row for row in mine if row.service == "appwrite" and not row.oneoff))

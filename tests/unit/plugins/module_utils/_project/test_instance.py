@@ -17,6 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import connections as _connections
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project import instance as _instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
@@ -484,6 +485,14 @@ def asked(project, without_engine, monkeypatch):
     return load
 
 
+class Answered:
+    """A question whose answer is there at once."""
+
+    def __init__(self, ask):
+        answer = ask()
+        self.answer = lambda: answer
+
+
 ROWS = (
     ROW._replace(service="appwrite", id="c2"),
     ROW._replace(service="appwrite", id="c1", oneoff=True),
@@ -511,6 +520,14 @@ def test_images_are_asked_for_by_those_of_the_containers(asked):
 
     one, other, database = (ROW._replace(id="c2"), ROW._replace(id="c2", image="appwrite/appwrite:1.9.5"), ROWS[2])
     assert [len(asked_for(*rows)) for rows in ((one, database), (other, database))] == [1, 2]
+
+
+def test_fingerprint_is_made_while_compose_answers(asked, key, monkeypatch):
+    made = []
+    monkeypatch.setattr(_instance, "shown_fingerprint", made.append)
+    monkeypatch.setattr(_instance, "Asked", Answered)
+    asked(ROWS[0], text="_APP_OPENSSL_KEY_V1=%s\n" % key(), expected=["fingerprint"])
+    assert made == [key()]
 
 
 def test_answers_of_before_do_not_outlive_a_change(asked):
