@@ -44,5 +44,6 @@ PURE = (
     "_rotation.stores.model",
     "_rotation.stores.writes.model",
     "_rotation.procedure",
+    "_rotation.member",
     "plugin_utils._escrow_table",
 )

@@ -27,7 +27,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import A
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import _checked
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LOCKING, NONE, STAGED
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.member import Member
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
+    LOCKING,
+    NONE,
+    STAGED,
+    STILL,
+    WRITE,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
     Disk,
     Holder,
@@ -137,16 +144,21 @@ class Box:
 class World:
     """What outlives a run."""
 
-    def __init__(self, directory: Path, transactional: bool) -> None:
+    def __init__(self, directory: Path, transactional: bool, first: World | None = None) -> None:
+        """first: the one that has the database which this one shares."""
         directory.mkdir()
-        self.place = Place(directory, transactional)
-        self.place.store.closed = True
-        self.place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
+        if first:
+            self.place, self.cluster = first.place, first.cluster
+        else:
+            self.place, self.cluster = Place(directory, transactional), []
+            self.place.store.closed = True
+            self.place.store.content[SESSIONS] = [{"secret": OLD.seal(WORD)}]
+        self.cluster.append(self)
         self.env: bytes | None = (ENV % (NAME, OLD_KEY)).encode()
         self.backups: list[bytes] = []
         self.dumps: dict[str, bool] = {}
         """and whether they are whole"""
-        self.notes = json.dumps({"phase": STAGED, "new": NEW_KEY})
+        self.notes = "" if first else json.dumps({"phase": STAGED, "new": NEW_KEY})
         self.boxes: dict[str, Box] = {}
         self.cached = True
         self.clock = time.time() + 60
@@ -160,7 +172,8 @@ class World:
 
     def close(self) -> None:
         self.place.close()
-        shutil.rmtree(self._directory)
+        for world in self.cluster:
+            shutil.rmtree(world._directory)
 
     def run(self, options: Options, moments: Moments) -> dict[str, Any]:
         """One run of the module. All that a dead one had open is closed, and what it had not committed is undone."""
@@ -168,7 +181,8 @@ class World:
         opened: list[Successors] = []
         journal = Announced("journal", _Journal(self), moments)
         try:
-            return Procedure(options, Announced("host", _Host(self, moments, opened), moments), journal).run()
+            part = Member if options.step in (STILL, WRITE) else Procedure
+            return part(options, Announced("host", _Host(self, moments, opened), moments), journal).run()
         except AppwriteError:
             assert self.place.store.closed or not opened, "the store is open still"
             raise
@@ -242,8 +256,11 @@ class World:
 
     def assert_safe(self, moment: str) -> None:
         """Whatever has a key, or would get it from C(.env), finds nothing that another one has sealed, whether it runs or is only there."""
-        assert self.is_guarded or self.env_key, f"{moment}: .env has neither a key nor the guard"
-        keys = {box.key for box in self.boxes.values() if box.key} | ({self.env_key} if not self.is_guarded else set())
+        keys: set[str] = set()
+        for world in self.cluster:
+            assert world.is_guarded or world.env_key, f"{moment}: .env has neither a key nor the guard"
+            keys |= {box.key for box in world.boxes.values() if box.key}
+            keys |= set() if world.is_guarded else {world.env_key}
         under = self.under()
         assert all(under <= {key} for key in keys), (
             f"{moment}: there are the keys {sorted(map(str, keys))} and data under {sorted(under)}"
@@ -385,7 +402,9 @@ class _Project:
         return dict.fromkeys((TASK, API, WORKER), self._world.clock)
 
     def connect(self, patience: float) -> Any:
-        if not all(box.is_on for box in self._world.boxes.values() if not box.key):
+        if not all(
+            box.is_on for world in {self._world, self._world.cluster[0]} for box in world.boxes.values() if not box.key
+        ):
             raise Unreachable("the database is not a running container")
         store = self._world.place.store
         if not (store.closed or store.ended):
@@ -448,7 +467,9 @@ class _Connected:
     def builds(self) -> str:
         return ""
 
-    def make_still(self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None]) -> list[str]:
+    def make_still(
+        self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None], alone: bool = True
+    ) -> list[str]:
         for service in (TASKS, FRONT, WORKERS):
             if service == FRONT:
                 closing_api()
@@ -473,11 +494,14 @@ class _Others:
         return ""
 
     def sessions(self, running: bool = False) -> str:
+        others = [world for world in self._world.cluster if world is not self._world]
+        if any(box.key and box.is_on for world in others for box in world.boxes.values()):
+            return "other sessions are open at the database"
         return self._world.strangers
 
     def unseen(self) -> list[str]:
         return []
 
     def require_none(self) -> None:
-        if self._world.strangers:
-            raise AppwriteError(self._world.strangers)
+        if self.sessions():
+            raise AppwriteError(self.sessions())

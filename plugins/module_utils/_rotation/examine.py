@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Collection, Counter, Iterator, NamedTuple
+from typing import Any, Callable, Collection, Counter, Iterator, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
@@ -20,6 +20,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     OLD,
     Cipher,
     Exchange,
+    Parts,
+    parts_of,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     Look,
@@ -228,6 +230,15 @@ class Examination:
         report.unwaived_count += "/".join(found[:3]) not in self._waived
         if len(report.undecryptable) < _TOLD:
             report.undecryptable.append(found)
+
+
+def sealed(store: Store, tables: Sequence[Table], sample: int | None) -> Iterator[Parts | None]:
+    """The parts of each sealed value of about C(sample) rows of each table, or of all; C(None) for one that no key can open."""
+    for table in tables:
+        for rows in store.rows(table, sample):
+            for row in rows:
+                for column in table.columns:
+                    yield from parts_of(row.values.get(column))
 
 
 def nests(table: Table, column: str) -> bool:

@@ -265,8 +265,10 @@ class Connection:
     def stranded(self, leave: Sequence[str]) -> str:
         return self._stillness.stranded(self._redis, leave)
 
-    def make_still(self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None]) -> list[str]:
-        return self._stillness.make(self._redis, drain_timeout, leave, closing_api)
+    def make_still(
+        self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None], alone: bool = True
+    ) -> list[str]:
+        return self._stillness.make(self._redis, drain_timeout, leave, closing_api, alone)
 
 
 def _disk(path: str) -> Disk:

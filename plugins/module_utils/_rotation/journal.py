@@ -52,6 +52,8 @@ _TEXTS: dict[str, Callable[[str], Any]] = {
 }
 """What is known of a name's text: a false answer, or a ValueError, is damage."""
 _NEEDED = {STAGED: ("new",), PREPARED: ("old", "new", "env")}
+_NEEDED_BY_MEMBER = {WRITTEN: ("old", "new", "env"), PREPARED: ("old", "env")}
+"""of a host that does not conduct the rotation, and is told the new key when everything is sealed"""
 
 
 class Journal:
@@ -229,8 +231,8 @@ def _read(directory: int, path: str) -> dict[str, Any]:
 
 def _checked(content: Any) -> dict[str, Any]:
     """Raises ValueError, KeyError or TypeError if this is not what a rotation notes."""
-    phase = content["phase"]
-    for name in _NEEDED.get(phase, _NEEDED[PREPARED]):
+    phase, needed = content["phase"], _NEEDED_BY_MEMBER if content.get("member") else _NEEDED
+    for name in needed.get(phase, needed[PREPARED]):
         if name not in content:
             raise KeyError(name)
     for name, known in _TEXTS.items():

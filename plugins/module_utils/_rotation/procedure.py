@@ -52,8 +52,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases
     LOCKING,
     PREPARED,
     REHEARSED,
+    SEAL,
     SEALED,
     STAGED,
+    WHOLE,
     WRITTEN,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
@@ -64,7 +66,7 @@ _PASSES = {True: 2, False: 3}
 it reads it back."""
 _DUMPED = 20 << 20
 """bytes of a database that are dumped in a second, by and large"""
-_RECOVERY = 120
+RECOVERY = 120
 """Seconds that a database is given to come up after a reboot."""
 NO_KEY = "; there is no key to rotate"
 _STOPS_WORKING_SINCE = (
@@ -99,6 +101,8 @@ class Options:
     leave_queues: Sequence[str] = ()
     end_sessions: str | None = None
     seal: str | None = None
+    step: str = WHOLE
+    """SEAL ends where everything is sealed and the guard still stands, for a host whose database others share (C(member))."""
     check_mode: bool = False
 
 
@@ -192,8 +196,13 @@ class Connected(Protocol):
     def builds(self) -> str:
         """Those that the orchestrator runs now, in words."""
 
-    def make_still(self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None]) -> list[str]:
-        """Lets what has a key end its work, and stops it. Returns what is left of jobs, in words. closing_api: called before the API is closed."""
+    def make_still(
+        self, drain_timeout: int, leave: Sequence[str], closing_api: Callable[[], None], alone: bool = True
+    ) -> list[str]:
+        """Lets what has a key end its work, and stops it. Returns what is left of jobs, in words. closing_api: called before the API is closed.
+
+        alone: whether nobody else makes or takes jobs (C(standstill.Stillness.make)).
+        """
 
     def forget_documents(self) -> object:
         """Empties the cache, which holds rows decrypted."""
@@ -272,7 +281,7 @@ class Host(Protocol):
         """Reads the project with this C(.env). keys: the old one and the new one, any of which makes a holder of a container."""
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
     """What a run is about."""
 
     old: str
@@ -293,12 +302,20 @@ class Procedure:
     def run(self) -> dict[str, Any]:
         """The result of the module. Raises AppwriteError, which says what stays if something does."""
         try:
-            return self._go_on() if self._is_begun() else self._begin()
+            return self._worked()
         except AppwriteError as error:
             remains = self._remains(self._journal.content)
             if remains:
                 error.args = ("%s. What stays for now: %s" % (error, "; ".join(remains)),)
             raise
+
+    def _worked(self) -> dict[str, Any]:
+        if self._journal.content.get("member"):
+            raise AppwriteError(
+                "another host of the cluster conducts the rotation that is unfinished here: it is the first of them in the inventory, as it was when the "
+                "rotation began. Put that order back, and run again"
+            )
+        return self._go_on() if self._is_begun() else self._begin()
 
     def _is_begun(self) -> bool:
         """Whether data may be sealed with either key. Before the guard nothing has happened that a new start would not do again."""
@@ -340,7 +357,7 @@ class Procedure:
             new = generate(LENGTH)
         new = check_keys(options.key, old, new, self._host.path)
         self._guarded(data)
-        run = _Run(old, new, _console.whose(options.end_sessions, old), self._host.open(data, (old, new)))
+        run = Run(old, new, _console.whose(options.end_sessions, old), self._host.open(data, (old, new)))
         check_containers(run.project.container_keys(), self._host.path, (old,))
         if not options.check_mode:
             self._restart()  # it serves again while this run prepares, or if it refuses
@@ -368,7 +385,7 @@ class Procedure:
             self._prepare(run, connected, rotation, report)
             return self._forward(run, connected, rotation)
 
-    def _rehearse(self, run: _Run, connected: Connected) -> dict[str, Any]:
+    def _rehearse(self, run: Run, connected: Connected) -> dict[str, Any]:
         examination = connected.examination(_waivers(self._options.waivers))
         started = self._host.monotonic()
         report = examination.rehearse(foresee=True)
@@ -415,7 +432,7 @@ class Procedure:
             )
         return [each for each in found if each]
 
-    def _prepare(self, run: _Run, connected: Connected, rotation: Rotation, report: Report) -> None:
+    def _prepare(self, run: Run, connected: Connected, rotation: Rotation, report: Report) -> None:
         """All up to the guard. If it fails, everything is as before."""
         host, journal, options = self._host, self._journal, self._options
         try:
@@ -472,25 +489,27 @@ class Procedure:
                 "end_sessions: the unfinished rotation was begun with %s; pass that, or nothing, until it has ended"
                 % ending
             )
-        run = _Run(old, new, ending, project)
+        run = Run(old, new, ending, project)
         if options.check_mode:
             return self._looked_at(run)
-        if journal.phase in (SEALED, WRITTEN) and not self._is_as_left(run):
+        if journal.phase in (SEALED, WRITTEN) and (
+            options.step == SEAL and not options.abort or not self._is_as_left(run)
+        ):
             journal.save(
-                phase=GUARDED
+                phase=GUARDED, held=False
             )  # somebody has put another file back, or started something: it may have written with the old key
-        if journal.phase == WRITTEN and not _runs(run) and not options.abort:
+        if journal.phase == WRITTEN and not runs(run) and not options.abort:
             return self._result(WRITTEN, old, new, changed=False)
         if journal.phase == PREPARED and options.abort:
             project.remove()
             return self._aborted(run, self._prepared_files())
         if journal.phase != WRITTEN:  # compose starts nothing while the guard stands
             project.start_needed()
-        with closing(self._connect(project, _RECOVERY)) as connected:
+        with closing(self._connect(project, RECOVERY)) as connected:
             rotation = connected.rotation(_waivers(options.waivers))
             return self._abort(run, connected, rotation) if options.abort else self._forward(run, connected, rotation)
 
-    def _looked_at(self, run: _Run) -> dict[str, Any]:
+    def _looked_at(self, run: Run) -> dict[str, Any]:
         try:
             connected = self._connect(run.project, 0)
         except AppwriteError as error:
@@ -502,11 +521,12 @@ class Procedure:
                 self._journal.phase, run.old, run.new, connected.examination(_waivers(self._options.waivers)).rehearse()
             )
 
-    def _is_as_left(self, run: _Run) -> bool:
+    def _is_as_left(self, run: Run) -> bool:
         """Whether C(.env) has the new key, and nothing was made with another. A file with an error in it is for its owner to mend."""
+        is_held = self._journal.content.get("held") and self._is_guarded()
         if not self._is_guarded():
             self._host.document()
-        return self._holds(run.new) and all(holder.has_new for holder in run.project.holders())
+        return (is_held or self._holds(run.new)) and all(holder.has_new for holder in run.project.holders())
 
     def _connect(self, project: Project, patience: float) -> Connected:
         try:
@@ -519,7 +539,7 @@ class Procedure:
                 % error
             ) from None
 
-    def _forward(self, run: _Run, connected: Connected, rotation: Rotation) -> dict[str, Any]:
+    def _forward(self, run: Run, connected: Connected, rotation: Rotation) -> dict[str, Any]:
         journal = self._journal
         strangers: dict[str, Any] = {}
         if journal.phase == PREPARED:
@@ -532,18 +552,20 @@ class Procedure:
             if strangers:
                 journal.save(ended_sessions=max(strangers["ended_sessions"], journal.content.get("ended_sessions", 0)))
             rotation.rotate(sweep=False, ending=run.ending)
-            journal.save(phase=SEALED, sealed=self._host.now())
+            journal.save(phase=SEALED, sealed=self._host.now(), held=self._options.step == SEAL)
+            if self._options.step == SEAL:
+                return self._result(SEALED, run.old, run.new, strangers=strangers)
         if journal.phase == SEALED:
             connected.forget_documents()
             if not self._holds(run.new):
-                self._put(encode(self._parsed(journal.env).edit({catalogue.KEY: run.new}, catalogue.kin)))
+                self._put(self._with_key(run.new))
             journal.save(phase=WRITTEN)
         return self._end(run, rotation, strangers)
 
-    def _end(self, run: _Run, rotation: Rotation, strangers: Mapping[str, Any]) -> dict[str, Any]:
+    def _end(self, run: Run, rotation: Rotation, strangers: Mapping[str, Any]) -> dict[str, Any]:
         """The last part needs the containers, which somebody has to start in between."""
         journal = self._journal
-        if not _runs(run):
+        if not runs(run):
             return self._result(WRITTEN, run.old, run.new, strangers=strangers)
         report = rotation.rehearse(self._options.sample or None)
         if report.state not in (NEW, EMPTY):
@@ -576,14 +598,14 @@ class Procedure:
             name: max(0, round(end - content[begin])) for name, (end, begin) in ends.items() if end and begin in content
         }
 
-    def _abort(self, run: _Run, connected: Connected, rotation: Rotation) -> dict[str, Any]:
+    def _abort(self, run: Run, connected: Connected, rotation: Rotation) -> dict[str, Any]:
         if self._journal.phase != GUARDED:
-            raise _no_way_back()
+            raise no_way_back()
         self._put(self._guarded(self._journal.env))
         run.project.remove()
         state = rotation.state()
         if state == NEW:
-            raise _no_way_back()
+            raise no_way_back()
         if state == MIXED:
             connected.others.require_none()
         rotation.undo()
@@ -591,7 +613,7 @@ class Procedure:
         self._journal.save(phase=PREPARED)  # from the next step on the file is the user's again
         return self._aborted(run, left)
 
-    def _aborted(self, run: _Run, left: list[str]) -> dict[str, Any]:
+    def _aborted(self, run: Run, left: list[str]) -> dict[str, Any]:
         self._put(self._journal.env)
         result = self._result(ABORTED, run.old, run.new, warnings=left)
         self._drop_dump()
@@ -661,9 +683,7 @@ class Procedure:
         journal, stood = self._journal, self._host.read()
         if stood == data:
             return
-        is_kept = (
-            stood == self._guarded(journal.env) or stood == journal.env and bool(journal.content.get("backup_file"))
-        )
+        is_kept = self._is_own(stood) or stood == journal.env and bool(journal.content.get("backup_file"))
         made = self._host.replace(data, backup=not is_kept)
         if made and stood == journal.env:
             journal.save(backup_file=posixpath.basename(made))
@@ -671,6 +691,15 @@ class Procedure:
             self._host.warnings.append(
                 "%s was not as the rotation had left it; its previous content is kept in %s" % (self._host.path, made)
             )
+
+    def _is_own(self, stood: bytes | None) -> bool:
+        """Whether the rotation has put it there, and can do so again."""
+        new = self._journal.content.get("new")
+        return stood == self._guarded(self._journal.env) or new is not None and stood == self._with_key(new)
+
+    def _with_key(self, key: str) -> bytes:
+        """The C(.env) file of before, with another key."""
+        return encode(self._parsed(self._journal.env).edit({catalogue.KEY: key}, catalogue.kin))
 
     def _holds(self, key: str) -> bool:
         """Whether C(.env) has this key already. Somebody may have edited the file since."""
@@ -827,7 +856,7 @@ def _changed(report: Report) -> int:
     return 3 * report.sealed
 
 
-def _no_way_back() -> AppwriteError:
+def no_way_back() -> AppwriteError:
     return AppwriteError(
         "abort: everything is sealed with the new key already, so there is no way back; run again without `abort`, which ends the rotation"
     )
@@ -852,7 +881,7 @@ def described(key: str, password: str | None = None) -> dict[str, Any]:
     return said if password is None else {**said, "sealed": seal(key, password)}
 
 
-def _runs(run: _Run) -> bool:
+def runs(run: Run) -> bool:
     """Whether every container with a key runs, and has the new one."""
     keys = run.project.container_keys()
     return set(keys) == {run.new} and {service for services in keys.values() for service in services} <= set(
@@ -860,7 +889,7 @@ def _runs(run: _Run) -> bool:
     )
 
 
-def _strangers(store: Store, run: _Run) -> dict[str, Any]:
+def _strangers(store: Store, run: Run) -> dict[str, Any]:
     """What of the result is for one whose key somebody else had, as it is before the rotation."""
     if run.ending == _console.NONE and not is_public(run.old):
         return {}

@@ -165,13 +165,16 @@ class Stillness:
         self._keys = keys
         self._tell = tell
 
-    def make(self, redis: Redis, drain_timeout: int, leave: Sequence[str], closing: Callable[[], None]) -> list[str]:
+    def make(
+        self, redis: Redis, drain_timeout: int, leave: Sequence[str], closing: Callable[[], None], alone: bool = True
+    ) -> list[str]:
         """What makes jobs goes before what takes them, and the API as late as can be. Returns what is left of jobs, in words.
 
         leave: queues that are not waited for. closing: called before the first part of the API is stopped.
+        alone: whether no other host makes or takes jobs. If one does, there may always be some, and only what each worker has in hand is waited for.
         C(drain_timeout) is in seconds. Raises AppwriteError if jobs are left that no container of the project takes.
         """
-        stranded = self.stranded(redis, leave)
+        stranded = self.stranded(redis, leave) if alone else ""
         if stranded:
             raise AppwriteError("%s. Nothing was changed" % stranded)
         parts = self._parts()
@@ -179,10 +182,11 @@ class Stillness:
         self._drain(redis, drain_timeout, leave, parts, True)
         closing()
         self._stop([(container, part.grace) for container, part in parts if part.kind == API])
-        self._drain(redis, drain_timeout, leave, parts, False)
+        if alone:
+            self._drain(redis, drain_timeout, leave, parts, False)
         self._stop(
             [
-                (container, PATIENT if part.queue in leave else part.grace)
+                (container, PATIENT if part.queue in leave or not alone else part.grace)
                 for container, part in parts
                 if part.kind in (WORKER, UNKNOWN)
             ]

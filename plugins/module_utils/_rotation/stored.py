@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 from itertools import islice
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
@@ -31,9 +31,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     Exchange,
     Parts,
     at_hand,
-    parts_of,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report, sealed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row, Store, Table
@@ -127,12 +126,12 @@ def _sample(store: Store) -> list[Parts | None]:
     """Some sealed values from all over the database. If there seems to be none, all of it is read up to the first."""
     tables = [table for table in store.tables() if table.columns]
     found, size = [], 0
-    for parts in _sealed(store, _some(tables), _ROWS):
+    for parts in sealed(store, _some(tables), _ROWS):
         found.append(parts)
         size += len(parts[0]) if parts else 0
         if size > _BYTES:
             break
-    return found or list(islice(_sealed(store, tables, None), 1))
+    return found or list(islice(sealed(store, tables, None), 1))
 
 
 def _some(tables: Sequence[Table]) -> list[Table]:
@@ -140,14 +139,6 @@ def _some(tables: Sequence[Table]) -> list[Table]:
     console = [table for table in tables if table.collection.startswith("_console_")]
     others = [table for table in tables if table not in console]
     return console + others[:: max(1, -(-len(others) // _TABLES))]
-
-
-def _sealed(store: Store, tables: Sequence[Table], sample: int | None) -> Iterator[Parts | None]:
-    for table in tables:
-        for rows in store.rows(table, sample):
-            for row in rows:
-                for column in table.columns:
-                    yield from parts_of(row.values.get(column))
 
 
 def _open_here(_instance: Instance, keys: Sequence[str], values: Sequence[Parts]) -> list[list[bool]]:

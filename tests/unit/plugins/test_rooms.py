@@ -57,6 +57,7 @@ WRITERS = {
     "_apply",
     "_secured",
     "_rotation.procedure",
+    "_rotation.member",
     "_rotation.reseal",
     "_rotation.rekey",
     "_rotation.stores.writes.successors",
