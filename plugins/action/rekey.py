@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,13 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import new_password
 from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LENGTH
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
+    LENGTH,
+    SEAL,
+    STILL,
+    WHOLE,
+    WRITE,
+)
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._action import printable
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import HOW, Escrow
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_action import EscrowAction, unsealed
@@ -49,15 +56,18 @@ class ActionModule(EscrowAction, WatchedAction):
 
     OPTIONS = {
         "escrow_file": {"type": "path"},
+        "cluster": {"type": "str"},
         "abort": {"type": "bool", "default": False},
         "scope": {"type": "str", "required": True, "choices": ["values", "tokens"]},
-        "step": {"type": "str", "default": "whole"},
+        "step": {"type": "str", "default": WHOLE},
     }
 
     def carry_out(self) -> dict[str, Any]:
         """Raises AnsibleActionFail if C(escrow_file) is missing, or the escrow holds no key to go on with."""
         self._scope, path = self._own["scope"], self._own["escrow_file"]
-        if self._own["step"] != "whole":
+        if self._own["step"] in (STILL, WRITE):
+            return self._member()
+        if self._own["step"] not in (WHOLE, SEAL):
             return self.ask(_MODULE, self._arguments)
         handed, rehearses = self._arguments.get("new_key") is not None, self._task.check_mode
         if not (handed or rehearses or path):
@@ -77,13 +87,30 @@ class ActionModule(EscrowAction, WatchedAction):
             return self._kept(escrow)
 
     def _usable(self) -> Escrow:
-        escrow = self.escrow(None)
+        escrow = self.escrow(self._own["cluster"])
         if not escrow.usable:
             raise AnsibleActionFail(
                 "escrow_file: the new key cannot be kept in %s, since Ansible was given no vault secret; %s. Nothing was changed"
                 % (escrow.path, HOW)
             )
         return escrow
+
+    def _member(self) -> dict[str, Any]:
+        """The part of a host in a rotation that another one of its cluster conducts, which has put the new key into their escrow file."""
+        if self._own["step"] == STILL:
+            if not self._task.check_mode:
+                return self._unhanded(self._arguments)
+            before = time.time()
+            found = self.ask(_MODULE, self._arguments)
+            now = found.get("now")
+            if isinstance(now, (int, float)):
+                found["clock"] = [now - time.time(), now - before]
+            return found
+        if self._arguments.get("new_key") is not None or self._task.check_mode or not self._own["escrow_file"]:
+            return self.ask(_MODULE, self._arguments)
+        escrow = self._usable()
+        escrow.read()
+        return self.ask(_MODULE, {**self._arguments, "new_key": escrow.pending or escrow.key})
 
     def _unhanded(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """In the background, unless there is a secret among the arguments, which would be left behind there."""

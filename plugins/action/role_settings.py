@@ -72,8 +72,10 @@ class ActionModule(ControllerAction):
         owner = Owner(str(self._task_vars["inventory_hostname"]), self._text(CLUSTER), self._project())
         file = next(filter(None, map(self._text, escrow_files)), None)
         settings = {name[len(self._role) + 1 :]: self._setting(name) for name in names}
+        members = [owner.host]
         if self._role == "appwrite_rotation":
             self._confirmed(settings.get("confirm"), owner)
+            members = self._members(owner)
         waivers = self._waivers(settings.get("waivers_file"), owner.host)
         defaults = self._defaults_of_modules()
         project = {option: self._given(name, defaults.get(option)) for option, name in PROJECT.items()}
@@ -92,6 +94,7 @@ class ActionModule(ControllerAction):
                 **({"state": self._state(file, owner)} if self._role == "appwrite_audit" else {}),
             },
             "waivers": waivers,
+            "members": members,
         }
 
     def _of_other_types(self) -> list[str]:
@@ -118,16 +121,44 @@ class ActionModule(ControllerAction):
         return posixpath.normpath(found or "")
 
     def _confirmed(self, confirm: Any, owner: Owner) -> None:
-        if owner.cluster:
-            self._wrong.append(
-                "%s: hosts that share one database cannot be rotated one by one, since the others would write with the old key meanwhile"
-                % CLUSTER
-            )
-        elif not self._task.check_mode and confirm != owner.host:
+        name = owner.cluster or owner.host
+        if not self._task.check_mode and confirm != name:
             self._wrong.append(
                 "appwrite_rotation_confirm: rotating stops this Appwrite for a while; set it to %s, or run with --check to rehearse"
-                % owner.host
+                % name
             )
+
+    def _members(self, owner: Owner) -> list[str]:
+        """The hosts that share the database, in the order of the inventory. They have to be in one batch of a play, which goes from task to task with all."""
+        if not owner.cluster:
+            return [owner.host]
+        members = members_of(owner.cluster, self._task_vars["hostvars"], self._task_vars["groups"]["all"])
+        if owner.host not in members:
+            self._wrong.append(
+                "%s: is set for this play or role alone, so it is not known which other hosts belong to %s; set it in the inventory (group_vars)"
+                % (CLUSTER, owner.cluster)
+            )
+            return [owner.host]
+        if len(members) == 1:
+            return members
+        missing = [host for host in members if host not in self._task_vars["ansible_play_batch"]]
+        if missing:
+            self._wrong.append(
+                "%s: hosts that share one database are rotated together, since any of them would write with the old key meanwhile, and %s %s not in this play, or "
+                "cannot be reached: see that all of %s run, and leave out `serial` and `--limit`"
+                % (CLUSTER, ", ".join(missing), "is" if len(missing) == 1 else "are", owner.cluster)
+            )
+        strategy = str(self._task.get_play().strategy).rpartition(".")[2]
+        if strategy != "linear":
+            self._wrong.append(
+                "%s: hosts that share one database are rotated step by step, for which the play needs the strategy linear, which is Ansible's default, and not %s"
+                % (CLUSTER, strategy)
+            )
+        if self._value("appwrite_rotation_scope") == "tokens":
+            self._wrong.append(
+                "appwrite_rotation_scope: of hosts that share one database only the whole key can be rotated; leave it out"
+            )
+        return members
 
     def _waivers(self, path: str | None, host: str) -> list[dict[str, str]]:
         """Those that are for the host, of all that are in the file."""
@@ -202,6 +233,16 @@ class ActionModule(ControllerAction):
         """A variable's value, or the default if that is missing or empty."""
         value = self._value(name)
         return default if value in (None, "", []) else value
+
+
+def members_of(cluster: str, hostvars: Any, hosts: Iterable[str]) -> list[str]:
+    """Those of these hosts that belong to a cluster. hostvars: Ansible's. Raises AnsibleActionFail if a fact of any of them would decide that."""
+    found = []
+    for host in hosts:
+        refuse_facts(hostvars.raw_get(host), [CLUSTER])
+        if str(hostvars[host].get(CLUSTER) or "") == cluster:
+            found.append(host)
+    return found
 
 
 def unknown(variables: Iterable[str]) -> Iterator[str]:

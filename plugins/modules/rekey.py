@@ -23,6 +23,9 @@ description:
   - While data may be sealed with either key, C(.env) holds a guard in the place of the key, with which C(docker compose) starts nothing.
   - On the controller it keeps both keys in the escrow file before anything is changed, and tells what is being done and waited for, every 5 seconds or when
     that changes.
+  - Hosts that share a database are rotated together. One of them conducts, with O(step=seal), while all others stand still behind the same guard, with
+    O(step=still). When everything is sealed, these take the new key with O(step=write), and the conductor with O(step=whole); then all are started. Each
+    host goes on where it was, so that the same order of steps can be run again after any failure.
 options:
   scope:
     description:
@@ -34,13 +37,22 @@ options:
     required: true
   step:
     description:
-      - V(whole) does what O(scope) says. The other two are how the action prepares it with short calls, so that what runs in the background for long is
-        handed no key.
+      - V(whole) does what O(scope) says. V(state) and V(stage) are how the action prepares it with short calls, so that what runs in the background for
+        long is handed no key.
       - V(state) says how far a rotation is, by C(.env) and what is noted beside it alone, and changes nothing.
       - V(stage) notes O(new_key) on the managed host, for its owner alone. O(scope=values) then takes it from there. Nothing else is changed, and
         O(abort=true) ends it again.
+      - The others are of a rotation of hosts that share a database, and of O(scope=values) alone. V(seal) is for the host that conducts it, and
+        ends when everything is sealed and the guard still stands, with RV(phase=sealed); V(whole) then writes the new key. It fails if sessions of the
+        others are open at the database.
+      - V(still) is for each of the others. It puts the guard into C(.env), removes what has the key, and ends with RV(phase=guarded). It waits until few jobs
+        wait and none is in hand that takes long, closes the API, and gives each worker five minutes for the job that it has; what waits then is for the
+        conductor's workers, or for this host's own afterwards. In check mode it says what the hosts are compared by. With O(abort=true) it goes back,
+        which is right only if the conductor has gone back, and is refused if nothing opens with the old key.
+      - V(write) is for each of the others when the conductor has sealed. It tries O(new_key) on what is stored in its own database, empties its cache, and puts
+        the key into C(.env), which ends with RV(phase=written). When everything runs with it, V(write) again ends with RV(phase=finished).
     type: str
-    choices: [whole, state, stage]
+    choices: [whole, state, stage, seal, still, write]
     default: whole
   key:
     description: The key to open values with. It must be the one in C(.env), which is the default.
@@ -56,6 +68,9 @@ options:
       - The escrow file on the controller, as M(selfhost.appwrite.security) writes it. It gets both keys before anything is changed.
       - Needed unless O(new_key) is given, which you then keep yourself.
     type: path
+  cluster:
+    description: The cluster that the host belongs to, as O(selfhost.appwrite.security#module:cluster), if the escrow file is a cluster's.
+    type: str
   abort:
     description: Go back to the old key, while that is still possible. The message says where it is not.
     type: bool
@@ -157,17 +172,36 @@ phase:
   description:
     - V(rehearsed), or how far the rotation is, V(written) if the project has to be started now, V(finished) or V(aborted).
     - In check mode on an unfinished rotation also V(prepared), V(guarded) or V(sealed).
-    - With any other O(step), V(none), V(staged) or one of the others, as it is noted.
+    - With O(step=seal) V(sealed), with O(step=still) V(guarded) or V(aborted), with O(step=write) V(written) or V(finished).
+    - With O(step=state) or O(step=stage), and in check mode with O(step=still), V(none), V(staged) or one of the others, as it is noted.
   type: str
   returned: success
+release:
+  description: The release of Appwrite.
+  type: str
+  returned: in check mode with O(step=still), unless the host stands still
+database:
+  description: A digest of each of the first sealed values of the console, by which the database is known again on another host.
+  type: list
+  elements: str
+  returned: as RV(release)
+now:
+  description: The host's clock, in seconds since 1970.
+  type: float
+  returned: in check mode with O(step=still)
+clock:
+  description: Between which two numbers of seconds the host's clock is ahead of the controller's.
+  type: list
+  elements: float
+  returned: as RV(now)
 project:
   description: The name of the compose project.
   type: str
-  returned: with any O(step) but V(whole)
+  returned: with O(step=state) and O(step=stage)
 env_key:
   description: What may be said of the key in C(.env), as RV(key). Null if it has none, or a guard.
   type: dict
-  returned: with any O(step) but V(whole)
+  returned: with O(step=state) and O(step=stage)
 report:
   description:
     - For each collection how many values and files open with the old key, the new one, neither, and how many are not sealed; the bytes of its files;
@@ -253,7 +287,7 @@ remains:
 key:
   description:
     - What may be said of the key in force before.
-    - With any other O(step), of the key that stored data is under as far as that is noted; null if nothing says so.
+    - With O(step=state) and O(step=stage), of the key that stored data is under as far as that is noted; null if nothing says so.
   type: dict
   returned: success
   contains:

@@ -29,8 +29,9 @@ description:
     the command line alone, the current directory stands for that of the inventory.
   - Says which escrow file is the host's. One by default is named after the host or cluster and the project directory, so that no two
     installations share one. A file with the name of an earlier release of this collection is renamed if it belongs to this host.
-  - For C(appwrite_audit) it reads the waivers and the escrow file. For C(appwrite_rotation) it refuses a host that was not confirmed, unless in
-    check mode, and one that belongs to a cluster.
+  - For C(appwrite_audit) it reads the waivers and the escrow file. For C(appwrite_rotation) it refuses a host or cluster that was not confirmed,
+    unless in check mode. Hosts that share one database must all be in the same batch of the play, with the strategy C(linear), and cannot have only their
+    tokens rotated.
 options:
   role:
     description: The role whose variables they are.
@@ -101,6 +102,13 @@ escrow:
     state:
       description: For C(appwrite_audit) what P(selfhost.appwrite.escrow_state#lookup) returns for the file.
       type: dict
+members:
+  description:
+    - For C(appwrite_rotation) the hosts whose C(appwrite_security_cluster) is the same, in the order of the inventory. The first one conducts the
+      rotation. Without a cluster, and for the other roles, the host alone.
+  type: list
+  elements: str
+  returned: success
 waivers:
   description: Those of the file with waivers that are for the host; empty if there is no such file.
   type: list

@@ -47,11 +47,19 @@ forked = True
 
 
 def run(
-    *arguments: str | Path, directory: Path, environ: Mapping[str, str] | None = None, program: Path = PROGRAM
+    *arguments: str | Path,
+    directory: Path,
+    environ: Mapping[str, str] | None = None,
+    program: Path = PROGRAM,
+    collections: str = _SETTINGS["ANSIBLE_COLLECTIONS_PATH"],
 ) -> subprocess.CompletedProcess[str]:
     """What it prints, errors too. The first play with an environment, and each that has an C(ansible.cfg) or a program of its own, is a program."""
     words = list(map(str, arguments))
-    environment = {**(clean_environ() if environ is None else environ), **_SETTINGS}
+    environment = {
+        **(clean_environ() if environ is None else environ),
+        **_SETTINGS,
+        "ANSIBLE_COLLECTIONS_PATH": collections,
+    }
     environment.pop("PYTEST_CURRENT_TEST", None)
     usual = program == PROGRAM and "PYTHONPATH" not in environment and not (directory / "ansible.cfg").exists()
     if forked and usual and _lock.acquire(blocking=False):

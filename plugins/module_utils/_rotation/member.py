@@ -35,6 +35,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases
     FINISHED,
     GUARDED,
     LENGTH,
+    LOCKING,
     PREPARED,
     WRITE,
     WRITTEN,
@@ -71,7 +72,8 @@ class Member(Procedure):
                 "order back, and run again"
             )
         if options.check_mode:
-            return self._told(self._journal.phase) if self._is_begun() else self._begin()
+            phase = self._journal.phase if self._journal.phase in LOCKING else GUARDED
+            return {**(self._told(phase) if self._is_begun() else self._begin()), "now": self._host.now()}
         if options.step == WRITE:
             return self._write()
         if options.abort:

@@ -27,12 +27,17 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import console as _console
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.host import Host, check_line
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import Journal, remembered
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.member import Member
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
     GUARDED,
     LOCKING,
     NONE,
     PREPARED,
+    SEAL,
     STAGED,
+    STILL,
+    WHOLE,
+    WRITE,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
     Options,
@@ -48,7 +53,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.tokens
 REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
     "scope": {"type": "str", "choices": ["values", "tokens"], "required": True},
-    "step": {"type": "str", "choices": ["whole", "state", "stage"], "default": "whole"},
+    "step": {"type": "str", "choices": [WHOLE, "state", "stage", SEAL, STILL, WRITE], "default": WHOLE},
     "key": {"type": "str", "no_log": True},
     "new_key": {"type": "str", "no_log": True},
     "abort": {"type": "bool", "default": False},
@@ -62,6 +67,7 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     "progress_file": {"type": "path"},
     "backup_keep": BACKUP_KEEP,
     "escrow_file": {"type": "path"},
+    "cluster": {"type": "str"},
 }
 
 
@@ -70,13 +76,13 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"])
     scope, step = module.params["scope"], module.params["step"]
     check_sample(module.params["sample"])
-    if step == "stage" and scope == "tokens":
+    if step not in (WHOLE, "state") and scope == "tokens":
         raise AppwriteError("step: scope: %s is one step; leave it out" % scope)
     if module.params["end_sessions"] not in (None, _console.NONE) and scope != "values":
         raise AppwriteError("end_sessions: sessions are ended with `scope`: values alone; leave it out")
     check_password(module.params["seal"])
     instance = instance_of(module.params)
-    if step != "whole":
+    if step in ("state", "stage"):
         return _state(module, instance) if step == "state" else _stage(module, instance)
     return rotate_tail(module, instance) if scope == "tokens" else rotate(module, instance, tell)
 
@@ -137,4 +143,6 @@ def rotate(module: AnsibleModule, instance: Instance, tell: Tell) -> dict[str, A
         if journal.phase not in LOCKING and env_file.exists and catalogue.KEY.encode() not in env_file.data:
             opened(instance, env_file)
             check_line(instance)
-        return Procedure(options, Host(instance, env_file, journal, tell, writes), journal).run()
+        is_member = options.step in (STILL, WRITE)
+        host = Host(instance, env_file, journal, tell, writes and not is_member)
+        return (Member if is_member else Procedure)(options, host, journal).run()
