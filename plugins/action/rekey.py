@@ -103,7 +103,7 @@ class ActionModule(EscrowAction, WatchedAction):
             before = time.time()
             found = self.ask(_MODULE, self._arguments)
             now = found.get("now")
-            if isinstance(now, (int, float)):
+            if isinstance(now, float):
                 found["clock"] = [now - time.time(), now - before]
             return found
         if self._arguments.get("new_key") is not None or self._task.check_mode or not self._own["escrow_file"]:

@@ -63,7 +63,7 @@ class Host:
 
     def work(self):
         step = self.given["step"] if self.given["scope"] else "apply"
-        step = "abort " + step if self.given["abort"] else step
+        step = "abort " + step if self.given["abort"] and step in ("whole", "still") else step
         step += " in check mode" if self.module.check_mode else ""
         wish = self.now["wishes"].pop(step, None)
         self.save(asked=[*self.now["asked"], step])

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.selfhost.appwrite.plugins.action import rekey
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import same_cipher, shown_fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import seal
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import EscrowError, Owner
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
 
 OLD, NEW, OTHER = ("%s-not-a-real-key-of-the-tests" % (letter * 16) for letter in ("aB3", "cD4", "eF5"))
 TAIL = OLD[:16] + "-not-a-real-tail"
@@ -366,3 +366,54 @@ def test_refused_before_the_host_is_asked(run, controller, options, words):
     with pytest.raises(AnsibleActionFail, match=words):
         run(**options)
     assert not controller.calls
+
+
+# --- hosts that share a database ---
+
+SHOP = Owner("one", "shop")
+
+
+def test_conductor(run, controller):
+    """The escrow is the cluster's. The new key stays pending there until the rotation has ended."""
+    controller.keep(OLD, owner=SHOP)
+    result = run(state(), STAGED, {"changed": True, "phase": "sealed"}, step="seal", cluster="shop")
+    assert result["phase"] == "sealed" and steps(controller) == ["state", "stage", "seal&"]
+    with pytest.raises(EscrowError, match="holds the key of the cluster shop"):
+        controller.escrow.read()
+    found = Escrow(str(controller.path), controller.secrets, owner=SHOP)
+    found.read()
+    assert found.key == OLD and found.pending == controller.calls[1].arguments["new_key"]
+    assert "new_key" not in controller.calls[2].arguments
+
+
+@pytest.mark.parametrize(("pending", "key"), [(NEW, NEW), (None, OLD)])
+def test_member_is_told_the_key_of_the_cluster(run, controller, pending, key):
+    """By a short task, since it would be left behind otherwise."""
+    controller.keep(OLD, pending=pending, owner=SHOP)
+    assert run({"changed": True, "phase": "written"}, step="write", cluster="shop")["phase"] == "written"
+    assert steps(controller) == ["write"] and controller.calls[0].arguments["new_key"] == key
+    assert not {"cluster", "escrow_file"} & controller.calls[0].arguments.keys()
+
+
+def test_member_of_another_cluster_is_told_nothing(run, controller):
+    controller.keep(OLD, pending=NEW, owner=SHOP)
+    for cluster in ("eu", None):
+        with pytest.raises(EscrowError, match="holds the key of the cluster shop"):
+            run(step="write", cluster=cluster)
+        assert not controller.calls
+
+
+@pytest.mark.parametrize("options", [{}, {"abort": True}])
+def test_member_stands_still_in_the_background(run, controller, options):
+    assert run({"changed": True, "phase": "guarded"}, step="still", cluster="shop", **options)["phase"] == "guarded"
+    assert steps(controller) == ["still&"] and not controller.path.exists()
+
+
+@pytest.mark.parametrize(("now", "told"), [(1e9, True), (None, False), ("1", False), (True, False)])
+def test_clock(run, controller, now, told):
+    """By how much a host's is ahead is known as exactly as the answer was quick. One that says something else has none."""
+    found = run({"changed": True, "phase": "none", "now": now}, step="still", check=True)
+    assert ("clock" in found) == told and steps(controller) == ["still"]
+    if told:
+        late, early = found["clock"]
+        assert late <= early < 0 and early - late < 60

@@ -36,6 +36,7 @@ def settle(controller, tmp_path):
             action="selfhost.appwrite.role_settings",
             module_defaults=None,
             diff=False,
+            get_play=lambda: SimpleNamespace(strategy=variables.pop("strategy", "linear")),
             get_search_path=lambda: [str(role_settings._ROLES / role), str(tmp_path / "site" / "roles" / "shop")],
         )
         templar = SimpleNamespace(template=lambda value: value)
@@ -292,16 +293,83 @@ def test_escrow_of_the_audit(settle):
         (False, {"appwrite_rotation_confirm": "other"}, "set it to one"),
         (True, {}, None),
         (False, {"appwrite_rotation_confirm": "one"}, None),
-        (True, {"appwrite_security_cluster": "eu"}, "appwrite_security_cluster: hosts that share one database"),
+        (False, {"appwrite_rotation_confirm": "one", "appwrite_security_cluster": "eu"}, "set it to eu"),
+        (False, {"appwrite_rotation_confirm": "eu", "appwrite_security_cluster": "eu"}, None),
     ],
 )
 def test_confirmed(settle, check, variables, words):
-    given = {"appwrite_project_src": "/opt/appwrite", **variables}
+    given = {"appwrite_project_src": "/opt/appwrite", **fleet(one={}), **variables}
+    given["hostvars"]["one"].update(variables)
     if words is None:
         assert settle("appwrite_rotation", ["confirm"], check, **given)["escrow"]["host"] == "one"
         return
     with pytest.raises(AnsibleActionFail, match=words):
         settle("appwrite_rotation", ["confirm"], check, **given)
+
+
+# --- which hosts are rotated together ---
+
+
+class Hostvars(dict):
+    """As Ansible's, which has a second way to ask for them as they are written."""
+
+    raw_get = dict.__getitem__
+
+
+def fleet(strategy: str = "linear", **hosts: Any) -> dict[str, Any]:
+    """What Ansible knows of an inventory, all of whose hosts are in the play."""
+    return {
+        "strategy": strategy,
+        "hostvars": Hostvars({name: {"ansible_facts": {}, **variables} for name, variables in hosts.items()}),
+        "groups": {"all": list(hosts)},
+        "ansible_play_batch": list(hosts),
+    }
+
+
+SHOP = {"appwrite_security_cluster": "shop"}
+TOGETHER = {"appwrite_project_src": "/opt/appwrite", "appwrite_rotation_confirm": "shop", **SHOP}
+
+
+def test_members(settle):
+    """In the order of the inventory."""
+    hosts = fleet(two=SHOP, blog={}, one=SHOP, eu={"appwrite_security_cluster": "eu"}, three={**SHOP})
+    assert settle("appwrite_rotation", ["confirm"], **hosts, **TOGETHER)["members"] == ["two", "one", "three"]
+    assert settle("appwrite_rotation", ["confirm"], **fleet(one=SHOP), **TOGETHER)["members"] == ["one"]
+    assert settle(**PROJECT)["members"] == ["one"]
+    alone = {"appwrite_project_src": "/opt/appwrite", "appwrite_rotation_confirm": "one"}
+    assert settle("appwrite_rotation", ["confirm"], **alone)["members"] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (
+            {"ansible_play_batch": ["one"]},
+            "two, three are not in this play, or cannot be reached: see that all of shop run",
+        ),
+        ({"ansible_play_batch": ["one", "three"]}, "two is not in this play"),
+        ({"strategy": "ansible.builtin.free"}, "needs the strategy linear, which is Ansible's default, and not free"),
+        (
+            {"appwrite_rotation_scope": "tokens"},
+            "appwrite_rotation_scope: of hosts that share one database only the whole",
+        ),
+        ({"hostvars": Hostvars(one={}, two=SHOP, three=SHOP)}, "set it in the inventory"),
+        (
+            {
+                "hostvars": Hostvars(
+                    one=SHOP, two={**SHOP, "ansible_facts": {"appwrite_security_cluster": ""}}, three={}
+                )
+            },
+            "appwrite_security_cluster: a fact of this host has the name of this variable",
+        ),
+    ],
+)
+def test_not_together(settle, variables, words):
+    given = {**fleet(one=SHOP, two=SHOP, three=SHOP), **TOGETHER, **variables}
+    with pytest.raises(AnsibleActionFail, match=words):
+        settle("appwrite_rotation", ["confirm"], **given)
+    with pytest.raises(AnsibleActionFail, match=words):
+        settle("appwrite_rotation", ["confirm"], True, **given)
 
 
 # --- a file of the name that several hosts could have in common ---
