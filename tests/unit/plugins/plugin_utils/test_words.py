@@ -69,7 +69,7 @@ def test_what_no_json_has_stays():
 def test_each_is_a_variable_of_the_role(role):
     specification = yaml.safe_load((CHECKOUT / "roles" / role / "meta" / "argument_specs.yml").read_text("utf-8"))
     known = {name for entry in specification["argument_specs"].values() for name in entry["options"]}
-    known |= {"appwrite_project_src", *PROJECT.values()}
+    known |= {"appwrite_project_src", "appwrite_security_cluster", *PROJECT.values()}
     found = variables(role)
     assert {*found.values()} <= known
     assert found.items() >= {**PROJECT, "project_src": "appwrite_project_src"}.items()
