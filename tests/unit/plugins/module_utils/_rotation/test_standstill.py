@@ -133,6 +133,16 @@ def test_drained_before_and_after_the_api_is_closed():
     ]
 
 
+def test_others_make_and_take_jobs_too():
+    """There may never be none: what is closed waits for no more, and each worker is given time for the job that it has. Queues may be others' to take."""
+    stack = Stack()
+    queues = Queues(({"v1-stats-usage": 3, "v1-gone": 2}, {"v1-mails": ["1"]}, ["worker-of-mails"]))
+    left = stack.stillness.make(queues, 30, [], lambda: stack.done.append("closing"), alone=False)
+    assert stack.done[:2] == [("tasks", 5), "closing"]
+    assert set(stack.done[4:]) == {("worker-of-mails", 300), ("stats", 300)}
+    assert left and "v1-gone (2), v1-stats-usage (3)" in left[0]
+
+
 @pytest.mark.parametrize(
     "states",
     [
