@@ -144,7 +144,7 @@ class TestMore:
         assert all(set(site.host(name)["asked"]) <= {"still in check mode"} for name in site.names)
 
     def test_half(self, site):
-        self.refused(site, "host0 is not in this play", play=SERIAL)
+        self.refused(site, "host1 is not in this play", play=SERIAL)
         self.refused(site, "for which the play needs the strategy linear", play=FREE)
         self.refused(site, "appwrite_rotation_confirm: rotating stops", appwrite_rotation_confirm="host0")
         self.refused(site, "of hosts that share one database only the whole key", appwrite_rotation_scope="tokens")
