@@ -144,15 +144,15 @@ class ActionModule(ControllerAction):
         missing = [host for host in members if host not in self._task_vars["ansible_play_batch"]]
         if missing:
             self._wrong.append(
-                "%s: hosts that share one database are rotated together, since any of them would write with the old key meanwhile, and %s %s not in this play, or "
-                "cannot be reached: see that all of %s run, and leave out `serial` and `--limit`"
+                "%s: hosts that share one database are rotated together, since any of them would write with the old key meanwhile, and %s %s not in this play, "
+                "or cannot be reached: see that all of %s run, and leave out `serial` and `--limit`"
                 % (CLUSTER, ", ".join(missing), "is" if len(missing) == 1 else "are", owner.cluster)
             )
         strategy = str(self._task.get_play().strategy).rpartition(".")[2]
         if strategy != "linear":
             self._wrong.append(
-                "%s: hosts that share one database are rotated step by step, for which the play needs the strategy linear, which is Ansible's default, and not %s"
-                % (CLUSTER, strategy)
+                "%s: hosts that share one database are rotated step by step, for which the play needs the strategy linear, which is Ansible's default, and "
+                "not %s" % (CLUSTER, strategy)
             )
         if self._value("appwrite_rotation_scope") == "tokens":
             self._wrong.append(

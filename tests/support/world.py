@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.rotation import NEW, OLD, SESSIONS, WORD, Place
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import GUARD, NAME, in_force
@@ -130,6 +131,24 @@ class Announced:
         for each in steps:
             self._moments(f"after a row of {self._name}.take")
             yield each
+
+
+class Failures:
+    """Of many moments, by name."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+
+    def attempt(self, moment: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except (Exception, pytest.fail.Exception) as error:
+            self.found[moment] = f"{type(error).__name__}: {str(error)[:300]}"
+
+    def show(self) -> None:
+        assert not self.found, "\n".join(
+            [f"{len(self.found)} moments:", *(f"- {moment}: {error}" for moment, error in self.found.items())]
+        )
 
 
 @dataclass

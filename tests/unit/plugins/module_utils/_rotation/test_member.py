@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support import world as _world
 from support.rotation import NEW, OLD, SESSIONS, USERS, WORD
-from support.world import NEW_KEY, OLD_KEY, Killed, Moments, World
+from support.world import NEW_KEY, OLD_KEY, Failures, Killed, Moments, World
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -217,24 +217,6 @@ def end(found: Cluster, way: str) -> None:
     else:
         assert found.play() == FINISHED
     found.assert_whole(NEW_KEY)
-
-
-class Failures:
-    """Of many moments, by name."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, str] = {}
-
-    def attempt(self, moment: str, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except (Exception, pytest.fail.Exception) as error:
-            self.found[moment] = f"{type(error).__name__}: {str(error)[:300]}"
-
-    def show(self) -> None:
-        assert not self.found, "\n".join(
-            [f"{len(self.found)} moments:", *(f"- {moment}: {error}" for moment, error in self.found.items())]
-        )
 
 
 def killed(cluster: Callable[..., Cluster], number: int, transactional: bool, way: str, fates: Sequence[str]) -> None:
