@@ -48,6 +48,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.proced
     Run,
     check_containers,
     check_keys,
+    check_staged,
     described,
     no_file,
     no_way_back,
@@ -160,6 +161,7 @@ class Member(Procedure):
             )
         if not self._is_begun():
             raise AppwriteError("this host does not stand still; run again")
+        check_staged(content, new)
         project = self._opened(new)
         run = Run(content["old"], new, NONE, project)
         if content.get("new") == new and self._is_as_left(run):

@@ -277,6 +277,15 @@ def test_member_was_started_with_the_old_file(held):
     held.assert_whole(NEW_KEY)
 
 
+def test_another_key_than_the_one_that_was_written(held):
+    """As from an older escrow file: what runs goes on."""
+    [member] = held.members
+    assert held.ask(member, WRITE, new_key=NEW_KEY)["phase"] == WRITTEN
+    member.up()
+    assert held.ask(member, WRITE, new_key=OLD_KEY)["msg"].startswith("new_key: another run has staged another key")
+    assert member.env_key == NEW_KEY and member.phase == WRITTEN
+
+
 def test_another_database(held):
     """A copy of before: the host does not get the new key, since it would open nothing."""
     [member] = held.members
