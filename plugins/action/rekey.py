@@ -103,9 +103,8 @@ class ActionModule(EscrowAction, WatchedAction):
             before = time.time()
             found = self.ask(_MODULE, self._arguments)
             now = found.get("now")
-            if isinstance(now, float):
-                found["clock"] = [now - time.time(), now - before]
-            return found
+            clock = {"clock": [now - time.time(), now - before]} if isinstance(now, float) else {}
+            return {**{name: value for name, value in found.items() if name != "clock"}, **clock}
         if self._arguments.get("new_key") is not None or self._task.check_mode or not self._own["escrow_file"]:
             return self.ask(_MODULE, self._arguments)
         escrow = self._usable()
