@@ -38,6 +38,7 @@ _IMPORTS = (
     ),
 )
 _packed = tempfile.TemporaryDirectory(prefix="appwrite-packed-")
+"""a directory for each path of collections"""
 _servers: dict[tuple[tuple[str, str], ...], Forks | None] = {}
 """by environment, which Ansible reads while it is imported; nothing before the second play"""
 _lock = threading.Lock()
@@ -68,7 +69,7 @@ def run(
             if key in _servers:
                 if not (server := _servers[key]):
                     server = _servers[key] = Forks(*_IMPORTS, environ=environment)
-                return _fork(server, words, directory)
+                return _fork(server, words, directory, Path(_packed.name) / collections.replace(os.sep, "-"))
             _servers[key] = None
         finally:
             _lock.release()
@@ -85,9 +86,10 @@ def run(
     )
 
 
-def _fork(server: Forks, words: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+def _fork(server: Forks, words: list[str], directory: Path, packed: Path) -> subprocess.CompletedProcess[str]:
+    packed.mkdir(exist_ok=True)
     with tempfile.NamedTemporaryFile(prefix="appwrite-play-") as said:
-        status = server.run("support.plays:play", words, str(directory), said.name, _packed.name)
+        status = server.run("support.plays:play", words, str(directory), said.name, str(packed))
         return subprocess.CompletedProcess(words, status, Path(said.name).read_text("utf-8", "replace"))
 
 
