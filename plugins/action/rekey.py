@@ -44,6 +44,7 @@ from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow_table im
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._watched import WatchedAction
 
 _MODULE, _STORED = "selfhost.appwrite.rekey", "selfhost.appwrite.stored_info"
+_OF_STORED = (*PROJECT_OPTIONS, "client_image")
 _SECRET = ("key", "new_key", "seal")
 _LOST = (
     "What it has done is noted in its journal; run the same command again, which continues from there, or with `abort` set to true, which "
@@ -170,7 +171,7 @@ class ActionModule(EscrowAction, WatchedAction):
                     }
                 )
             if row.do is Do.TRY:
-                project = {name: value for name, value in self._arguments.items() if name in PROJECT_OPTIONS}
+                project = {name: value for name, value in self._arguments.items() if name in _OF_STORED}
                 tried = self.ask(_STORED, {**project, "key": host.key})
                 opens = Opens.YES if tried.get("opens") else Opens.NO if tried.get("tried") else Opens.UNTRIED
                 continue

@@ -23,7 +23,8 @@ description:
   - An absent key that a container of the same project still has is recovered from there.
   - If the installation holds data, a key is set only after it has opened a sample of what is stored. That is read from the database in its own
     container, which has to run, and opened by the Python package C(cryptography) on the host, or else by the PHP of Appwrite's image, in a container
-    without network. No key can be tried on a database that is no service of the project.
+    without network. A database that is no service of the project is read from a container as O(selfhost.appwrite.rekey#module:client_image) says, if its
+    image is on the host.
 options:
   key:
     description:

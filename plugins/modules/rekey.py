@@ -125,6 +125,19 @@ options:
       - A one-time password of at least 32 characters, with which the old key is returned in RV(key.sealed); other known keys are returned in the same way
         under their own names.
     type: str
+  client_image:
+    description:
+      - The image with the client of the database, if that is no service of the project. It is asked from a container of that image then, in the networks of
+        Appwrite's API, with the host, port, database, user and password that Appwrite has, and nothing of them is an argument. The container ends with the
+        module.
+      - The default is that of Appwrite's own compose files, V(mariadb:10.11), V(appwrite/postgres:0.1.0) or V(mongo:8.2.5). An image that is not on the host is
+        pulled, in check mode too. PostgreSQL's dump needs a client that is not older than the server.
+      - Appwrite knows no setting for TLS to its database. MariaDB's and PostgreSQL's clients speak it if the server does, without looking at its certificate.
+    type: str
+  redis_client_image:
+    description:
+      - The same for Redis, with C(redis-cli). Appwrite speaks no TLS to it, and reads its user from Appwrite 2.1 on. The default is V(redis:7.4.7-alpine).
+    type: str
   progress_file:
     description:
       - A file on the managed host that is overwritten with what is being done, how far that is, a number that rises every 5 seconds for as long as the

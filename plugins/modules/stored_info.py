@@ -39,6 +39,9 @@ options:
     description:
       - The name of another container whose database to look at, such as a replica or a restored dump. Files are left out then.
     type: str
+  client_image:
+    description: As O(selfhost.appwrite.rekey#module:client_image).
+    type: str
   progress_file:
     description: As O(selfhost.appwrite.rekey#module:progress_file).
     type: path

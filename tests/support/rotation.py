@@ -79,6 +79,9 @@ class Memory(WritableStore):
     def sessions(self) -> Sessions:
         raise NotImplementedError
 
+    def is_replica(self) -> bool:
+        return False
+
     def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         assert not self.closed
         self._require()

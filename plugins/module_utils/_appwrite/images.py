@@ -31,6 +31,8 @@ _OTHERS = (
     "traefik",
 )
 """Of Appwrite's own compose files 1.4 to 2.4, besides Appwrite's and the databases. The console of 2.x is C(appwrite/new), which says too little."""
+REDIS = "redis:7.4.7-alpine"
+"""of Appwrite's own compose files 1.9.6 to 2.4"""
 
 
 class Image(NamedTuple):

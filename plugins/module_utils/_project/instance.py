@@ -22,6 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape, own_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.asked import Asked
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.client import Client, require_image
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
     FILE_NAMES,
     OVERRIDE_NAMES,
@@ -111,6 +112,9 @@ class Instance:
         """questions of this load that were put before somebody wants their answers"""
         self.sample: Any = None
         """of the sealed values, once C(_rotation.stored) has read it"""
+        self.client_images: Mapping[str, str | None] | None = None
+        """by the names of the options that name them, for modules that have these; only they pull images"""
+        self._clients: dict[str, Client] = {}
 
     def _check_directory(self) -> None:
         if not os.path.isdir(self.directory):
@@ -692,13 +696,14 @@ class Instance:
         )
 
     def database(self) -> tuple[str, str]:
-        """Which of Appwrite's databases the project has, and the id of its running container. Raises AppwriteError where there is none."""
+        """Which of Appwrite's databases it works on, and the id of the container to ask it in: its own, or one with its client.
+
+        Raises AppwriteError if there is none.
+        """
         host = self._database_host()
         service, database = self._database(host)
         if service is None or database is None:
-            raise AppwriteError(
-                "the database host %s is not a database service of this project, so its data cannot be reached" % host
-            )
+            return self._database_elsewhere(host)
         running = [
             container
             for container in self.containers()
@@ -707,6 +712,46 @@ class Instance:
         if not running:
             raise AppwriteError("the database %s does not run; start it (docker compose up -d %s)" % (service, service))
         return database.service, running[0].id
+
+    def _database_elsewhere(self, host: str) -> tuple[str, str]:
+        """Appwrite 1.4 to 1.9.6 takes MariaDB if no adapter is named, and PostgreSQL from 2.0 on (C(app/init/registers.php))."""
+        values = self.services.get(self.api(), {})
+        usual = "mariadb" if catalogue.is_older(self.release, (2, 0, 0)) else "postgresql"
+        adapter = catalogue.given(values, "_APP_DB_ADAPTER") or usual
+        database = next((each for each in DATABASES if adapter.lower() in each.adapters), None)
+        if database is None:
+            raise AppwriteError(
+                "_APP_DB_ADAPTER: %s is no database that this collection knows; it knows %s"
+                % (adapter, ", ".join(each for known in DATABASES for each in known.adapters))
+            )
+        port = catalogue.given(values, "_APP_DB_PORT") or catalogue.DATABASE_PORTS[database.service]
+        values = {**values, "_APP_DB_HOST": host, "_APP_DB_PORT": port}
+        login = {name: catalogue.given(values, variable) for name, variable in database.login.items()}
+        return database.service, self.client("client_image", database.client_image, login)
+
+    def client(self, option: str, image: str, environment: Mapping[str, str]) -> str:
+        """The id of a container in Appwrite's networks with a client of what is no service of the project, kept until this process ends.
+
+        option: which names the image, if it is not the usual one. Raises AppwriteError if there is no such image, or it does not start.
+        """
+        if option not in self._clients or not self._clients[option].is_up:
+            image = (self.client_images or {}).get(option) or image
+            require_image(self.compose, image, option, self.client_images is not None)
+            service = self.config["services"].get(self.api(), {})
+            known = self.config.get("networks") or {}
+            networks = [known.get(name, {}).get("name", name) for name in service.get("networks") or {}]
+            self._clients[option] = Client(self.compose, self.project, image, service, networks, environment)
+        return self._clients[option].id
+
+    @property
+    def is_database_elsewhere(self) -> bool:
+        """Whether it was asked for in a container with its client."""
+        return "client_image" in self._clients
+
+    def service_at(self, host: str) -> str | None:
+        """The service that the others reach by this name."""
+        services = self.config["services"].items()
+        return next((name for name, service in services if host in self._hosts(name, service)), None)
 
     def _database(self, host: str) -> tuple[str | None, Database | None]:
         for name, service in self.config["services"].items():

@@ -160,7 +160,7 @@ class Examination:
         if not any(table.collection.startswith("_console_") for table in tables):
             raise NothingSealed(
                 "the database holds no sealed columns of Appwrite's console, which every installation has: it is another one, "
-                "or the user of its container's environment does not see everything"
+                "or the user that asks it does not see everything"
             )
         if some is not None:
             tables = list(filter(some, tables))

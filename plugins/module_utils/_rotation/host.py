@@ -208,7 +208,7 @@ class Project:
                     self._stillness,
                     uploads,
                     Redis(self._instance),
-                    store_of(self._instance, progress=self._tell, stores=WRITING if self._writes else READING),
+                    self._primary(),
                 )
             except AppwriteError as error:
                 if time.monotonic() >= deadline:
@@ -216,6 +216,15 @@ class Project:
             self._tell("connecting", 0, 0, "the database and Redis")
             time.sleep(1)
             self._instance.forget_containers()
+
+    def _primary(self) -> Store:
+        store: Store = store_of(self._instance, progress=self._tell, stores=WRITING if self._writes else READING)
+        if store.is_replica():
+            store.close()
+            raise AppwriteError(
+                "the database is a replica, which takes no changes: have Appwrite use the primary (_APP_DB_HOST)"
+            )
+        return store
 
 
 class Connection:

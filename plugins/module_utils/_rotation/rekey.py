@@ -64,6 +64,8 @@ REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     "leave_queues": {"type": "list", "elements": "str", "default": []},
     "end_sessions": {"type": "str", "choices": [_console.CONSOLE, _console.ALL, _console.NONE]},
     "seal": {"type": "str", "no_log": True},
+    "client_image": {"type": "str"},
+    "redis_client_image": {"type": "str"},
     "progress_file": {"type": "path"},
     "backup_keep": BACKUP_KEEP,
     "escrow_file": {"type": "path"},
@@ -82,6 +84,7 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
         raise AppwriteError("end_sessions: sessions are ended with `scope`: values alone; leave it out")
     check_password(module.params["seal"])
     instance = instance_of(module.params)
+    instance.client_images = {name: module.params[name] for name in ("client_image", "redis_client_image")}
     if step in ("state", "stage"):
         return _state(module, instance) if step == "state" else _stage(module, instance)
     return rotate_tail(module, instance) if scope == "tokens" else rotate(module, instance, tell)

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import REDIS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import (
     API,
@@ -33,7 +34,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import kind_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Store
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
 
 START = 300
 """Seconds that the engine is given to start or remove containers."""
@@ -76,28 +77,42 @@ def _held_as(environment: Mapping[str, str], key: str) -> str | None:
 
 
 class Redis:
-    """Appwrite's Redis through its own client. The password goes by the environment, not as an argument."""
+    """Appwrite's Redis through its own client. The password goes by the environment, not as an argument.
+
+    That Appwrite was given a password does not mean that Redis wants one. Appwrite speaks no TLS to it (2.0, C(app/init/registers.php)).
+    """
 
     def __init__(self, instance: Instance) -> None:
         values = instance.services.get("appwrite", {})
         host = _redis_of(instance)
-        found = [
-            container
-            for container in instance.containers()
-            if container.service == host and container.status == "running"
-        ]
-        if not found:
+        self._compose = instance.compose
+        self._password: dict[str, str] = {}
+        service = instance.service_at(host)
+        if service is None:
+            port = catalogue.given(values, "_APP_REDIS_PORT") or "6379"
+            self._id, self._way = instance.client("redis_client_image", REDIS, {}), ["-h", host, "-p", port]
+        else:
+            found = [
+                container
+                for container in instance.containers()
+                if container.service == service and container.status == "running"
+            ]
+            if not found:
+                raise AppwriteError(
+                    "the Redis %s is not a running container of this project, so its cache cannot be emptied; start it"
+                    % host
+                )
+            self._id, self._way = found[0].id, []
+        if self._run(["ping"], "").startswith("NOAUTH"):
+            self._password = {"REDISCLI_AUTH": values.get("_APP_REDIS_PASS", "")}
+            user = catalogue.given(values, "_APP_REDIS_USER")
+            if user and not catalogue.is_older(instance.release, (2, 1, 0)):  # before that it is not read
+                self._way = [*self._way, "--user", user]
+        if self._run(["role"], "").startswith("slave"):
             raise AppwriteError(
-                "the Redis %s is not a running container of this project, so its cache cannot be emptied; start it"
+                "the Redis at %s is a replica, which takes no changes, so its cache cannot be emptied: have Appwrite use the primary (_APP_REDIS_HOST)"
                 % host
             )
-        self._compose = instance.compose
-        self._id = found[0].id
-        self._password: dict[str, str] = {}
-        if self._run(["ping"], "").startswith(
-            "NOAUTH"
-        ):  # that Appwrite was given a password does not mean that Redis wants one
-            self._password = {"REDISCLI_AUTH": values.get("_APP_REDIS_PASS", "")}
 
     def waiting(self) -> dict[str, int]:
         """Queue to the number of jobs that wait in it."""
@@ -141,14 +156,14 @@ class Redis:
 
     @staticmethod
     def _allowed(answer: str) -> list[str]:
-        if answer.startswith(("NOAUTH", "WRONGPASS", "NOPERM", "(error)")):
+        if answer.startswith(("NOAUTH", "WRONGPASS", "NOPERM", "READONLY", "(error)")):
             raise AppwriteError("Redis refuses a command: %s" % answer.split("\n")[0])
         return answer.splitlines()
 
     def _run(self, arguments: Sequence[str], script: str) -> str:
         options = ["--env=" + name for name in self._password]
         return self._compose.docker(
-            ["exec", "-i"] + options + [self._id, "redis-cli"] + list(arguments), script=script, more=self._password
+            ["exec", "-i", *options, self._id, "redis-cli", *self._way, *arguments], script=script, more=self._password
         ).stdout
 
 
@@ -437,7 +452,10 @@ class Others:
         )
         deadline = time.monotonic() + _PATIENCE
         while True:
-            seen = [each for each in self._store.sessions().seen if _host(each) not in own]
+            found = self._store.sessions()
+            if running and found.address:
+                own.add(_host(found.address))
+            seen = [each for each in found.seen if _host(each.address) not in own]
             if not seen or time.monotonic() > deadline:
                 break
             time.sleep(0.5)
@@ -495,9 +513,9 @@ def _places(item: Mapping[str, Any]) -> set[str]:
     return {item["Name"].lstrip("/"), *addresses(item)}
 
 
-def _host(session: Seen) -> str:
+def _host(address: str) -> str:
     """An address without its port, and a name without its network's."""
-    host = session.address.rpartition(":")[0] if session.address.rpartition(":")[2].isdigit() else session.address
+    host = address.rpartition(":")[0] if address.rpartition(":")[2].isdigit() else address
     return host if host.replace(".", "").isdigit() or ":" in host else host.split(".")[0]
 
 

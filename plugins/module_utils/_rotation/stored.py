@@ -46,6 +46,10 @@ _TABLES = 50
 _BYTES = 8 << 20
 """of sealed values, after which a sample is large enough"""
 READING: Mapping[str, type[Any]] = {"mariadb": MariaDB, "postgresql": PostgreSQL, "mongodb": MongoDB}
+_ASKED_FROM = (
+    "It is no service of the project, and was asked from a container in the networks of Appwrite's API: see that Appwrite itself reaches it, and that "
+    "_APP_DB_HOST, _APP_DB_PORT, _APP_DB_USER and _APP_DB_PASS are right"
+)
 _PHP = (
     """
 $asked = json_decode(stream_get_contents(STDIN), true);
@@ -216,7 +220,12 @@ def store_of(
         if kind is None:
             raise AppwriteError("container: the image of %s is not MariaDB, PostgreSQL or MongoDB" % container)
     store = (stores or READING)[kind]
-    return patiently(lambda: store(store.client(found), instance.compose.environment), progress)
+    try:
+        return patiently(lambda: store(store.client(found), instance.compose.environment), progress)
+    except AppwriteError as error:
+        if container is None and instance.is_database_elsewhere:
+            raise AppwriteError("%s. %s" % (error, _ASKED_FROM)) from None
+        raise
 
 
 def uploads_of(instance: Instance) -> str:

@@ -34,6 +34,7 @@ STORED_INFO_OPTIONS: dict[str, dict[str, Any]] = {
     "data": {"type": "bool", "default": True},
     "sample": {"type": "int", "default": 1000},
     "container": {"type": "str"},
+    "client_image": {"type": "str"},
     "progress_file": {"type": "path"},
     "escrow_file": {"type": "path"},
     "cluster": {"type": "str"},
@@ -53,6 +54,7 @@ def stored_info(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"])
     check_sample(module.params["sample"])
     instance = instance_of(module.params)
+    instance.client_images = {"client_image": module.params["client_image"]}
     env_file = env_file_of(instance)
     opened(instance, env_file, past_guard=module.params["key"] is not None)
     is_guarded = GUARD.encode() in env_file.data

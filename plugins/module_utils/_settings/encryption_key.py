@@ -142,7 +142,7 @@ def _check_rotation(installation: Installation, current: str, pending: str) -> N
     if same_cipher(current, pending):
         return
     evidence = installation.holds_data()
-    if evidence.state == "no" or evidence.elsewhere:
+    if evidence.state == "no":
         return
     untried = (
         "%s: the escrow has a pending key (%s), so a rotation may be unfinished, and whether that key opens some of what is stored already cannot "

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be known of one of Appwrite's databases, whatever it is used for. Commands are those of its container.
+"""What has to be known of one of Appwrite's databases, whatever it is used for. Commands are those of its container, or of one with its client.
 
 This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
@@ -9,6 +9,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Mapping
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Database:
     """in messages"""
     images: tuple[str, ...]
     """names of images, without registry, namespace and tag, by which it is recognised"""
+    adapters: tuple[str, ...]
+    """values of C(_APP_DB_ADAPTER), as Appwrite 1.4 to 2.0 matches them in C(app/init/registers.php)"""
+    client_image: str
+    """with its client: the one in Appwrite's own compose files, 1.6 to 2.4"""
+    login: Mapping[str, str]
+    """Names in the environment of a container with its client, to Appwrite's variables. Without a host, it is the container's own server that is asked."""
     data: tuple[str, ...]
     """directories of its container that may hold its data"""
     exhausted: str

@@ -13,18 +13,19 @@ import shlex
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import Database, from_files
 
-NAME = "selfhost.appwrite"
+OURS = '"selfhost.appwrite." + process.env.HOSTNAME'
+"""in JavaScript: how our clients call themselves, by the container that they run in"""
 # The password stays in the container's environment: an argument would be seen in the host's process list. A server that has no connection left closes
 # each new one, without a word.
 CONNECT = r"""
-  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word} = process.env;
+  const {MONGO_INITDB_ROOT_USERNAME: name, MONGO_INITDB_ROOT_PASSWORD: word, DATABASE_HOST: host, DATABASE_PORT: port} = process.env;
   const who = name ? `${encodeURIComponent(name)}:${encodeURIComponent(word)}@` : "";
-  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=OURSEXACT" + (name ? "&authSource=admin" : "");
+  const options = "?directConnection=true&serverSelectionTimeoutMS=10000&appName=" + OURS + "EXACT" + (name ? "&authSource=admin" : "");
   let client;
   try {
-    client = await Mongo(`mongodb://${who}127.0.0.1:27017/${options}`);
+    client = await Mongo(`mongodb://${who}${host ? host + ":" + port : "127.0.0.1:27017"}/${options}`);
   } catch (error) { throw / closed$|ECONNRESET$/.test(error.message) ? {codeName: "TooManyConnections"} : error; }
-""".replace("OURS", NAME)
+""".replace("OURS", OURS)
 _LOGIN = from_files("MONGO_INITDB_ROOT_USERNAME", "MONGO_INITDB_ROOT_PASSWORD")
 _CLIENT = _LOGIN + 'SELFHOST_APPWRITE_STORE=1 exec mongosh --quiet --norc --nodb --eval "$0"'
 # A dump is a line of a program that puts it back, then lines of JSON: an array for each database and each collection, an object for each document, and a
@@ -149,6 +150,14 @@ MONGODB = Database(
     service="mongodb",
     name="MongoDB",
     images=("mongo", "mongodb"),
+    adapters=("mongodb",),
+    client_image="mongo:8.2.5",
+    login={
+        "DATABASE_HOST": "_APP_DB_HOST",
+        "DATABASE_PORT": "_APP_DB_PORT",
+        "MONGO_INITDB_ROOT_USERNAME": "_APP_DB_USER",
+        "MONGO_INITDB_ROOT_PASSWORD": "_APP_DB_PASS",
+    },
     data=("/data/db",),
     exhausted=r"TooManyConnections|connection \S+ to \S+ closed|read ECONNRESET",
     remedy="look in its log whether it closes connections for another reason, raise net.maxIncomingConnections (--maxConns in the command of its service)",

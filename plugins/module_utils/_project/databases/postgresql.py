@@ -15,7 +15,7 @@ _LOGIN = (
     from_files("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
     + r"""
 export PGPASSWORD="${POSTGRES_PASSWORD:-}" PGUSER="${POSTGRES_USER:-postgres}"
-export PGDATABASE="${POSTGRES_DB:-$PGUSER}"
+export PGDATABASE="${POSTGRES_DB:-$PGUSER}" PGCONNECT_TIMEOUT=10
 """
 )
 _CLIENT = (
@@ -46,6 +46,15 @@ POSTGRESQL = Database(
     service="postgresql",
     name="PostgreSQL",
     images=("postgres", "postgresql"),
+    adapters=("postgresql", "postgres"),
+    client_image="appwrite/postgres:0.1.0",
+    login={
+        "PGHOST": "_APP_DB_HOST",
+        "PGPORT": "_APP_DB_PORT",
+        "POSTGRES_USER": "_APP_DB_USER",
+        "POSTGRES_PASSWORD": "_APP_DB_PASS",
+        "POSTGRES_DB": "_APP_DB_SCHEMA",
+    },
     data=("/var/lib/postgresql/data", "/var/lib/postgresql"),
     exhausted=r"sorry, too many clients already|remaining connection slots are reserved|too many connections for (?:role|database)",
     remedy="raise max_connections (-c max_connections=300 in the command of its service), or the CONNECTION LIMIT of its user or database",

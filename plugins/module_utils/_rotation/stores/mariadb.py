@@ -27,6 +27,7 @@ class MariaDB(SqlStore):
     SIZE = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
     LENGTH = "LENGTH"
     QUOTE = "`"
+    REPLICA = "SELECT @@global.read_only NOT IN ('0', 'OFF')"  # a choice of four from MariaDB 12 on
     READ_ONLY = "SET SESSION TRANSACTION READ ONLY;"
     ERROR = r"(?m)^ERROR (\d+)"
     REASONS = {
@@ -36,6 +37,7 @@ class MariaDB(SqlStore):
         "1114": "its disk is full, or that of its temporary files (tmpdir) is; free some space and run again",
         "1142": _DENIED,
         "1153": "a value is larger than its max_allowed_packet; raise that and run again",
+        "1193": "it does not know a setting of MariaDB's. If it is MySQL, this collection cannot read it",
         "1205": "another session has held a lock for too long: a service of Appwrite still runs, or another rotation",
         "1213": "another session got in the way (a deadlock): a service of Appwrite still runs",
         "1290": "it is read-only",
@@ -80,9 +82,13 @@ class MariaDB(SqlStore):
         sees_all = self._query(
             "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type IN ('PROCESS', 'SUPER')"
         ) != [[b"0"]]
+        ((own,),) = self._query(
+            "SELECT IF(host = 'localhost', '', host) FROM information_schema.processlist WHERE id = CONNECTION_ID()"
+        )
         return Sessions(
             [each for each in found if not each.space or each.space in spaces],
             ""
             if sees_all
-            else "the database shows only the sessions of its container's own user, who lacks the privilege PROCESS",
+            else "the database shows only the sessions of the user that asks it, who lacks the privilege PROCESS",
+            text_of(own),
         )

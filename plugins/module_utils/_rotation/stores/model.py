@@ -83,15 +83,17 @@ class Sessions(NamedTuple):
     seen: list[Seen]
     blind: str = ""
     """in words, which ones cannot be seen"""
+    address: str = ""
+    """that the database sees ours come from, and everything else on this host too if that is between them; empty if it is asked in its own container"""
 
 
 class Store(ABC):
-    """One database, asked through its own client in its own container, over pipes. Each method raises StoreError if that refuses, or is gone."""
+    """One database, asked through its own client in a container, over pipes. Each method raises StoreError if that refuses, or is gone."""
 
     transactional: bool
     """whether all changes become so at once, when they are committed"""
     DUMP: tuple[str, bytes]
-    """a script for the database's container that prints a dump, and what a whole one ends with"""
+    """a script for that container that prints a dump, and what a whole one ends with"""
 
     @abstractmethod
     def tables(self) -> list[Table]:
@@ -116,6 +118,10 @@ class Store(ABC):
     @abstractmethod
     def sessions(self) -> Sessions:
         """Every session of another client that could change what is stored here."""
+
+    @abstractmethod
+    def is_replica(self) -> bool:
+        """Whether it follows another one, and takes no changes of its own."""
 
     @abstractmethod
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:

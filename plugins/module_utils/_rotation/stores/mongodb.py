@@ -15,7 +15,7 @@ import json
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import inside
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.mongodb import CONNECT, MONGODB, NAME
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.mongodb import CONNECT, MONGODB, OURS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
     BUCKET,
@@ -45,7 +45,8 @@ _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble")
 
 # A client whose other end was killed may still be at a request; it is known by its environment, since mongosh overwrites its arguments. Messages of
 # errors may quote values.
-_SCRIPT = r"""
+_SCRIPT = (
+    r"""
 const serve = async () => {
   const fs = require("fs");
   const spelled = (value) => EJSON.stringify(value, {relaxed: false});
@@ -95,16 +96,18 @@ const serve = async () => {
       return firstBatch.map((each) => Object.fromEntries(fields.map((field) => [field, [...text(each[field])].slice(0, length).join("")])));
     },
     sessions: async () => {
+      const asked = async (whose) => (await client.getDB("admin").adminCommand({currentOp: 1, $all: true, ...whose})).inprog;
       try {
-        const {inprog} = await client.getDB("admin").adminCommand({currentOp: 1, $all: true});
-        return inprog.map((each) => ({
+        return (await asked({}).catch(() => asked({$ownOps: true}))).map((each) => ({
           user: String(((each.effectiveUsers || [])[0] || {}).user || ""), address: String(each.client || ""), space: String(each.ns || "").split(".")[0],
-          name: String(each.appName || ""), driver: String(((each.clientMetadata || {}).driver || {}).name || "")}));
+          own: each.appName === (OURS), driver: String(((each.clientMetadata || {}).driver || {}).name || "")}));
       } catch (error) {
         if (error.name !== "MongoServerError") { throw error; }
         return [];
       }
     },
+    writable: async () => (await client.getDB("admin").runCommand({hello: 1})).isWritablePrimary,
+    address: async () => (await client.getDB("admin").runCommand({whatsmyuri: 1})).you.replace(/^127\..*/, ""),
     MORE
   };
   for await (const line of require("readline").createInterface({input: process.stdin})) {
@@ -114,7 +117,10 @@ const serve = async () => {
   }
 };
 serve().catch((error) => { process.stderr.write("ERROR " + (error.codeName || error.code || error.name) + "\n"); });
-""".replace("CONNECT", CONNECT.replace("EXACT", "")).replace("TIMEOUT", str(LOCK_TIMEOUT))
+""".replace("CONNECT", CONNECT.replace("EXACT", ""))
+    .replace("TIMEOUT", str(LOCK_TIMEOUT))
+    .replace("OURS", OURS)
+)
 
 
 class MongoDB(Store):
@@ -124,14 +130,14 @@ class MongoDB(Store):
     NAME = MONGODB.name
     DUMP = MONGODB.dump, MONGODB.dumped
     REASONS = {
-        "AuthenticationFailed": "its password is not the one in its container's environment",
+        "AuthenticationFailed": "it refuses the user and password in the environment of the container that asks it",
         "Busy": "another session of this collection has been working on it for %d seconds; wait until it ends and run again"
         % LOCK_TIMEOUT,
         "MongoNetworkError": "the connection was lost",
         "MongoServerSelectionError": "it does not answer",
         "NotWritablePrimary": "this node is not the primary one",
         "OutOfDiskSpace": "its disk is full; free some space and run again",
-        "Unauthorized": "the user in its container's environment may not do this",
+        "Unauthorized": "the user in the environment of the container that asks it may not do this",
     }
 
     REQUESTS = ""
@@ -190,7 +196,10 @@ class MongoDB(Store):
                 yield found
 
     def sessions(self) -> Sessions:
-        return judged(self._ask("sessions"))
+        return judged(self._ask("sessions"), self._ask("address"))
+
+    def is_replica(self) -> bool:
+        return not self._ask("writable")
 
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
         found: list[dict[str, str]] = self._ask("newest", table, fields=fields, limit=limit, length=SHOWN)
@@ -262,16 +271,19 @@ def _tenant(document: Mapping[str, Any]) -> str:
     return "" if tenant is None else str(_number(tenant))
 
 
-def judged(found: Sequence[Mapping[str, str]]) -> Sessions:
-    """What C(currentOp) says of who is connected, without the server's own threads. Some servers know the command and say nothing."""
+def judged(found: Sequence[Mapping[str, Any]], address: str) -> Sessions:
+    """What C(currentOp) says of who is connected, without the server's own threads. Some servers know the command and say nothing.
+
+    address: of this connection, as the server sees it.
+    """
     clients = [
         each
         for each in found
         if each["address"] and not each["driver"].startswith(("MongoDB Internal", "NetworkInterfaceTL"))
     ]
-    blind = "" if any(each["name"] == NAME for each in clients) else "the database does not say who else is connected"
+    blind = "" if any(each["own"] for each in clients) else "the database does not say who else is connected"
     return Sessions(
-        [Seen(each["user"], each["address"], each["space"]) for each in clients if each["name"] != NAME], blind
+        [Seen(each["user"], each["address"], each["space"]) for each in clients if not each["own"]], blind, address
     )
 
 

@@ -29,6 +29,7 @@ class PostgreSQL(SqlStore):
     SIZE = "SELECT pg_database_size(current_database())"
     LENGTH = "octet_length"
     QUOTE = '"'
+    REPLICA = "SELECT pg_is_in_recovery()::int"
     READ_ONLY = "SET default_transaction_read_only = on;"
     ERROR = r"(?m)^(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5})$"
     REASONS = {
@@ -58,6 +59,7 @@ class PostgreSQL(SqlStore):
         self._query("SELECT pg_advisory_lock(%d)" % _LOCK)
 
     def sessions(self) -> Sessions:
+        ((own,),) = self._query("SELECT COALESCE(host(inet_client_addr()), '')")
         return Sessions(
             [
                 Seen(*map(text_of, fields))
@@ -66,7 +68,8 @@ class PostgreSQL(SqlStore):
                     " WHERE pid <> pg_backend_pid() AND datname = current_database() AND usesysid IS NOT NULL"
                     " AND COALESCE(backend_type, 'client backend') = 'client backend'"
                 )
-            ]
+            ],
+            address=text_of(own),
         )
 
     def _literal(self, value: str) -> str:

@@ -22,7 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 
 LOCK_TIMEOUT = 60
 """seconds to wait for the end of another session"""
-LOST = "the connection was lost; check that its container runs, and run again"
+LOST = "the connection was lost; check that it runs and can be reached, and run again"
 _ANSWER_TIMEOUT = 600
 """seconds for an answer as a whole, however it trickles in"""
 _LAST_WORDS = 10

@@ -64,6 +64,8 @@ class SqlStore(Store):
     """the function that counts bytes"""
     QUOTE: str
     """around names"""
+    REPLICA: str
+    """the query whose answer is 1 on a replica"""
     READ_ONLY: str
     """the statement after which the server refuses every change in this session; empty if it is to take them"""
     ERROR: str
@@ -120,6 +122,9 @@ class SqlStore(Store):
 
     def size(self) -> int:
         return int(self._query(self.SIZE)[0][0])
+
+    def is_replica(self) -> bool:
+        return self._query(self.REPLICA) == [[b"1"]]
 
     def rows(self, table: Table, sample: int | None = None) -> Iterator[list[Row]]:
         return self._all_rows(table) if sample is None else self._some_rows(table, sample)

@@ -22,7 +22,6 @@ class WritableMongoDB(MongoDB, WritableStore):
     """What is changed is so at once, and on disk when C(change()) returns."""
 
     REQUESTS = r"""
-    writable: async () => (await client.getDB("admin").runCommand({hello: 1})).isWritablePrimary,
     change: async ({place, changes}) => {
       const same = (old) => Array.isArray(old) ? old : {$eq: old, $not: {$type: "array"}};
       const writes = changes.map(([id, old, fresh]) => ({updateOne: {
@@ -34,7 +33,7 @@ class WritableMongoDB(MongoDB, WritableStore):
 
     def begin(self) -> None:
         """Raises StoreError if this is not the primary."""
-        if not self._ask("writable"):
+        if self.is_replica():
             raise StoreError("%s: %s" % (self.NAME, self.REASONS["NotWritablePrimary"]))
 
     def change(self, table: Table, changes: Sequence[Change]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from typing import Any, ClassVar
 
 import pytest
 
@@ -806,6 +807,161 @@ def test_database_by_what_the_api_gets(project, monkeypatch, host, more):
     instance = loaded(project, "_APP_DB_HOST=mariadb\n")
     Engine(instance, monkeypatch, containers=[container("shop-db")])
     assert instance.database() == ("mariadb", "id-of-shop-db")
+
+
+# --- a database that is no service of the project, in a container with its client ---
+
+LOGIN = {"_APP_DB_USER": "ada", "_APP_DB_PASS": "NotARealDatabaseWord1", "_APP_DB_SCHEMA": "shop"}
+OUTSIDE = {
+    "MariaDB": (
+        {"_APP_DB_ADAPTER": "mariadb", "_APP_DB_PORT": "3307"},
+        ("mariadb", "mariadb:10.11"),
+        {"DATABASE_PORT": "3307", "MYSQL_USER": "ada", "MYSQL_DATABASE": "shop"},
+    ),
+    "no adapter": (
+        {},
+        ("mariadb", "mariadb:10.11"),
+        {"DATABASE_PORT": "3306", "MYSQL_PASSWORD": LOGIN["_APP_DB_PASS"]},
+    ),
+    "MySQL": ({"_APP_DB_ADAPTER": "MySQL"}, ("mariadb", "mariadb:10.11"), {"DATABASE_HOST": "db.internal"}),
+    "PostgreSQL": (
+        {"_APP_DB_ADAPTER": "postgresql"},
+        ("postgresql", "appwrite/postgres:0.1.0"),
+        {"PGHOST": "db.internal", "PGPORT": "5432", "POSTGRES_DB": "shop"},
+    ),
+    "MongoDB": (
+        {"_APP_DB_ADAPTER": "mongodb"},
+        ("mongodb", "mongo:8.2.5"),
+        {"DATABASE_PORT": "27017", "MONGO_INITDB_ROOT_USERNAME": "ada"},
+    ),
+}
+
+
+class Started:
+    """In place of a container."""
+
+    made: ClassVar[list[tuple[Any, ...]]] = []
+
+    def __init__(self, compose, *arguments):
+        self.made.append(arguments)
+        self.id, self.is_up = f"client-{len(self.made)}", True
+
+
+@pytest.fixture
+def outside(project, monkeypatch):
+    """Loads the project with these values of Appwrite's, whose database is no service of it."""
+
+    def load(given, images=("",), release="1.9.6"):
+        environment = {"_APP_DB_HOST": "db.internal", **LOGIN, **given}
+        service = {
+            "image": f"appwrite/appwrite:{release}",
+            "environment": environment,
+            "networks": {"default": None, "outer": None},
+        }
+        networks = {"default": {"name": "shop_default"}, "outer": {"name": "databases", "external": True}}
+        monkeypatch.setattr(Compose, "installed", True)
+        monkeypatch.setattr(
+            Compose,
+            "config",
+            lambda *_unused: {"name": "shop", "services": {"appwrite": service}, "networks": networks},
+        )
+        monkeypatch.setattr(
+            Compose, "image_ids", lambda _self, names: {name: "id" for name in names if "" in images or name in images}
+        )
+        monkeypatch.setattr(_instance, "Client", Started)
+        Started.made.clear()
+        return loaded(project, "")
+
+    return load
+
+
+@pytest.mark.parametrize(("given", "found", "part"), OUTSIDE.values(), ids=OUTSIDE)
+def test_database_outside(outside, given, found, part):
+    instance = outside(given)
+    assert not instance.is_database_elsewhere
+    assert instance.database() == (found[0], "client-1") and instance.database()[1] == "client-1"
+    assert instance.is_database_elsewhere
+    ((project, image, service, networks, environment),) = Started.made
+    assert (project, image, list(networks)) == ("shop", found[1], ["shop_default", "databases"])
+    assert service["image"] == "appwrite/appwrite:1.9.6" and part.items() <= environment.items()
+
+
+def test_database_outside_of_2(outside):
+    assert outside({}, release="2.4.0").database()[0] == "postgresql"
+
+
+def test_database_outside_by_an_image_of_ones_own(outside):
+    instance = outside({})
+    instance.client_images = {"client_image": "registry.internal/mariadb:11", "redis_client_image": None}
+    instance.database()
+    instance.client("redis_client_image", "redis:7", {})
+    assert [arguments[1] for arguments in Started.made] == ["registry.internal/mariadb:11", "redis:7"]
+
+
+def test_client_that_ended_is_made_anew(outside):
+    instance = outside({})
+    instance.database()
+    instance._clients["client_image"].is_up = False
+    assert instance.database()[1] == "client-2"
+
+
+def test_database_outside_that_is_unknown(outside):
+    with pytest.raises(
+        AppwriteError,
+        match="^_APP_DB_ADAPTER: sqlite is no database that this collection knows; it knows mariadb, mysql, ",
+    ):
+        outside({"_APP_DB_ADAPTER": "sqlite"}).database()
+
+
+def test_image_of_a_client_that_is_not_here(outside, monkeypatch):
+    instance = outside({}, images=())
+    pulled = []
+
+    def docker(_self, arguments, **_more):
+        pulled.append(arguments[-1])
+        raise ComposeError("failed", "docker pull failed: no route to host")
+
+    monkeypatch.setattr(Compose, "docker", docker)
+    with pytest.raises(
+        AppwriteError,
+        match=r"^the image mariadb:10\.11, .* is not on this host; load it \(docker pull mariadb:10\.11\)$",
+    ):
+        instance.database()
+    assert not pulled, "a module that has no such option pulls nothing"
+    instance.client_images = {"client_image": None}
+    with pytest.raises(
+        AppwriteError,
+        match=r"^client_image: the image mariadb:10\.11, .* cannot be pulled \(docker pull failed: no route to host\); load it .*, or name another one$",
+    ):
+        instance.database()
+    monkeypatch.setattr(Compose, "docker", lambda _self, arguments, **_more: pulled.append(arguments))
+    assert instance.database() == ("mariadb", "client-1") and pulled[-1] == ["pull", "--quiet", "mariadb:10.11"]
+
+
+@pytest.mark.parametrize(
+    "place", [{}, {"DATABASE_HOST": "db.internal", "DATABASE_PORT": "3307"}], ids=["inside", "outside"]
+)
+@pytest.mark.parametrize("part", ["client", "dump", "question"])
+def test_mariadb_is_asked_where_it_is(tmp_path, place, part):
+    for name in ("mariadb", "mariadb-dump"):
+        (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{tmp_path}/asked\necho shop\n')
+        (tmp_path / name).chmod(0o755)
+    command = {
+        "client": list(MARIADB.client),
+        "dump": ["sh", "-c", MARIADB.dump],
+        "question": ["sh", "-c", MARIADB.script],
+    }[part]
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "MYSQL_USER": "ada",
+        "MYSQL_PASSWORD": "NotARealDatabaseWord1",
+    }
+    subprocess.run(command, env={**environment, **place}, capture_output=True, check=True)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    calls = asked.count("--user=ada")
+    assert calls == {"client": 1, "dump": 2, "question": 2}[part]
+    assert asked.count("--host=db.internal") == asked.count("--port=3307") == (calls if place else 0)
+    assert "NotARealDatabaseWord1" not in asked
 
 
 @pytest.mark.parametrize(

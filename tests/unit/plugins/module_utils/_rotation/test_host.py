@@ -178,9 +178,10 @@ def others(
     sessions: Sequence[Seen] = (),
     key: str = OLD,
     blind: str = "",
+    address: str = "",
 ) -> Others:
     instance: Any = SimpleNamespace(project="mine")
-    store: Any = SimpleNamespace(sessions=lambda: Sessions(list(sessions), blind))
+    store: Any = SimpleNamespace(sessions=lambda: Sessions(list(sessions), blind, address))
     found = Others(instance, store, key)
     monkeypatch.setattr(found, "_inspected", lambda: list(items))
     monkeypatch.setattr(_standstill, "_PATIENCE", 0.1)
@@ -242,6 +243,14 @@ def test_sessions(monkeypatch):
     others(monkeypatch, [MINE]).require_none()
 
 
+def test_sessions_by_an_address_that_all_of_this_host_have(monkeypatch):
+    """Where the database is on another machine: before everything stands still, its own containers cannot be told from the rest of the host."""
+    seen = [Seen("user", "203.0.113.5:4000", "appwrite"), Seen("user", "203.0.113.6:4000", "appwrite")]
+    found = others(monkeypatch, [MINE], seen, address="203.0.113.5:5000")
+    assert "(1): user from 203.0.113.6:4000 at appwrite. " in found.sessions(running=True)
+    assert "(2): user from 203.0.113.5:4000" in found.sessions()
+
+
 def test_sessions_end(monkeypatch):
     """Those of what was just stopped, and of a health check."""
     found = others(monkeypatch, [MINE])
@@ -258,22 +267,23 @@ def test_unseen(monkeypatch):
 def test_sessions_of_mongodb():
     """Recorded from MongoDB's manual of currentOp (7.0): clients, ours, and threads of the server itself."""
 
-    def op(address: str, name: str = "", driver: str = "nodejs") -> dict[str, str]:
-        return {"user": "root", "address": address, "space": "", "name": name, "driver": driver}
+    def op(address: str, own: bool = False, driver: str = "nodejs") -> dict[str, Any]:
+        return {"user": "root", "address": address, "space": "", "own": own, "driver": driver}
 
-    ours = op("127.0.0.1:5000", "selfhost.appwrite")
+    ours = op("127.0.0.1:5000", True)
     found = judged(
         [
             ours,
             op(""),
-            op("172.20.0.5:6000", "appwrite"),
+            op("172.20.0.5:6000"),
             op("127.0.0.1:7000", driver="NetworkInterfaceTL-ReplNetwork"),
             op("127.0.0.1:7001", driver="MongoDB Internal Client"),
-        ]
+        ],
+        "10.0.0.9:8000",
     )
-    assert found == Sessions([Seen("root", "172.20.0.5:6000", "")], "")
+    assert found == Sessions([Seen("root", "172.20.0.5:6000", "")], "", "10.0.0.9:8000")
     for blind in ([], [op("172.20.0.5:6000")]):
-        assert judged(blind).blind == "the database does not say who else is connected"
+        assert judged(blind, "").blind == "the database does not say who else is connected"
 
 
 @pytest.mark.parametrize("kind", ["a volume", "a directory", "a volume that is not on this host"])

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -327,6 +327,7 @@ def test_started():
 
 ANSWERS = {
     "ping": "PONG\n",
+    "role": "master\n0\n\n",
     "--scan --pattern utopia-queue.queue.*": 'utopia-queue.queue.v1-mails\nutopia-queue.queue.v1-"odd"\nutopia-queue.queue.gone\n',
     "--scan --pattern utopia-queue.processing.*": "utopia-queue.processing.v1-mails\nutopia-queue.processing.gone\n",
     'LLEN "utopia-queue.queue.v1-mails"\nLLEN "utopia-queue.queue.v1-\\"odd\\""\nLLEN "utopia-queue.queue.gone"\n': "3\n1\n0\n",
@@ -344,8 +345,22 @@ def redis(answers: dict[str, str]) -> Redis:
         assert not more
         return SimpleNamespace(stdout=answers[script or " ".join(arguments[arguments.index("redis-cli") + 1 :])])
 
+    return Redis(project_with(docker))
+
+
+def project_with(
+    docker: Any, values: Mapping[str, str] | None = None, elsewhere: bool = False, release: str = "2.1.0"
+) -> Any:
+    """Its Redis is a service, or a server that a container C(client) reaches."""
     container = Container("r", "redis", "running", None, "", 0, 0, "", "", {})
-    return Redis(SimpleNamespace(services={}, containers=lambda: [container], compose=SimpleNamespace(docker=docker)))
+    return SimpleNamespace(
+        release=release,
+        services={"appwrite": values or {}},
+        containers=lambda: [container],
+        compose=SimpleNamespace(docker=docker, environment={}),
+        service_at=lambda host: None if elsewhere else host,
+        client=lambda option, image, environment: f"client of {option} {image} {environment}",
+    )
 
 
 def test_redis():
@@ -373,15 +388,12 @@ def test_password_of_redis():
         calls.append((arguments, dict(more)))
         return SimpleNamespace(stdout="" if more else "NOAUTH Authentication required.\n")
 
-    compose = SimpleNamespace(docker=docker, environment={})
-    container = Container("r", "redis", "running", None, "", 0, 0, "", "", {})
-    values = {"appwrite": {"_APP_REDIS_PASS": "NotARealRedisWord1"}}
-    found = Redis(SimpleNamespace(services=values, containers=lambda: [container], compose=compose))
-    assert found.forget_documents() == 0
+    project = project_with(docker, {"_APP_REDIS_PASS": "NotARealRedisWord1"})
+    assert Redis(project).forget_documents() == 0
     assert [more for _arguments, more in calls] == [
         {},
-        {"REDISCLI_AUTH": "NotARealRedisWord1"},
-    ] and compose.environment == {}
+        *[{"REDISCLI_AUTH": "NotARealRedisWord1"}] * 2,
+    ] and project.compose.environment == {}
     assert calls[1][0][:4] == ["exec", "-i", "--env=REDISCLI_AUTH", "r"] and "NotARealRedisWord1" not in str(
         calls[1][0]
     )
@@ -409,3 +421,40 @@ def test_start():
         (["start", "appwrite", "appwrite-realtime"], True),
         "forgotten",
     ]
+
+
+ELSEWHERE = {"_APP_REDIS_HOST": "cache.internal", "_APP_REDIS_USER": "ada", "_APP_REDIS_PASS": "NotARealRedisWord1"}
+
+
+@pytest.mark.parametrize(
+    ("values", "release", "way"),
+    [
+        ({}, "2.1.0", ["-h", "cache.internal", "-p", "6379", "--user", "ada"]),
+        ({"_APP_REDIS_PORT": "6380"}, "2.0.0", ["-h", "cache.internal", "-p", "6380"]),
+        ({"_APP_REDIS_USER": ""}, "2.4.0", ["-h", "cache.internal", "-p", "6379"]),
+    ],
+    ids=["with a user", "before users", "without a user"],
+)
+def test_redis_elsewhere(values, release, way):
+    calls: list[list[str]] = []
+
+    def docker(arguments: list[str], script: str, more: dict[str, str]) -> Any:
+        calls.append(arguments)
+        assert "NotARealRedisWord1" not in str(arguments)
+        return SimpleNamespace(stdout="master\n" if more else "NOAUTH Authentication required.\n")
+
+    Redis(project_with(docker, {**ELSEWHERE, **values}, True, release))
+    client = "client of redis_client_image redis:7.4.7-alpine {}"
+    assert calls[0] == ["exec", "-i", client, "redis-cli", *way[:4], "ping"]
+    assert calls[1] == ["exec", "-i", "--env=REDISCLI_AUTH", client, "redis-cli", *way, "role"]
+
+
+def test_redis_that_takes_no_changes():
+    with pytest.raises(AppwriteError, match=r"^the Redis at redis is a replica.*have Appwrite use the primary"):
+        redis({**ANSWERS, "role": "slave\n10.0.0.1\n6379\nconnected\n0\n"})
+    scan, unlink = "--scan --pattern default-cache*", 'UNLINK "default-cache-1"\n'
+    since = redis(
+        {**ANSWERS, scan: "default-cache-1\n", unlink: "READONLY You can't write against a read only replica.\n"}
+    )
+    with pytest.raises(AppwriteError, match="^Redis refuses a command: READONLY"):
+        since.forget_documents()

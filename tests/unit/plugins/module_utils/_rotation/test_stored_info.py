@@ -84,6 +84,7 @@ def examine(monkeypatch: pytest.MonkeyPatch, key: Callable[..., str]) -> Callabl
                 "key": key() if given else None,
                 "data": data,
                 "sample": 10,
+                "client_image": None,
                 "container": container,
                 "progress_file": None,
             }

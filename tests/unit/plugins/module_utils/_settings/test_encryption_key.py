@@ -718,17 +718,20 @@ def test_a_rotation_that_has_sealed_nothing_yet(installation, values, options, s
     assert plan(installation(values, data="yes", opens=opens), pending=TWO, **options).key.state == state
 
 
-@pytest.mark.parametrize(
-    "found",
-    [{"data": "no"}, {"data": "unknown", "elsewhere": True}, {"data": "yes", "elsewhere": True}],
-    ids=["nobody has signed up", "a database elsewhere", "a database elsewhere that is in use"],
-)
-def test_a_rotation_that_cannot_have_begun(installation, found):
+def test_a_rotation_that_cannot_have_begun(installation):
     asked = []
     assert (
-        plan(installation({NAME: ONE}, asked=asked, **found), escrowed=ONE, pending=TWO).key.state == "kept"
+        plan(installation({NAME: ONE}, asked=asked, data="no"), escrowed=ONE, pending=TWO).key.state == "kept"
         and "opens" not in asked
     )
+
+
+def test_a_rotation_of_a_database_elsewhere(installation):
+    """It may have been sealed anew, as one of the project."""
+    said = refused(installation({NAME: ONE}, data="unknown", elsewhere=True), escrowed=ONE, pending=TWO)
+    assert "a rotation may be unfinished" in said
+    there = installation({NAME: ONE}, data="yes", elsewhere=True, opens={TWO: 7})
+    assert "a rotation of the key is unfinished" in refused(there, escrowed=ONE, pending=TWO)
 
 
 def test_another_pending_tail_opens_the_same_data(installation):

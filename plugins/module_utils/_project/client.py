@@ -1,0 +1,131 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A container with the client of a server that is no service of the project, in the networks of Appwrite, from which that server is reached.
+
+This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import select
+import subprocess
+from contextlib import suppress
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
+
+_PULLING = 600.0
+_STARTING = 60.0
+_ENDING = 10.0
+"""seconds"""
+_CONFINED = (
+    *(
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--env",
+        "HOME=/tmp",
+        "--cap-drop",
+        "ALL",
+        "--security-opt",
+        "no-new-privileges",
+    ),
+    *("--log-driver", "none", "--no-healthcheck", "--pull", "never", "--entrypoint", "sh"),
+)
+_UP = b"up\n"
+# Whoever dies closes the other end of its standard input: it ends then, with all that was executed in it, and is removed.
+_HELD = "echo up; exec cat"
+
+
+class Client:
+    """A container that lives as long as this process at most. Commands are executed in it as in one of the project."""
+
+    def __init__(
+        self,
+        compose: Compose,
+        project: str,
+        image: str,
+        service: Mapping[str, Any],
+        networks: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> None:
+        """service: of the project, whose way to other hosts it has. networks: names of the service's. environment: of the container, no argument of docker.
+
+        Raises AppwriteError if it does not start.
+        """
+        self.id = "selfhost-appwrite-%s-%s" % (project, secrets.token_hex(8))
+        self._compose = compose
+        mode = str(service.get("network_mode") or "")
+        first = mode if mode in ("host", "bridge") else next(iter(networks), "bridge")
+        command = ["docker", "run", "--rm", "--interactive", "--name", self.id, "--network", first, *_CONFINED]
+        command += ["--add-host=" + host.replace("=", ":", 1) for host in service.get("extra_hosts") or []]
+        command += ["--dns=" + address for address in service.get("dns") or []]
+        command += ["--env=" + name for name in environment]
+        self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command leaves no standard input open
+            [*command, image, "-c", _HELD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**compose.environment, **environment},
+            start_new_session=True,
+            bufsize=0,
+        )
+        atexit.register(self.close)
+        try:
+            self._wait()
+            for network in networks[1:] if first != "host" else ():
+                compose.docker(["network", "connect", network, self.id])
+        except AppwriteError as error:
+            self.close()
+            raise AppwriteError(
+                "the container with a client from the image %s does not start: %s" % (image, error)
+            ) from None
+
+    def _wait(self) -> None:
+        stdout: Any = self._process.stdout
+        stderr: Any = self._process.stderr
+        if not select.select([stdout], [], [], _STARTING)[0]:
+            raise AppwriteError("it took longer than %d seconds" % _STARTING)
+        if os.read(stdout.fileno(), len(_UP)) != _UP:
+            said = self._compose.mask(stderr.read().decode("utf-8", "replace")).strip().split("\n")
+            raise AppwriteError(said[0] or "docker gave no reason")
+
+    @property
+    def is_up(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """Removes it, with whatever still runs in it."""
+        atexit.unregister(self.close)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(_ENDING)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            with suppress(ComposeError):
+                self._compose.docker(["rm", "--force", "--volumes", self.id], tolerate=True)
+
+
+def require_image(compose: Compose, image: str, option: str, pulls: bool) -> None:
+    """Raises AppwriteError if there is no such image on this host. pulls: whether it may be had from its registry."""
+    if compose.image_ids([image]):
+        return
+    why = "is not on this host"
+    if pulls:
+        try:
+            compose.docker(["pull", "--quiet", image], timeout=_PULLING)
+            return
+        except ComposeError as error:
+            why = "is not on this host and cannot be pulled (%s)" % error
+    raise AppwriteError(
+        "%sthe image %s, in which the client is that is needed, %s; load it (docker pull %s)%s"
+        % ("%s: " % option if pulls else "", image, why, image, ", or name another one" if pulls else "")
+    )
