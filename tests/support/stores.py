@@ -14,6 +14,13 @@ KEYS = ("NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2")
 _CLASSES = {"mariadb": "WritableMariaDB", "postgresql": "WritablePostgreSQL", "mongodb": "WritableMongoDB"}
 
 
+def client(database: str, container: str) -> list[str]:
+    """The command of a store's client."""
+    kind = getattr(importlib.import_module(f"{ROOMS}._rotation.stores.writes.{database}"), _CLASSES[database])
+    command: list[str] = kind.client(container)
+    return command
+
+
 def rotation(database: str, container: str, root: str, journal: str, old: str, new: str) -> Any:
     """A store and the rotation that works on it."""
     kind = getattr(importlib.import_module(f"{ROOMS}._rotation.stores.writes.{database}"), _CLASSES[database])

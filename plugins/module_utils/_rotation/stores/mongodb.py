@@ -107,7 +107,7 @@ const serve = async () => {
       }
     },
     writable: async () => (await client.getDB("admin").runCommand({hello: 1})).isWritablePrimary,
-    address: async () => (await client.getDB("admin").runCommand({whatsmyuri: 1})).you.replace(/^127\..*/, ""),
+    address: async () => String((await client.getDB("admin").runCommand({whatsmyuri: 1})).you || "").replace(/^127\..*/, ""),
     MORE
   };
   for await (const line of require("readline").createInterface({input: process.stdin})) {
