@@ -37,7 +37,6 @@ _CONFINED = (
     ),
     *("--log-driver", "none", "--no-healthcheck", "--pull", "never", "--entrypoint", "sh"),
 )
-_UP = b"up\n"
 # Whoever dies closes the other end of its standard input: it ends then, with all that was executed in it, and is removed.
 _HELD = "echo up; exec cat"
 
@@ -87,13 +86,18 @@ class Client:
             ) from None
 
     def _wait(self) -> None:
-        stdout: Any = self._process.stdout
-        stderr: Any = self._process.stderr
-        if not select.select([stdout], [], [], _STARTING)[0]:
+        if not self._readable(self._process.stdout, _STARTING):
             raise AppwriteError("it took longer than %d seconds" % _STARTING)
-        if os.read(stdout.fileno(), len(_UP)) != _UP:
-            said = self._compose.mask(stderr.read().decode("utf-8", "replace")).strip().split("\n")
-            raise AppwriteError(said[0] or "docker gave no reason")
+        if self._said(self._process.stdout) != "up":
+            said = self._said(self._process.stderr) if self._readable(self._process.stderr, _ENDING) else ""
+            raise AppwriteError(said.split("\n", 1)[0] or "docker gave no reason")
+
+    @staticmethod
+    def _readable(pipe: Any, timeout: float) -> bool:
+        return bool(select.select([pipe], [], [], timeout)[0])
+
+    def _said(self, pipe: Any) -> str:
+        return self._compose.mask(os.read(pipe.fileno(), 4096).decode("utf-8", "replace")).strip()
 
     @property
     def is_up(self) -> bool:

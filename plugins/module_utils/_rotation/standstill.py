@@ -64,7 +64,7 @@ _TOLD = 5
 """sessions that are named"""
 UNSEEN = (
     "other machines can be seen only by their sessions at the database: make sure that none runs an Appwrite on this database until the rotation "
-    "has ended"
+    "has ended, and none with the old key afterwards"
 )
 
 
