@@ -93,8 +93,8 @@ FAILED = {
         "network databases not found",
     ),
     "no word": ("exit 1", "docker gave no reason"),
-    "another program": ("echo no; exec sleep 1000", "docker gave no reason"),
-    "nothing": ("exec sleep 1000", "it took longer than 1 seconds"),
+    "another program": ("[ $1 = run ] || exit 0; echo no; exec sleep 1000", "docker gave no reason"),
+    "nothing": ("[ $1 = run ] || exit 0; exec sleep 1000", "it took longer than 1 seconds"),
     "no other network": ("[ $1 = run ] || exit 1; echo up; exec cat", "docker network failed"),
 }
 
