@@ -24,7 +24,9 @@ description:
     what is stored and the running one does not; and a key that no container has run with, as after C(docker compose down), is started only after it has
     opened some. If the database does not run, it is started for that alone, and is left running. If it does not answer yet, it is waited for.
   - What only the public default opens counts for nothing if neither the file nor a container has that any more. A warning says how much it is.
-  - A database that is no service of the project cannot be asked. A key that no container has run with is then started by hand.
+  - A database that is no service of the project is asked in Appwrite's own container, or else in one with its client, as
+    O(selfhost.appwrite.rekey#module:client_image) says, if that image is on the host. If neither can be, a key that no container has run with is started
+    by hand.
 options:
   verify:
     description:

@@ -19,12 +19,12 @@ description:
     that Appwrite's 1.9 command-line installer leaves.
   - A new key is made only if the installation provably holds no data. It holds none if docker is not installed, if the database
     has no volume, or if the database itself, asked in its own container, knows no console account yet. A database that is no service of the project
-    is asked from inside the running container of Appwrite's API.
+    is asked from inside the running container of Appwrite's API, or from one with its client.
   - An absent key that a container of the same project still has is recovered from there.
   - If the installation holds data, a key is set only after it has opened a sample of what is stored. That is read from the database in its own
     container, which has to run, and opened by the Python package C(cryptography) on the host, or else by the PHP of Appwrite's image, in a container
-    without network. A database that is no service of the project is read from a container as O(selfhost.appwrite.rekey#module:client_image) says, if its
-    image is on the host.
+    without network. A database that is no service of the project is read from a container with its client, as
+    O(selfhost.appwrite.rekey#module:client_image) says, if that image is on the host.
 options:
   key:
     description:

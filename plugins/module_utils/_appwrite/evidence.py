@@ -32,7 +32,7 @@ class Evidence:
     starting: str = ""
     """the service of the database, where it is V(unknown) since that runs but does not answer, or not yet"""
     elsewhere: bool = False
-    """whether the database is no service of the project, so that Appwrite has to run to be asked"""
+    """whether the database is no service of the project, so that it is asked in a container of Appwrite, or in one with its client"""
 
 
 @dataclass(frozen=True)

@@ -633,42 +633,48 @@ class Instance:
         service, database = self._database(host)
         try:
             if service is None or database is None:
-                return self._ask_from_inside(host)
+                return self._ask_from_outside(host)
             return self._ask(service, database)
         except ComposeError as error:
             return _not_found_out(error)
 
-    def _ask_from_inside(self, host: str) -> Evidence:
-        """Of a database that only Appwrite itself reaches."""
+    def _ask_from_outside(self, host: str) -> Evidence:
+        """Of a database that is no service of the project: in Appwrite's own container, which has all that it takes, or in one with the database's client."""
         what = "the database host %s is not a database service of this project" % host
         api = self.api()
         wanted = {name: self.services.get(api, {}).get(name, "") for name in _elsewhere.SAME}
-        running = [
+        mine = [container for container in self.containers() if container.service == api]
+        same = [
             container
-            for container in self.containers()
-            if container.service == api
-            and container.status == "running"
-            and all(container.environment.get(name, "") == value for name, value in wanted.items())
+            for container in mine
+            if all(container.environment.get(name, "") == value for name, value in wanted.items())
         ]
-        if not running:
-            return Evidence(
-                "unknown",
-                "%s, and no container of Appwrite runs with it that could be asked whether anyone signed up" % what,
-                remedy="Start Appwrite by hand with the key that it had (docker compose up -d), so that its container can be asked, and run again",
-                elsewhere=True,
-            )
+        running = [container for container in same if container.status == "running"]
+        who = "no container of Appwrite runs with it that could be asked whether anyone signed up"
+        remedy = "Start Appwrite by hand with the key that it had (docker compose up -d), so that its container can be asked, and run again"
+        if not running and same != mine:  # where it was before may be where the data is
+            return Evidence("unknown", "%s, and %s" % (what, who), remedy=remedy, elsewhere=True)
         try:
-            answer = patiently(lambda: self.compose.execute(running[0].id, _elsewhere.COMMAND, _elsewhere.QUESTION))
+            if running:
+                who = "the container of %s, asked whether anyone signed up," % api
+                remedy = "Wait until Appwrite reaches its database, and run again"
+                place, command, script = running[0].id, _elsewhere.COMMAND, _elsewhere.QUESTION
+            else:
+                who += ", and one with the database's client"
+                place, command, script = self._client_and_question()
+            answer = patiently(lambda: self.compose.execute(place, command, script))
         except AppwriteError as error:
             answer, failed = "", ": %s" % error
         else:
             failed = " clearly"
         return _answered(answer, "the database at %s" % host, elsewhere=True) or Evidence(
-            "unknown",
-            "%s, and the container of %s, asked whether anyone signed up, did not answer%s" % (what, api, failed),
-            remedy="Wait until Appwrite reaches its database, and run again",
-            elsewhere=True,
+            "unknown", "%s, and %s did not answer%s" % (what, who, failed), remedy=remedy, elsewhere=True
         )
+
+    def _client_and_question(self) -> tuple[str, tuple[str, ...], str | None]:
+        kind, place = self.database()
+        database = next(each for each in DATABASES if each.service == kind)
+        return place, database.question, database.script
 
     def api(self) -> str:
         """The service that runs the API: what its image starts by itself, or that program by name; empty if there is none."""

@@ -135,10 +135,10 @@ def _program(script: str, **parts: str) -> str:
 
 
 _ASK_MONGODB = r"""
-const name = process.env.MONGO_INITDB_ROOT_USERNAME, word = process.env.MONGO_INITDB_ROOT_PASSWORD;
+const name = process.env.MONGO_INITDB_ROOT_USERNAME, word = process.env.MONGO_INITDB_ROOT_PASSWORD, host = process.env.DATABASE_HOST;
 const who = name ? encodeURIComponent(name) + ":" + encodeURIComponent(word) + "@" : "";
 const options = "?directConnection=true&serverSelectionTimeoutMS=10000" + (name ? "&authSource=admin" : "");
-const client = Mongo("mongodb://" + who + "127.0.0.1:27017/" + options);
+const client = Mongo("mongodb://" + who + (host ? host + ":" + process.env.DATABASE_PORT : "127.0.0.1:27017") + "/" + options);
 let found = "empty";
 for (const each of client.getDB("admin").adminCommand({listDatabases: 1, nameOnly: true}).databases) {
   const database = client.getDB(each.name);

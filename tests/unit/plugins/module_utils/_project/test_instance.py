@@ -757,7 +757,14 @@ FROM_INSIDE = {
         "unknown",
         "did not answer: Connection refused",
     ),
-    "stopped": (INSIDE, "exited", "console accounts: empty\n", "unknown", "no container of Appwrite runs with it"),
+    "stopped, asked by a client": (INSIDE, "exited", "console accounts: empty\n", "no", "nobody has signed up"),
+    "stopped, and no answer": (
+        INSIDE,
+        "exited",
+        "",
+        "unknown",
+        "no container of Appwrite runs with it that could be asked whether anyone signed up, and one with the database's client did not answer clearly",
+    ),
     "another host": (
         {**INSIDE, "_APP_DB_HOST": "former"},
         "running",
@@ -780,6 +787,7 @@ def test_a_database_elsewhere_is_asked_from_inside(project, monkeypatch, environ
     configured(monkeypatch, {"appwrite": {"image": "appwrite/appwrite:1.8.1", "environment": INSIDE}})
     instance = loaded(project, "_APP_DB_HOST=other\n")
     Engine(instance, monkeypatch, containers=[container("appwrite", environment, status)], answer=answer)
+    monkeypatch.setattr(instance, "client", lambda *_unused: "client")
     evidence = instance.holds_data()
     assert (evidence.state, part in evidence.reason) == (state, True), evidence.reason
     assert evidence.elsewhere and not evidence.never_started
