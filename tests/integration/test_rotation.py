@@ -419,11 +419,11 @@ FILES = {
     ),
     "a database elsewhere": (
         {"_APP_DB_HOST": "db.notarealcompany.com"},
-        "the database host db.notarealcompany.com is not a database service of this project",
+        "client_image: the image gone.invalid/mariadb:1, in which the client is that is needed, is not on this host and cannot be pulled",
     ),
     "a Redis elsewhere": (
         {"_APP_REDIS_HOST": "cache.notarealcompany.com"},
-        "the Redis cache.notarealcompany.com is not a running container",
+        "redis_client_image: the image gone.invalid/redis:1, in which the client is that is needed, is not on this host",
     ),
 }
 
@@ -431,7 +431,8 @@ FILES = {
 @on(REFUSED)
 @pytest.mark.parametrize(("values", "words"), FILES.values(), ids=FILES)
 def test_refused_file(loaded, values, words):
-    assert refused(loaded, values).startswith(words)
+    images = {"client_image": "gone.invalid/mariadb:1", "redis_client_image": "gone.invalid/redis:1"}
+    assert refused(loaded, values, **images).startswith(words)
 
 
 @on(REFUSED)
