@@ -57,9 +57,11 @@ class MariaDB(SqlStore):
             " sql_mode = 'NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', max_statement_time = 0, wait_timeout = 31536000;"
         )
         if self._query("SELECT GET_LOCK('%s', %d)" % (_LOCK, LOCK_TIMEOUT)) != [[b"1"]]:
+            ((other,),) = self._query("SELECT COALESCE(IS_USED_LOCK('%s'), 0)" % _LOCK)
             raise StoreError(
-                "%s: another session of this collection has been working on it for %d seconds; wait until it ends and run again"
-                % (self.NAME, LOCK_TIMEOUT)
+                "%s: another session of this collection has been working on it for %d seconds; wait until it ends and run again. If nothing is at the other "
+                "end of it any more, as after a network that failed, end it: KILL %d"
+                % (self.NAME, LOCK_TIMEOUT, int(other))
             )
         self._lower_case = self._query("SELECT @@lower_case_table_names") == [[b"1"]]
 

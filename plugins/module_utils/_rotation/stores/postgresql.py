@@ -56,6 +56,11 @@ class PostgreSQL(SqlStore):
             "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
             " ('statement_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')"
         )
+        # What a network that fails leaves of a session goes before the next one has waited for its lock in vain.
+        self._query(
+            "SELECT set_config(name, CASE name WHEN 'tcp_user_timeout' THEN '40000' WHEN 'tcp_keepalives_count' THEN '3' ELSE '10' END, false)"
+            " FROM pg_settings WHERE name IN ('tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout')"
+        )
         self._query("SELECT pg_advisory_lock(%d)" % _LOCK)
 
     def sessions(self) -> Sessions:
