@@ -16,47 +16,40 @@ import os
 import stat
 import weakref
 from contextlib import contextmanager
-from typing import ContextManager, Iterator
+from typing import Iterator
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, reason, words
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
-    METHOD,
-    NEITHER,
-    PLAIN,
-    VERSION,
-    Exchange,
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sealed import (
+    LARGEST,
+    MISSING,
+    TOO_LARGE,
+    SealedFiles,
+    Unusable,
+    text_of,
+    words_of,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row
 
 _UPLOADS = "/storage/uploads/"
 """where the containers have it"""
-_LARGEST = 28_000_000
-"""Appwrite seals files of up to 20,000,000 bytes; this is their base64 text, and some room for what compresses badly."""
 _NO_FILE = {
     errno.ENOTDIR: "its path leads over a symbolic link or a file",
     errno.ELOOP: "its path leads over a symbolic link or a file",
     errno.ENAMETOOLONG: "its path is too long",
     errno.EINVAL: "its path is not valid on this host",
-    errno.ENOENT: "it is missing",
+    errno.ENOENT: MISSING,
 }
 """What is wrong with the path, and not with the disk."""
 
 
-class Unusable(Exception):
-    """There is no such file, or not where files are."""
-
-
-class Files:
+class Files(SealedFiles):
     """C(model.StoredFiles). root: the directory that the containers have as /storage/uploads."""
 
     def __init__(self, root: str) -> None:
         self._root = _open_root(root)
         weakref.finalize(self, os.close, self._root)
         self._tried: set[str] = set()
-
-    def look(self, row: Row, exchange: Exchange) -> Look:
-        return self._open(row, exchange)[0]
 
     def doubt(self, row: Row) -> str:
         path = text_of(row, "path")
@@ -82,19 +75,6 @@ class Files:
             raise OSError(errno.EROFS, "")
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory) or os.geteuid() not in (0, owner):
             raise OSError(errno.EACCES, "")
-
-    def _open(self, row: Row, exchange: Exchange) -> tuple[Look, bytes, os.stat_result | None]:
-        values = row.values
-        if not values["openSSLCipher"] or values["chunksTotal"] != values["chunksUploaded"]:
-            return Look(PLAIN), b"", None
-        try:
-            text, status = self._read(text_of(row, "path"))
-        except Unusable as problem:
-            return Look(NEITHER, reason=str(problem)), b"", None
-        if (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION):
-            return Look(NEITHER, status.st_size, "it is sealed in another way"), b"", None
-        verdict, plain = exchange.try_keys(text, text_of(row, "openSSLIV"), text_of(row, "openSSLTag"))
-        return Look(verdict, status.st_size, "no key opens it" if verdict == NEITHER else ""), plain, status
 
     @contextmanager
     def _place(self, path: str) -> Iterator[tuple[int, bytes]]:
@@ -156,14 +136,5 @@ def _open_root(root: str) -> int:
 def _require_file(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise Unusable(_NO_FILE[errno.ELOOP] if stat.S_ISLNK(status.st_mode) else "it is not a regular file")
-    if status.st_size > _LARGEST:
-        raise Unusable("it is larger than anything that Appwrite seals")
-
-
-def text_of(row: Row, name: str) -> str:
-    value = row.values[name]
-    return value if isinstance(value, str) else ""
-
-
-def words_of(path: str, done: str) -> ContextManager[None]:
-    return words("file %s" % path, done)
+    if status.st_size > LARGEST:
+        raise Unusable(TOO_LARGE)

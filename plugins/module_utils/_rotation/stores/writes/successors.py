@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of Appwrite's buckets, sealed anew: each gets a successor beside it, whose name is in the journal before it exists.
+"""Files of Appwrite's buckets on the managed host, sealed anew, each beside the old one.
 
 Only who seals everything anew reaches this; whoever reads has C(files).
 
@@ -10,133 +10,27 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
-import secrets
 import stat
 from contextlib import suppress
-from typing import Iterator, NamedTuple, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
-    METHOD,
-    NEITHER,
-    NEW,
-    OLD,
-    VERSION,
-    Exchange,
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sealed import Unusable, words_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.sealing import (
+    LONGEST_NAME,
+    Made,
+    Sealing,
+    successor_of,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import (
-    Files,
-    Unusable,
-    text_of,
-    words_of,
-)
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row
-
-_MADE = 200000
-"""Files that are remembered with their successors; what is beyond is looked at again."""
-_PAIRS = 20000
-"""entries of the journal in memory at a time"""
-_LONGEST_NAME = 255
-"""bytes, in almost every file system"""
-_LONGEST_PATH = 2048
-"""characters, in the column of a row"""
-_SUFFIX = re.compile(r"-[0-9a-f]{16}$")
 
 
-Seals = Tuple[str, str, str]
-"""path, IV and tag, as a row has them"""
-
-
-class _Made(NamedTuple):
-    """A file with a successor, or that one."""
-
-    look: Look
-    values: dict[str, str]
-    """what belongs in the row that has the file; empty for a successor"""
-    path: str
-    signature: tuple[int, ...]
-    successor: Seals = ("", "", "")
-
-
-class Successors(Files):
-    """C(model.WritableFiles). journal: the open directory for a file of ours with this name, which remembers files and their successors."""
+class Successors(Sealing, Files):
+    """C(model.WritableFiles) of the local volume."""
 
     def __init__(self, root: str, journal: int, name: str) -> None:
-        super().__init__(root)
-        self._directory = journal
-        self._journal = name
-        self._handle: int | None = None
-        self._made: dict[Seals, _Made] = {}
-
-    def look(self, row: Row, exchange: Exchange) -> Look:
-        known = self._known(row)
-        return known.look if known else super().look(row, exchange)
-
-    def prepare(self, row: Row, exchange: Exchange) -> tuple[Look, dict[str, str]]:
-        """How a file looks, and the values of its row once it is sealed anew beside the old one.
-
-        Raises AppwriteError if that cannot be written or read back.
-        """
-        known = self._known(row)
-        if known:
-            return known.look, known.values
-        look, plain, status = self._open(row, exchange)
-        if look.verdict != OLD or status is None:
-            return look, {}
-        path = text_of(row, "path")
-        text, iv, tag = exchange.new.encrypt(plain)
-        digest = hashlib.sha256(plain).digest()
-        try:
-            successor = self._successor(path)
-            self._note(path, successor)
-            self._write(successor, text, status)
-            del plain, text  # a file may have 20 MB, and there are several forms of it here
-            written, stands = self._read(successor)
-            opened = exchange.new.decrypt(written, iv, tag)
-        except Unusable as problem:
-            raise AppwriteError("file %s: %s" % (path, problem)) from None
-        except AppwriteError:
-            gone = super().look(row, exchange)  # with its directory, as where somebody deletes a bucket
-            if gone.verdict != NEITHER:
-                raise
-            return gone, {}
-        if opened is None or hashlib.sha256(opened).digest() != digest:
-            raise AppwriteError(
-                "file %s: what was read back differs from what was written; the disk may be failing" % successor
-            )
-        values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
-        if self.remembers:
-            self._made[_seals(row)] = _Made(look, values, path, _signature(status), (successor, iv, tag))
-            self._made[successor, iv, tag] = _Made(Look(NEW, stands.st_size), {}, successor, _signature(stands))
-        return look, values
-
-    def _known(self, row: Row) -> _Made | None:
-        """What was found out of it before, if nothing speaks of a change."""
-        values = row.values
-        known = self._made.get(_seals(row))
-        if (
-            not known
-            or (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION)
-            or values["chunksTotal"] != values["chunksUploaded"]
-        ):
-            return None
-        try:
-            for each in filter(None, (known, self._made.get(known.successor))):
-                with self._place(each.path) as (directory, name):
-                    if _signature(os.stat(name, dir_fd=directory, follow_symlinks=False)) != each.signature:
-                        return None
-        except (OSError, Unusable):
-            return None
-        return known
-
-    @property
-    def remembers(self) -> bool:
-        return len(self._made) < _MADE
+        Files.__init__(self, root)
+        Sealing.__init__(self, journal, name)
 
     def remove(self, path: str, before: float | None = None) -> None:
         with words_of(path, "removed"), suppress(FileNotFoundError, Unusable), self._place(path) as (directory, name):
@@ -151,51 +45,9 @@ class Successors(Files):
             _files.write(handle, b"\0")
             _dress(handle, like)
 
-    # --- the journal ---
-
-    def noted(self) -> int:
-        with words_of(self._journal, "read"), suppress(FileNotFoundError):
-            return os.stat(self._journal, dir_fd=self._directory, follow_symlinks=False).st_size
-        return 0
-
-    def pairs(self, start: int = 0) -> Iterator[list[tuple[str, str]]]:
-        with words_of(self._journal, "read"), suppress(FileNotFoundError), open(
-            _files.open_plain(self._journal, self._directory), "rb"
-        ) as stream:
-            stream.seek(start)
-            some: list[tuple[str, str]] = []
-            for line in stream:
-                try:
-                    old, new = json.loads(line)
-                except (ValueError, TypeError):
-                    continue
-                some.append((str(old), str(new)))
-                if len(some) == _PAIRS:
-                    yield some
-                    some = []
-            if some:
-                yield some
-
-    def forget(self) -> None:
-        with words_of(self._journal, "removed"):
-            if self._handle is not None:
-                os.close(self._handle)
-                self._handle = None
-            _files.remove(self._directory, self._journal)
-            _files.sync(self._directory)
-
-    def _note(self, old: str, new: str) -> None:
-        with words_of(self._journal, "written"):
-            if self._handle is None:
-                self._handle = _files.open_plain(self._journal, self._directory, _files.APPEND)
-                _files.sync(self._directory)
-            _files.append(self._handle, ("\n%s\n" % json.dumps([old, new])).encode("ascii"))
-
-    # --- the tree ---
-
     def _successor(self, path: str) -> str:
         with words_of(path, "read"), self._place(path) as (directory, _name):
-            return _successor(path, min(_LONGEST_NAME, os.fpathconf(directory, "PC_NAME_MAX")))
+            return successor_of(path, min(LONGEST_NAME, os.fpathconf(directory, "PC_NAME_MAX")))
 
     def _write(self, path: str, text: bytes, like: os.stat_result) -> None:
         """A new file with another's owner and mode, on disk when this returns."""
@@ -205,31 +57,13 @@ class Successors(Files):
                 _dress(handle, like)
             _files.sync(directory)
 
+    def _signature(self, status: os.stat_result) -> tuple[int, ...]:
+        """Also if somebody puts another file in its place."""
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
-def _seals(row: Row) -> Seals:
-    return text_of(row, "path"), text_of(row, "openSSLIV"), text_of(row, "openSSLTag")
-
-
-def _signature(status: os.stat_result) -> tuple[int, ...]:
-    """What is another one as soon as somebody writes to the file, or puts another one in its place."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _successor(path: str, longest: int) -> str:
-    """In the same directory, with the same extension, so far as the file system has room for it. A suffix of ours is replaced, so that names do not grow."""
-    above, slash, name = path.rpartition("/")
-    stem, extension = os.path.splitext(name)
-    token = "-" + secrets.token_hex(8)
-    stem = _SUFFIX.sub("", stem)
-    while stem and _is_too_long(above, stem + token + extension, longest):
-        stem = stem[:-1]
-    while extension and _is_too_long(above, stem + token + extension, longest):
-        extension = extension[:-1]
-    return above + slash + stem + token + extension
-
-
-def _is_too_long(above: str, name: str, longest: int) -> bool:
-    return len(name.encode("utf-8", "surrogateescape")) > longest or len(above) + 1 + len(name) > _LONGEST_PATH
+    def _stands(self, made: Made) -> bool:
+        with self._place(made.path) as (directory, name):
+            return self._signature(os.stat(name, dir_fd=directory, follow_symlinks=False)) == made.signature
 
 
 def _dress(handle: int, like: os.stat_result) -> None:
