@@ -56,6 +56,11 @@ def rehearsal_summary(rehearsed: Mapping[str, Any]) -> dict[str, str]:
             if rehearsed.get("disk_needed")
             else _UNDER_WAY,
         }
+        traffic = rehearsed.get("bucket_traffic")
+        if traffic:
+            found["bucket_traffic"] = f"{traffic['requests']} requests, {_bytes(traffic['bytes'])}" + (
+                "; every version of a replaced object is removed" if traffic["versioned"] else ""
+            )
     if rehearsed.get("console"):
         found["sessions_to_end"] = f"{rehearsed['end_sessions']}: {rehearsed['ended_sessions']}"
         found["console"] = ", ".join(

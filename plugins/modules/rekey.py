@@ -153,6 +153,7 @@ extends_documentation_fragment:
   - selfhost.appwrite.project.action_group
 requirements:
   - cryptography on the managed host (Debian's C(python3-cryptography))
+  - boto3 on the managed host (Debian's C(python3-boto3)), if files are in an object store
 attributes:
   check_mode:
     description: In check mode it is the rehearsal.
@@ -236,7 +237,7 @@ disk_needed:
   returned: in check mode with O(scope=values)
   contains:
     files:
-      description: In the directory of the uploads, since old files are removed last.
+      description: In the directory of the uploads, or in the bucket, since old files are removed last.
       type: int
     database:
       description: In the database's volume, at most, since a transaction keeps both versions of a row, and the new values are staged before.
@@ -244,6 +245,20 @@ disk_needed:
     dump:
       description: Beside the C(.env) file, at most.
       type: int
+bucket_traffic:
+  description: What a rotation asks of the object store that files are in, by and large. Null if they are on the local volume.
+  type: dict
+  returned: in check mode with O(scope=values), unless a rotation is under way
+  contains:
+    requests:
+      description: How many requests it makes.
+      type: int
+    bytes:
+      description: How many bytes go over the network, both ways.
+      type: int
+    versioned:
+      description: Whether the bucket keeps versions. Then every version of an object that is replaced is removed.
+      type: bool
 end_sessions:
   description: Whose sessions end, as O(end_sessions) or its default.
   type: str

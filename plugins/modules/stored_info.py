@@ -52,6 +52,7 @@ extends_documentation_fragment:
   - selfhost.appwrite.project.reads
 requirements:
   - cryptography on the managed host (Debian's C(python3-cryptography)); without it the PHP of Appwrite's image opens a sample of the values, and no file
+  - boto3 on the managed host (Debian's C(python3-boto3)), if files are in an object store; without it they are left out
 seealso:
   - module: selfhost.appwrite.rekey
 """

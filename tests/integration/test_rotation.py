@@ -413,9 +413,9 @@ FILES = {
         "the containers of appwrite, appwrite-worker-mails run with another key",
     ),
     "no key": ({KEY: ""}, f"{KEY} is empty"),
-    "files in an object store": (
+    "files in an object store without a key": (
         {"_APP_STORAGE_DEVICE": "s3"},
-        "files are stored on s3 (_APP_STORAGE_DEVICE), which this rotation cannot reach",
+        "_APP_STORAGE_S3_ACCESS_KEY: lacks the access key of the device s3",
     ),
     "a database elsewhere": (
         {"_APP_DB_HOST": "db.notarealcompany.com"},

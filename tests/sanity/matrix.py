@@ -15,7 +15,7 @@ import pytest
 from support.checkers import CORES, PYTHONS, ROOT, WORK, ansible_test_sanity, controllers, core
 
 UNIT_NEEDS = (
-    *("cmarkgfm", "hypothesis", "jsonschema", "pexpect", "pytest"),
+    *("boto3", "cmarkgfm", "flask", "flask-cors", "hypothesis", "jsonschema", "moto[s3]", "pexpect", "pytest"),
     *("rfc3339-validator", "rfc3986-validator", "xmlschema"),
 )
 PAIRS = [

@@ -21,6 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import (
     Change,
+    WritableFiles,
     WritableStore,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
@@ -175,7 +176,7 @@ class Place:
             **values,
         }
 
-    def successors(self) -> Successors:
+    def successors(self) -> WritableFiles:
         return Successors(str(self.root), self._directory, "journal")
 
     def rotation(self, *waived: tuple[str, str, str], **options: Any) -> Rotation:
@@ -221,8 +222,12 @@ class Place:
         )
         rows = self.store.content[BUCKET]
         for number, row in enumerate(rows):
-            path = self.root / row["path"].removeprefix("/storage/uploads/")
-            assert cipher.decrypt(path.read_bytes(), row["openSSLIV"], row["openSSLTag"]) == WORD * number
-            assert path.stat().st_mode & 0o777 == 0o640 and path.suffix == ".txt"
-        assert self.files == sorted(row["path"].removeprefix("/storage/uploads/") for row in rows)
+            assert cipher.decrypt(self.sealed(row), row["openSSLIV"], row["openSSLTag"]) == WORD * number
+        assert self.files == sorted(row["path"].partition("storage/uploads/")[2] for row in rows)
         assert not self.journal.exists()
+
+    def sealed(self, row: dict[str, Any]) -> bytes:
+        """The file of a row, which is as it was made."""
+        path = self.root / row["path"].removeprefix("/storage/uploads/")
+        assert path.stat().st_mode & 0o777 == 0o640 and path.suffix == ".txt"
+        return path.read_bytes()

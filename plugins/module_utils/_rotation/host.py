@@ -28,7 +28,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databas
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import document_of, opened_with
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.journal import PAIRS, Journal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import LOCKING
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
@@ -44,12 +44,21 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stands
     Stillness,
     start,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import READING, store_of, uploads_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import (
+    READING,
+    Uploads,
+    files_in,
+    store_of,
+    uploads_of,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Store
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.mariadb import WritableMariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import WritableStore
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.mongodb import WritableMongoDB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.objects import (
+    ObjectSuccessors,
+    traffic,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.postgresql import (
     WritablePostgreSQL,
 )
@@ -238,7 +247,7 @@ class Connection:
         ciphers: tuple[Cipher, Cipher],
         tell: Tell,
         stillness: Stillness,
-        uploads: str,
+        uploads: Uploads,
         redis: Redis,
         store: Store,
     ) -> None:
@@ -256,17 +265,20 @@ class Connection:
         self.close = store.close
 
     def examination(self, waivers: Waivers) -> Examination:
-        return Examination(self.store, Files(self._uploads), *self._ciphers, waivers, self._tell)
+        return Examination(self.store, files_in(self._uploads), *self._ciphers, waivers, self._tell)
 
     def rotation(self, waivers: Waivers) -> Rotation:
         store = cast(WritableStore, self.store)  # only a run that writes asks for this
-        return Rotation(
-            store, Successors(self._uploads, self._journal.handle, PAIRS), *self._ciphers, waivers, self._tell
-        )
+        uploads, journal = self._uploads, (self._journal.handle, PAIRS)
+        files = Successors(uploads, *journal) if isinstance(uploads, str) else ObjectSuccessors(*uploads, *journal)
+        return Rotation(store, files, *self._ciphers, waivers, self._tell)
 
-    def disks(self) -> tuple[Disk, Disk | None]:
+    def disks(self) -> tuple[Disk | None, Disk | None]:
         data = _data_of(self._instance)
-        return _disk(self._uploads), _disk(data) if data else None
+        return _disk(self._uploads) if isinstance(self._uploads, str) else None, _disk(data) if data else None
+
+    def traffic(self, report: Report) -> dict[str, Any] | None:
+        return None if isinstance(self._uploads, str) else traffic(report, self._uploads.bucket)
 
     def dump(self, name: str) -> None:
         dump(self._instance, self.store, self._journal, name, self._tell)

@@ -184,8 +184,11 @@ class Connected(Protocol):
     def rotation(self, waivers: Waivers) -> Rotation:
         """The same one each time would stage the same: it is made once in a run."""
 
-    def disks(self) -> tuple[Disk, Disk | None]:
-        """That of the files, and the database's if it can be told."""
+    def disks(self) -> tuple[Disk | None, Disk | None]:
+        """That of the files unless they are in an object store, and the database's if it can be told."""
+
+    def traffic(self, report: Report) -> dict[str, Any] | None:
+        """What a rotation of these files asks of an object store, if they are in one."""
 
     def dump(self, name: str) -> None:
         """A copy of the database for its owner alone beside C(.env). Raises AppwriteError, with nothing left, if it is not whole."""
@@ -417,6 +420,7 @@ class Procedure:
             expected_downtime={name: round(each) for name, each in expected.items()},
             warnings=[warning for warning in warnings if warning],
             disk_needed={"files": report.bytes, "database": changed, "dump": dump_size},
+            bucket_traffic=connected.traffic(report),
             **_strangers(connected.store, run),
         )
 
@@ -837,9 +841,9 @@ def _check_report(report: Report) -> None:
     )
 
 
-def _lacking(report: Report, uploads: Disk, database: Disk | None) -> list[str]:
+def _lacking(report: Report, uploads: Disk | None, database: Disk | None) -> list[str]:
     """If there is no room for the files under the new key beside the old ones, or for what changes in the database."""
-    needed = [(uploads, report.bytes)] + ([(database, _changed(report))] if database else [])
+    needed = [(disk, size) for disk, size in ((uploads, report.bytes), (database, _changed(report))) if disk]
     found = []
     for disk, _bytes in needed:
         whole = sum(size for other, size in needed if other.device == disk.device)

@@ -13,9 +13,10 @@ import json
 import os
 import secrets
 from itertools import islice
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence, Union
+from urllib.parse import urlsplit
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -35,9 +36,21 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report, sealed
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row, Store, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    Look,
+    Row,
+    Store,
+    StoredFiles,
+    Table,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mongodb import MongoDB
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.objects import (
+    Bucket,
+    Objects,
+    StoreOfObjects,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.postgresql import PostgreSQL
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sealed import SealedFiles
 
 _ROWS = 5
 """of each table that a sample is taken from"""
@@ -45,6 +58,7 @@ _TABLES = 50
 """besides the console's"""
 _BYTES = 8 << 20
 """of sealed values, after which a sample is large enough"""
+_LEFT_OUT = "files are left out: %s"
 READING: Mapping[str, type[Any]] = {"mariadb": MariaDB, "postgresql": PostgreSQL, "mongodb": MongoDB}
 _ASKED_FROM = (
     "It is no service of the project, and was asked from a container in the networks of Appwrite's API: see that Appwrite itself reaches it, and that "
@@ -63,6 +77,18 @@ echo json_encode(array_map(fn($key) => array_map(fn($value) => @$opens($key, $va
 class Looked(NamedTuple):
     report: Report
     warnings: list[str]
+
+
+class InBucket(NamedTuple):
+    """Files in an object store."""
+
+    bucket: Bucket
+    local: str | None
+    """the directory of the local volume, if there is one beside it"""
+
+
+Uploads = Union[str, InBucket]
+"""a directory of this host, or a bucket"""
 
 
 class _NoFiles:
@@ -89,18 +115,24 @@ def look(
     container: the name of one with a copy of the database, to look at instead; there are no files then.
     Raises AppwriteError if there is nothing to look at.
     """
-    warnings, files = [], None
+    warnings: list[str] = []
+    files: StoredFiles = _NoFiles()
     if container is None:
         try:
-            files = Files(uploads_of(instance))
+            files = files_in(uploads_of(instance))
         except AppwriteError as error:
-            warnings.append("files are left out: %s" % error)
+            warnings.append(_LEFT_OUT % error)
     store = store_of(instance, container, progress)
+
+    def looked(files: StoredFiles) -> Looked:
+        examination = Examination(store, files, Cipher(key), Cipher(generate(32)), (), progress)
+        return Looked(examination.rehearse(sample), warnings)
+
     try:
-        return Looked(
-            Examination(store, files or _NoFiles(), Cipher(key), Cipher(generate(32)), (), progress).rehearse(sample),
-            warnings,
-        )
+        return looked(files)
+    except StoreOfObjects as error:
+        warnings.append(_LEFT_OUT % error)
+        return looked(_NoFiles())
     finally:
         store.close()
 
@@ -228,26 +260,39 @@ def store_of(
         raise
 
 
-def uploads_of(instance: Instance) -> str:
-    """The directory of this host that the containers have as C(/storage/uploads).
+def uploads_of(instance: Instance) -> Uploads:
+    """Where the files are, by the settings that the service C(appwrite) has.
 
-    Raises AppwriteError if files are stored elsewhere, or the volume is not on this host.
+    Raises AppwriteError if they cannot be reached: the volume is not on this host, a setting of the bucket is missing, or boto3 is.
     """
-    listed = instance.listed("appwrite")
-    device = (
-        (
-            catalogue.given(listed, "_APP_STORAGE_DEVICE")
-            or catalogue.given(listed, "_APP_CONNECTIONS_STORAGE")
-            or "local"
-        )
-        .partition(":")[0]
-        .lower()
-    )
-    if device != "local":
-        raise AppwriteError(
-            "files are stored on %s (_APP_STORAGE_DEVICE), which this rotation cannot reach; it knows only the local volume. Nothing was changed"
-            % device
-        )
+    device = device_of(instance.listed("appwrite"))
+    if device is None:
+        return _volume_of(instance)
+    instance.compose.mask.add([device.access_key, device.secret])
+    elsewhere = {
+        _place_of(name, port): _place_of(container.addresses[0], port)
+        for name, port in [(urlsplit(device.endpoint).hostname, urlsplit(device.endpoint).port)]
+        for container in instance.containers()
+        if container.service == name and container.status == "running" and container.addresses
+    }
+    try:
+        local: str | None = _volume_of(instance)
+    except AppwriteError:
+        local = None
+    return InBucket(Bucket(device, instance.compose.mask, elsewhere), local)
+
+
+def files_in(uploads: Uploads) -> SealedFiles:
+    """The files, as they are read. Raises AppwriteError if the directory cannot be opened."""
+    return Files(uploads) if isinstance(uploads, str) else Objects(*uploads)
+
+
+def _place_of(host: str, port: int | None) -> str:
+    return host if port is None else "%s:%d" % (host, port)
+
+
+def _volume_of(instance: Instance) -> str:
+    """The directory of this host that the containers have as C(/storage/uploads)."""
     for mount in instance.config["services"].get("appwrite", {}).get("volumes") or []:
         if mount.get("target") == "/storage/uploads" and mount.get("type") == "bind":
             return str(mount["source"])

@@ -60,6 +60,8 @@ WRITERS = {
     "_rotation.member",
     "_rotation.reseal",
     "_rotation.rekey",
+    "_rotation.stores.writes.objects",
+    "_rotation.stores.writes.sealing",
     "_rotation.stores.writes.successors",
     "_settings.transaction",
 }

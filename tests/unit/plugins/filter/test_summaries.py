@@ -83,6 +83,7 @@ def test_rehearsal_summary():
             **rehearsed,
             "expected_downtime": {"api": 1, "background": 2, "whole": 3},
             "disk_needed": {"files": 0, "database": 1500, "dump": 2_000_000_000},
+            "bucket_traffic": {"requests": 21, "bytes": 1500, "versioned": True},
             "console": {"sessions": {"count": 2}, "api_keys": {"count": 0}},
             "end_sessions": "console",
             "ended_sessions": 2,
@@ -90,6 +91,7 @@ def test_rehearsal_summary():
     )
     assert told["expected_downtime"] == "API 1 s, background work 2 s, the rotation as a whole 3 s"
     assert told["disk_needed"] == "0 bytes for the files, 1.5 kB for the database, 2.0 GB for the dump"
+    assert told["bucket_traffic"] == "21 requests, 1.5 kB; every version of a replaced object is removed"
     assert (told["sessions_to_end"], told["console"]) == ("console: 2", "2 sessions, 0 api keys")
     assert len(json.dumps(told, indent=4)) < 24 * 80
     empty = {"state": "empty", "collections": [], "undecryptable": [], "undecryptable_count": 0}

@@ -11,13 +11,16 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+from support.objects import ACCESS, NAME, SECRET, settings
+from support.rotation import BUCKET, USERS, Memory
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import cipher as _cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation import stored as _stored
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.objects import StoreOfObjects
 
 ONE, TWO = "one-is-not-a-real-key-0123456789", "two-is-not-a-real-key-0123456789"
 SEALED = Cipher(ONE).seal(b"NotARealPassword1")
@@ -200,3 +203,72 @@ def test_php(monkeypatch):
     monkeypatch.setattr(_cipher, "_MISSING", True)
     by_php = _stored.opening(instance, keys)
     assert by_php == here and here.looked == len(values) and here.opened == {key: 2 for key in keys}
+
+
+# --- where files are ---
+
+
+class InStore:
+    """A project whose files are in an object store, with a container that may be it."""
+
+    def __init__(self, values, status="running", volumes=()):
+        self.masked = []
+        self.config = {"services": {"appwrite": {"volumes": list(volumes)}}}
+        self.values = values
+        container = SimpleNamespace(service="minio", status=status, addresses=("172.18.0.9",))
+        self.containers = lambda: [container]
+        self.compose = SimpleNamespace(mask=SimpleNamespace(add=self.masked.extend))
+
+    def listed(self, _service):
+        return self.values
+
+
+def asked(monkeypatch, instance):
+    """What a bucket is made of."""
+    monkeypatch.setattr(_stored, "Bucket", lambda *arguments: arguments)
+    return _stored.uploads_of(instance)
+
+
+def test_uploads_in_a_store(monkeypatch, tmp_path):
+    mount = {"target": "/storage/uploads", "type": "bind", "source": str(tmp_path)}
+    instance = InStore(settings("http://minio:9000"), volumes=[mount])
+    (device, conceal, elsewhere), local = asked(monkeypatch, instance)
+    assert (device.endpoint, elsewhere, local) == (
+        "http://minio:9000",
+        {"minio:9000": "172.18.0.9:9000"},
+        str(tmp_path),
+    )
+    assert conceal is instance.compose.mask and set(instance.masked) == {ACCESS, SECRET}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status"), [("http://minio:9000", "exited"), ("https://s3.notarealcompany.com", "running")]
+)
+def test_store_elsewhere(monkeypatch, endpoint, status):
+    (_device, _conceal, elsewhere), local = asked(monkeypatch, InStore(settings(endpoint), status))
+    assert (elsewhere, local) == ({}, None)
+
+
+def test_connection_goes_before_the_device(monkeypatch):
+    """As Appwrite has it: a device that is left at local says nothing then."""
+    dsn = f"s3://{ACCESS}:{SECRET}@localhost/{NAME}?region=eu-central-1"
+    values = {"_APP_STORAGE_DEVICE": "local", "_APP_CONNECTIONS_STORAGE": dsn}
+    (device, *_rest), _local = asked(monkeypatch, InStore(values))
+    assert device.endpoint == f"https://{NAME}.s3.eu-central-1.amazonaws.com"
+
+
+def test_store_that_does_not_answer(monkeypatch):
+    """The rows can be opened all the same, and it is said that the files were not."""
+
+    class Gone(_stored._NoFiles):
+        def look(self, row, exchange):
+            raise StoreOfObjects("the store is gone")
+
+    row = {"path": "p", "openSSLCipher": "aes-128-gcm", "openSSLVersion": "1", "chunksTotal": 1, "chunksUploaded": 1}
+    store = Memory({USERS: [{"password": SEALED, "codes": None}], BUCKET: [row]})
+    monkeypatch.setattr(_stored, "store_of", lambda *_arguments: store)
+    monkeypatch.setattr(_stored, "uploads_of", lambda _instance: None)
+    monkeypatch.setattr(_stored, "files_in", lambda _uploads: Gone())
+    looked = _stored.look(SimpleNamespace(), ONE, 5)
+    assert looked.warnings == ["files are left out: the store is gone"] and looked.report.count(OLD) == 1
+    assert store.closed

@@ -1,0 +1,425 @@
+# Copyright (c) 2026, selfhost.appwrite contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files in an object store, over HTTP with moto's server, and with one before it that misbehaves."""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.request import Request, urlopen
+
+import botocore.endpoint
+import pytest
+from support.objects import ACCESS, NAME, SECRET, ObjectPlace, Relay, cutting, key_of, moto, refusing, settings, silent
+from support.rotation import BUCKET, NEW, OLD, OTHER, WORD
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import objects as _objects
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.objects import Bucket, StoreOfObjects
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.objects import traffic
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with moto() as url:
+        yield url
+
+
+@pytest.fixture
+def relay(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """The pauses between attempts are botocore's own, and take seconds."""
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
+    found = Relay(server)
+    yield found
+    found.shutdown()
+    found.server_close()
+
+
+@pytest.fixture
+def place(tmp_path: Path, server: str, relay: Relay) -> Iterator[ObjectPlace]:
+    yield ObjectPlace(tmp_path, server, relay.url)
+    urlopen(Request(f"{server}/moto-api/reset", method="POST")).close()
+
+
+def versions(place: ObjectPlace) -> list[str]:
+    return [each["Key"] for each in place.raw.list_object_versions(Bucket=NAME).get("Versions", [])]
+
+
+def versioned(place: ObjectPlace) -> None:
+    place.raw.put_bucket_versioning(Bucket=NAME, VersioningConfiguration={"Status": "Enabled"})
+
+
+# --- there and back ---
+
+
+def test_rotate(place):
+    names = place.files
+    assert place.rotation().rotate().state == "old"
+    place.assert_all_under(NEW)
+    assert not set(names) & set(place.files) and all(
+        re.fullmatch(r"app-1/file\d-[0-9a-f]{16}\.txt", name) for name in place.files
+    )
+    assert place.undo() == "old"
+    place.assert_all_under(OLD)
+    assert place.finish() == "old"
+
+
+def test_prepared(place, relay):
+    """While Appwrite serves; behind the guard nothing is asked of the store, however many files there are."""
+    rotation = place.rotation()
+    rotation.prepare()
+    assert len(place.files) == 6
+    del relay.asked[:]
+    rotation.rotate(sweep=False)
+    assert relay.asked == []
+    rotation.sweep()
+    place.assert_all_under(NEW)
+
+
+def test_changed_since_it_was_prepared(place):
+    """As Appwrite changes it: the row gets another seal, or is another one."""
+    rotation = place.rotation()
+    rotation.prepare()
+    files = place.store.content[BUCKET]
+    files[1].update(place.file("file1.txt", WORD))
+    files.append(place.file("new.txt", WORD * 3))
+    rotation.rotate()
+    place.assert_all_under(NEW)
+
+
+def test_bucket_in_the_host(tmp_path, monkeypatch):
+    """As AWS has it, where the URL of an object is the one that Appwrite asks for."""
+    from moto import mock_aws
+
+    with mock_aws():
+        place = ObjectPlace(tmp_path, "https://s3.us-east-1.amazonaws.com")
+        device = device_of(settings(""))
+        assert device is not None
+        place.bucket = Bucket(device, str)
+        for row in place.store.content[BUCKET]:
+            row["path"] = "/" + row["path"].partition("/")[2]
+        place.rotation().rotate()
+        assert {row["path"].split("/app-1/")[0] for row in place.store.content[BUCKET]} == {"/storage/uploads"}
+        place.assert_all_under(NEW)
+
+
+def test_store_that_containers_alone_can_reach(place, relay):
+    """Under the name of a service of the project."""
+    device = device_of(settings("http://minio:9000"))
+    assert device is not None
+    place.bucket = Bucket(device, str, {"minio:9000": relay.url.partition("//")[2]})
+    hosts = set()
+    relay.fault = lambda request: bool(hosts.add(request.headers["Host"]))
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+    assert hosts == {"minio:9000"}
+
+
+@pytest.mark.parametrize("is_versioned", [False, True])
+def test_traffic(place, relay, is_versioned):
+    """What the rehearsal says is what is asked, and less than it says goes over the network besides."""
+    if is_versioned:
+        versioned(place)
+        for row in place.store.content[BUCKET]:
+            place.successors().remove(row["path"])
+        place.store.content[BUCKET] = [place.file(f"file{number}.txt", WORD * number) for number in range(3)]
+    report = place.rotation().rehearse()
+    told = traffic(report, place.bucket)
+    del relay.asked[:]
+    relay.bytes = 0
+    rotation = place.rotation()
+    rotation.rehearse()
+    rotation.prepare()
+    rotation.rotate()
+    assert told == {"requests": len(relay.asked), "bytes": relay.bytes, "versioned": is_versioned}
+    assert Counter(method for method, _path in relay.asked) == {
+        "GET": 9,
+        "PUT": 3,
+        "HEAD": 6 if is_versioned else 3,
+        "DELETE": 3,
+    }
+
+
+def test_versions(place):
+    """As Appwrite writes twice what is uploaded in chunks: every version of a file goes, that of before the versions, too, and no other one."""
+    versioned(place)
+    for row in place.store.content[BUCKET]:
+        place.put(key_of(row), place.sealed(row))
+    place.put("storage/uploads/app-1/file1.txt.other", b"with a name that begins alike")
+    assert len(versions(place)) == 7
+    place.rotation().rotate()
+    assert len(versions(place)) == 4 and "storage/uploads/app-1/file1.txt.other" in versions(place)
+    place.raw.delete_object(Bucket=NAME, Key="storage/uploads/app-1/file1.txt.other")
+    place.assert_all_under(NEW)
+
+
+@pytest.mark.parametrize("parts", [[5 << 20, 5 << 20, 100], [6 << 20]])
+def test_parts(place, parts):
+    """As other programs upload what is copied from one store to another."""
+    plain = bytes(sum(parts) // 4 * 3 - 2)
+    text, iv, tag = OLD.encrypt(plain)
+    assert len(text) == sum(parts)
+    row = place.store.content[BUCKET][1]
+    key, start, done = key_of(row), 0, []
+    upload = place.raw.create_multipart_upload(
+        Bucket=NAME, Key=key, ContentType="text/plain", Metadata={"mark": "ours"}
+    )
+    named = {"Bucket": NAME, "Key": key, "UploadId": upload["UploadId"]}
+    for number, size in enumerate(parts, 1):
+        answer = place.raw.upload_part(PartNumber=number, Body=text[start : start + size], **named)
+        done.append({"PartNumber": number, "ETag": answer["ETag"]})
+        start += size
+    place.raw.complete_multipart_upload(MultipartUpload={"Parts": done}, **named)
+    row.update(openSSLIV=iv, openSSLTag=tag)
+    place.rotation().rotate()
+    row = place.store.content[BUCKET][1]
+    assert NEW.decrypt(place.sealed(row), row["openSSLIV"], row["openSSLTag"]) == plain
+    key = key_of(row)
+    heads = [place.raw.head_object(Bucket=NAME, Key=key, PartNumber=number) for number in range(1, len(parts) + 1)]
+    assert [head["ContentLength"] for head in heads] == parts
+    assert place.raw.head_object(Bucket=NAME, Key=key)["ETag"].endswith(f'-{len(parts)}"')
+    assert not place.raw.list_multipart_uploads(Bucket=NAME).get("Uploads")
+
+
+def test_kept(place):
+    """What else somebody has set of an object."""
+    row = place.store.content[BUCKET][0]
+    text = place.sealed(row)
+    set_by_hand = {
+        "CacheControl": "no-store",
+        "ContentDisposition": "inline",
+        "StorageClass": "STANDARD_IA",
+        "ContentLanguage": "de",
+    }
+    place.raw.put_object(
+        Bucket=NAME, Key=key_of(row), Body=text, ContentType="text/plain", Metadata={"mark": "ours"}, **set_by_hand
+    )
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+    found = place.raw.head_object(Bucket=NAME, Key=key_of(place.store.content[BUCKET][0]))
+    assert {name: found[name] for name in set_by_hand} == set_by_hand
+
+
+def test_written_again_meanwhile(place):
+    """What somebody has put into the place of a replaced file since then is his, whatever this host's clock says."""
+    place.rotation().rotate(sweep=False)
+    successors = place.successors()
+    path = f"{NAME}/storage/uploads/app-1/file0.txt"
+    successors.remove(path, before=time.time() - 60)
+    assert "app-1/file0.txt" in place.files
+    successors.remove(path, before=time.time() + 60)
+    assert "app-1/file0.txt" not in place.files
+    assert not place.rotation().sweep()
+    place.assert_all_under(NEW)
+
+
+# --- what cannot be opened ---
+
+
+def test_files_that_cannot_be_opened(place):
+    elsewhere = "its path does not lead to where files are in the bucket"
+    whole = place.file("whole.txt", WORD)
+    paths = {
+        f"{NAME}/storage/uploads/app-1/gone.txt": "it is missing",
+        "/storage/uploads/app-1/whole.txt": "it is missing",  # as rows of before 1.7 have it, where the store takes C(storage) for the bucket
+        "/storage/functions/app-1/whole.txt": elsewhere,
+        f"{NAME}/storage/uploads/../uploads/app-1/whole.txt": elsewhere,
+        "another/storage/uploads/app-1/whole.txt": elsewhere,
+        f"{NAME}/storage/uploads/app-1/\ud800": elsewhere,
+        "": elsewhere,
+    }
+    place.store.content[BUCKET] = [{**whole, "path": path} for path in list(paths)[:1] + list(paths)[2:]]
+    place.store.content[BUCKET] += [{**whole, "openSSLVersion": "2"}, place.file("other.txt", WORD, OTHER)]
+    before = copy.deepcopy(place.store.content[BUCKET])
+    found = place.rotation().rehearse().undecryptable
+    reasons = list(paths.values())[:1] + list(paths.values())[2:] + ["it is sealed in another way", "no key opens it"]
+    assert [each.reason[: len(reason)] for each, reason in zip(found, reasons)] == reasons and len(found) == len(
+        reasons
+    )
+    place.rotation(*(each[:3] for each in found)).rotate()
+    assert place.store.content[BUCKET] == before
+
+
+def test_too_large(place, monkeypatch):
+    monkeypatch.setattr(_objects, "LARGEST", 10)
+    assert [each.reason for each in place.rotation().rehearse().undecryptable] == [
+        "it is larger than anything that Appwrite seals"
+    ] * 2
+
+
+def test_file_of_the_local_volume(place):
+    """The device was changed, and not all files were taken along: Appwrite does not find them either."""
+    place.raw.delete_object(Bucket=NAME, Key="storage/uploads/app-1/file1.txt")
+    (place.root / "app-1").mkdir()
+    (place.root / "app-1" / "file1.txt").write_bytes(b"sealed")
+    with pytest.raises(
+        AppwriteError, match=r"\(it is missing in the bucket, and on the local volume, .* copy it into the bucket\)"
+    ):
+        place.rotation().rotate()
+    place.store.content[BUCKET][1] = place.file("file1.txt", WORD)
+    place.assert_all_under(OLD)
+
+
+# --- what goes wrong ---
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [refusing(503, "SlowDown", 2), refusing(500, "InternalError", 2), cutting(2)],
+    ids=["slow down", "error", "cut"],
+)
+def test_passes(place, relay, fault):
+    relay.fault = fault
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+
+
+def test_passes_silence(place, relay, monkeypatch):
+    monkeypatch.setattr(_objects, "_ANSWER", 0.5)
+    place.bucket = Bucket(place.bucket.device, str)
+    relay.fault = silent(1, 2)
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+
+
+WORDS = {
+    "slow down": (refusing(503, "SlowDown"), "the store answered SlowDown to each of 5 requests; run again later"),
+    "cut": (
+        cutting(),
+        r"http://.* cannot be asked from this host, or does not answer to the end .* correct _APP_STORAGE_S3_ENDPOINT",
+    ),
+    "wrong key": (
+        refusing(403, "InvalidAccessKeyId"),
+        r"the store does not accept the keys \(InvalidAccessKeyId\); correct _APP_STORAGE_S3_ACCESS_KEY and _APP_STORAGE_S3_SECRET",
+    ),
+    "wrong secret": (refusing(403, "SignatureDoesNotMatch"), "the store does not accept the keys"),
+    "denied": (
+        refusing(403, "AccessDenied"),
+        r"_APP_STORAGE_S3_ACCESS_KEY may not do this \(get_object\); allow it s3:GetObject",
+    ),
+    "may not write": (
+        refusing(403, "AccessDenied", method="PUT"),
+        r"_APP_STORAGE_S3_ACCESS_KEY may not do this \(put_object\)",
+    ),
+    "no bucket": (
+        refusing(404, "NoSuchBucket"),
+        "the bucket does not exist at http://.*; correct _APP_STORAGE_S3_BUCKET or _APP_STORAGE_S3_ENDPOINT",
+    ),
+    "clock": (refusing(403, "RequestTimeTooSkewed"), "the clock of this host differs from the store's"),
+    "region": (
+        refusing(400, "AuthorizationHeaderMalformed"),
+        "the bucket is not in the region us-east-1; correct _APP_STORAGE_S3_REGION",
+    ),
+    "archived": (refusing(403, "InvalidObjectState"), "it is archived; restore it in the store"),
+    "anything else": (refusing(418, ACCESS), r"the store refused get_object \(418 \*\)"),
+}
+
+
+@pytest.mark.parametrize(("fault", "words"), WORDS.values(), ids=WORDS)
+def test_refused(place, relay, fault, words):
+    """In one sentence without a key, and nothing is changed."""
+    names, rows = place.files, copy.deepcopy(place.store.content)
+    relay.fault = fault
+    with pytest.raises(
+        StoreOfObjects, match=rf"^file {NAME}/storage/uploads/app-1/file\d[-.a-z0-9]*: {words}"
+    ) as caught:
+        place.rotation().rotate()
+    assert ACCESS not in str(caught.value) and SECRET not in str(caught.value)
+    relay.fault = lambda request: False
+    assert place.files == names and place.store.content == rows
+    assert place.finish() == "old"
+    place.assert_all_under(OLD)
+
+
+def test_may_not_remove(place, relay):
+    """Everything is sealed by then: it is said, and the next run does it."""
+    relay.fault = refusing(403, "AccessDenied", method="DELETE")
+    with pytest.raises(AppwriteError, match="everything is sealed with the new key, but some files .* may not do this"):
+        place.rotation().rotate()
+    relay.fault = lambda request: False
+    assert place.finish() == "new"
+    place.assert_all_under(NEW)
+
+
+def test_nobody_there(place):
+    device = device_of(settings("http://127.0.0.1:1"))
+    assert device is not None
+    place.bucket = Bucket(device, str)
+    with pytest.raises(
+        StoreOfObjects,
+        match="http://127.0.0.1:1 cannot be asked from this host, or .* correct _APP_STORAGE_S3_ENDPOINT",
+    ):
+        place.rotation().rotate()
+
+
+def test_without_boto3(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    with pytest.raises(
+        StoreOfObjects, match=r"_APP_STORAGE_DEVICE is s3.* lacks boto3.* install python3-boto3 .* or boto3 \(pip\)"
+    ):
+        Bucket(device_of(settings("http://127.0.0.1:1")), str)
+
+
+def test_settings_of_this_machine(place, monkeypatch):
+    """They are for another store."""
+    monkeypatch.setenv("AWS_PROFILE", "notthere")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "NotARealToken")
+    place.bucket = Bucket(place.bucket.device, str)
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_at_every_request(place, monkeypatch):
+    """Before it and after it; another run ends what was begun."""
+    real = Bucket.ask
+
+    def killing(number: int, is_after: bool) -> Any:
+        calls = []
+
+        def ask(bucket: Bucket, action: str, path: str, **parameters: Any) -> Any:
+            calls.append(action)
+            if len(calls) == number and not is_after:
+                raise Killed
+            answer = real(bucket, action, path, **parameters)
+            if len(calls) == number:
+                raise Killed
+            return answer
+
+        return ask
+
+    place.successors().remove(place.store.content[BUCKET].pop()["path"])
+    finished = set()
+    for is_after in (False, True):
+        for number in range(1, 40):
+            monkeypatch.setattr(Bucket, "ask", killing(number, is_after))
+            try:
+                rotation = place.rotation()
+                rotation.prepare()
+                rotation.rotate()
+                number = 0
+            except Killed:
+                pass
+            monkeypatch.setattr(Bucket, "ask", real)
+            state = place.finish()
+            finished.add(state)
+            place.assert_all_under(NEW if state == "new" else OLD)
+            if state == "new":
+                assert place.undo() == "old"
+            if not number:
+                break
+        assert not number, "there are more requests than were tried"
+    assert finished == {"old", "new"}
