@@ -73,6 +73,8 @@ class Device:
     roots: tuple[str, ...]
     """what the path of a file begins with in its row, leading slashes apart"""
     named: Named
+    is_given: bool
+    """whether the endpoint is a setting of its own, so that the bucket may stand in the path"""
 
     def place(self, path: str) -> tuple[str, str] | None:
         """The first part of a file's path, and the rest, in the URL of its object; nothing if that is not where files are."""
@@ -131,7 +133,7 @@ def device_of(values: Mapping[str, Any]) -> Device | None:
             "%s: is not a URL that could be asked; write it as https://host or http://host:port" % named.endpoint
         )
     roots = (UPLOADS, bucket + "/" + UPLOADS) if given and bucket else (UPLOADS,)
-    return Device(kind, endpoint, region or _ANY_REGION, access_key, secret, bucket, roots, named)
+    return Device(kind, endpoint, region or _ANY_REGION, access_key, secret, bucket, roots, named, bool(given))
 
 
 def _by_dsn(dsn: str) -> list[str]:

@@ -196,6 +196,14 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """What the bucket of the uploads says to whoever asks for a list of it."""
+
+    url: str
+    is_open: bool
+
+
+@dataclass(frozen=True)
 class Given:
     """A variable that a service has from elsewhere than the line of that name in C(.env)."""
 
@@ -234,6 +242,8 @@ class Observation:
     endpoint: Seen[Endpoint] = Unseen("the endpoint was not asked")
     escrow: Seen[Escrow] = Unseen("the audit was not told of an escrow")
     stored: Seen[Stored] = Unseen("the database was not asked")
+    bucket: Seen[Listing | None] = None
+    """C(None) if the uploads are on the local volume"""
     project: Seen[ProjectFiles] = Unseen("the project's directory was not looked at")
     given: Seen[tuple[Given, ...]] = ()
     others: Seen[tuple[str, ...]] = ()

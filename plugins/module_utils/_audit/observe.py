@@ -19,7 +19,9 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.bucket import listing
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
     Endpoint,
     EnvironmentFile,
@@ -27,6 +29,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     File,
     Given,
     Inside,
+    Listing,
     Observation,
     Owned,
     ProjectFiles,
@@ -53,7 +56,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import ENV
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import NothingSealed
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import look
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stored import elsewhere, look
 
 _SHORTEST_SECRET = 8
 """A shorter one would be found in files that have nothing to do with it."""
@@ -80,6 +83,7 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
         found = _try(lambda: _containers(instance, config))
         current = pool.submit(_try, lambda: hashes(instance, _known(found)))
         inside = pool.submit(_try, lambda: _inside(instance, _known(found)))
+        bucket = pool.submit(_try, lambda: _bucket(instance, _known(config), _known(found)))
         stored = pool.submit(_try, lambda: _stored(instance, _known(document), _known(config)))
         drift = _try(lambda: _drift(instance, _known(document), _known(found)))
         containers = _try(lambda: tuple(_running(container, _known(current.result())) for container in _known(found)))
@@ -97,6 +101,7 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
             endpoint.result(),
             escrow,
             stored.result(),
+            bucket.result(),
             _try(lambda: _project(instance)),
             _try(lambda: _given(instance, _known(config))),
             _try(lambda: _others(instance, _known(config))),
@@ -357,6 +362,11 @@ def _stored(instance: Instance, document: Document, _config: Mapping[str, Any]) 
         report.undecryptable_count,
         "/".join(report.undecryptable[0][:3]) if report.undecryptable else "",
     )
+
+
+def _bucket(instance: Instance, _config: Mapping[str, Any], _containers: list[Container]) -> Seen[Listing | None]:
+    device = device_of(instance.listed("appwrite"))
+    return None if device is None else listing(device, elsewhere(instance, device))
 
 
 def _endpoint(instance: Instance, options: Mapping[str, Any]) -> Endpoint:

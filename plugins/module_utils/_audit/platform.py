@@ -133,6 +133,18 @@ def _scanner_there(observation: Observation) -> Outcome:
     return passed("uploads are to be scanned by %s, a service of the project" % ", ".join(sorted(hosts)))
 
 
+def _bucket_closed(observation: Observation) -> Outcome:
+    bucket = seen(observation.bucket)
+    if bucket is None:
+        seen_all(observation)
+        return not_applicable("uploads are on the local volume")
+    return (failed if bucket.is_open else passed)(
+        "%s lists objects to whoever asks, without a key" % bucket.url
+        if bucket.is_open
+        else "the bucket of the uploads is not listed without a key"
+    )
+
+
 def _errors_logged(observation: Observation) -> Outcome:
     if catalogue.is_older(observation.release, _DSN_SINCE):
         outcome = judge(observation, "_APP_LOGGING_PROVIDER", lambda value: value in _OLD_PROVIDERS)
@@ -355,6 +367,17 @@ CONTROLS: tuple[Control, ...] = (
         "appwrite_security_variables: {_APP_STORAGE_ANTIVIRUS: disabled}, or the host of a scanner in _APP_STORAGE_ANTIVIRUS_HOST",
         "Appwrite 1.8.1, app/views/install/compose.phtml; 1.9.6, docker-compose.yml",
         _scanner_there,
+    ),
+    Control(
+        "platform.bucket_closed",
+        "The bucket of the uploads is not listed to everybody",
+        "critical",
+        "Whoever lists it knows the name of every object, and may be allowed to fetch it: Appwrite's own permissions count only for what goes through "
+        "Appwrite, and files above 20 MB are not encrypted. Appwrite marks each object private, which a policy of the bucket overrules.",
+        "aws s3api put-bucket-acl --acl private --bucket BUCKET, with --endpoint-url for another store than AWS, and remove what the bucket's policy allows "
+        "to everybody (aws s3api delete-bucket-policy)",
+        "Appwrite 1.9.6, app/init/resources.php (getDevice); Amazon S3, ListObjectsV2",
+        _bucket_closed,
     ),
     Control(
         "platform.errors_logged",

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Mapping, NamedTuple, Sequence, Union
 from urllib.parse import urlsplit
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import Device, device_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -269,22 +269,26 @@ def uploads_of(instance: Instance) -> Uploads:
     if device is None:
         return _volume_of(instance)
     instance.compose.mask.add([device.access_key, device.secret])
-    elsewhere = {
-        _place_of(name, port): _place_of(container.addresses[0], port)
-        for name, port in [(urlsplit(device.endpoint).hostname, urlsplit(device.endpoint).port)]
-        for container in instance.containers()
-        if container.service == name and container.status == "running" and container.addresses
-    }
     try:
         local: str | None = _volume_of(instance)
     except AppwriteError:
         local = None
-    return InBucket(Bucket(device, instance.compose.mask, elsewhere), local)
+    return InBucket(Bucket(device, instance.compose.mask, elsewhere(instance, device)), local)
 
 
 def files_in(uploads: Uploads) -> SealedFiles:
     """The files, as they are read. Raises AppwriteError if the directory cannot be opened."""
     return Files(uploads) if isinstance(uploads, str) else Objects(*uploads)
+
+
+def elsewhere(instance: Instance, device: Device) -> dict[str, str]:
+    """Where to connect to for a store that is a service of the project, under whose name containers alone know it."""
+    parts = urlsplit(device.endpoint)
+    return {
+        parts.netloc: _place_of(container.addresses[0], parts.port)
+        for container in instance.containers()
+        if container.service == parts.hostname and container.status == "running" and container.addresses
+    }
 
 
 def _place_of(host: str, port: int | None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from support.observations import secured, with_service
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Listing, Observation, Unseen
 
 ABUSE, PROTECTION, INTROSPECTION = "_APP_OPTIONS_ABUSE", "_APP_OPTIONS_ROUTER_PROTECTION", "_APP_GRAPHQL_INTROSPECTION"
 SMTP, SECURE = "_APP_SMTP_HOST", "_APP_SMTP_SECURE"
@@ -193,6 +193,20 @@ CASES = {
             "sentry": (secured(), "a DSN of sentry"),
             "raygun": secured(values={LOGGING: "raygun://NotARealLoggingWord1/"}),
             "before 1.6": secured("1.4.14", {PROVIDER: "logOwl", LOGGING: "NotARealLoggingWord1"}),
+        },
+    },
+    "platform.bucket_closed": {
+        "fail": {
+            "open": (
+                replace(secured(), bucket=Listing("https://s3.notarealcompany.com/b?list-type=2", True)),
+                "https://s3.notarealcompany.com/b",
+            )
+        },
+        "pass": {"closed": replace(secured(), bucket=Listing("https://s3.notarealcompany.com/b?list-type=2", False))},
+        "not_applicable": {"the local volume": (secured(), "uploads are on the local volume")},
+        "unknown": {
+            "no answer": (replace(secured(), bucket=Unseen("it answered 503")), "it answered 503"),
+            "without docker": without_docker(),
         },
     },
     "platform.audit_kept": {

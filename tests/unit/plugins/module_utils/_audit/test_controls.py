@@ -49,9 +49,22 @@ PUBLIC = {
     default for name in catalogue.names() if (variable := catalogue.get(name)) for default in variable.public_defaults
 }
 UNSEEN = Unseen("it was not looked at")
-PARTS = ("env", "config", "containers", "drift", "inside", "endpoint", "escrow", "stored", "project", "given", "others")
+PARTS = (
+    "env",
+    "config",
+    "containers",
+    "drift",
+    "inside",
+    "endpoint",
+    "escrow",
+    "stored",
+    "bucket",
+    "project",
+    "given",
+    "others",
+)
 TYPED = re.compile(
-    r"(^|[:;,] |[(])(appwrite_(security|audit)_[a-z_]+: \S|(ansible-playbook|apt-get|chmod|chown|docker|echo|git|mv|openssl|rm|systemctl|unset) \S)"
+    r"(^|[:;,] |[(])(appwrite_(security|audit)_[a-z_]+: \S|(ansible-playbook|apt-get|aws|chmod|chown|docker|echo|git|mv|openssl|rm|systemctl|unset) \S)"
 )
 """A variable of a role with its value, or a command: at the beginning, or where words have led up to it."""
 BLIND = replace(secured(), release_is_known=False, **{part: UNSEEN for part in PARTS})
