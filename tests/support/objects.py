@@ -167,7 +167,7 @@ def key_of(row: dict[str, Any]) -> str:
 
 
 @lru_cache
-def _client(endpoint: str) -> Any:
+def client(endpoint: str) -> Any:
     return Session().create_client(
         "s3", "us-east-1", endpoint_url=endpoint, aws_access_key_id=ACCESS, aws_secret_access_key=SECRET
     )
@@ -180,7 +180,7 @@ class ObjectPlace(Place):
         device = device_of(settings(through or endpoint))
         assert device is not None
         self.bucket = Bucket(device, lambda text: text.replace(ACCESS, "*").replace(SECRET, "*"))
-        self.raw = _client(endpoint)
+        self.raw = client(endpoint)
         self.raw.create_bucket(Bucket=NAME)
         super().__init__(directory, transactional)
 

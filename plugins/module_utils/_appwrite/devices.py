@@ -128,7 +128,7 @@ def device_of(values: Mapping[str, Any]) -> Device | None:
     ):
         if not value:
             raise AppwriteError("%s: lacks %s of the device %s; set it as Appwrite needs it" % (name, what, kind))
-    if not _split(endpoint).hostname:
+    if not _split(endpoint).hostname or "@" in endpoint:
         raise AppwriteError(
             "%s: is not a URL that could be asked; write it as https://host or http://host:port" % named.endpoint
         )

@@ -95,6 +95,8 @@ class Bucket:
             stream = answer.pop("Body")
             self.is_versioned = self.is_versioned or "VersionId" in answer
             try:
+                if answer.get("ContentLength") is None:
+                    raise self._error(path, "the store does not say how large it is, which S3 has it do")
                 if answer["ContentLength"] > largest:
                     raise Unusable(TOO_LARGE)
                 return stream.read(), answer

@@ -122,7 +122,8 @@ class Sealing(SealedFiles):
             return gone, {}
         if opened is None or hashlib.sha256(opened).digest() != digest:
             raise AppwriteError(
-                "file %s: what was read back differs from what was written; the disk may be failing" % successor
+                "file %s: what was read back differs from what was written; the disk or the store may be failing"
+                % successor
             )
         values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
         if self.remembers:

@@ -103,6 +103,10 @@ REFUSED = {
         values("s3", "S3", _APP_STORAGE_S3_ENDPOINT="http://minio:high"),
         "_APP_STORAGE_S3_ENDPOINT: is not a URL",
     ),
+    "a password in the URL": (
+        values("s3", "S3", _APP_STORAGE_S3_ENDPOINT=f"https://me:{ACCESS}@minio:9000"),
+        "_APP_STORAGE_S3_ENDPOINT: is not a URL that could be asked",
+    ),
     "no DSN": ({"_APP_CONNECTIONS_STORAGE": "s3"}, "_APP_CONNECTIONS_STORAGE: is not a DSN"),
     "another device in a DSN": (
         {"_APP_CONNECTIONS_STORAGE": "gcs://a:b@c/d"},
