@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import time
 from collections.abc import Callable, Iterator
@@ -173,13 +174,18 @@ def client(endpoint: str) -> Any:
     )
 
 
+@lru_cache
+def _bucket(endpoint: str) -> Bucket:
+    device = device_of(settings(endpoint))
+    assert device is not None
+    return Bucket(device, lambda text: text.replace(ACCESS, "*").replace(SECRET, "*"))
+
+
 class ObjectPlace(Place):
     """The same as C(Place), with its files in a bucket, on a server at this endpoint; they are asked for at C(through), if that is given."""
 
     def __init__(self, directory: Path, endpoint: str, through: str = "", transactional: bool = True) -> None:
-        device = device_of(settings(through or endpoint))
-        assert device is not None
-        self.bucket = Bucket(device, lambda text: text.replace(ACCESS, "*").replace(SECRET, "*"))
+        self.bucket = copy.copy(_bucket(through or endpoint))
         self.raw = client(endpoint)
         self.raw.create_bucket(Bucket=NAME)
         super().__init__(directory, transactional)

@@ -34,14 +34,21 @@ def server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def relay(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """The pauses between attempts are botocore's own, and take seconds."""
-    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
+@pytest.fixture(scope="module")
+def one_relay(server: str) -> Iterator[Relay]:
     found = Relay(server)
     yield found
     found.shutdown()
     found.server_close()
+
+
+@pytest.fixture
+def relay(one_relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """The pauses between attempts are botocore's own, and take seconds."""
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
+    yield one_relay
+    one_relay.fault = lambda request: False
+    del one_relay.asked[:]
 
 
 @pytest.fixture
