@@ -102,9 +102,8 @@ def device_of(values: Mapping[str, Any]) -> Device | None:
     else:
         kind = (catalogue.given(values, DEVICE) or LOCAL).lower()
         begin = _SETTINGS.get(kind, "")
-        names = [begin + name for name in ("ACCESS_KEY", "SECRET", "REGION", "BUCKET")]
-        parts = [catalogue.given(values, name) for name in names]
-        named = Named(*names, begin + "REGION")
+        named = Named(begin + "ACCESS_KEY", begin + "SECRET", begin + "REGION", begin + "BUCKET", begin + "REGION")
+        parts = [catalogue.given(values, name) for name in named[:4]]
     if kind == LOCAL:
         return None
     if kind not in _SETTINGS:

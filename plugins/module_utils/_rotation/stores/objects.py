@@ -227,7 +227,7 @@ class Objects(SealedFiles):
         except Unusable as problem:
             if str(problem) == MISSING and self._is_local(path):
                 raise Unusable(
-                    "it is missing in the bucket, and on the local volume, which Appwrite does not read while _APP_STORAGE_DEVICE is %s; copy it into the bucket"
+                    "it is missing in the bucket, and is on the local volume, which Appwrite does not read while the device is %s; copy it into the bucket"
                     % self.bucket.device.kind
                 ) from None
             raise

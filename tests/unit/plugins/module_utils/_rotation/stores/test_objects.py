@@ -176,16 +176,7 @@ def test_parts(place, parts):
     text, iv, tag = OLD.encrypt(plain)
     assert len(text) == sum(parts)
     row = place.store.content[BUCKET][1]
-    key, start, done = key_of(row), 0, []
-    upload = place.raw.create_multipart_upload(
-        Bucket=NAME, Key=key, ContentType="text/plain", Metadata={"mark": "ours"}
-    )
-    named = {"Bucket": NAME, "Key": key, "UploadId": upload["UploadId"]}
-    for number, size in enumerate(parts, 1):
-        answer = place.raw.upload_part(PartNumber=number, Body=text[start : start + size], **named)
-        done.append({"PartNumber": number, "ETag": answer["ETag"]})
-        start += size
-    place.raw.complete_multipart_upload(MultipartUpload={"Parts": done}, **named)
+    place.put_in_parts(key_of(row), text, parts)
     row.update(openSSLIV=iv, openSSLTag=tag)
     place.rotation().rotate()
     row = place.store.content[BUCKET][1]
@@ -269,7 +260,8 @@ def test_file_of_the_local_volume(place):
     (place.root / "app-1").mkdir()
     (place.root / "app-1" / "file1.txt").write_bytes(b"sealed")
     with pytest.raises(
-        AppwriteError, match=r"\(it is missing in the bucket, and on the local volume, .* copy it into the bucket\)"
+        AppwriteError,
+        match=r"\(it is missing in the bucket, and is on the local volume, .* while the device is s3; copy it into the bucket\)",
     ):
         place.rotation().rotate()
     place.store.content[BUCKET][1] = place.file("file1.txt", WORD)
