@@ -65,19 +65,24 @@ class ObjectSuccessors(Sealing, Objects):
 
         The versions are found one by one, since a list is asked of the bucket as a whole.
         """
-        while True:
-            try:
+        removed: set[str] = set()
+        with suppress(Unusable):
+            while True:
                 found = self.bucket.ask("head_object", path)
-            except Unusable:
-                return
-            if before is not None and _age(found) <= time.time() - before + _COARSE:
-                return
-            if "VersionId" in found or self.bucket.is_versioned:
+                if before is not None and _age(found) <= time.time() - before + _COARSE:
+                    return
+                if "VersionId" not in found and not self.bucket.is_versioned:
+                    self.bucket.ask("delete_object", path)
+                    return
                 self.bucket.is_versioned = True
-                self.bucket.ask("delete_object", path, VersionId=found.get("VersionId", _UNVERSIONED))
-            else:
-                self.bucket.ask("delete_object", path)
-                return
+                version = found.get("VersionId", _UNVERSIONED)
+                if version in removed:
+                    raise AppwriteError(
+                        "file %s: the store has version %s still after it was removed; remove it there"
+                        % (path, version)
+                    )
+                self.bucket.ask("delete_object", path, VersionId=version)
+                removed.add(version)
 
     def _successor(self, path: str) -> str:
         return successor_of(path, LONGEST_NAME)
@@ -100,9 +105,7 @@ class ObjectSuccessors(Sealing, Objects):
                 start += size
             self.bucket.ask("complete_multipart_upload", path, MultipartUpload={"Parts": parts}, **upload)
         except (AppwriteError, Unusable):
-            with suppress(
-                AppwriteError, Unusable
-            ):  # a store that is gone keeps the parts, as those of an upload of Appwrite's that is cut off
+            with suppress(AppwriteError, Unusable):  # a store that is gone keeps the parts
                 self.bucket.ask("abort_multipart_upload", path, **upload)
             raise
 

@@ -349,6 +349,25 @@ def test_may_not_remove(place, relay):
     place.assert_all_under(NEW)
 
 
+def test_store_that_removes_nothing(place, relay):
+    """It says so instead of asking for ever."""
+
+    def kept(request: Any) -> bool:
+        if request.command == "DELETE":
+            request.answer(204, b"", {}, 0)
+        return bool(request.command == "DELETE")
+
+    versioned(place)
+    for row in place.store.content[BUCKET]:
+        place.put(key_of(row), place.sealed(row))
+    relay.fault = kept
+    with pytest.raises(AppwriteError, match="the store has version .* still after it was removed"):
+        place.rotation().rotate()
+    relay.fault = lambda request: False
+    assert place.finish() == "new"
+    place.assert_all_under(NEW)
+
+
 def test_nobody_there(place):
     device = device_of(settings("http://127.0.0.1:1"))
     assert device is not None
