@@ -536,7 +536,7 @@ class Procedure:
         try:
             return project.connect(patience)
         except Unreachable as error:
-            if self._journal.phase not in (GUARDED, SEALED) or "docker compose" not in str(error):
+            if not self._is_guarded() or "docker compose" not in str(error):
                 raise
             raise AppwriteError(
                 "%s. As long as the rotation is unfinished, prefix that command with ROTATION_UNFINISHED=1 and name the service"

@@ -319,6 +319,42 @@ def test_check_mode(worlds):
         )
 
 
+GONE = "the database is not a running container; start it (docker compose up -d mariadb)"
+UNANSWERED = {
+    "nothing has begun": ("", FORWARD, False),
+    "the guard stands, and nothing notes it": ("after host.replace 1", FORWARD, True),
+    "guarded": ("after project.remove 1", FORWARD, True),
+    "guarded, and it goes back": ("after project.remove 1", BACK, True),
+    "sealed": (SEALED, FORWARD, True),
+    "sealed, and .env has the new key": ("after host.replace 2", FORWARD, False),
+}
+
+
+@STORES
+@pytest.mark.parametrize(("moment", "options", "is_guarded"), UNANSWERED.values(), ids=UNANSWERED)
+def test_database_that_is_gone(worlds, moment, options, is_guarded):
+    """Where the guard would stop the command that starts it, the message says how it gets by. Nothing changes meanwhile, and the next run ends it all."""
+    world = worlds()
+    if moment:
+        stop_at(world, "forward", moment)
+    world.boxes = {name: box for name, box in world.boxes.items() if box.service != "mariadb"}
+    words = f"{GONE}. As long as the rotation is unfinished, prefix that command with ROTATION_UNFINISHED=1 and name the service"
+    before = world.env, world.phase, world.under(), list(world.backups), world.place.files
+    if moment:
+        checked = world.run(Options(check_mode=True), Moments())
+        assert checked["phase"] == world.phase
+        assert checked["warnings"] == [f"nothing could be looked at: {words if is_guarded else GONE}"]
+    with pytest.raises(AppwriteError) as caught:
+        world.run(options, Moments())
+    assert str(caught.value).partition(". What stays for now: ")[0] == (words if is_guarded else GONE)
+    assert (world.env, world.under(), list(world.backups), world.place.files) == (before[0], *before[2:])
+    if is_guarded:
+        world.boxes["database"] = _world.Box("mariadb", None)
+    else:
+        world.up()
+    end_forward(world, Moments())
+
+
 @pytest.mark.parametrize("transactional", [True])
 @pytest.mark.parametrize(("release", "number"), [("1.9.6", 4), ("2.0.0", 6), ("2.4.0", 7)])
 def test_what_stops_working(worlds, monkeypatch, release, number):
