@@ -1,7 +1,7 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a rotation waits for a dump, and whom it takes for a stranger. The rest needs an engine: tests/integration."""
+"""Which line a rotation changes, how long it waits for a dump, and whom it takes for a stranger. The rest needs an engine: tests/integration."""
 
 from __future__ import annotations
 
@@ -29,6 +29,47 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 OLD, NEW, PUBLIC = "NotARealOldKey12", "NotARealNewKey12", "your-secret-key"
 KEY = "_APP_OPENSSL_KEY_V1"
 NAME = "appwrite-before-rotation-20260102T030405Z.gz"
+
+
+# --- the line of the key ---
+
+
+ELSEWHERE = {  # how the compose file has it, a line of .env, and what is said
+    "another line of .env": (f"- {KEY}=${{SHOP_KEY}}", f"SHOP_KEY={OLD}", "the line SHOP_KEY of .env ({file}, line 7)"),
+    "the compose file": (f"- {KEY}={OLD}", "", "elsewhere than .env ({file}, line 7)"),
+    "a text around the line": (f"- {KEY}=x${{{KEY}}}", f"{KEY}={OLD}", "elsewhere than .env ({file}, line 7)"),
+}
+
+
+@pytest.mark.parametrize(("entry", "line", "source"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_key_from_elsewhere(run_module, project, without_engine, entry, line, source):
+    """It is refused with what to write where, and nothing is changed."""
+    file = project / "docker-compose.yml"
+    file.write_text(file.read_text().replace(f"- {KEY}", entry))
+    with (project / ".env").open("a") as stream:
+        stream.write(line + "\n")
+    before = {path: path.read_bytes() for path in project.iterdir()}
+    message = run_module("rekey", scope="values", new_key=NEW)["msg"]
+    assert (
+        f"{KEY} of appwrite comes from {source.format(file=file)}, and a rotation changes its own line of .env alone"
+        in message
+    )
+    assert (
+        f"First write the same key into .env as the line {KEY}=…, then write `- {KEY}` in the compose file instead"
+        in message
+    )
+    assert OLD not in message and NEW not in message
+    assert {path: path.read_bytes() for path in project.iterdir()} == before
+
+
+def test_key_from_its_own_line(run_module, project, without_engine):
+    """With a default, which counts for nothing as long as the line is there."""
+    file = project / "docker-compose.yml"
+    file.write_text(file.read_text().replace(f"- {KEY}", f"- {KEY}=${{{KEY}:-your-secret-key}}"))
+    with (project / ".env").open("a") as stream:
+        stream.write(f"{KEY}={OLD}\n")
+    found = run_module("rekey", scope="values", step="state")
+    assert found["phase"] == "none" and found.get("msg") is None
 
 
 # --- the dump ---
