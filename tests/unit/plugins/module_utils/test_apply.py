@@ -16,11 +16,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _apply, _locked_out
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import printed_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.evidence import Opening
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
@@ -184,7 +186,7 @@ def test_diff():
 
 
 READ: dict[str, Any] = {}
-"""What the real compose made of each `.env` that was read so far: the project is always the same one."""
+"""What the real compose made of each project that was read so far."""
 
 
 class Engine:
@@ -220,7 +222,8 @@ class Engine:
         return Opening(sum(self.opens.values()), {key: self.opens.get(key, 0) for key in keys})
 
     def _once(self, ask, compose, *candidate):
-        question = (ask, (Path(compose.directory) / ".env").read_bytes(), candidate)
+        files = [(Path(compose.directory) / name).read_bytes() for name in ("docker-compose.yml", ".env")]
+        question = (ask, *files, candidate)
         if question not in READ:
             READ[question] = ask(compose, *candidate)
         return READ[question]
@@ -359,6 +362,47 @@ def test_up_that_fails(run_module, engine):
     assert run_module("apply")["msg"] == "docker compose up failed: port is already allocated"
 
 
+@pytest.fixture
+def dying(engine, monkeypatch):
+    """It dies while compose works, and answers nothing from then on."""
+    gone = ComposeError("unreachable", "the Docker Engine does not answer: connection refused")
+
+    def fail(*_unused):
+        raise gone
+
+    def up(*_unused):
+        engine.calls.append("up")
+        for name in ("containers", "hashes", "image_ids", "execute", "up"):
+            monkeypatch.setattr(Compose, name, fail)
+        raise ComposeError("failed", "docker compose up failed: unexpected EOF")
+
+    monkeypatch.setattr(Compose, "up", up)
+    return engine
+
+
+def test_engine_that_dies_during_up(run_module, dying):
+    """What compose said of it is told: which service it was cannot be asked any more."""
+    outdate(dying)
+    assert run_module("apply")["msg"] == "docker compose up failed: unexpected EOF"
+
+
+def test_way_back_of_an_engine_that_dies_during_up(run_module, dying, project):
+    """The earlier file is in place again though nothing can be applied, but for the key: something may have been sealed with that."""
+    (project / ".env").write_text("_APP_ENV=production\n")
+    dying.now = []
+    result = run_module("security", apply=True, encryption_key={}, env={"variables": {"_APP_ENV": "development"}})
+    for words in (
+        "docker compose up failed: unexpected EOF. Going back failed too: ",
+        " was put back; ",
+        "containers may have run with the new key",
+        "could not be applied: the Docker Engine does not answer",
+    ):
+        assert words in result["msg"]
+    assert (result["rolled_back"], dying.calls) == (False, ["up"])
+    first, key = (project / ".env").read_text().splitlines()
+    assert first == "_APP_ENV=production" and re.fullmatch(KEY + "=[0-9A-Za-z]{64}", key)
+
+
 def test_up_that_fails_beside_a_service_that_restarted_once(run_module, engine):
     """A port that is taken is not the fault of a service that runs well."""
     outdate(engine)
@@ -448,6 +492,74 @@ def test_secrets_of_before_are_masked_too(run_module, engine, project, where):
     engine.log = "cannot log in with " + old
     result = run_module("apply", **({"rollback_file": str(project / "old.bak")} if "file" in where else {}))
     assert result["failed"] and "cannot log in" in result["msg"] and old not in json.dumps(result)
+
+
+# --- HTTPS that locks everybody out ---
+
+
+HTTPS = "_APP_OPTIONS_FORCE_HTTPS"
+LOOP = "https://aw.notarealcompany.com redirects to itself for ever"
+TRAEFIK = """\
+  traefik:
+    image: traefik:2.11
+    command: [--entrypoints.appwrite_websecure.address=:443]
+    ports: ["443:443"]
+"""
+
+
+@pytest.fixture
+def looping(engine, project, monkeypatch):
+    """What ends TLS answers until the containers force HTTPS, and from then on sends everybody back to where they are. Nothing forces it yet."""
+    file = project / "docker-compose.yml"
+    file.write_text(file.read_text() + TRAEFIK)
+    forced = f"{HTTPS}=disabled\n_APP_OPTIONS_ROUTER_FORCE_HTTPS=disabled\n"
+    text = (project / ".env").read_text().replace("appwrite.example.com", "aw.notarealcompany.com")
+    (project / ".env").write_text(text + forced)
+    engine.now[0] = replace(engine.now[0], environment={**ENVIRONMENT, HTTPS: "disabled"}, config_hash="other")
+    engine.now.append(container("traefik"))
+
+    services = yaml.safe_load(file.read_text())["services"]
+
+    def up(_compose, *_rest):
+        engine.calls.append("up")
+        values = dict(line.split("=", 1) for line in (project / ".env").read_text().splitlines() if "=" in line)
+        for number, one in enumerate(engine.now[:2]):
+            environment = {name: values[name] for name in services[one.service]["environment"] if name in values}
+            engine.now[number] = replace(one, id=f"made-by-up-{len(engine.calls)}", environment=environment)
+        return ""
+
+    def get(*_unused):
+        if engine.now[0].environment[HTTPS] == "enabled":
+            return Answer(301, "https://aw.notarealcompany.com/v1/health/version")
+        return Answer(200)
+
+    monkeypatch.setattr(Compose, "up", up)
+    monkeypatch.setattr(_locked_out, "get", get)
+    return engine
+
+
+def test_users_who_would_be_redirected_for_ever(run_module, looping, project):
+    """The file goes back, and is applied again."""
+    before = (project / ".env").read_bytes()
+    result = run_module("security", apply=True, https={"force": "auto"})
+    assert result["msg"].startswith(f"HTTPS is forced now, and {LOOP}.") and "set `force` to false" in result["msg"]
+    assert result["msg"].endswith("The old .env file was put back and applied.") and result["rolled_back"] is True
+    assert (project / ".env").read_bytes() == before and looping.calls == ["up", "up"]
+    assert looping.now[0].environment[HTTPS] == "disabled"
+
+
+@pytest.mark.parametrize("force", ["auto", "true"])
+def test_redirect_for_ever_that_the_file_asked_for_before(run_module, looping, project, force):
+    """It stays, and is a failure unless HTTPS is to be forced whatever comes of it."""
+    edited = (project / ".env").read_text().replace("=disabled", "=enabled")
+    (project / ".env").write_text(edited)
+    result = run_module("security", apply=True, https={"force": force})
+    assert (LOOP in result.get("msg", ""), any(LOOP in warning for warning in result["warnings"])) == (
+        force == "auto",
+        force == "true",
+    )
+    assert (project / ".env").read_text() == edited and looping.calls == ["up"]
+    assert looping.now[0].environment[HTTPS] == "enabled"
 
 
 # --- the key ---
