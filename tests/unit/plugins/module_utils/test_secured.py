@@ -81,6 +81,15 @@ def test_check_foresees_both(secured, project):
     assert (project / ".env").read_bytes() == before
 
 
+def test_check_that_has_nothing_to_write(secured, project):
+    """What is left is what the file on disk asks for, compared with what runs."""
+    before = (project / ".env").read_bytes()
+    result, order = secured(check=True)
+    assert order == ["production"] and result["changes"] == []
+    assert (result["changed"], result["recreated"], result["drift"]) == (True, ["appwrite"], [])
+    assert (project / ".env").read_bytes() == before
+
+
 WAYS = {
     "put back": ({}, None, CHANGE, True, "The old .env file was put back and applied."),
     "not wanted": ({"rollback": False}, None, CHANGE, False, "The .env file was not rolled back."),

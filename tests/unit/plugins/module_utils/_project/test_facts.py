@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import decode, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import facts
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.drift import service_environment
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
 
@@ -50,3 +53,35 @@ def test_hashes(project, without_engine):
     other = facts.hashes(instance, [container("mariadb")])
     assert {name for name in found if other[name] != found[name]} == {"side"}
     assert other["shared"] != facts.hashes(instance, [])["shared"]
+
+
+SIDE = """\
+  side:
+    image: redis
+    env_file: [.env, side.env]
+    environment: [SIDE_UNSET, SIDE_LISTED, "SIDE_PRICE=a$$b"]
+  other:
+    image: redis
+    env_file: side.env
+"""
+
+
+def test_hashes_of_a_file_that_is_not_written_yet(project, without_engine, monkeypatch):
+    """They are those that the project has once it is; compose reads an env_file from the disk."""
+    with (project / "docker-compose.yml").open("a") as stream:
+        stream.write(SIDE)
+    (project / "side.env").write_text("SIDE_FILE=1\n")
+    monkeypatch.setattr(Instance, "containers", lambda _self: [])
+    monkeypatch.setattr(Compose, "image_ids", lambda *_unused: {})
+    instance = Instance(str(project), None, [], None, [], None, True)
+    opened(instance, env_file_of(instance))
+    before = facts.hashes(instance, [])
+    data = (project / ".env").read_bytes() + b"SIDE_LISTED=now\nSIDE_OWN=b$$c\nSIDE_FILE=side.env comes later\n"
+    config = instance.compose.config(data)
+    environments = instance.written.with_candidate(service_environment(config), parse(decode(data)).values)
+    foreseen = facts.facts_of(instance, facts.Candidate(data, config, environments)).hashes
+    (project / ".env").write_bytes(data)
+    instance = Instance(str(project), None, [], None, [], None, True)
+    opened(instance, env_file_of(instance))
+    assert foreseen == facts.hashes(instance, [])
+    assert {name for name in before if before[name] != foreseen[name]} == {"side"}
