@@ -25,7 +25,9 @@ PRESENT = ".appwrite-escrow/one@opt-appwrite.yml"
 def settle(controller, tmp_path):
     """The action on the host C(one) of an inventory in C(tmp_path). Values stand for themselves, without templates."""
 
-    def make(role: str = "appwrite_security", names: Any = (), check: bool = False, **variables: Any) -> dict[str, Any]:
+    def make(
+        role: str = "appwrite_security", names: Any = (), check: bool = False, defaults: Any = None, **variables: Any
+    ) -> dict[str, Any]:
         loader = DataLoader()
         loader.set_vault_secrets(controller.secrets)
         loader.set_basedir(str(tmp_path / "site"))
@@ -34,7 +36,7 @@ def settle(controller, tmp_path):
             check_mode=check,
             async_val=0,
             action="selfhost.appwrite.role_settings",
-            module_defaults=None,
+            module_defaults=defaults,
             diff=False,
             get_play=lambda: SimpleNamespace(strategy=variables.pop("strategy", "linear")),
             get_search_path=lambda: [str(role_settings._ROLES / role), str(tmp_path / "site" / "roles" / "shop")],
@@ -201,6 +203,32 @@ def test_how_the_project_is_started(settle, role):
     assert settle(role, names, **given)["project"] == {}
     more = {"appwrite_project_files": ["a.yml", "b.yml"], "appwrite_project_name": "shop"}
     assert settle(role, names, **given, **more)["project"] == {"files": ["a.yml", "b.yml"], "project_name": "shop"}
+
+
+GROUP = "group/selfhost.appwrite.appwrite"
+DEFAULTS = {  # of a play, then of a block in it
+    "none": ([], {}),
+    "of another module": ([{"ansible.builtin.file": {"mode": "0600"}}], {}),
+    "of one module of ours": ([{"selfhost.appwrite.env": {"project_name": "shop"}}], {}),
+    "of the play": ([{GROUP: {"appwrite_version": "1.6.2", "backup_keep": 3}}], {"appwrite_version": "1.6.2"}),
+    "of the play, and of another module": (
+        [{GROUP: {"files": ["a.yml"]}}, {"ansible.builtin.file": {}}],
+        {"files": ["a.yml"]},
+    ),
+    "of the block": ([{GROUP: {"files": ["a.yml"]}}, {GROUP: {"project_name": "shop"}}], {"project_name": "shop"}),
+}
+
+
+@pytest.mark.parametrize(("defaults", "found"), DEFAULTS.values(), ids=DEFAULTS)
+def test_defaults_of_all_modules(settle, defaults, found):
+    """What a play says of the group holds for the role's tasks, too."""
+    assert settle(defaults=defaults, **PROJECT)["project"] == found
+
+
+def test_variable_beats_the_default_of_all_modules(settle):
+    defaults = [{GROUP: {"files": ["a.yml"], "project_name": "of the play"}}]
+    given = {"appwrite_project_files": [], "appwrite_project_name": "shop"}
+    assert settle(defaults=defaults, **PROJECT, **given)["project"] == {"files": ["a.yml"], "project_name": "shop"}
 
 
 # --- the operator's files ---
