@@ -9,6 +9,8 @@ import json
 import re
 import signal
 
+import pytest
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import key as _key
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
 from ansible_collections.selfhost.appwrite.plugins.module_utils._module import shown, shown_name
@@ -74,3 +76,32 @@ def test_names_that_may_be_secrets():
         "_",
     ]
     assert shown_name(SECRET) == "(a name that may be a secret)"
+
+
+ODD = "(a name that may be a secret)"
+WRAPPED = "bm90cmVhbHdyYXBwZW", "Rub3RyZWFsd3JhcHBlZA"
+"""a key that was pasted in two lines, so that its end reads as a name"""
+
+
+@pytest.mark.parametrize("name", [SECRET, "not-a-'real'-\\secret-0123456789"], ids=["plain", "what repr escapes"])
+def test_key_where_a_name_belongs(run_module, project, without_docker, name):
+    """It is refused, and what is said of it has other words in its place."""
+    before = (project / ".env").read_bytes()
+    for result in (
+        run_module("env", variables={name: "x"}),
+        run_module("security", env={"variables": {name: "x"}}),
+        run_module("security", env={"variables": {name: "x"}, "unknown": "allow"}),
+    ):
+        assert result["failed"] and ODD in result["msg"]
+        assert name not in json.dumps(result) and repr(name)[1:-1] not in result["msg"]
+    assert (project / ".env").read_bytes() == before
+
+
+@pytest.mark.parametrize("unknown", ["fail", "warn"])
+def test_wrapped_key_in_content(run_module, project, without_docker, unknown):
+    """Neither a message nor a warning has its end."""
+    content = f"_APP_ENV=production\n_APP_LOGGING_CONFIG={WRAPPED[0]}\n{WRAPPED[1]}=\n"
+    result = run_module("env", content=content, unknown=unknown)
+    said = [result["msg"]] if unknown == "fail" else result["warnings"]
+    assert result.get("failed", False) == (unknown == "fail") and any(ODD in each for each in said)
+    assert not [part for part in WRAPPED if part in json.dumps(result)]
