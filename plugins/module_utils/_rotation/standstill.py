@@ -76,6 +76,12 @@ def _held_as(environment: Mapping[str, str], key: str) -> str | None:
     )
 
 
+_ASKED_FROM = (
+    "It is no service of the project, and was asked from a container in the networks of Appwrite's API: see that Appwrite itself reaches it, and that "
+    "_APP_REDIS_HOST, _APP_REDIS_PORT, _APP_REDIS_USER and _APP_REDIS_PASS are right"
+)
+
+
 class Redis:
     """Appwrite's Redis through its own client. The password goes by the environment, not as an argument.
 
@@ -103,16 +109,27 @@ class Redis:
                     % host
                 )
             self._id, self._way = found[0].id, []
-        if self._run(["ping"], "").startswith("NOAUTH"):
-            self._password = {"REDISCLI_AUTH": values.get("_APP_REDIS_PASS", "")}
-            user = catalogue.given(values, "_APP_REDIS_USER")
-            if user and not catalogue.is_older(instance.release, (2, 1, 0)):  # before that it is not read
-                self._way = [*self._way, "--user", user]
-        if self._run(["role"], "").startswith("slave"):
+        try:
+            role = self._sign_in(values, instance.release)
+        except AppwriteError as error:
+            if service is None:
+                raise AppwriteError("the Redis at %s: %s. %s" % (host, error, _ASKED_FROM)) from None
+            raise
+        if role.startswith("slave"):
             raise AppwriteError(
                 "the Redis at %s is a replica, which takes no changes, so its cache cannot be emptied: have Appwrite use the primary (_APP_REDIS_HOST)"
                 % host
             )
+
+    def _sign_in(self, values: Mapping[str, str], release: str) -> str:
+        """What it says of its role."""
+        if self._run(["ping"], "").startswith("NOAUTH"):
+            self._password = {"REDISCLI_AUTH": values.get("_APP_REDIS_PASS", "")}
+            user = catalogue.given(values, "_APP_REDIS_USER")
+            if user and not catalogue.is_older(release, (2, 1, 0)):  # before that it is not read
+                self._way = [*self._way, "--user", user]
+        role = self._run(["role"], "")
+        return role if role.startswith("NOPERM") else "".join(self._allowed(role)[:1])
 
     def waiting(self) -> dict[str, int]:
         """Queue to the number of jobs that wait in it."""
