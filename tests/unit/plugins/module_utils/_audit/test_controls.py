@@ -119,13 +119,15 @@ def test_case(control, status, observation, texts):
 
 def test_no_finding_of_any_case_gives_a_secret_away_or_breaks_its_line():
     for control, _status, name, observation, *_texts in CASES:
-        pieces = secret_pieces(observation)
-        for finding in audit(observation):
-            where = f"{finding.id} in {control}-{name}"
-            assert is_one_line(finding.evidence) and not finding.evidence.endswith("."), where
-            assert is_one_line(finding.remedy), where
-            said = f"{finding.evidence}\n{finding.remedy}"
-            assert [piece for piece in pieces if piece in said] == [], where
+        said = {finding.id: (finding.evidence, finding.remedy) for finding in audit(observation)}
+        broken = [
+            told
+            for told, (evidence, remedy) in said.items()
+            if not (is_one_line(evidence) and is_one_line(remedy)) or evidence.endswith(".")
+        ]
+        whole = "\n".join(text for texts in said.values() for text in texts)
+        given_away = [piece for piece in secret_pieces(observation) if piece in whole]
+        assert (broken, given_away) == ([], []), f"in {control}-{name}"
 
 
 def test_every_control_has_a_failing_and_a_passing_case():
