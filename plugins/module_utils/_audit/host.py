@@ -109,7 +109,9 @@ def _database_kept(observation: Observation) -> Outcome:
     lost = ["%s: %s" % (service, bad) for service, (_volume, bad) in found.items() if bad]
     if lost:
         return failed(some(lost))
-    return passed(some("%s has its data in %s" % (service, typed(volume)) for service, (volume, _bad) in found.items()))
+    return passed(
+        some(["%s has its data in %s" % (service, typed(volume)) for service, (volume, _bad) in found.items()])
+    )
 
 
 def _volume(database: Running) -> tuple[str, str]:
