@@ -48,7 +48,7 @@ def words(text: str, role: str, given: Container[str] = ()) -> str:
     role: that of the task, an empty text for none.
     given: the variables that the host has.
     """
-    if role not in ROLES:
+    if role not in ROLES or not (_LEADING.search(text) or _MARKED.search(text)):
         return text
     own = variables(role)
     if "%s_project_src" % role in given:

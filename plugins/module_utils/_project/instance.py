@@ -428,10 +428,10 @@ class Instance:
 
     def passed(self, name: str) -> bool:
         """Whether the project hands this variable to a service, by its name or inside another value."""
-        if any(name in self.listed(service) for service in self.services):
+        if any(name in self.listed(service) for service in self.config.get("services") or {}):
             return True
-        mention = re.compile(r"\$(?:\{%s[:?+\-}]|%s\b)" % (name, name))
-        if any(mention.search(text) for _path, text in self.written.texts):
+        mention = r"\$(?:\{%s[:?+\-}]|%s\b)" % (name, name)
+        if any(name in text and re.search(mention, text) for _path, text in self.written.texts):
             return True
         return self.written.has_env_files and any(
             self.written.passes(service, name) for service in self.appwrite_services()
