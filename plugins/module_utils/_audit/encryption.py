@@ -44,7 +44,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     typed,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import NOWHERE
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.encryption_key import rotation_of
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import rotation_of
 
 _OTHERS = 0o077
 _SHOWN = 10

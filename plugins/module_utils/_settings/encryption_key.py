@@ -8,8 +8,6 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-import json
-import shlex
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
@@ -28,7 +26,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import check_password, seal
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import Installation, Plan, Refusal
+from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import (
+    Installation,
+    Plan,
+    Refusal,
+    rotation_of,
+)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "key": {"type": "raw", "no_log": True},
@@ -43,17 +46,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 _FORGERY = "%s is %s: anyone who can reach the API can forge an administrator with it (appwrite/appwrite#13769)."
 _PASS = "pass it as `key`: it goes into the escrow, which keeps its older key as history"
 UNKEYED = "containers of this project have run without a key; what was stored meanwhile was sealed with no key at all"
-
-
-def rotation_of(directory: str = "") -> str:
-    """The command that rotates the key of a project in this directory, or of the one that is set, as a shell and then Ansible take it."""
-    name = "appwrite_rotation_project_src"
-    value = (
-        "%s=%s" % (name, directory)
-        if shlex.quote(directory) == directory
-        else shlex.quote(json.dumps({name: directory}))
-    )
-    return "ansible-playbook selfhost.appwrite.rotate" + (" -e " + value if directory else "")
 
 
 def plan(installation: Installation, options: Mapping[str, Any]) -> Plan:

@@ -8,6 +8,8 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass, field
 from typing import Callable, Collection, Mapping, Sequence
 
@@ -69,3 +71,14 @@ class Plan:
     """those of C(optional) of which none is changed if one cannot be"""
     generated: set[str] = field(default_factory=set)
     """values that are made anew each time, so that a check knows none of them"""
+
+
+def rotation_of(directory: str = "") -> str:
+    """The command that rotates the key of a project in this directory, or of the one that is set, as a shell and then Ansible take it."""
+    name = "appwrite_rotation_project_src"
+    value = (
+        "%s=%s" % (name, directory)
+        if shlex.quote(directory) == directory
+        else shlex.quote(json.dumps({name: directory}))
+    )
+    return "ansible-playbook selfhost.appwrite.rotate" + (" -e " + value if directory else "")
