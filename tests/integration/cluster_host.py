@@ -74,7 +74,11 @@ class Host:
         getattr(self, step.replace(" ", "_"))()
 
     def still_in_check_mode(self):
-        told = {} if self.now["guarded"] else {"release": "1.9.6", "database": self.now["database"]}
+        told = (
+            {}
+            if self.now["phase"] not in ("none", "staged")
+            else {"release": "1.9.6", "database": self.now["database"]}
+        )
         self.tell(self.now["phase"], now=time.time() + self.now["ahead"], **told)
 
     def whole_in_check_mode(self):
@@ -104,7 +108,8 @@ class Host:
             self.require(self.now["key"] == self.given["new_key"], "another key is in force")
             self.tell("finished")
         if self.now["phase"] == "written":
-            self.require(self.now["running"] == self.now["key"], "not everything runs")
+            if self.now["running"] != self.now["key"]:
+                self.tell("written", changed=False)
             self.save(phase="none", new_key=None)
             self.tell("finished")
         self.require(any(other["new_key"] == self.given["new_key"] for other in self.others()), "it is another key")
