@@ -22,7 +22,7 @@ import re
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Callable, Mapping, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Iterable, Mapping, Sequence, Tuple, TypeVar
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.kinds import SECRET_KINDS, misfit
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.placeholder import is_placeholder
@@ -114,6 +114,10 @@ UNSET = ("", "0")
 
 DATABASE_PORTS = {"mariadb": "3306", "mongodb": "27017", "postgresql": "5432"}
 """The bundled database services and their ports, which the installer sets from the adapter since 1.9.0."""
+
+DATABASE_DSNS = ("_APP_CONNECTIONS_DB_CONSOLE", "_APP_CONNECTIONS_DB_PROJECT")
+REDIS_DSNS = ("_APP_CONNECTIONS_CACHE", "_APP_CONNECTIONS_QUEUE", "_APP_CONNECTIONS_PUBSUB")
+"""What Appwrite 1.4.0 to 1.6.1 reads before C(_APP_DB_HOST) and C(_APP_REDIS_HOST): a list of servers each (C(app/init.php))."""
 
 USAGE = ("_APP_USAGE_PASS", "_APP_CONNECTIONS_DB_USAGE", "_APP_CONNECTIONS_DB_EXECUTIONS")
 """ClickHouse's password, and the connection strings that repeat it (2.4.0)."""
@@ -1048,6 +1052,11 @@ def given(values: Mapping[str, Any], name: str) -> str:
     """The value as Appwrite reads it; empty if it is unset."""
     value = str(values.get(name) or "")
     return "" if value in UNSET else value
+
+
+def connection(values: Mapping[str, Any], release: str, names: Iterable[str]) -> str:
+    """Which of C(DATABASE_DSNS) or C(REDIS_DSNS) tells this release where its servers are; empty if none does."""
+    return next((name for name in names if given(values, name) and is_older(release, (1, 6, 2))), "")
 
 
 def is_secret(name: str) -> bool:

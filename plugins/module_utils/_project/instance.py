@@ -44,6 +44,7 @@ _IMAGE_LINE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _HALF = re.compile('service "([^"]+)" has neither an image nor a build context')
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")
+_NO_DSNS = "If it names one server alone, write that one into _APP_DB_HOST and the variables beside it, and leave this one out; several cannot be asked"
 _NEWER = (
     "is newer than %s, the newest release that this collection knows. It is taken for that one, but for what the project's compose file, "
     "and Appwrite's own list of variables in a container that runs, say otherwise" % catalogue.NEWEST
@@ -611,7 +612,7 @@ class Instance:
 
     def never_started(self) -> bool:
         """Whether not even the database has been created, as C(holds_data) would say too, but without asking that."""
-        if self._evidence is None and self.checked:
+        if self._evidence is None and self.checked and not self._dsns():
             service, _database = self._database(self._database_host())
             try:
                 return service is not None and not self.neighbours() and not self._has_storage(service)
@@ -629,6 +630,8 @@ class Instance:
                     remedy="Install the compose plugin, 2.26 or newer, beside the engine, and run again",
                 )
             return Evidence("no", "docker is not installed on this host", never_started=True)
+        if self._dsns():
+            return Evidence("unknown", self._dsns(), remedy=_NO_DSNS, elsewhere=True)
         host = self._database_host()
         service, database = self._database(host)
         try:
@@ -658,7 +661,7 @@ class Instance:
             if running:
                 who = "the container of %s, asked whether anyone signed up," % api
                 remedy = "Wait until Appwrite reaches its database, and run again"
-                place, command, script = running[0].id, _elsewhere.COMMAND, _elsewhere.QUESTION
+                place, command, script = running[0].id, _elsewhere.COMMAND, _elsewhere.question(self._kind_elsewhere())
             else:
                 who += ", and one with the database's client"
                 place, command, script = self._client_and_question()
@@ -706,6 +709,8 @@ class Instance:
 
         Raises AppwriteError if there is none.
         """
+        if self._dsns():
+            raise AppwriteError("%s. %s" % (self._dsns(), _NO_DSNS))
         host = self._database_host()
         service, database = self._database(host)
         if service is None or database is None:
@@ -719,17 +724,33 @@ class Instance:
             raise AppwriteError("the database %s does not run; start it (docker compose up -d %s)" % (service, service))
         return database.service, running[0].id
 
-    def _database_elsewhere(self, host: str) -> tuple[str, str]:
-        """Appwrite 1.4 to 1.9.6 takes MariaDB if no adapter is named, and PostgreSQL from 2.0 on (C(app/init/registers.php))."""
-        values = self.services.get(self.api(), {})
-        usual = "mariadb" if catalogue.is_older(self.release, (2, 0, 0)) else "postgresql"
-        adapter = catalogue.given(values, "_APP_DB_ADAPTER") or usual
-        database = next((each for each in DATABASES if adapter.lower() in each.adapters), None)
-        if database is None:
+    def _dsns(self) -> str:
+        """That other variables say where the data is, in words; empty if they do not."""
+        name = catalogue.connection(self.services.get(self.api(), {}), self.release, catalogue.DATABASE_DSNS)
+        return (
+            name and "%s: tells Appwrite where its databases are, and this collection reads _APP_DB_HOST alone" % name
+        )
+
+    def _kind_elsewhere(self) -> str:
+        """The name of a database that is no service of the project.
+
+        Appwrite knows MariaDB alone before 1.9, takes MongoDB from then on if no adapter is named, and PostgreSQL from 2.0 on (C(app/init/registers.php)).
+        """
+        if catalogue.is_older(self.release, (1, 9, 0)):
+            return "mariadb"
+        usual = "mongodb" if catalogue.is_older(self.release, (2, 0, 0)) else "postgresql"
+        adapter = catalogue.given(self.services.get(self.api(), {}), "_APP_DB_ADAPTER") or usual
+        kind = next((each.service for each in DATABASES if adapter.lower() in each.adapters), None)
+        if kind is None:
             raise AppwriteError(
                 "_APP_DB_ADAPTER: %s is no database that this collection knows; it knows %s"
                 % (adapter, ", ".join(each for known in DATABASES for each in known.adapters))
             )
+        return kind
+
+    def _database_elsewhere(self, host: str) -> tuple[str, str]:
+        values, kind = self.services.get(self.api(), {}), self._kind_elsewhere()
+        database = next(each for each in DATABASES if each.service == kind)
         port = catalogue.given(values, "_APP_DB_PORT") or catalogue.DATABASE_PORTS[database.service]
         values = {**values, "_APP_DB_HOST": host, "_APP_DB_PORT": port}
         login = {name: catalogue.given(values, variable) for name, variable in database.login.items()}

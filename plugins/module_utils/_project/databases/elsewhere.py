@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A database that is no service of the project: asked from inside Appwrite's own container, whose PHP has the drivers, the credentials and the way there.
 
-Appwrite 1.4.14 to 1.9.6 reads these variables in C(app/init/registers.php) (1.4.14: C(app/init.php)), and takes MariaDB if no adapter is named.
+Appwrite 1.4.14 to 1.9.6 reads these variables in C(app/init/registers.php) (1.4.14: C(app/init.php)).
 
 This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
@@ -13,14 +13,13 @@ from __future__ import annotations
 SAME = ("_APP_DB_ADAPTER", "_APP_DB_HOST", "_APP_DB_PORT", "_APP_DB_SCHEMA")
 """What has to be the same in the container as in the project, so that it is the right database that answers."""
 COMMAND = ("php",)
-QUESTION = r"""<?php
+_QUESTION = r"""<?php
 ini_set('display_errors', '0');
 function given(string $name, string $default): string { return getenv($name) ?: $default; }
 function has_users(): bool
 {
     [$host, $user, $password] = [given('_APP_DB_HOST', ''), given('_APP_DB_USER', ''), given('_APP_DB_PASS', '')];
-    $adapter = strtolower(given('_APP_DB_ADAPTER', 'mariadb'));
-    if ($adapter === 'mongodb') {
+    if ('KIND' === 'mongodb') {
         $address = sprintf('mongodb://%s:%s/?serverSelectionTimeoutMS=10000&directConnection=true', $host, given('_APP_DB_PORT', '27017'));
         $login = $user === '' ? [] : ['username' => $user, 'password' => $password, 'authSource' => 'admin'];
         $server = new MongoDB\Driver\Manager($address, $login);
@@ -31,7 +30,7 @@ function has_users(): bool
         }
         return false;
     }
-    $isPostgres = in_array($adapter, ['postgresql', 'postgres'], true);
+    $isPostgres = 'KIND' === 'postgresql';
     [$driver, $port, $quote] = $isPostgres ? ['pgsql', '5432', '"'] : ['mysql', '3306', '`'];
     $address = sprintf('%s:host=%s;port=%s', $driver, $host, given('_APP_DB_PORT', $port));
     $address .= $isPostgres ? ';dbname=' . given('_APP_DB_SCHEMA', 'appwrite') : ';charset=utf8mb4';
@@ -50,3 +49,8 @@ try {
     exit(1);
 }
 """
+
+
+def question(kind: str) -> str:
+    """For standard input of C(COMMAND). kind: the name of the database."""
+    return _QUESTION.replace("KIND", kind)

@@ -828,8 +828,8 @@ OUTSIDE = {
     ),
     "no adapter": (
         {},
-        ("mariadb", "mariadb:10.11"),
-        {"DATABASE_PORT": "3306", "MYSQL_PASSWORD": LOGIN["_APP_DB_PASS"]},
+        ("mongodb", "mongo:8.2.5"),
+        {"DATABASE_PORT": "27017", "MONGO_INITDB_ROOT_PASSWORD": LOGIN["_APP_DB_PASS"]},
     ),
     "MySQL": ({"_APP_DB_ADAPTER": "MySQL"}, ("mariadb", "mariadb:10.11"), {"DATABASE_HOST": "db.internal"}),
     "PostgreSQL": (
@@ -894,12 +894,35 @@ def test_database_outside(outside, given, found, part):
     assert service["image"] == "appwrite/appwrite:1.9.6" and part.items() <= environment.items()
 
 
-def test_database_outside_of_2(outside):
-    assert outside({}, release="2.4.0").database()[0] == "postgresql"
+@pytest.mark.parametrize(
+    ("release", "given", "kind"),
+    [
+        ("1.6.2", {}, "mariadb"),
+        ("1.8.1", {"_APP_DB_ADAPTER": "postgresql"}, "mariadb"),
+        ("1.9.0", {}, "mongodb"),
+        ("2.4.0", {}, "postgresql"),
+    ],
+)
+def test_database_outside_by_the_release(outside, release, given, kind):
+    """As its C(app/init/registers.php) has it."""
+    assert outside(given, release=release).database()[0] == kind
+
+
+@pytest.mark.parametrize("name", ["_APP_CONNECTIONS_DB_CONSOLE", "_APP_CONNECTIONS_DB_PROJECT"])
+def test_databases_that_other_variables_name(outside, name):
+    """Of which nothing would be sealed anew, and whether anybody signed up would be asked elsewhere."""
+    given = {name: "db_main=mariadb://ada:NotARealDatabaseWord1@one:3306/shop"}
+    instance = outside(given, release="1.6.1")
+    evidence = instance.holds_data()
+    assert (evidence.state, evidence.elsewhere, instance.never_started()) == ("unknown", True, False)
+    with pytest.raises(AppwriteError, match=rf"^{name}: tells Appwrite where .* _APP_DB_HOST") as caught:
+        instance.database()
+    assert "NotAReal" not in str(caught.value) + evidence.reason and not Started.made
+    assert outside(given, release="1.6.2").database()[0] == "mariadb"
 
 
 def test_database_outside_by_an_image_of_ones_own(outside):
-    instance = outside({})
+    instance = outside({"_APP_DB_ADAPTER": "mariadb"})
     instance.client_images = {"client_image": "registry.internal/mariadb:11", "redis_client_image": None}
     instance.database()
     instance.client("redis_client_image", "redis:7", {})
@@ -907,7 +930,7 @@ def test_database_outside_by_an_image_of_ones_own(outside):
 
 
 def test_client_that_ended_is_made_anew(outside):
-    instance = outside({})
+    instance = outside({"_APP_DB_ADAPTER": "mariadb"})
     instance.database()
     instance._clients["client_image"].is_up = False
     assert instance.database()[1] == "client-2"
@@ -922,7 +945,7 @@ def test_database_outside_that_is_unknown(outside):
 
 
 def test_image_of_a_client_that_is_not_here(outside, monkeypatch):
-    instance = outside({}, images=())
+    instance = outside({"_APP_DB_ADAPTER": "mariadb"}, images=())
     pulled = []
 
     def docker(_self, arguments, **_more):
