@@ -58,6 +58,8 @@ _BUILDS = (
 )
 """open-runtimes/orchestrator, C(internal/orchestrator/docker/docker.go), from its first commit (2b541748e4, 2026-01-30) on"""
 _BLOCKED = re.compile(r"\baddr=\[?(\S+?)\]?:\d+ .*\bflags=\w*b")
+_REFUSAL = re.compile(r"^(?:\(error\)|[A-Z]{3,} ).*", re.MULTILINE)
+"""An error in the place of an answer: C(redis-cli) prints it as it prints a name, and no name of Appwrite's looks so."""
 _PATIENCE = 15
 """Seconds that sessions are given to end: those of a client that was stopped, and of a health check."""
 _TOLD = 5
@@ -90,6 +92,12 @@ class Redis:
 
     def __init__(self, instance: Instance) -> None:
         values = instance.services.get("appwrite", {})
+        name = catalogue.connection(values, instance.release, catalogue.REDIS_DSNS)
+        if name:
+            raise AppwriteError(
+                "%s: tells Appwrite where its Redis is, and this collection reads _APP_REDIS_HOST alone. If it names one server alone, write that one into "
+                "_APP_REDIS_HOST and the variables beside it, and leave this one out; several cannot be emptied" % name
+            )
         host = _redis_of(instance)
         self._compose = instance.compose
         self._password: dict[str, str] = {}
@@ -115,6 +123,10 @@ class Redis:
             if service is None:
                 raise AppwriteError("the Redis at %s: %s. %s" % (host, error, _ASKED_FROM)) from None
             raise
+        if role.startswith("sentinel"):
+            raise AppwriteError(
+                "_APP_REDIS_HOST: %s is a sentinel, which holds no data; name the Redis that it watches" % host
+            )
         if role.startswith("slave"):
             raise AppwriteError(
                 "the Redis at %s is a replica, which takes no changes, so its cache cannot be emptied: have Appwrite use the primary (_APP_REDIS_HOST)"
@@ -173,8 +185,9 @@ class Redis:
 
     @staticmethod
     def _allowed(answer: str) -> list[str]:
-        if answer.startswith(("NOAUTH", "WRONGPASS", "NOPERM", "READONLY", "(error)")):
-            raise AppwriteError("Redis refuses a command: %s" % answer.split("\n")[0])
+        refusal = _REFUSAL.search(answer)
+        if refusal:
+            raise AppwriteError("Redis refuses a command: %s" % refusal.group())
         return answer.splitlines()
 
     def _run(self, arguments: Sequence[str], script: str) -> str:

@@ -449,6 +449,47 @@ def test_redis_elsewhere(values, release, way):
     assert calls[1] == ["exec", "-i", "--env=REDISCLI_AUTH", client, "redis-cli", *way, "role"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        "LOADING Redis is loading the dataset in memory",
+        "MOVED 866 10.0.0.2:6379",
+        "CROSSSLOT Keys in request don't hash to the same slot",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+    ],
+)
+def test_redis_that_refuses(error):
+    """In the place of any answer: it is neither an empty queue nor an empty cache."""
+    names = "utopia-queue.queue.v1-mails\nutopia-queue.queue.v1-audits\n"
+    lengths = 'LLEN "utopia-queue.queue.v1-mails"\nLLEN "utopia-queue.queue.v1-audits"\n'
+    found = redis(
+        {
+            **ANSWERS,
+            "--scan --pattern utopia-queue.queue.*": names,
+            lengths: f"0\n{error}\n",
+            "--scan --pattern default-cache*": "default-cache-1\n",
+            'UNLINK "default-cache-1"\n': f"{error}\n",
+        }
+    )
+    for ask in (found.waiting, found.forget_documents):
+        with pytest.raises(AppwriteError, match=f"^Redis refuses a command: {error[:9]}"):
+            ask()
+
+
+def test_redis_that_is_a_sentinel():
+    with pytest.raises(AppwriteError, match=r"^_APP_REDIS_HOST: redis is a sentinel, .*; name the Redis"):
+        redis({**ANSWERS, "role": "sentinel\nmymaster\n"})
+
+
+@pytest.mark.parametrize("name", ["_APP_CONNECTIONS_CACHE", "_APP_CONNECTIONS_QUEUE", "_APP_CONNECTIONS_PUBSUB"])
+def test_redis_that_other_variables_name(name):
+    values = {name: "redis_main=redis://ada:NotARealRedisWord1@one:6379"}
+    asked: list[Any] = []
+    with pytest.raises(AppwriteError, match=f"^{name}: tells Appwrite where its Redis is.* _APP_REDIS_HOST") as caught:
+        Redis(project_with(lambda *arguments, **_more: asked.append(arguments), values, release="1.6.1"))
+    assert not asked and "NotAReal" not in str(caught.value)
+
+
 def test_redis_that_takes_no_changes():
     with pytest.raises(AppwriteError, match=r"^the Redis at redis is a replica.*have Appwrite use the primary"):
         redis({**ANSWERS, "role": "slave\n10.0.0.1\n6379\nconnected\n0\n"})
