@@ -76,6 +76,10 @@ class Device:
     is_given: bool
     """whether the endpoint is a setting of its own, so that the bucket may stand in the path"""
 
+    @property
+    def host(self) -> str:
+        return urlsplit(self.endpoint).hostname or ""
+
     def place(self, path: str) -> tuple[str, str] | None:
         """The first part of a file's path, and the rest, in the URL of its object; nothing if that is not where files are."""
         parts = [part for part in path.split("/") if part]

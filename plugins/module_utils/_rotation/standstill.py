@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.images import REDIS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import in_force, is_public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.programs import (
@@ -295,14 +296,16 @@ class Stillness:
         return list(filter(self.is_holder, self._instance.compose.containers(self._instance.project, oneoff=True)))
 
     def is_holder(self, container: Container) -> bool:
-        """Whether it has a key: one in Appwrite's own variable, or one of these in any. Databases and Redis are needed, and open nothing with it."""
+        """Whether it has a key: one in Appwrite's own variable, or one of these in any. What is needed opens nothing with it."""
         if self.is_needed(container):
             return False
         return catalogue.KEY in container.environment or any(_held_as(container.environment, key) for key in self._keys)
 
     def is_needed(self, container: Container) -> bool:
-        """By the rotation itself."""
-        return bool(kind_of(container.image_name)) or container.service == _redis_of(self._instance)
+        """By the rotation itself: databases, Redis, and an object store that is a service of the project."""
+        device = device_of(self._instance.listed("appwrite"))
+        hosts = [_redis_of(self._instance), *([device.host] if device else [])]
+        return bool(kind_of(container.image_name)) or container.service in map(self._instance.service_at, hosts)
 
     def has_new(self, holder: Container) -> bool:
         """Whether it was made with the new key, under whatever name."""

@@ -283,15 +283,16 @@ def files_in(uploads: Uploads) -> SealedFiles:
 
 def elsewhere(instance: Instance, device: Device) -> dict[str, str]:
     """Where to connect to for a store that is a service of the project, under whose name containers alone know it."""
-    parts = urlsplit(device.endpoint)
+    parts, service = urlsplit(device.endpoint), instance.service_at(device.host)
     return {
         parts.netloc: _place_of(container.addresses[0], parts.port)
-        for container in instance.containers()
-        if container.service == parts.hostname and container.status == "running" and container.addresses
+        for container in (instance.containers() if service else ())
+        if container.service == service and container.status == "running" and container.addresses
     }
 
 
-def _place_of(host: str, port: int | None) -> str:
+def _place_of(address: str, port: int | None) -> str:
+    host = "[%s]" % address if ":" in address else address
     return host if port is None else "%s:%d" % (host, port)
 
 

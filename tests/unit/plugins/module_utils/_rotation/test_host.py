@@ -159,6 +159,13 @@ def container(image: str = "appwrite/appwrite:1.9.6", service: str = "appwrite",
     return Container("id", service, "running", None, "", 0, 0, "", "", environment, image)
 
 
+def stillness(old: str) -> Stillness:
+    instance: Any = SimpleNamespace(
+        services={"appwrite": {}}, listed=lambda service: {}, service_at=lambda host: host or None
+    )
+    return Stillness(instance, (old, NEW), lambda *told: None)
+
+
 @pytest.mark.parametrize(
     ("found", "is_holder"),
     [
@@ -172,8 +179,7 @@ def container(image: str = "appwrite/appwrite:1.9.6", service: str = "appwrite",
     ],
 )
 def test_holders(found, is_holder):
-    instance: Any = SimpleNamespace(services={"appwrite": {}})
-    assert Stillness(instance, (OLD, NEW), lambda *told: None).is_holder(found) == is_holder
+    assert stillness(OLD).is_holder(found) == is_holder
 
 
 @pytest.mark.parametrize(
@@ -189,15 +195,13 @@ def test_holders(found, is_holder):
 )
 def test_holder_of_the_new_key(found, has_new):
     """A container that has it under another name keeps no rotation from its end."""
-    instance: Any = SimpleNamespace(services={"appwrite": {}})
-    assert Stillness(instance, (OLD, NEW), lambda *told: None).has_new(found) == has_new
+    assert stillness(OLD).has_new(found) == has_new
 
 
 def test_public_default_is_the_secret_of_the_executor_too():
-    instance: Any = SimpleNamespace(services={"appwrite": {}})
-    stillness = Stillness(instance, (PUBLIC, NEW), lambda *told: None)
-    assert not stillness.is_holder(container("openruntimes/executor:0.7", "executor", OPR_EXECUTOR_SECRET=PUBLIC))
-    assert stillness.is_holder(container(service="mine", MY_OPENSSL_KEY=PUBLIC))
+    found = stillness(PUBLIC)
+    assert not found.is_holder(container("openruntimes/executor:0.7", "executor", OPR_EXECUTOR_SECRET=PUBLIC))
+    assert found.is_holder(container(service="mine", MY_OPENSSL_KEY=PUBLIC))
 
 
 def item(name: str, project: str | None, networks: Mapping[str, str], **environment: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.objects import settings
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.container import Container
@@ -79,12 +80,16 @@ class Stack:
             for service, program in {**PROGRAMS, **programs}.items()
         ]
         self.containers += more
+        self.settings: dict[str, str] = {}
+        """Appwrite's own"""
         self.builds: list[str] = []
         """one after the other what the engine says, the last for ever"""
         instance = SimpleNamespace(
             project="appwrite",
             release="1.9.6",
             services={},
+            listed=lambda service: self.settings,
+            service_at={"redis": "redis", "minio": "objects", "cache": "valkey"}.get,
             config={"networks": {"appwrite": {"name": "appwrite"}}},
             compose=SimpleNamespace(docker=self.docker, containers=lambda project, oneoff: self.containers),
         )
@@ -323,6 +328,21 @@ def test_expected():
 
 def test_started():
     assert Stack().stillness.started() == {"API": 1795489200.0, "worker": 1795489200.0, "task": 1795489200.0}
+
+
+@pytest.mark.parametrize("host", ["minio", "storage.notarealcompany.com"])
+def test_what_is_needed_stays(host):
+    """With the key too, as by C(env_file): behind the guard nobody could start it again."""
+    keyed = [
+        Container(name, name, "running", None, "", 0, 0, "", "", {"_APP_OPENSSL_KEY_V1": OLD}, image)
+        for name, image in (("db", "mariadb:10.11"), ("valkey", "valkey:8"), ("objects", "minio:1"), ("other", "o:1"))
+    ]
+    stack = Stack(*keyed)
+    stack.stillness._instance.services = {"appwrite": {"_APP_REDIS_HOST": "cache"}}
+    stack.settings = settings(f"http://{host}:9000")
+    kept = {"db", "valkey", *(["objects"] if host == "minio" else [])}
+    assert {each.id for each in stack.stillness.holders()} == {*PROGRAMS, "objects", "other"} - kept
+    assert {each.id for each in keyed if stack.stillness.is_needed(each)} == kept
 
 
 ANSWERS = {

@@ -222,6 +222,9 @@ class InStore:
     def listed(self, _service):
         return self.values
 
+    def service_at(self, host):
+        return {"minio": "minio", "objects": "minio"}.get(host)
+
 
 def asked(monkeypatch, instance):
     """What a bucket is made of."""
@@ -229,13 +232,14 @@ def asked(monkeypatch, instance):
     return _stored.uploads_of(instance)
 
 
-def test_uploads_in_a_store(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["minio", "objects"])
+def test_uploads_in_a_store(monkeypatch, tmp_path, name):
     mount = {"target": "/storage/uploads", "type": "bind", "source": str(tmp_path)}
-    instance = InStore(settings("http://minio:9000"), volumes=[mount])
+    instance = InStore(settings(f"http://{name}:9000"), volumes=[mount])
     (device, conceal, elsewhere), local = asked(monkeypatch, instance)
     assert (device.endpoint, elsewhere, local) == (
-        "http://minio:9000",
-        {"minio:9000": "172.18.0.9:9000"},
+        f"http://{name}:9000",
+        {f"{name}:9000": "172.18.0.9:9000"},
         str(tmp_path),
     )
     assert conceal is instance.compose.mask and set(instance.masked) == {ACCESS, SECRET}
@@ -247,6 +251,11 @@ def test_uploads_in_a_store(monkeypatch, tmp_path):
 def test_store_elsewhere(monkeypatch, endpoint, status):
     (_device, _conceal, elsewhere), local = asked(monkeypatch, InStore(settings(endpoint), status))
     assert (elsewhere, local) == ({}, None)
+
+
+def test_place_of_a_store():
+    places = [_stored._place_of(*each) for each in (("172.18.0.9", 9000), ("172.18.0.9", None), ("fd00::9", 9000))]
+    assert places == ["172.18.0.9:9000", "172.18.0.9", "[fd00::9]:9000"]
 
 
 def test_connection_goes_before_the_device(monkeypatch):
