@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._secured import NESTED_OPTIONS
@@ -66,3 +67,17 @@ def test_all_options_of_the_project_are_handed_on():
         ):
             assert re.search(r"<<: [&*](project|rekey|security)|: \*rekey|project_src:", task) or "register" in task
             assert all(f"{option}: " in text for option in PROJECT), tasks
+
+
+def test_a_cluster_is_rotated_with_all_options_of_a_host():
+    def handed_on(file: str) -> set[str]:
+        """All that any task of the file gives the module that reads and seals."""
+        found: set[str] = set()
+        blocks = [yaml.safe_load((ROOT / "roles" / "appwrite_rotation" / "tasks" / file).read_text("utf-8"))]
+        while blocks:
+            for task in blocks.pop():
+                blocks += [task["block"]] if "block" in task else []
+                found |= set(task.get("selfhost.appwrite.rekey", ()))
+        return found
+
+    assert handed_on("main.yml") <= handed_on("cluster.yml")
