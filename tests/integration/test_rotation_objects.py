@@ -12,34 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.objects import ACCESS, NAME, SECRET, ObjectPlace, Relay, client, key_of, moto, seaweedfs, settings
-from support.rotation import BUCKET as FILES
-from support.rotation import NEW as OTHER
-from support.rotation import OLD as ONE
-from support.rotation import WORD
+from support.objects import ACCESS, SECRET, Relay, client, moto, settings
 from support.stack import KEY, Kind, on, set_env, succeed
 from testbed.dataset import Dataset
-
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.bucket import listing
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.objects import Bucket, StoreOfObjects
 
 KIND = Kind(services=("appwrite", "appwrite-worker-mails", "redis", "mariadb"), room="rotate-objects")
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2 + secrets.token_hex(3)
 NEW = "AlsoNotRealKey2Wv9" + "Bd4Fs7Tq1Xk8Mr5Y" * 2
-BY_NIGHT = [
-    pytest.mark.nightly("_rotation/stores/test_objects.py, on moto"),
-    pytest.mark.skipif(not shutil.which("go"), reason="Go is not at hand: it builds SeaweedFS"),
-]
 BUCKET = "storage"
 """what a server takes the first part of a path for that Appwrite up to 1.6 makes, and later ones without a bucket"""
 
 
 class Objects:
     """What the containers would have as /storage/uploads, in a bucket."""
-
-    server: Any
-    """what runs one; moto gives a list to whoever asks"""
 
     def __init__(self, stack: Any, server: str) -> None:
         self.stack = stack
@@ -81,11 +66,10 @@ class Objects:
         )
 
 
-@pytest.fixture(params=[moto, pytest.param(seaweedfs, marks=BY_NIGHT)])
-def objects(stack, request):
-    with request.param() as server:
+@pytest.fixture
+def objects(stack):
+    with moto() as server:
         found = Objects(stack, server)
-        found.server = request.param
         yield found
         found.relay.shutdown()
 
@@ -110,104 +94,5 @@ def test_rotate(objects):
     findings = succeed("audit_info", objects.stack.arguments)["findings"]
     found = {one["id"]: one["status"] for one in findings}
     assert found["encryption.key_opens_data"] == "pass"
-    assert found["platform.bucket_closed"] == ("fail" if objects.server is moto else "pass")
+    assert found["platform.bucket_closed"] == "fail", "moto gives a list to whoever asks"
     objects.check(NEW)
-
-
-# --- what a real server says ---
-
-
-@pytest.fixture(scope="module")
-def server():
-    with seaweedfs() as url:
-        yield url
-
-
-@pytest.fixture
-def place(server, tmp_path):
-    found = ObjectPlace(tmp_path, server)
-    yield found
-    for kind in ("Versions", "DeleteMarkers"):
-        for each in found.raw.list_object_versions(Bucket=NAME).get(kind, []):
-            found.raw.delete_object(Bucket=NAME, Key=each["Key"], VersionId=each["VersionId"])
-    found.raw.delete_bucket(Bucket=NAME)
-
-
-def nightly(test: Any) -> Any:
-    for mark in BY_NIGHT:
-        test = mark(test)
-    return test
-
-
-@nightly
-def test_there_and_back(place):
-    rotation = place.rotation()
-    rotation.prepare()
-    assert len(place.files) == 6
-    rotation.rotate()
-    place.assert_all_under(OTHER)
-    assert place.undo() == "old"
-    place.assert_all_under(ONE)
-
-
-@nightly
-def test_versions(place):
-    place.raw.put_bucket_versioning(Bucket=NAME, VersioningConfiguration={"Status": "Enabled"})
-    for row in place.store.content[FILES]:
-        place.put(key_of(row), place.sealed(row))
-        place.put(key_of(row), place.sealed(row))
-    place.rotation().rotate()
-    place.assert_all_under(OTHER)
-    assert place.bucket.is_versioned
-    assert len(place.raw.list_object_versions(Bucket=NAME)["Versions"]) == 3
-
-
-@nightly
-def test_parts(place):
-    sizes = [5 << 20, 5 << 20, 100]
-    plain = bytes(sum(sizes) // 4 * 3 - 2)
-    text, iv, tag = ONE.encrypt(plain)
-    row = place.store.content[FILES][1]
-    place.put_in_parts(key_of(row), text, sizes)
-    row.update(openSSLIV=iv, openSSLTag=tag)
-    place.rotation().rotate()
-    row = place.store.content[FILES][1]
-    assert OTHER.decrypt(place.sealed(row), row["openSSLIV"], row["openSSLTag"]) == plain
-    assert place.raw.head_object(Bucket=NAME, Key=key_of(row))["ETag"].endswith('-3"')
-
-
-WRONG = {
-    "an unknown key": ({"_APP_STORAGE_S3_ACCESS_KEY": "NotARealKeyAtAll"}, "the store does not accept the keys"),
-    "a wrong secret": ({"_APP_STORAGE_S3_SECRET": "NotARealSecretAtAll"}, "the store does not accept the keys"),
-    "another bucket": ({"_APP_STORAGE_S3_BUCKET": "notarealbucket2"}, "the bucket does not exist at"),
-}
-
-
-@nightly
-@pytest.mark.parametrize(("values", "words"), WRONG.values(), ids=WRONG)
-def test_refused(place, server, values, words):
-    device = device_of(settings(server, **values))
-    assert device is not None
-    place.bucket = Bucket(device, str)
-    for row in place.store.content[FILES]:
-        row["path"] = row["path"].replace(NAME, device.bucket)
-    with pytest.raises(StoreOfObjects, match=words):
-        place.rotation().rotate()
-
-
-@nightly
-def test_missing(place):
-    place.raw.delete_object(Bucket=NAME, Key=key_of(place.store.content[FILES].pop()))
-    place.store.content[FILES].append(
-        {**place.file("gone.txt", WORD), "path": f"{NAME}/storage/uploads/app-1/none.txt"}
-    )
-    assert [each.reason for each in place.rotation().rehearse().undecryptable] == ["it is missing"]
-
-
-@nightly
-@pytest.mark.parametrize("public", [False, True])
-def test_listing(public, tmp_path):
-    with seaweedfs(public=public) as url:
-        ObjectPlace(tmp_path, url)
-        device = device_of(settings(url))
-        assert device is not None and listing(device, {}).is_open is public

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import copy
 import http.client
-import json
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +16,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from support.rotation import OLD, Place
-from testbed import tools
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
@@ -59,70 +53,6 @@ def moto() -> Iterator[str]:
         yield "http://%s:%d" % server.get_host_and_port()
     finally:
         server.stop()
-
-
-@contextmanager
-def seaweedfs(*, public: bool = False) -> Iterator[str]:
-    """The URL of a SeaweedFS server's S3 API, that knows our key. public: whoever asks may list and read."""
-    identities: list[dict[str, Any]] = [
-        {"name": "ours", "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}], "actions": ["Admin"]}
-    ]
-    if public:
-        identities.append({"name": "anonymous", "actions": ["Read", "List"]})
-    with tempfile.TemporaryDirectory(prefix="appwrite-objects-") as directory:
-        Path(directory, "s3.json").write_text(json.dumps({"identities": identities}))
-        ports = _free_ports(8)
-        named = (
-            "master.port",
-            "master.port.grpc",
-            "volume.port",
-            "volume.port.grpc",
-            "filer.port",
-            "filer.port.grpc",
-            "s3.port",
-            "s3.port.grpc",
-        )
-        command = [
-            tools.seaweedfs(),
-            "server",
-            f"-dir={directory}",
-            "-ip=127.0.0.1",
-            "-s3",
-            f"-s3.config={directory}/s3.json",
-        ]
-        command += [f"-{name}={port}" for name, port in zip(named, ports)]
-        log = Path(directory, "log")
-        with log.open("wb") as output, subprocess.Popen(
-            command, stdout=output, stderr=output, cwd=directory
-        ) as process:
-            try:
-                url = f"http://127.0.0.1:{ports[6]}"
-                _wait_for(url, process, log)
-                yield url
-            finally:
-                process.kill()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _number in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it can be written to."""
-    raw = client(url)
-    for _attempt in range(120):
-        try:
-            raw.create_bucket(Bucket="first")
-            raw.put_object(Bucket="first", Key="first", Body=b"first")
-            return
-        except (BotoCoreError, ClientError):
-            assert process.poll() is None, log.read_text()
-            time.sleep(1)
-    raise AssertionError(log.read_text())
 
 
 class Relay(ThreadingHTTPServer):

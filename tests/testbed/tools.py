@@ -14,7 +14,6 @@ from ._base import WORK, Failed, clean_environ, locked, run
 
 COMPOSE = "github.com/docker/compose/v5"
 ACTIONLINT = "github.com/rhysd/actionlint v1.7.12"
-SEAWEEDFS = "github.com/seaweedfs/seaweedfs v0.0.0-20261109003541-7506e5f91cd6"
 FERRETDB = "github.com/FerretDB/FerretDB v1.24.2"
 MONGOSH = "mongosh@2.12.0"
 COMMUNITY = "ansible==12.3.0"
@@ -45,18 +44,6 @@ def actionlint() -> Path:
         if not target.exists():
             build = _module(target.parent, f"{module}/cmd/actionlint@{version}")
             _go(build, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), f"{module}/cmd/actionlint")
-            shutil.rmtree(build)
-    return target
-
-
-def seaweedfs() -> Path:
-    """A server of S3's API. Needs go on this machine."""
-    module, version = SEAWEEDFS.split()
-    target = WORK / "seaweedfs" / version / "weed"
-    with locked("go"):
-        if not target.exists():
-            build = _module(target.parent, f"{module}/weed@{version}")
-            _go(build, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), f"{module}/weed")
             shutil.rmtree(build)
     return target
 
