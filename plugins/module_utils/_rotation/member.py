@@ -25,7 +25,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import generate, in_force
+from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import generate, in_force, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, Parts
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.console import NONE
@@ -73,13 +73,21 @@ class Member(Procedure):
                 "order back, and run again"
             )
         if options.check_mode:
-            phase = self._journal.phase if self._journal.phase in LOCKING else GUARDED
-            return {**(self._told(phase) if self._is_begun() else self._begin()), "now": self._host.now()}
+            part = ("member" if content.get("member") else "conductor") if content else None
+            found = self._told(self._stands()) if self._is_begun() else self._begin()
+            return {**found, "part": part, "now": self._host.now()}
         if options.step == WRITE:
             return self._write()
         if options.abort:
             return self._go_back()
         return self._stay() if self._is_begun() else self._begin()
+
+    def _stands(self) -> str:
+        """Where a rotation that is under way is on this host. One that has had another key since it was given the new one has to stand still again."""
+        phase, content = self._journal.phase, self._journal.content
+        if phase == WRITTEN and self._is_as_left(Run(content["old"], content["new"], NONE, self._opened())):
+            return WRITTEN
+        return phase if phase in LOCKING and phase != WRITTEN else GUARDED
 
     # --- standing still ---
 
@@ -153,15 +161,13 @@ class Member(Procedure):
         if new is None:
             raise AppwriteError("new_key: is missing; the role appwrite_rotation takes it from the escrow")
         if not content:
-            if self._holds(new):
-                return self._told(FINISHED, new, changed=False)
-            raise AppwriteError(
-                "%s has another key than the one that everything was sealed with, and no rotation is noted beside it. Write the key from the escrow "
-                "(ansible-vault view) into it, and run again" % self._host.path
-            )
+            if not self._holds(new):
+                self._refuse_key(new)
+            return self._told(FINISHED, new, changed=False)
         if not self._is_begun():
             raise AppwriteError("this host does not stand still; run again")
-        check_staged(content, new)
+        if journal.phase == WRITTEN and content["new"] != new:
+            raise _other_escrow("was given another key (%s) since everything was sealed" % told(content["new"]))
         project = self._opened(new)
         run = Run(content["old"], new, NONE, project)
         if content.get("new") == new and self._is_as_left(run):
@@ -169,9 +175,9 @@ class Member(Procedure):
                 journal.save(phase=WRITTEN)
             if not runs(run):
                 return self._told(WRITTEN, changed=False)
-            told = self._told(FINISHED)
+            ended = self._told(FINISHED)
             journal.end()
-            return told
+            return ended
         if not self._is_still(project):
             self._guard(project)
             raise AppwriteError(
@@ -180,12 +186,31 @@ class Member(Procedure):
             )
         project.start_needed()
         with closing(self._connect(project, RECOVERY)) as connected:
-            _check_sealed(_sample(connected), content["old"], new)
+            values = _sample(connected)
+            if not values:
+                check_staged(content, new)  # what is noted may be of an earlier rotation, which only the data can tell
+            _check_sealed(values, content["old"], new)
             connected.forget_documents()
         journal.save(new=new)  # only now may it be in the file
         self._put(self._with_key(new))
         journal.save(phase=WRITTEN)
         return self._told(WRITTEN)
+
+    def _refuse_key(self, new: str) -> None:
+        """Raises AppwriteError, for a host that has another key than the new one, and no rotation noted. What is stored tells which is right."""
+        data = self._host.read()
+        if data is None:
+            raise no_file(self._host.path)
+        key = "" if self._is_guarded() else in_force(self._parsed(data).values)
+        if key:
+            with closing(self._connect(self._host.open(data, (key, new)), RECOVERY)) as connected:
+                values = _sample(connected)
+            if not _opens(values, new) and _opens(values, key):
+                raise _other_escrow("has a key (%s) that opens what is stored" % told(key))
+        raise AppwriteError(
+            "%s has another key than the one that everything was sealed with, and no rotation is noted beside it. Write the key from the escrow "
+            "(ansible-vault view) into it, and run again" % self._host.path
+        )
 
     def _is_still(self, project: Project) -> bool:
         return self._host.read() == self._guarded(self._journal.env) and not project.holders()
@@ -206,9 +231,9 @@ class Member(Procedure):
                     raise no_way_back()
             journal.save(phase=PREPARED, ran=[])  # from the next step on the file is the user's again
             self._put(journal.env)
-        told = self._told(ABORTED)
+        ended = self._told(ABORTED)
         self._back()
-        return told
+        return ended
 
     def _prepared_files(self, rotation: Rotation | None = None) -> list[str]:
         return []  # the conductor alone makes any
@@ -249,8 +274,16 @@ def _opens(values: list[Parts], key: str) -> bool:
 
 
 def _check_sealed(values: list[Parts], old: str, new: str) -> None:
-    if values and (_opens(values, old) or not _opens(values, new)):
+    """A host that had ended its part already has stood still with the new key, which is its old one then."""
+    if values and (old != new and _opens(values, old) or not _opens(values, new)):
         raise AppwriteError(
             "the database of this host holds values that the new key does not open, so it is not the one that was sealed, or not all of it was. This host "
             "stays guarded. See that its _APP_DB_HOST names the database of the cluster, and run again"
         )
+
+
+def _other_escrow(what: str) -> AppwriteError:
+    return AppwriteError(
+        "escrow_file: holds another new key than the one that everything was sealed with, since this host %s; name the file of the controller that has sealed "
+        "it, and run again" % what
+    )

@@ -8,7 +8,9 @@ At each moment it is looked at whether anything on any host that has a key, or w
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -113,32 +115,36 @@ class Cluster:
         if not proved:
             raise Stopped
 
-    def _look(self) -> str:
+    def _look(self) -> list[str]:
         looked = [self.ask(host, STILL, check_mode=True) for host in self.hosts]
         self._require(all("phase" in each for each in looked))
         found = [set(each["database"]) for each in looked if "database" in each]
         self._require(all(each & found[0] or each == found[0] for each in found))
-        phases = [each["phase"] for each in looked]
-        return WRITTEN if phases[0] == WRITTEN and not {PREPARED, GUARDED} & set(phases[1:]) else phases[0]
+        parts = [each["part"] for each in looked]
+        self._require(parts[0] != "member" and "conductor" not in parts[1:])
+        return [each["phase"] for each in looked]
 
     def _forward(self) -> str:
-        phase = self._look()
-        if phase != WRITTEN:
+        first, *others = self._look()
+        is_written = first == WRITTEN and {*others} <= {NONE, WRITTEN}
+        if not is_written:
+            self._stage()
             still = self._all(self.members, STILL, (GUARDED,))
-            sealed = still and self.ask(self.conductor, SEAL, **self._new()).get("phase") == SEALED
+            sealed = still and self.ask(self.conductor, SEAL).get("phase") == SEALED
             if not sealed:
                 self._go_back()
             self._require(sealed)
         self._require(self._all(self.members, WRITE, (WRITTEN, FINISHED), new_key=NEW_KEY))
-        if phase != WRITTEN:
+        if not is_written:
             self._require(self.ask(self.conductor, "whole").get("phase") == WRITTEN)
         self._start()
         self._require(self._all(self.members, WRITE, (FINISHED,), new_key=NEW_KEY))
         self._require(self.ask(self.conductor, "whole").get("phase") == FINISHED)
         return FINISHED
 
-    def _new(self) -> dict[str, str]:
-        return {"new_key": NEW_KEY} if self.conductor.phase in (NONE, PREPARED) else {}
+    def _stage(self) -> None:
+        """Before any host stands still: a play that goes back takes it away from another one that would seal now."""
+        self.conductor.notes = self.conductor.notes or json.dumps({"phase": STAGED, "new": NEW_KEY})
 
     def _go_back(self) -> None:
         """If the conductor says, under its lock, that it has sealed nothing and will not."""
@@ -151,6 +157,8 @@ class Cluster:
                     host.up()
 
     def _abort(self) -> str:
+        if self._look()[0] == GUARDED:
+            self._require(self._all(self.members, STILL, (GUARDED,)))
         if self.conductor.phase != NONE:
             self._require(self.ask(self.conductor, "whole", abort=True).get("phase") == ABORTED)
         self._require(self._all(self.members, STILL, (ABORTED,), abort=True))
@@ -250,6 +258,12 @@ def test_killed_in_each_way(cluster, number, transactional, way, fate):
 # --- what others do meanwhile ---
 
 
+@pytest.fixture
+def unwatched(monkeypatch) -> Callable[[], None]:
+    """From then on somebody has done what no host is safe from."""
+    return lambda: monkeypatch.setattr(World, "assert_safe", lambda world, moment: None)
+
+
 def stand_still(found: Cluster) -> None:
     assert found._all(found.members, STILL, (GUARDED,))
 
@@ -282,8 +296,68 @@ def test_another_key_than_the_one_that_was_written(held):
     [member] = held.members
     assert held.ask(member, WRITE, new_key=NEW_KEY)["phase"] == WRITTEN
     member.up()
-    assert held.ask(member, WRITE, new_key=OLD_KEY)["msg"].startswith("new_key: another run has staged another key")
+    assert held.ask(member, WRITE, new_key=OLD_KEY)["msg"].startswith("escrow_file: holds another new key than the one")
     assert member.env_key == NEW_KEY and member.phase == WRITTEN
+
+
+def test_older_escrow_file_after_the_end(held):
+    """Nobody is told to put the old key in the place of the one that opens what is stored."""
+    [member] = held.members
+    for phase in (WRITTEN, FINISHED):
+        assert held.ask(member, WRITE, new_key=NEW_KEY)["phase"] == phase
+        member.up()
+    for box in held.conductor.boxes.values():
+        box.is_on = True
+    found = held.ask(member, WRITE, new_key=OLD_KEY)["msg"]
+    assert found.startswith("escrow_file: holds another new key") and "Write the key" not in found
+    assert member.env_key == NEW_KEY and not member.notes
+
+
+def begun_to_end(found: Cluster, ended: Sequence[World]) -> None:
+    """All have the new key and run; some have ended their part, and then the controller died."""
+    found._moments = [Moments(since="never") for _host in found.hosts]
+    for step in ("write", "end"):
+        for host in found.members if step == "write" else ended:
+            assert found.ask(host, WRITE, new_key=NEW_KEY)["phase"] == (WRITTEN if step == "write" else FINISHED)
+        if step == "write":
+            assert found.ask(found.conductor, "whole")["phase"] == WRITTEN
+            for host in found.hosts:
+                host.up()
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_started_with_the_old_file_after_another_host_has_ended(cluster, unwatched, who):
+    """The next play has all stand still, also the one whose key is the new one already, and seals what was written."""
+    found = cluster(3)
+    found.play(at=(1, "before project.start_needed 1"), fate="controller")
+    begun_to_end(found, found.members[1:])
+    one = found.hosts[who]
+    one.env = one.backups[0]
+    one.up()
+    one.place.store.content[USERS][0]["password"] = OLD.seal(WORD)
+    assert found.ask(one, STILL, check_mode=True)["phase"] == GUARDED
+    assert found.ask(found.hosts[2], STILL, check_mode=True)["phase"] == NONE
+    unwatched()
+    assert found.play() == FINISHED
+    assert found.conductor.under() == {NEW_KEY}
+    assert {host.env_key for host in found.hosts} == {NEW_KEY} and not any(host.notes for host in found.hosts)
+
+
+def test_member_of_an_earlier_rotation(cluster):
+    """It was taken out of the cluster before it had ended its part, and is back for the next one."""
+    found = cluster()
+    [member] = found.members
+    member.notes = json.dumps(
+        {
+            "member": True,
+            "phase": WRITTEN,
+            "old": "NotARealFormer12",
+            "new": OLD_KEY,
+            "env": base64.b64encode(member.env).decode(),
+        }
+    )
+    assert found.play() == FINISHED
+    assert member.env_key == NEW_KEY and not member.notes
 
 
 def test_another_database(held):
@@ -349,7 +423,33 @@ def test_order_of_the_inventory_has_changed(cluster):
     conductor, member = found.hosts
     assert found.ask(conductor, STILL)["msg"].startswith("this host was to conduct a rotation, which is unfinished")
     assert found.ask(member, SEAL)["msg"].startswith("another host of the cluster conducts the rotation")
+    found.hosts.reverse()
+    assert found.play() == "failed"
+    found.hosts.reverse()
     assert found.play() == FINISHED
+
+
+def test_new_host_before_the_conductor(cluster, unwatched):
+    """It would say that nothing is under way, and the others would go back while it is not certain what is sealed."""
+    found = cluster(transactional=False)
+    found.play(at=(0, "after store.change 1"), fate="controller")
+    unwatched()
+    found.hosts.insert(0, World(found._directory / "2", True, found.hosts[0]))
+    assert found.play() == "failed" and found.play(abort=True) == "failed"
+    assert all(host.is_guarded for host in found.hosts[1:])
+    found.hosts.append(found.hosts.pop(0))
+    assert found.play() == FINISHED
+
+
+def test_another_play_has_gone_back_meanwhile(cluster):
+    """It has taken from the conductor what this one had noted there, so that this one cannot seal while hosts run again."""
+    found = cluster()
+    found._moments = [Moments(), Moments()]
+    found._stage()
+    stand_still(found)
+    found._go_back()
+    assert found.ask(found.conductor, SEAL)["msg"].startswith("new_key: is missing")
+    found.assert_whole(OLD_KEY)
 
 
 # --- what is refused, and what is said ---
@@ -364,7 +464,6 @@ def member_of(cluster: Callable[..., Cluster]) -> tuple[Cluster, World]:
 def test_refused(cluster):
     found, member = member_of(cluster)
     assert found.ask(member, WRITE)["msg"].startswith("new_key: is missing")
-    assert found.ask(member, WRITE, new_key=NEW_KEY)["msg"].startswith("/project/.env has another key than the one")
     assert found.ask(member, STILL, key=NEW_KEY)["msg"].startswith("key: is not the one in /project/.env")
     env, member.env = member.env, None
     assert found.ask(member, STILL)["msg"].startswith("env_file: /project/.env does not exist")
@@ -373,6 +472,7 @@ def test_refused(cluster):
     member.place.store.content[USERS] = [{"password": NEW.seal(WORD), "codes": None}]
     member.place.store.content[SESSIONS] = []
     assert found.ask(member, STILL)["msg"].startswith("the key of this host opens none of the 1 sealed values")
+    assert found.ask(member, WRITE, new_key=NEW_KEY)["msg"].startswith("/project/.env has another key than the one")
     assert member.notes == "" and not member.is_guarded
 
 
