@@ -23,7 +23,10 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import
 from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
     LENGTH,
+    NONE,
     SEAL,
+    STAGE,
+    STATE,
     STILL,
     WHOLE,
     WRITE,
@@ -68,9 +71,9 @@ class ActionModule(EscrowAction, WatchedAction):
         self._scope, path = self._own["scope"], self._own["escrow_file"]
         if self._own["step"] in (STILL, WRITE):
             return self._member()
-        if self._own["step"] not in (WHOLE, SEAL):
-            return self.ask(_MODULE, self._arguments)
         handed, rehearses = self._arguments.get("new_key") is not None, self._task.check_mode
+        if self._own["step"] == STATE or self._own["step"] == STAGE and (handed or rehearses):
+            return self.ask(_MODULE, self._arguments)
         if not (handed or rehearses or path):
             raise AnsibleActionFail(
                 "escrow_file: is missing; name the escrow file on the controller, or pass a new_key that you keep yourself"
@@ -124,15 +127,17 @@ class ActionModule(EscrowAction, WatchedAction):
         """The new key goes into the host's journal by a short task, and from there to the one that takes long."""
         if self._scope == "tokens":
             return self.ask(_MODULE, arguments)
-        staged = self.ask(_MODULE, {**arguments, "step": "stage"})
+        staged = self.ask(_MODULE, {**arguments, "step": STAGE})
         if staged.get("failed"):
             return dict(staged, phase="refused")
+        if self._own["step"] == STAGE:
+            return staged
         return self._watched({name: value for name, value in arguments.items() if name not in _SECRET})
 
     def _kept(self, escrow: Escrow) -> dict[str, Any]:
         """Both keys are on the controller before the host is told the new one."""
         password = new_password()
-        found = self.ask(_MODULE, {**self._arguments, "step": "state", "seal": password})
+        found = self.ask(_MODULE, {**self._arguments, "step": STATE, "seal": password})
         if found.get("failed"):
             return found
         self.belongs(escrow, found.get("project"))
@@ -146,6 +151,10 @@ class ActionModule(EscrowAction, WatchedAction):
                 "key": _described(before),
                 "new_key": _described(host.key),
             }
+        if self._own["step"] == SEAL and host.phase == NONE:
+            raise AnsibleActionFail(
+                "nothing is noted on the host of what was to be sealed, since another run has gone back meanwhile; run again when that one has ended"
+            )
         row = new_key(escrow, host, self._scope, self._own["abort"])
         if row.do is Do.REFUSE:
             raise AnsibleActionFail(row.refusal)
@@ -193,11 +202,13 @@ class ActionModule(EscrowAction, WatchedAction):
     def _go_on(self, escrow: Escrow, new: str | None) -> dict[str, Any]:
         """new: the key to seal with, or nothing to go back."""
         fresh = new not in [escrow.key, *escrow.others]
-        if new is None:
+        if new is not None and new not in (escrow.key, escrow.pending):
+            escrow.stage(new, self.notes())
+        if (
+            new is None or self._own["step"] == SEAL
+        ):  # which takes what was staged, as long as nobody has gone back meanwhile
             result = self._unhanded(self._arguments)
         else:
-            if new not in (escrow.key, escrow.pending):
-                escrow.stage(new, self.notes())
             result = self._handed({**self._arguments, "new_key": new})
         do = decide(ROTATED, new is None, self._scope == "tokens", _ended(result), fresh).do
         if do is Do.GIVE_UP:

@@ -154,6 +154,10 @@ class ActionModule(ControllerAction):
                 "%s: hosts that share one database are rotated step by step, for which the play needs the strategy linear, which is Ansible's default, and "
                 "not %s" % (CLUSTER, strategy)
             )
+        if self._task.run_once:
+            self._wrong.append(
+                "%s: hosts that share one database each have a part in the rotation; leave out `run_once`" % CLUSTER
+            )
         if self._value("appwrite_rotation_scope") == "tokens":
             self._wrong.append(
                 "appwrite_rotation_scope: of hosts that share one database only the whole key can be rotated; leave it out"

@@ -33,17 +33,30 @@ def cluster_trouble(
 
 
 def cluster_differences(members: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], register: str) -> list[str]:
-    """A sentence for each thing that the hosts must have in common, by what each of them said of itself. One that stands still has been compared before."""
+    """A sentence for each thing that the hosts must have in common, by what each of them said of itself. One that stands still has been compared before.
+
+    The one that conducted a rotation that is unfinished alone knows how far it is.
+    """
     answers = {host: hostvars[host].get(register) or {} for host in members}
     running = {host: answer for host, answer in answers.items() if answer.get("database") is not None}
-    found = []
+    first, *others = members
+    found = [
+        f"{host} conducts a rotation that is unfinished, and {first} is the first host of the cluster in the inventory now: put the order back"
+        for host in others
+        if answers[host].get("part") == "conductor"
+    ]
+    if not found and answers[first].get("part") == "member":
+        found.append(
+            f"another host than {first} conducts a rotation that is unfinished, and {first} is the first host of the cluster in the inventory now: put the "
+            "order back"
+        )
     for name, what in _SAME.items():
         other = [host for host in running if running[host].get(name) != next(iter(running.values())).get(name)]
         if other:
             found.append(f"{what} differ: {', '.join(other)} and {next(iter(running))} do not have the same")
     databases = {host: set(answer["database"]) for host, answer in running.items()}
-    first = next(iter(databases.values()), set())
-    strangers = [host for host, values in databases.items() if values.isdisjoint(first) and values != first]
+    known = next(iter(databases.values()), set())
+    strangers = [host for host, values in databases.items() if values.isdisjoint(known) and values != known]
     if strangers:
         found.append(
             f"{', '.join(strangers)} and {next(iter(databases))} do not share a database: no sealed value that was looked at is in both. See that "

@@ -23,9 +23,9 @@ description:
   - While data may be sealed with either key, C(.env) holds a guard in the place of the key, with which C(docker compose) starts nothing.
   - On the controller it keeps both keys in the escrow file before anything is changed, and tells what is being done and waited for, every 5 seconds or when
     that changes.
-  - Hosts that share a database are rotated together. One of them conducts, with O(step=seal), while all others stand still behind the same guard, with
-    O(step=still). When everything is sealed, these take the new key with O(step=write), and the conductor with O(step=whole); then all are started. Each
-    host goes on where it was, so that the same order of steps can be run again after any failure.
+  - Hosts that share a database are rotated together. One of them conducts, with O(step=stage), and with O(step=seal) while all others stand still behind the
+    same guard, with O(step=still). When everything is sealed, these take the new key with O(step=write), and the conductor with O(step=whole); then all are
+    started. Each host goes on where it was, so that the same order of steps can be run again after any failure.
 options:
   scope:
     description:
@@ -40,7 +40,8 @@ options:
       - V(whole) does what O(scope) says. V(state) and V(stage) are how the action prepares it with short calls, so that what runs in the background for
         long is handed no key.
       - V(state) says how far a rotation is, by C(.env) and what is noted beside it alone, and changes nothing.
-      - V(stage) notes O(new_key) on the managed host, for its owner alone. O(scope=values) then takes it from there. Nothing else is changed, and
+      - V(stage) notes O(new_key), or one that is generated and kept in O(escrow_file) first, on the managed host, for its owner alone. O(scope=values) then
+        takes it from there. If the last run had ended on the host, this ends with RV(phase=finished). Nothing else is changed, and
         O(abort=true) ends it again.
       - The others are of a rotation of hosts that share a database, and of O(scope=values) alone. V(seal) is for the host that conducts it, and
         ends when everything is sealed and the guard still stands, with RV(phase=sealed); V(whole) then writes the new key. It fails if sessions of the
@@ -199,6 +200,10 @@ database:
   type: list
   elements: str
   returned: as RV(release)
+part:
+  description: Whether the host is V(conductor) or V(member) in a rotation that is unfinished there. Null if there is none.
+  type: str
+  returned: in check mode with O(step=still)
 now:
   description: The host's clock, in seconds since 1970.
   type: float

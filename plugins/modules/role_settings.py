@@ -30,8 +30,8 @@ description:
   - Says which escrow file is the host's. One by default is named after the host or cluster and the project directory, so that no two
     installations share one. A file with the name of an earlier release of this collection is renamed if it belongs to this host.
   - For C(appwrite_audit) it reads the waivers and the escrow file. For C(appwrite_rotation) it refuses a host or cluster that was not confirmed,
-    unless in check mode. Hosts that share one database must all be in the same batch of the play, with the strategy C(linear), and cannot have only their
-    tokens rotated.
+    unless in check mode. Hosts that share one database must all be in the same batch of the play, with the strategy C(linear) and without C(run_once), and
+    cannot have only their tokens rotated.
 options:
   role:
     description: The role whose variables they are.

@@ -74,12 +74,9 @@ class Host:
         getattr(self, step.replace(" ", "_"))()
 
     def still_in_check_mode(self):
-        told = (
-            {}
-            if self.now["phase"] not in ("none", "staged")
-            else {"release": "1.9.6", "database": self.now["database"]}
-        )
-        self.tell(self.now["phase"], now=time.time() + self.now["ahead"], **told)
+        is_begun = self.now["guarded"] or self.now["phase"] in ("guarded", "sealed", "written")
+        told = {} if is_begun else {"release": "1.9.6", "database": self.now["database"]}
+        self.tell(self.now["phase"], now=time.time() + self.now["ahead"], part=self.now["part"], **told)
 
     def whole_in_check_mode(self):
         self.tell("rehearsed", report=None, stops_working=[])
@@ -90,11 +87,11 @@ class Host:
     def stage(self):
         self.save(new_key=self.now["new_key"] or self.given["new_key"])
         if self.now["phase"] == "none":
-            self.save(phase="staged")
+            self.save(phase="staged", part="conductor")
         self.tell(self.now["phase"])
 
     def still(self):
-        self.save(phase="guarded", guarded=True, running=None)
+        self.save(phase="guarded", guarded=True, running=None, part="member")
         self.tell("guarded", release="1.9.6")
 
     def seal(self):
@@ -110,7 +107,7 @@ class Host:
         if self.now["phase"] == "written":
             if self.now["running"] != self.now["key"]:
                 self.tell("written", changed=False)
-            self.save(phase="none", new_key=None)
+            self.save(phase="none", new_key=None, part=None)
             self.tell("finished")
         self.require(any(other["new_key"] == self.given["new_key"] for other in self.others()), "it is another key")
         self.save(phase="written", key=self.given["new_key"], new_key=self.given["new_key"], guarded=False)
@@ -127,17 +124,17 @@ class Host:
         self.require(self.now["running"] == self.now["new_key"], "not everything runs")
         self.require(all(other["phase"] == "none" for other in self.others()), "another host has not ended")
         told = {"new_key": self.described(self.now["new_key"]), "downtime": None, "stops_working": [], "remains": []}
-        self.save(phase="none", key=self.now["new_key"], new_key=None)
+        self.save(phase="none", key=self.now["new_key"], new_key=None, part=None)
         self.tell("finished", **told)
 
     def abort_whole(self):
         self.require(self.now["phase"] != "sealed", "no way back")
-        self.save(phase="none", new_key=None, guarded=False)
+        self.save(phase="none", new_key=None, guarded=False, part=None)
         self.tell("aborted")
 
     def abort_still(self):
         self.require(all(other["phase"] != "sealed" for other in self.others()), "it is sealed")
-        self.save(phase="none", guarded=False)
+        self.save(phase="none", guarded=False, part=None)
         self.tell("aborted")
 
     def apply(self):

@@ -41,6 +41,7 @@ class Site:
                 wishes={},
                 database=["d"],
                 ahead=0,
+                part=None,
             )
         self.variables: dict[str, dict[str, Any]] = {name: {} for name in self.names}
         (directory / "password").write_text("unreal-2Hn8-Vq4Zt7-vault")
@@ -114,7 +115,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
     return Site(tmp_path, getattr(request, "param", 2))
 
 
-WHOLE = [*("state", "stage", "seal"), *("state", "stage", "whole", "apply", "state", "stage", "whole")]
+WHOLE = [*("state", "stage", "state", "seal"), *("state", "stage", "whole", "apply", "state", "stage", "whole")]
 PART = ["still", "write", "apply", "write"]
 
 
@@ -176,11 +177,28 @@ class TestMore:
         site.set(host, wishes={step: "unreal fault"})
         play = site.rotate()
         assert play.rc == 2 and "unreal fault" in play.output, play.output
-        assert ("have gone back to the old key" in play.output) == (phases == ["none"] * 3)
+        assert ("All hosts have gone back to the old key" in play.output) == (phases == ["none"] * 3)
         assert [site.host(name)["phase"] for name in site.names] == phases
         play = site.rotate()
         assert play.rc == 0, play.output
         site.assert_all(phase="none", guarded=False)
+
+    @pytest.mark.parametrize("words", ["ignore_errors: true", "run_once: true", "ignore_unreachable: true"])
+    def test_play_that_goes_on_after_failures(self, site, words):
+        """It does not go past what the role stops at."""
+        site.set("host1", wishes={"still": "unreal fault"}, database=["d"])
+        play = site.rotate(play=FREE.replace("strategy: free", words))
+        assert "unreal fault" in play.output or "leave out `run_once`" in play.output, play.output
+        site.assert_all(KEY, phase="none", guarded=False)
+        assert not {"write", "whole"} & {step for name in site.names for step in site.host(name)["asked"]}
+
+    def test_order_of_the_inventory(self, site):
+        site.set("host1", phase="sealed", guarded=True, running=None, part="conductor")
+        site.set("host0", phase="guarded", guarded=True, running=None, part="member")
+        for abort in (False, True):
+            play = site.rotate(appwrite_rotation_abort=abort)
+            assert play.rc == 2 and "host1 conducts a rotation that is unfinished" in play.output, play.output
+            assert all(set(site.host(name)["asked"]) <= {"still in check mode"} for name in site.names)
 
     @pytest.mark.parametrize("site", [3], indirect=True)
     def test_goes_back(self, site):

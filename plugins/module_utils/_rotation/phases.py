@@ -13,7 +13,7 @@ REHEARSED, FINISHED, ABORTED = "rehearsed", "finished", "aborted"
 """How a run ends of which nothing is noted any more."""
 LOCKING = (GUARDED, SEALED, WRITTEN)
 """The phases in which data may be under either key; before them nothing has happened."""
-WHOLE, SEAL, STILL, WRITE = "whole", "seal", "still", "write"
+WHOLE, STATE, STAGE, SEAL, STILL, WRITE = "whole", "state", "stage", "seal", "still", "write"
 """What a run is asked to do, the last two of them on a host that does not conduct the rotation of its cluster."""
 LENGTH = 64
 """Characters of a key."""

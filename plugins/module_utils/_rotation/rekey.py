@@ -34,7 +34,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases
     NONE,
     PREPARED,
     SEAL,
+    STAGE,
     STAGED,
+    STATE,
     STILL,
     WHOLE,
     WRITE,
@@ -53,7 +55,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.tokens
 REKEY_OPTIONS: dict[str, dict[str, Any]] = {
     **PROJECT_OPTIONS,
     "scope": {"type": "str", "choices": ["values", "tokens"], "required": True},
-    "step": {"type": "str", "choices": [WHOLE, "state", "stage", SEAL, STILL, WRITE], "default": WHOLE},
+    "step": {"type": "str", "choices": [WHOLE, STATE, STAGE, SEAL, STILL, WRITE], "default": WHOLE},
     "key": {"type": "str", "no_log": True},
     "new_key": {"type": "str", "no_log": True},
     "abort": {"type": "bool", "default": False},
@@ -78,15 +80,15 @@ def rekey(module: AnsibleModule) -> dict[str, Any]:
     tell = Progress(module.params["progress_file"])
     scope, step = module.params["scope"], module.params["step"]
     check_sample(module.params["sample"])
-    if step not in (WHOLE, "state") and scope == "tokens":
+    if step not in (WHOLE, STATE) and scope == "tokens":
         raise AppwriteError("step: scope: %s is one step; leave it out" % scope)
     if module.params["end_sessions"] not in (None, _console.NONE) and scope != "values":
         raise AppwriteError("end_sessions: sessions are ended with `scope`: values alone; leave it out")
     check_password(module.params["seal"])
     instance = instance_of(module.params)
     instance.client_images = {name: module.params[name] for name in ("client_image", "redis_client_image")}
-    if step in ("state", "stage"):
-        return _state(module, instance) if step == "state" else _stage(module, instance)
+    if step in (STATE, STAGE):
+        return _state(module, instance) if step == STATE else _stage(module, instance)
     return rotate_tail(module, instance) if scope == "tokens" else rotate(module, instance, tell)
 
 

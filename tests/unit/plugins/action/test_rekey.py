@@ -376,14 +376,30 @@ SHOP = Owner("one", "shop")
 def test_conductor(run, controller):
     """The escrow is the cluster's. The new key stays pending there until the rotation has ended."""
     controller.keep(OLD, owner=SHOP)
-    result = run(state(), STAGED, {"changed": True, "phase": "sealed"}, step="seal", cluster="shop")
-    assert result["phase"] == "sealed" and steps(controller) == ["state", "stage", "seal&"]
+    assert run(state(), STAGED, step="stage", cluster="shop")["phase"] == "staged"
+    new = controller.calls[1].arguments["new_key"]
+    result = run(state(OLD, "staged", new), {"changed": True, "phase": "sealed"}, step="seal", cluster="shop")
+    assert result["phase"] == "sealed" and steps(controller) == ["state", "seal&"]
     with pytest.raises(EscrowError, match="holds the key of the cluster shop"):
         controller.escrow.read()
     found = Escrow(str(controller.path), controller.secrets, owner=SHOP)
     found.read()
-    assert found.key == OLD and found.pending == controller.calls[1].arguments["new_key"]
-    assert "new_key" not in controller.calls[2].arguments
+    assert found.key == OLD and found.pending == new
+    assert "new_key" not in controller.calls[1].arguments
+
+
+def test_another_run_has_gone_back(run, controller):
+    """What was staged is gone, and so may be the guard on the other hosts: nothing is staged anew for sealing."""
+    controller.keep(OLD, pending=NEW, owner=SHOP)
+    with pytest.raises(AnsibleActionFail, match="another run has gone back meanwhile"):
+        run(state(), step="seal", cluster="shop")
+    assert steps(controller) == ["state"]
+
+
+def test_last_run_had_ended(run, controller):
+    """Which the conductor says before any host has to stand still."""
+    controller.keep(OLD, pending=NEW, owner=SHOP)
+    assert run(state(NEW), step="stage", cluster="shop")["phase"] == "finished" and steps(controller) == ["state"]
 
 
 @pytest.mark.parametrize(("pending", "key"), [(NEW, NEW), (None, OLD)])

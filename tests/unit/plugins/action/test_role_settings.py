@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.selfhost.appwrite.plugins.action import role_settings
@@ -38,6 +39,7 @@ def settle(controller, tmp_path):
             action="selfhost.appwrite.role_settings",
             module_defaults=defaults,
             diff=False,
+            run_once=variables.pop("run_once", False),
             get_play=lambda: SimpleNamespace(strategy=variables.pop("strategy", "linear")),
             get_search_path=lambda: [str(role_settings._ROLES / role), str(tmp_path / "site" / "roles" / "shop")],
         )
@@ -377,6 +379,7 @@ def test_members(settle):
         ),
         ({"ansible_play_batch": ["one", "three"]}, "two is not in this play"),
         ({"strategy": "ansible.builtin.free"}, "needs the strategy linear, which is Ansible's default, and not free"),
+        ({"run_once": True}, "each have a part in the rotation; leave out `run_once`"),
         (
             {"appwrite_rotation_scope": "tokens"},
             "appwrite_rotation_scope: of hosts that share one database only the whole",
@@ -398,6 +401,21 @@ def test_not_together(settle, variables, words):
         settle("appwrite_rotation", ["confirm"], **given)
     with pytest.raises(AnsibleActionFail, match=words):
         settle("appwrite_rotation", ["confirm"], True, **given)
+
+
+def test_cluster_is_told_what_one_host_is():
+    """Both paths of the role hand the module every setting."""
+
+    def options(file: str, name: str) -> set[str]:
+        waiting = yaml_load((role_settings._ROLES / "appwrite_rotation" / "tasks" / file).read_text("utf-8"))
+        for task in waiting:
+            waiting += task.get("block", [])
+        return next(set(task["selfhost.appwrite.rekey"]) for task in waiting if task["name"] == name)
+
+    alone = options("main.yml", "Rotate the key") - {"abort"}
+    assert alone == options("cluster.yml", "Seal everything under the new key") - {"step"}
+    asks = {"client_image", "redis_client_image", "project_src", "env_file"}
+    assert asks <= options("cluster.yml", "Look at every host of the cluster") & alone
 
 
 # --- a file of the name that several hosts could have in common ---

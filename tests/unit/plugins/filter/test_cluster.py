@@ -53,6 +53,7 @@ def test_answer_of_an_earlier_play():
         ({"release": "1.9.5"}, ["the releases of Appwrite differ: b and a do not have the same"]),
         ({"key": {"fingerprint": None, "public": True}}, ["the encryption keys differ"]),
         ({"database": []}, ["b and a do not share a database"]),
+        ({"part": "member"}, []),
         ({"clock": [11.0, 11.5]}, ["the clocks of b and a are 10 seconds apart"]),
         ({"clock": [-40.0, -39.0]}, ["the clocks of a and b are 38 seconds apart"]),
     ],
@@ -60,6 +61,21 @@ def test_answer_of_an_earlier_play():
 def test_differences(other, words):
     found = cluster_differences(HOSTS, {"a": {"r": LOOKED}, "b": {"r": {**LOOKED, **other}}}, "r")
     assert len(found) == len(words) and all(each.startswith(one) for each, one in zip(found, words, strict=True)), found
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (["conductor", "member"], []),
+        (["member", None], ["another host than a conducts"]),
+        (["member", "conductor"], ["b conducts"]),
+        ([None, "conductor"], ["b conducts"]),
+    ],
+)
+def test_order_of_the_inventory(parts, words):
+    hostvars = {name: {"r": {**LOOKED, "part": part}} for name, part in zip(HOSTS, parts, strict=True)}
+    found = cluster_differences(HOSTS, hostvars, "r")
+    assert [each[: len(one)] for each, one in zip(found, words, strict=True)] == words
 
 
 def test_nothing_is_stored_anywhere():
