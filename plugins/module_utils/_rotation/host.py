@@ -231,7 +231,7 @@ class Project:
         if store.is_replica():
             store.close()
             raise AppwriteError(
-                "the database is a replica, which takes no changes: have Appwrite use the primary (_APP_DB_HOST)"
+                "the database is a replica, which takes no changes, or a proxy that has replicas answer: have Appwrite use the primary (_APP_DB_HOST)"
             )
         return store
 

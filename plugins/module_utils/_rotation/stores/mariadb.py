@@ -15,6 +15,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sql import SqlStore, text_of
 
 _LOCK = "selfhost.appwrite"
+_ASKED = 5
+"""times that it is looked who answers"""
 _DENIED = "its user may not do this; grant it all privileges on Appwrite's database"
 
 
@@ -56,6 +58,10 @@ class MariaDB(SqlStore):
             "SET NAMES utf8mb4; SET character_set_results = NULL, autocommit = 1,"
             " sql_mode = 'NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', max_statement_time = 0, wait_timeout = 31536000;"
         )
+        if self._query(
+            "SHOW VARIABLES LIKE 'wsrep_sync_wait'"
+        ):  # what another server of a Galera cluster has committed is to be seen
+            self._session.ask("SET SESSION wsrep_sync_wait = 7;")
         if self._query("SELECT GET_LOCK('%s', %d)" % (_LOCK, LOCK_TIMEOUT)) != [[b"1"]]:
             ((other,),) = self._query("SELECT COALESCE(IS_USED_LOCK('%s'), 0)" % _LOCK)
             raise StoreError(
@@ -64,6 +70,19 @@ class MariaDB(SqlStore):
                 % (self.NAME, LOCK_TIMEOUT, int(other))
             )
         self._lower_case = self._query("SELECT @@lower_case_table_names") == [[b"1"]]
+
+    def is_replica(self) -> bool:
+        """Also if it is a proxy that has others answer what is no part of a transaction."""
+        return super().is_replica() or self._answers() != self._answers("START TRANSACTION READ WRITE;", "ROLLBACK;")
+
+    def _answers(self, before: str = "", after: str = "") -> set[bytes]:
+        """The servers that do."""
+        self._session.ask(before)
+        found = {
+            self._query("SELECT CONCAT_WS('/', @@hostname, @@port, @@server_id)")[0][0] for _number in range(_ASKED)
+        }
+        self._session.ask(after)
+        return found
 
     def _server_name(self, name: str) -> str:
         return name.lower() if self._lower_case else name
@@ -87,10 +106,13 @@ class MariaDB(SqlStore):
         ((own,),) = self._query(
             "SELECT IF(host = 'localhost', '', host) FROM information_schema.processlist WHERE id = CONNECTION_ID()"
         )
+        size = sum(int(value) for _name, value in self._query("SHOW STATUS LIKE 'wsrep_cluster_size'"))
+        blind = [
+            *(["the sessions of the user that asks it, who lacks the privilege PROCESS"] if not sees_all else []),
+            *(["the sessions at one of the %d servers of its Galera cluster" % size] if size > 1 else []),
+        ]
         return Sessions(
             [each for each in found if not each.space or each.space in spaces],
-            ""
-            if sees_all
-            else "the database shows only the sessions of the user that asks it, who lacks the privilege PROCESS",
+            "the database shows only %s" % ", and only ".join(blind) if blind else "",
             text_of(own),
         )

@@ -121,7 +121,7 @@ class Store(ABC):
 
     @abstractmethod
     def is_replica(self) -> bool:
-        """Whether it follows another one, and takes no changes of its own."""
+        """Whether it follows another one, and takes no changes of its own, or something that does may answer in its place."""
 
     @abstractmethod
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
