@@ -37,6 +37,8 @@ _CONFINED = (
     ),
     *("--log-driver", "none", "--no-healthcheck", "--pull", "never", "--entrypoint", "sh"),
 )
+WAY = ("network_mode", "extra_hosts", "dns", "dns_search", "dns_opt")
+"""What of a service says how it reaches other hosts, besides its networks."""
 # Whoever dies closes the other end of its standard input: it ends then, with all that was executed in it, and is removed.
 _HELD = "echo up; exec cat"
 
@@ -49,21 +51,26 @@ class Client:
         compose: Compose,
         project: str,
         image: str,
-        service: Mapping[str, Any],
+        way: Mapping[str, Any],
         networks: Sequence[str],
         environment: Mapping[str, str],
     ) -> None:
-        """service: of the project, whose way to other hosts it has. networks: names of the service's. environment: of the container, no argument of docker.
+        """way: C(WAY) of the service that it stands in for. networks: names of the service's. environment: of the container, no argument of docker.
 
         Raises AppwriteError if it does not start.
         """
         self.id = "selfhost-appwrite-%s-%s" % (project, secrets.token_hex(8))
         self._compose = compose
-        mode = str(service.get("network_mode") or "")
-        first = mode if mode in ("host", "bridge") else next(iter(networks), "bridge")
+        first = str(way.get("network_mode") or next(iter(networks), "bridge"))
+        if first == "none" or first.startswith("service:"):
+            raise AppwriteError(
+                "network_mode: no other container can be put where Appwrite's is (%s), from which it would ask as Appwrite does; give Appwrite a network in "
+                "`networks` from which the server is reached" % first
+            )
         command = ["docker", "run", "--rm", "--interactive", "--name", self.id, "--network", first, *_CONFINED]
-        command += ["--add-host=" + host.replace("=", ":", 1) for host in service.get("extra_hosts") or []]
-        command += ["--dns=" + address for address in service.get("dns") or []]
+        command += ["--add-host=" + host.replace("=", ":", 1) for host in way.get("extra_hosts") or []]
+        for option, name in (("--dns=", "dns"), ("--dns-search=", "dns_search"), ("--dns-option=", "dns_opt")):
+            command += [option + each for each in way.get(name) or []]
         command += ["--env=" + name for name in environment]
         self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command leaves no standard input open
             [*command, image, "-c", _HELD],
@@ -77,7 +84,7 @@ class Client:
         atexit.register(self.close)
         try:
             self._wait()
-            for network in networks[1:] if first != "host" else ():
+            for network in networks[1:]:
                 compose.docker(["network", "connect", network, self.id])
         except AppwriteError as error:
             self.close()

@@ -22,7 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape, own_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.asked import Asked
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.client import Client, require_image
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.client import WAY, Client, require_image
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
     FILE_NAMES,
     OVERRIDE_NAMES,
@@ -115,7 +115,8 @@ class Instance:
         """of the sealed values, once C(_rotation.stored) has read it"""
         self.client_images: Mapping[str, str | None] | None = None
         """by the names of the options that name them, for modules that have these; only they pull images"""
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, tuple[Any, Client]] = {}
+        """by option, each with what it was made of"""
 
     def _check_directory(self) -> None:
         if not os.path.isdir(self.directory):
@@ -761,14 +762,21 @@ class Instance:
 
         option: which names the image, if it is not the usual one. Raises AppwriteError if there is no such image, or it does not start.
         """
-        if option not in self._clients or not self._clients[option].is_up:
-            image = (self.client_images or {}).get(option) or image
+        image = (self.client_images or {}).get(option) or image
+        service = self.config["services"].get(self.api(), {})
+        known = self.config.get("networks") or {}
+        networks = [known.get(name, {}).get("name", name) for name in service.get("networks") or {}]
+        wanted = image, {name: service.get(name) for name in WAY}, networks, environment
+        made, client = self._clients.get(option, (None, None))
+        if (
+            client is None or not client.is_up or made != wanted
+        ):  # the project may have been read anew, with other settings
+            if client is not None:
+                client.close()
             require_image(self.compose, image, option, self.client_images is not None)
-            service = self.config["services"].get(self.api(), {})
-            known = self.config.get("networks") or {}
-            networks = [known.get(name, {}).get("name", name) for name in service.get("networks") or {}]
-            self._clients[option] = Client(self.compose, self.project, image, service, networks, environment)
-        return self._clients[option].id
+            client = Client(self.compose, self.project, *wanted)
+            self._clients[option] = wanted, client
+        return client.id
 
     @property
     def is_database_elsewhere(self) -> bool:

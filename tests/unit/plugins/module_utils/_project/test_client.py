@@ -55,7 +55,12 @@ def made(compose: Compose, service: Any = None, networks: Any = ("shop_default",
 
 
 def test_what_docker_is_told(compose, tmp_path):
-    service = {"extra_hosts": ["db.internal=10.0.0.1", "six=::1"], "dns": ["10.0.0.2"]}
+    service = {
+        "extra_hosts": ["db.internal=10.0.0.1", "six=::1"],
+        "dns": ["10.0.0.2"],
+        "dns_search": ["internal"],
+        "dns_opt": ["ndots:2"],
+    }
     client = made(compose, service)
     assert client.is_up
     run, connect = asked(tmp_path)
@@ -68,7 +73,13 @@ def test_what_docker_is_told(compose, tmp_path):
             "--pull never",
             "--env=MYSQL_PASSWORD",
         ),
-        *("--add-host=db.internal:10.0.0.1", "--add-host=six:::1", "--dns=10.0.0.2"),
+        *(
+            "--add-host=db.internal:10.0.0.1",
+            "--add-host=six:::1",
+            "--dns=10.0.0.2",
+            "--dns-search=internal",
+            "--dns-option=ndots:2",
+        ),
     ):
         assert f" {part} " in run
     assert "--publish" not in run and WORD not in run and (tmp_path / "given").read_text() == WORD
@@ -80,11 +91,23 @@ def test_what_docker_is_told(compose, tmp_path):
 
 @pytest.mark.parametrize(
     ("service", "networks", "network"),
-    [({"network_mode": "host"}, (), "host"), ({}, (), "bridge"), ({"network_mode": "service:vpn"}, (), "bridge")],
+    [
+        ({"network_mode": "host"}, (), "host"),
+        ({}, (), "bridge"),
+        ({"network_mode": "container:vpn"}, (), "container:vpn"),
+    ],
 )
 def test_network(compose, tmp_path, service, networks, network):
     made(compose, service, networks).close()
     assert f" --network {network} " in asked(tmp_path)[0] and "gone" in asked(tmp_path)[1]
+
+
+@pytest.mark.parametrize("mode", ["service:vpn", "none"])
+def test_network_that_cannot_be_shared(compose, tmp_path, mode):
+    """From anywhere else the same name or address may lead to another server."""
+    with pytest.raises(AppwriteError, match=rf"^network_mode: no other container .* \({mode}\).* `networks`"):
+        made(compose, {"network_mode": mode}, ())
+    assert not (tmp_path / "asked").exists()
 
 
 FAILED = {

@@ -854,6 +854,9 @@ class Started:
         self.made.append(arguments)
         self.id, self.is_up = f"client-{len(self.made)}", True
 
+    def close(self):
+        self.is_up = False
+
 
 @pytest.fixture
 def outside(project, monkeypatch):
@@ -865,6 +868,7 @@ def outside(project, monkeypatch):
             "image": f"appwrite/appwrite:{release}",
             "environment": environment,
             "networks": {"default": None, "outer": None},
+            "dns": ["10.0.0.2"],
         }
         networks = {"default": {"name": "shop_default"}, "outer": {"name": "databases", "external": True}}
         monkeypatch.setattr(Compose, "installed", True)
@@ -889,9 +893,9 @@ def test_database_outside(outside, given, found, part):
     assert not instance.is_database_elsewhere
     assert instance.database() == (found[0], "client-1") and instance.database()[1] == "client-1"
     assert instance.is_database_elsewhere
-    ((project, image, service, networks, environment),) = Started.made
+    ((project, image, way, networks, environment),) = Started.made
     assert (project, image, list(networks)) == ("shop", found[1], ["shop_default", "databases"])
-    assert service["image"] == "appwrite/appwrite:1.9.6" and part.items() <= environment.items()
+    assert way["dns"] == ["10.0.0.2"] and part.items() <= environment.items()
 
 
 @pytest.mark.parametrize(
@@ -932,8 +936,20 @@ def test_database_outside_by_an_image_of_ones_own(outside):
 def test_client_that_ended_is_made_anew(outside):
     instance = outside({"_APP_DB_ADAPTER": "mariadb"})
     instance.database()
-    instance._clients["client_image"].is_up = False
+    instance._clients["client_image"][1].close()
     assert instance.database()[1] == "client-2"
+
+
+def test_client_of_other_settings_is_made_anew(outside):
+    """It has the host and the login in its environment: what was read anew must not be asked where it was before."""
+    instance = outside({"_APP_DB_ADAPTER": "mariadb"})
+    assert instance.database()[1] == instance.database()[1] == "client-1"
+    before = instance._clients["client_image"][1]
+    instance.config["services"]["appwrite"]["environment"].update(_APP_OPENSSL_KEY_V1="NotARealKey12345")
+    assert instance.database()[1] == "client-1", "it knows nothing of this, and may be in use"
+    instance.config["services"]["appwrite"]["environment"]["_APP_DB_HOST"] = "other.internal"
+    assert instance.database()[1] == "client-2" and not before.is_up
+    assert Started.made[-1][-1]["DATABASE_HOST"] == "other.internal"
 
 
 def test_database_outside_that_is_unknown(outside):
