@@ -113,13 +113,13 @@ class Sealing(SealedFiles):
             del plain, text  # a file may have 20 MB, and there are several forms of it here
             written, stands = self._read(successor)
             opened = exchange.new.decrypt(written, iv, tag)
-        except Unusable as problem:
-            raise AppwriteError("file %s: %s" % (path, problem)) from None
-        except AppwriteError:
+        except (AppwriteError, Unusable) as problem:
             gone = super().look(row, exchange)  # with its directory, as where somebody deletes a bucket
-            if gone.verdict != NEITHER:
+            if gone.verdict == NEITHER:
+                return gone, {}
+            if isinstance(problem, AppwriteError):
                 raise
-            return gone, {}
+            raise AppwriteError("file %s: %s" % (path, problem)) from None
         if opened is None or hashlib.sha256(opened).digest() != digest:
             raise AppwriteError(
                 "file %s: what was read back differs from what was written; the disk or the store may be failing"

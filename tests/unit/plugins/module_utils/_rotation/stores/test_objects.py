@@ -188,6 +188,40 @@ def test_parts(place, parts):
     assert not place.raw.list_multipart_uploads(Bucket=NAME).get("Uploads")
 
 
+def in_parts(place: ObjectPlace) -> dict[str, Any]:
+    """A row whose object was uploaded in one."""
+    row: dict[str, Any] = place.store.content[BUCKET][-1]
+    text = place.sealed(row)
+    place.put_in_parts(key_of(row), text, [len(text)])
+    return row
+
+
+@pytest.mark.parametrize("status", [400, 501])
+def test_parts_that_the_store_does_not_tell(place, relay, status):
+    """Then it becomes one."""
+    in_parts(place)
+    relay.fault = lambda request: "partNumber" in request.path and refusing(status, "NotImplemented")(request)
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+
+
+def test_parts_of_what_is_removed_meanwhile(place, relay):
+    """Appwrite still serves, and a user removes a file between two requests."""
+    row = in_parts(place)
+
+    def removed(request: Any) -> bool:
+        if "partNumber" in request.path and row in place.store.content[BUCKET]:
+            place.raw.delete_object(Bucket=NAME, Key=key_of(row))
+            place.store.content[BUCKET].remove(row)
+        return False
+
+    relay.fault = removed
+    rotation = place.rotation()
+    rotation.prepare()
+    rotation.rotate()
+    place.assert_all_under(NEW)
+
+
 def test_kept(place):
     """What else somebody has set of an object."""
     row = place.store.content[BUCKET][0]
