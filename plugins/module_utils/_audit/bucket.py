@@ -19,6 +19,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
 _TIMEOUT, _LIMIT = 5, 15.0
 """Seconds for one step, and for all of them, with the look-up of the name."""
 _READ = 65536
+_AWAY = 307
+"""what AWS answers to whoever asks for all buckets without a key: its page"""
 _LISTED = b"<ListBucketResult"
 _QUESTION = "?list-type=2&max-keys=1"
 """of S3's API (ListObjectsV2)"""
@@ -56,7 +58,9 @@ def _is_listed(url: str, elsewhere: Mapping[str, str]) -> Seen[bool]:
         answer = connection.getresponse()
         if answer.status == 200:
             return _LISTED in answer.read(_READ)
-        return False if 400 <= answer.status < 500 else Unseen("it answered %d" % answer.status)
+        return (
+            False if answer.status == _AWAY or 400 <= answer.status < 500 else Unseen("it answered %d" % answer.status)
+        )
     except (OSError, http.client.HTTPException) as error:
         return Unseen("it does not answer as a store does (%s)" % type(error).__name__)
     finally:

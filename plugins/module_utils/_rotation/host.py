@@ -259,7 +259,7 @@ class Connection:
         self._uploads = uploads
         self._redis = redis
         self.store = store
-        self.others = Others(instance, store, old)
+        self.others = Others(instance, store, old, not isinstance(uploads, str))
         self.forget_documents = redis.forget_documents
         self.builds = stillness.builds
         self.close = store.close

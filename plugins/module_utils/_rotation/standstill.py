@@ -70,6 +70,11 @@ UNSEEN = (
     "has ended, and none with the old key afterwards"
 )
 
+UNSEEN_FILES = (
+    "who else uses the bucket of the files cannot be seen: an Appwrite on a copy of this database, as for tests, loses the files that are replaced here "
+    "unless it has a bucket of its own"
+)
+
 
 def _held_as(environment: Mapping[str, str], key: str) -> str | None:
     """The name under which it has this key. The public default is the executor's secret as well."""
@@ -456,10 +461,12 @@ def _listed(queues: Mapping[str, int]) -> str:
 class Others:
     """Who is not of this project, and may write all the same. Everything is answered in words, which are empty if there is nobody."""
 
-    def __init__(self, instance: Instance, store: Store, key: str) -> None:
+    def __init__(self, instance: Instance, store: Store, key: str, in_bucket: bool) -> None:
+        """in_bucket: whether files are in an object store."""
         self._instance = instance
         self._store = store
         self._key = key
+        self._in_bucket = in_bucket
 
     def holders(self) -> str:
         """A container of another project with the key. The public default alone says nothing, as long as the database cannot be reached from there."""
@@ -506,7 +513,7 @@ class Others:
     def unseen(self) -> list[str]:
         """What cannot be found out."""
         blind = self._store.sessions().blind
-        return [UNSEEN + (" (%s)" % blind if blind else "")]
+        return [UNSEEN + (" (%s)" % blind if blind else ""), *([UNSEEN_FILES] if self._in_bucket else [])]
 
     def require_none(self) -> None:
         """Raises AppwriteError if something else has the key or speaks to the database."""

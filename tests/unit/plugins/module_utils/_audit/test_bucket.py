@@ -68,16 +68,22 @@ def test_open(relay, fault, path):
     assert asked(relay.url) == Listing(f"{relay.url}{path}{LIST}", True)
 
 
+def away(request: Any) -> bool:
+    """As AWS, if the endpoint is that of a region: the bucket itself is in the path."""
+    return refusing(*((307, "TemporaryRedirect") if request.path.startswith("/?") else (403, "AccessDenied")))(request)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
+        away,
         refusing(403, "AccessDenied"),
         refusing(404, "NoSuchBucket"),
         refusing(400, "InvalidRequest"),
         saying("<ListAllMyBucketsResult>"),
         saying("<html>"),
     ],
-    ids=["denied", "no bucket", "bad request", "buckets", "a page"],
+    ids=["the page of AWS", "denied", "no bucket", "bad request", "buckets", "a page"],
 )
 def test_closed(relay, fault):
     relay.fault = fault

@@ -224,10 +224,11 @@ def others(
     key: str = OLD,
     blind: str = "",
     address: str = "",
+    in_bucket: bool = False,
 ) -> Others:
     instance: Any = SimpleNamespace(project="mine")
     store: Any = SimpleNamespace(sessions=lambda: Sessions(list(sessions), blind, address))
-    found = Others(instance, store, key)
+    found = Others(instance, store, key, in_bucket)
     monkeypatch.setattr(found, "_inspected", lambda: list(items))
     monkeypatch.setattr(_standstill, "_PATIENCE", 0.1)
     return found
@@ -307,6 +308,7 @@ def test_sessions_end(monkeypatch):
 
 def test_unseen(monkeypatch):
     assert others(monkeypatch, [], blind="it is blind").unseen() == [f"{_standstill.UNSEEN} (it is blind)"]
+    assert others(monkeypatch, [], in_bucket=True).unseen() == [_standstill.UNSEEN, _standstill.UNSEEN_FILES]
 
 
 def test_sessions_of_mongodb():
