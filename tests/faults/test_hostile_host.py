@@ -108,6 +108,7 @@ def having(pythons: dict[str, Interpreter], secret: str) -> list[str]:
     return [name for name, python in pythons.items() if search(frozenset([secret]))(python.received())]
 
 
+@pytest.mark.nightly("test_escrow_table.py, test_text_is_never_a_template")
 def test_another_host_s_key(site, add, tmp_path):
     """The drill sends an escrowed key to the host that it is of, and to no other, whatever that host says."""
     for name in ("victim", "path", "between", "folder"):

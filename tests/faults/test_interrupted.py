@@ -181,6 +181,7 @@ MOMENTS = {
         for name in MOMENTS
     ],
 )
+@pytest.mark.nightly("test_cut_off, test_module_dies, test_secured.py")
 def test_play_dies(stack, moment, victims):
     play, key = interrupted(stack, moment(stack), lambda: kill(stack, victims))
     assert play.rc == -signal.SIGKILL

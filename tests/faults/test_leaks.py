@@ -278,6 +278,7 @@ def _engine(_template):
         run("docker", kind, "rm", name)
 
 
+@pytest.mark.nightly("test_module.py, test_applied")
 def test_written_and_broken_off(world, _template, tmp_path, _engine):
     plain, pasted = _copy(_template, tmp_path, "plain"), _copy(_template, tmp_path, "pasted")
     killed, broken = _copy(_template, tmp_path, "killed"), _copy(_template, tmp_path, "broken")

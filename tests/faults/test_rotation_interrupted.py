@@ -122,6 +122,7 @@ def kill_at(host: Host, points: Sequence[Point]) -> None:
 
 
 @on(MARIADB)
+@pytest.mark.nightly("test_rotation_kill.py, test_procedure.py, test_disk_is_full")
 def test_killed(host):
     kill_at(host, chosen(host))
 

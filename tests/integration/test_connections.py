@@ -98,6 +98,7 @@ def dumped(crowd: Crowd, store: Store, path) -> str:
 
 
 @on(KINDS[1], nightly=KINDS[:1])
+@pytest.mark.nightly("test_connections.py of _project, test_none_that_is_freed")
 def test_one_that_is_freed(crowd, tmp_path):
     """For the store, for the question whether there is data, and for the dump, while the store keeps its own."""
     told = []

@@ -106,6 +106,7 @@ def test_restored_where_containers_carry_the_right_one(loaded):
 
 
 @on(KINDS[0])
+@pytest.mark.nightly("test_encryption_key.py of _settings, test_restored")
 def test_supplied_and_recovered(loaded):
     loaded.lose()
     assert f"the key that was passed (fingerprint {fingerprint(WRONG)}) does not open what is stored" in loaded.refused(

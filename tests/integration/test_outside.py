@@ -104,6 +104,7 @@ def site(stack: Stack) -> Iterator[Site]:
 
 
 @on(MARIADB, nightly=[POSTGRESQL, MONGODB])
+@pytest.mark.nightly("test_client.py, test_instance.py; test_rotation.py in a project")
 def test_rotate(site, tmp_path):
     """By the role, from the rehearsal to the end."""
     (tmp_path / "password").write_text(secrets.token_hex(20))

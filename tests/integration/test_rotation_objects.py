@@ -75,6 +75,7 @@ def objects(stack):
 
 
 @on(KIND)
+@pytest.mark.nightly("test_objects.py, test_stored.py; test_rotation.py on the local volume")
 def test_rotate(objects):
     rehearsed = succeed("rekey", {**objects.stack.arguments, "scope": "values"}, check=True)
     files = sum(one["files"].get("old", 0) for one in rehearsed["report"]["collections"])

@@ -100,6 +100,7 @@ def visitor(host: Host, stack: Stack, tmp_path: Path) -> Iterator[Visitor]:
 
 
 @small("apply")
+@pytest.mark.nightly("test_quickstart, test_secured.py")
 def test_tidy(visitor, stack):
     before = visitor.present()
     for name, *flags in (["secure", "--check"], ["drill"], ["rotate", "--check"]):
