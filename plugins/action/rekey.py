@@ -113,7 +113,13 @@ class ActionModule(EscrowAction, WatchedAction):
             return self.ask(_MODULE, self._arguments)
         escrow = self._usable()
         escrow.read()
-        return self.ask(_MODULE, {**self._arguments, "new_key": escrow.pending or escrow.key})
+        new = escrow.pending or escrow.key
+        if not new:
+            raise AnsibleActionFail(
+                "escrow_file: there is no key in %s; name the file of the controller that has sealed everything, and run again"
+                % escrow.path
+            )
+        return self.ask(_MODULE, {**self._arguments, "new_key": new})
 
     def _unhanded(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """In the background, unless there is a secret among the arguments, which would be left behind there."""

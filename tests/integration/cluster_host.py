@@ -108,7 +108,7 @@ class Host:
             if self.now["running"] != self.now["key"]:
                 self.tell("written", changed=False)
             self.save(phase="none", new_key=None, part=None)
-            self.tell("finished")
+            self.tell("finished", remains=["the backup of %s" % os.path.basename(self.directory)])
         self.require(any(other["new_key"] == self.given["new_key"] for other in self.others()), "it is another key")
         self.save(phase="written", key=self.given["new_key"], new_key=self.given["new_key"], guarded=False)
         self.tell("written")

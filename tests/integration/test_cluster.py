@@ -125,7 +125,7 @@ def test_rotate(site):
     assert play.rc == 2 and "host1 is not in this play, or cannot be reached" in play.output, play.output
     site.assert_all(KEY, phase="none", asked=[])
     play = site.rotate()
-    assert play.rc == 0, play.output
+    assert play.rc == 0 and "the backup of host1" in play.output, play.output
     site.assert_all(phase="none", guarded=False)
     assert [site.host(name)["asked"] for name in site.names] == [WHOLE, PART]
 

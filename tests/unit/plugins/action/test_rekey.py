@@ -419,6 +419,12 @@ def test_member_of_another_cluster_is_told_nothing(run, controller):
         assert not controller.calls
 
 
+def test_member_without_the_escrow_of_the_cluster(run, controller):
+    with pytest.raises(AnsibleActionFail, match="escrow_file: there is no key in .*; name the file of the controller"):
+        run(step="write", cluster="shop")
+    assert not controller.calls
+
+
 @pytest.mark.parametrize("options", [{}, {"abort": True}])
 def test_member_stands_still_in_the_background(run, controller, options):
     assert run({"changed": True, "phase": "guarded"}, step="still", cluster="shop", **options)["phase"] == "guarded"
