@@ -8,11 +8,9 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
-import hashlib
-
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.model import inside
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.postgresql import POSTGRESQL
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Sessions
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Seen, Sessions, md5
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.session import LOCK_TIMEOUT, LOST
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sql import SqlStore, text_of
 
@@ -87,6 +85,6 @@ class PostgreSQL(SqlStore):
         """As utopia-php/database does it."""
         if len(name) <= _LONGEST_NAME:
             return name
-        digest = hashlib.md5(name.encode()).hexdigest()
+        digest = md5(name.encode()).hexdigest()
         last = name.rpartition("_")[2]
         return "%s_%s" % (digest, last) if last and len(digest) + 1 + len(last) <= _LONGEST_NAME else digest

@@ -11,7 +11,6 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import time
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Any
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import OLD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Report
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import md5
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.objects import (
     Bucket,
     Objects,
@@ -148,7 +148,7 @@ def traffic(report: Report, bucket: Bucket) -> dict[str, Any]:
 
 def _md5(data: bytes) -> str:
     """For the store, which compares it, as Appwrite has it do."""
-    return base64.b64encode(hashlib.md5(data).digest()).decode("ascii")
+    return base64.b64encode(md5(data).digest()).decode("ascii")
 
 
 def _age(found: dict[str, Any]) -> float:

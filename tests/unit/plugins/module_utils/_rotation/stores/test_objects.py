@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
 import sys
 import time
@@ -24,6 +25,7 @@ from support.rotation import BUCKET, NEW, OLD, OTHER, WORD
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import objects as _objects
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import md5
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.objects import Bucket, StoreOfObjects
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.objects import traffic
 
@@ -429,6 +431,20 @@ def test_settings_of_this_machine(place, monkeypatch):
     place.bucket = Bucket(place.bucket.device, str)
     place.rotation().rotate()
     place.assert_all_under(NEW)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="it cannot be told there that no secret depends on it")
+def test_md5_of_a_system_with_fips(monkeypatch):
+    real = hashlib.new
+
+    def new(name: str, data: bytes, usedforsecurity: bool = True) -> Any:
+        if usedforsecurity:
+            raise ValueError("[digital envelope routines] unsupported")
+        return real(name, data, usedforsecurity=False)
+
+    monkeypatch.setattr(hashlib, "new", new)
+    monkeypatch.setattr(hashlib, "md5", lambda data=b"": new("md5", data))
+    assert md5(b"").hexdigest() == "d41d8cd98f00b204e9800998ecf8427e"
 
 
 class Killed(BaseException):
