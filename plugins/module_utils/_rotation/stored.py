@@ -149,6 +149,11 @@ def opening(instance: Instance, keys: Sequence[str]) -> Opening:
             instance.sample = _sample(store)
         finally:
             store.close()
+    if not instance.sample and instance.is_database_elsewhere and instance.holds_data().state == "yes":
+        raise AppwriteError(
+            "_APP_DB_HOST: a console account exists in the database, and a container with its client finds nothing there that is sealed: the name may lead "
+            "it to another server. See that it leads to the same one from each of the networks of Appwrite's API, and run again"
+        )
     values = [parts for parts in instance.sample if parts]
     tried = (
         (_open_here if at_hand() else _open_in_image)(instance, keys, values)

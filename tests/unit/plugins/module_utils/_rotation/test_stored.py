@@ -51,6 +51,7 @@ class Instance:
     def __init__(self, monkeypatch, store, answer="", images=("image",)):
         monkeypatch.setattr(_stored, "store_of", lambda _instance: store)
         self.sample = None
+        self.is_database_elsewhere = False
         self.commands = []
         self.masked = []
         self.config = {"services": {"appwrite": {"image": "image"}}}
@@ -97,6 +98,19 @@ def test_sample_that_holds_nothing(monkeypatch):
     assert store.read == [("_console_users", 5), ("_1_users", 5), ("_console_users", None), ("_1_users", None)]
     found = opened(monkeypatch, Store(_console_users=[None]))
     assert (found.looked, found.opened) == (0, {ONE: 0, TWO: 0})
+
+
+@pytest.mark.parametrize("state", ["yes", "no", "unknown"])
+def test_nothing_where_somebody_has_signed_up(monkeypatch, state):
+    """Another server has answered: that no value speaks against a key is no word for it."""
+    instance = Instance(monkeypatch, Store(_console_users=[None]))
+    instance.is_database_elsewhere = True
+    instance.holds_data = lambda: SimpleNamespace(state=state)
+    if state != "yes":
+        assert _stored.opening(instance, [ONE]).looked == 0
+        return
+    with pytest.raises(AppwriteError, match=r"^_APP_DB_HOST: a console account exists .* lead it to another server\."):
+        _stored.opening(instance, [ONE])
 
 
 def test_sample_is_bounded(monkeypatch):
