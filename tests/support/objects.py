@@ -87,9 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.asked.append((self.command, self.path))
+        closes, self.close_connection = self.close_connection, True
         if self.server.fault(self):
-            self.close_connection = True
             return
+        self.close_connection = closes
         answer, content = self.passed(body)
         self.server.bytes += len(body) + len(content)
         self.answer(answer.status, content, dict(answer.getheaders()), len(content))
@@ -110,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header(
             "Content-Length", headers.get("Content-Length", "0") if self.command == "HEAD" else str(length)
         )
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else content)
 
