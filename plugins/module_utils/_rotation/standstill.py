@@ -133,6 +133,8 @@ class Redis:
             raise AppwriteError(
                 "_APP_REDIS_HOST: %s is a sentinel, which holds no data; name the Redis that it watches" % host
             )
+        if role.startswith("LOADING"):
+            raise AppwriteError("the Redis at %s is still reading its data; run again when it has" % host)
         if role.startswith("slave"):
             raise AppwriteError(
                 "the Redis at %s is a replica, which takes no changes, so its cache cannot be emptied: have Appwrite use the primary (_APP_REDIS_HOST)"

@@ -496,6 +496,12 @@ def test_redis_that_refuses(error):
             ask()
 
 
+def test_redis_that_is_starting():
+    """Whoever connects is patient then."""
+    with pytest.raises(AppwriteError, match=r"^the Redis at redis is still reading its data; run again"):
+        redis({**ANSWERS, "role": "LOADING Redis is loading the dataset in memory\n"})
+
+
 def test_redis_that_is_a_sentinel():
     with pytest.raises(AppwriteError, match=r"^_APP_REDIS_HOST: redis is a sentinel, .*; name the Redis"):
         redis({**ANSWERS, "role": "sentinel\nmymaster\n"})
