@@ -73,6 +73,11 @@ class ObjectSuccessors(Sealing, Objects):
         with suppress(Unusable):
             while True:
                 found = self.bucket.ask("head_object", path)
+                if before is not None and "LastModified" not in found:
+                    raise AppwriteError(
+                        "file %s: the store does not say when it was written, and it may be somebody's again; look at it, and remove it there"
+                        % path
+                    )
                 if before is not None and _age(found) <= time.time() - before + _COARSE:
                     return
                 if "VersionId" not in found and not self.bucket.is_versioned:

@@ -256,6 +256,21 @@ def test_written_again_meanwhile(place):
     place.assert_all_under(NEW)
 
 
+def test_store_that_does_not_say_when(place, monkeypatch):
+    """What may be somebody's again stays, and is told of."""
+    place.rotation().rotate(sweep=False)
+    ask = Bucket.ask
+
+    def without(bucket: Bucket, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return {name: value for name, value in ask(bucket, *arguments, **options).items() if name != "LastModified"}
+
+    monkeypatch.setattr(Bucket, "ask", without)
+    left = place.rotation().sweep(before=time.time() + 60)
+    assert left and all("does not say when it was written" in each for each in left)
+    assert "app-1/file0.txt" in place.files
+    assert not place.rotation().sweep()
+
+
 # --- what cannot be opened ---
 
 
