@@ -41,8 +41,10 @@ class Host:
     def save(self, **changes):
         if not self.module.check_mode:
             self.now.update(changes)
-            with open(os.path.join(self.directory, "state.json"), "w") as stream:
+            path = os.path.join(self.directory, "state.json")
+            with open(path + ".new", "w") as stream:
                 json.dump(self.now, stream)
+            os.replace(path + ".new", path)  # the others read it meanwhile
 
     def tell(self, phase, **more):
         described = {name: self.described(self.now.get(name)) for name in ("key", "new_key")}
