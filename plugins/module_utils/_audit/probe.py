@@ -284,7 +284,7 @@ def _words(error: Exception) -> str:
         return "the name cannot be resolved"
     if isinstance(error, ssl.SSLError):
         return "no TLS (%s)" % (error.reason or "the connection was closed")
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, http.client.HTTPException):
         return (error.strerror or type(error).__name__).lower()
     return "no HTTP answer (%s)" % type(error).__name__
 
