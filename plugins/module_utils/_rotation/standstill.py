@@ -149,7 +149,7 @@ class Redis:
             if user and not catalogue.is_older(release, (2, 1, 0)):  # before that it is not read
                 self._way = [*self._way, "--user", user]
         role = self._run(["role"], "")
-        return role if role.startswith("NOPERM") else "".join(self._allowed(role)[:1])
+        return role if role.startswith(("NOPERM", "LOADING")) else "".join(self._allowed(role)[:1])
 
     def waiting(self) -> dict[str, int]:
         """Queue to the number of jobs that wait in it."""

@@ -734,8 +734,11 @@ def test_holds_data_is_unknown_without_an_engine(with_volume, without_engine):
 
 
 @pytest.mark.parametrize("host", ["db.example.com", "appwrite", "redis"])
-def test_holds_data_of_a_database_elsewhere(with_volume, host):
-    evidence = loaded(with_volume, f"_APP_DB_HOST={host}\n").holds_data()
+def test_holds_data_of_a_database_elsewhere(with_volume, monkeypatch, host):
+    instance = loaded(with_volume, f"_APP_DB_HOST={host}\n")
+    Engine(instance, monkeypatch, containers=[], answer="")
+    monkeypatch.setattr(instance, "client", lambda *_unused: "client")
+    evidence = instance.holds_data()
     assert evidence.state == "unknown" and host in evidence.reason
 
 
