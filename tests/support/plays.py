@@ -8,6 +8,7 @@ Importing takes 0.8 s of processor, and packing one of the collection's modules 
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -37,8 +38,6 @@ _IMPORTS = (
         "cryptography.fernet",
     ),
 )
-_packed = tempfile.TemporaryDirectory(prefix="appwrite-packed-")
-"""a directory for each path of collections"""
 _servers: dict[tuple[tuple[str, str], ...], Forks | None] = {}
 """by environment, which Ansible reads while it is imported; nothing before the second play"""
 _lock = threading.Lock()
@@ -69,7 +68,7 @@ def run(
             if key in _servers:
                 if not (server := _servers[key]):
                     server = _servers[key] = Forks(*_IMPORTS, environ=environment)
-                return _fork(server, words, directory, Path(_packed.name) / collections.replace(os.sep, "-"))
+                return _fork(server, words, directory, Path(_packed().name) / collections.replace(os.sep, "-"))
             _servers[key] = None
         finally:
             _lock.release()
@@ -84,6 +83,12 @@ def run(
         errors="replace",
         check=False,
     )
+
+
+@functools.cache
+def _packed() -> tempfile.TemporaryDirectory[str]:
+    """With a directory for each path of collections. Made by who starts forks, and by no fork."""
+    return tempfile.TemporaryDirectory(prefix="appwrite-packed-")
 
 
 def _fork(server: Forks, words: list[str], directory: Path, packed: Path) -> subprocess.CompletedProcess[str]:
