@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+from support.rotation import sealed_file
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env import file as _env_file
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import EnvFile
@@ -496,20 +497,7 @@ def sealed(uploads: Path) -> Row:
     text, iv, tag = KEYS.old.encrypt(b"NotARealStoredWord1")
     (uploads / "app-1" / "a.txt").write_bytes(text)
     os.chown(uploads / "app-1" / "a.txt", STRANGER, STRANGER)
-    return Row(
-        1,
-        "a",
-        {
-            "path": "/storage/uploads/app-1/a.txt",
-            "openSSLVersion": "1",
-            "openSSLCipher": "aes-128-gcm",
-            "openSSLTag": tag,
-            "openSSLIV": iv,
-            "chunksTotal": "1",
-            "chunksUploaded": "1",
-        },
-        {},
-    )
+    return Row(1, "a", sealed_file("/storage/uploads/app-1/a.txt", tag, iv), {})
 
 
 @pytest.mark.parametrize("moment", ["_open", "_successor", "_note", "_write", "_read"])

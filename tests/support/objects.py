@@ -17,7 +17,7 @@ from threading import Thread
 from typing import Any
 
 from botocore.session import Session
-from support.rotation import OLD, Place
+from support.rotation import OLD, Place, sealed_file
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher
@@ -196,16 +196,7 @@ class ObjectPlace(Place):
     def file(self, name: str, plain: bytes, cipher: Cipher = OLD, **values: Any) -> dict[str, Any]:
         text, iv, tag = cipher.encrypt(plain)
         self.put(f"storage/uploads/app-1/{name}", text)
-        return {
-            "path": f"{NAME}/storage/uploads/app-1/{name}",
-            "openSSLVersion": "1",
-            "openSSLCipher": "aes-128-gcm",
-            "openSSLTag": tag,
-            "openSSLIV": iv,
-            "chunksTotal": "1",
-            "chunksUploaded": "1",
-            **values,
-        }
+        return {**sealed_file(f"{NAME}/storage/uploads/app-1/{name}", tag, iv), **values}
 
     def put(self, key: str, text: bytes) -> None:
         self.raw.put_object(Bucket=NAME, Key=key, Body=text, ContentType="text/plain", Metadata={"mark": "ours"})

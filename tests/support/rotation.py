@@ -40,6 +40,19 @@ def opened(cipher: Cipher, sealed: str) -> bytes | None:
     return cipher.decrypt(*parts)
 
 
+def sealed_file(path: str, tag: str, iv: str) -> dict[str, Any]:
+    """Columns of the row of a file that is sealed whole."""
+    return {
+        "path": path,
+        "openSSLVersion": "1",
+        "openSSLCipher": "aes-128-gcm",
+        "openSSLTag": tag,
+        "openSSLIV": iv,
+        "chunksTotal": "1",
+        "chunksUploaded": "1",
+    }
+
+
 class Memory(WritableStore):
     """C(fail) is told of each call, and may raise."""
 
@@ -165,16 +178,7 @@ class Place:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(text)
         path.chmod(0o640)
-        return {
-            "path": f"/storage/uploads/app-1/{name}",
-            "openSSLVersion": "1",
-            "openSSLCipher": "aes-128-gcm",
-            "openSSLTag": tag,
-            "openSSLIV": iv,
-            "chunksTotal": "1",
-            "chunksUploaded": "1",
-            **values,
-        }
+        return {**sealed_file(f"/storage/uploads/app-1/{name}", tag, iv), **values}
 
     def successors(self) -> WritableFiles:
         return Successors(str(self.root), self._directory, "journal")

@@ -448,7 +448,6 @@ def test_settings_of_this_machine(place, monkeypatch):
     place.assert_all_under(NEW)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 9), reason="it cannot be told there that no secret depends on it")
 def test_md5_of_a_system_with_fips(monkeypatch):
     real = hashlib.new
 
