@@ -17,6 +17,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 _LOCK = "selfhost.appwrite"
 _ASKED = 5
 """times that it is looked who answers"""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DENIED = "its user may not do this; grant it all privileges on Appwrite's database"
 
 
@@ -91,7 +92,10 @@ class MariaDB(SqlStore):
         return "_utf8mb4'%s'" % value.replace("'", "''")
 
     def sessions(self) -> Sessions:
-        """Without those that only copy what is written here elsewhere."""
+        """Without those that only copy what is written here elsewhere, and without those of the server's own machine that have chosen no
+        database, if that is another machine: there a provider's own program watches (rdsadmin of Amazon RDS), and Appwrite chooses its database as
+        it connects (appwrite 1.9.6, app/init/registers.php).
+        """
         found = [
             Seen(*map(text_of, fields))
             for fields in self._query(
@@ -111,8 +115,13 @@ class MariaDB(SqlStore):
             *(["the sessions of the user that asks it, who lacks the privilege PROCESS"] if not sees_all else []),
             *(["the sessions at one of the %d servers of its Galera cluster" % size] if size > 1 else []),
         ]
+        address = text_of(own)
         return Sessions(
-            [each for each in found if not each.space or each.space in spaces],
+            [
+                each
+                for each in found
+                if (each.space in spaces if each.space else not (address and each.address.startswith(_LOOPBACK)))
+            ],
             "the database shows only %s" % ", and only ".join(blind) if blind else "",
-            text_of(own),
+            address,
         )

@@ -85,3 +85,25 @@ def test_galera(store, answers, waits, blind):
     found, conversation = store(**answers)
     assert ("SET SESSION wsrep_sync_wait = 7;" in conversation.asked) == waits
     assert re.fullmatch(blind, found.sessions().blind)
+
+
+@pytest.mark.parametrize(
+    ("own", "seen"),
+    [
+        ("10.0.0.7:4711", ["appwrite at 127.0.0.1:2", "admin at 10.0.0.8:3"]),
+        ("", ["rdsadmin at localhost:1", "appwrite at 127.0.0.1:2", "admin at 10.0.0.8:3"]),
+    ],
+    ids=["a server elsewhere", "the project's own"],
+)
+def test_program_of_a_provider(store, own, seen):
+    """It is on the server's machine and chooses no database."""
+    sessions = [
+        [b"rdsadmin", b"localhost:1", b""],
+        [b"appwrite", b"127.0.0.1:2", b"appwrite"],
+        [b"admin", b"10.0.0.8:3", b""],
+        [b"app", b"10.0.0.8:4", b"shop"],
+    ]
+    spaces = [[b"appwrite", b"_console__metadata"]]
+    found, _conversation = store(**{"own": [[own.encode()]], "'Daemon'": sessions, "__metadata": spaces})
+    found.tables = lambda: [type("Table", (), {"space": "appwrite"})]
+    assert [f"{each.user} at {each.address}" for each in found.sessions().seen] == seen
