@@ -68,7 +68,9 @@ def loaded(stack, _data):
     return Loaded(stack, _data(stack.kind.database))
 
 
-@pytest.fixture(params=["cryptography", "PHP"])
+@pytest.fixture(
+    params=[pytest.param("cryptography", marks=pytest.mark.nightly("test_evidence.py, test_restored[PHP]")), "PHP"]
+)
 def path(request, tmp_path):
     """Directories of a Python that has, or has not, the package cryptography."""
     if request.param == "cryptography":
@@ -175,9 +177,10 @@ def test_nothing_can_be_asked(loaded):
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (
+        pytest.param(
             None,
             "the image testbed.invalid/absent:1, which could do it, is not on this host. Install python3-cryptography there, or pull the image",
+            marks=pytest.mark.nightly("_rotation/test_stored.py, test_nothing_can_be_opened[without PHP]"),
         ),
         ("redis", "did not do it either (docker run failed: "),
     ],

@@ -571,7 +571,9 @@ def test_values_that_no_key_opens(stack, tmp_path):
 
 @on(*KINDS)
 @needs_php
-@pytest.mark.parametrize("which", ["console", "all", "none"])
+@pytest.mark.parametrize(
+    "which", ["console", "all", pytest.param("none", marks=pytest.mark.nightly("_rotation/test_procedure.py"))]
+)
 def test_sessions_that_end(stack, tmp_path, which):
     """With their permissions and with the tokens that become sessions, and nothing else goes."""
     key, new = "NotARealEncryptionKey1", "AnotherUnrealEncryptionKey2"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ansible-test sanity, without an ignore file, on the newest ansible-core; `make matrix` has every other, every Python, and pylint of the tests."""
+"""ansible-test sanity, without an ignore file, on the newest ansible-core; `make matrix` has every other, every Python, and all that is left out here."""
 
 from __future__ import annotations
 
@@ -21,17 +21,12 @@ def _report(found: dict[str, str], subtests: pytest.Subtests) -> None:
 
 
 ELSEWHERE = ("changelog", "pep8", "pylint", "shellcheck")
-"""by day in test_packaging.py, test_lint.py, test_pylint, and by night alone"""
+"""by day in test_packaging.py, ruff's part in test_lint.py, and by night alone"""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def test_newest_core(collection_copy, checker_environment, subtests):
     arguments = ("--python", PYTHON, *(part for name in ELSEWHERE for part in ("--skip-test", name)))
-    _report(ansible_test_sanity(BIN, *arguments, collection=collection_copy, environment=checker_environment), subtests)
-
-
-def test_pylint(collection_copy, checker_environment, subtests):
-    arguments = ("--python", PYTHON, "--test", "pylint", "plugins/")
     _report(ansible_test_sanity(BIN, *arguments, collection=collection_copy, environment=checker_environment), subtests)
 
 
