@@ -496,6 +496,29 @@ def test_redis_that_refuses(error):
             ask()
 
 
+def test_redis_that_does_not_run():
+    project = project_with(None)
+    project.containers = lambda: []
+    with pytest.raises(
+        AppwriteError, match=r"^the Redis redis is not a running container of this project, .*; start it"
+    ):
+        Redis(project)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["elsewhere", "a service"])
+def test_redis_that_does_not_answer(elsewhere):
+    """Of one elsewhere it is told from where it was asked, and by which variables."""
+
+    def docker(arguments: list[str], script: str, more: dict[str, str]) -> Any:
+        raise AppwriteError("docker exec failed: Could not connect to Redis")
+
+    with pytest.raises(AppwriteError) as caught:
+        Redis(project_with(docker, ELSEWHERE if elsewhere else {}, elsewhere))
+    said = str(caught.value)
+    assert "Could not connect to Redis" in said and ELSEWHERE["_APP_REDIS_PASS"] not in said
+    assert said.startswith("the Redis at cache.internal: ") == ("_APP_REDIS_PORT" in said) == elsewhere
+
+
 def test_redis_that_is_starting():
     """Whoever connects is patient then."""
     with pytest.raises(AppwriteError, match=r"^the Redis at redis is still reading its data; run again"):
