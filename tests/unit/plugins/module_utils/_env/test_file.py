@@ -360,6 +360,32 @@ def test_appeared_or_removed_meanwhile(path, monkeypatch, removed):
     assert os.listdir(path.parent) == ([] if removed else [".env"])
 
 
+@pytest.mark.parametrize(
+    "swapped",
+    [
+        pytest.param(
+            True, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away"), id="swapped"
+        ),
+        pytest.param(False, id="removed"),
+    ],
+)
+def test_directory_for_the_new_file_is_swapped_or_removed(path, monkeypatch, swapped):
+    """Whoever may write beside the file may do so with the directory that the new one is made in."""
+    real = os.mkdir
+
+    def mkdir(name, mode, dir_fd):
+        real(name, mode, dir_fd=dir_fd)
+        os.rmdir(name, dir_fd=dir_fd)
+        if swapped:
+            real(name, mode, dir_fd=dir_fd)
+            os.chown(name, NOBODY, NOBODY, dir_fd=dir_fd)
+
+    monkeypatch.setattr(_env_file.os, "mkdir", mkdir)
+    with pytest.raises(AppwriteError, match="somebody else changed"):
+        replace(path, backup=False)
+    assert path.read_bytes() == BEFORE
+
+
 @pytest.mark.parametrize("call", ["fsync", "fchmod", "rename"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EPERM, errno.EBUSY])
 def test_the_system_says_no(path, monkeypatch, call, number):
