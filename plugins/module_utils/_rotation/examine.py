@@ -31,6 +31,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
     Table,
     legible,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sealed import MISSING
 
 MIXED, EMPTY = "mixed", "empty"
 _ROW = 100
@@ -74,6 +75,8 @@ class Report:
     """the first of them"""
     undecryptable_count: int = 0
     unwaived_count: int = 0
+    missing: int = 0
+    """sealed files that are not where their rows say"""
     unwritable: list[str] = field(default_factory=list)
     """directories that cannot take the successors of their files, and why; not part of what is made public"""
     seconds: float = 0.0
@@ -96,6 +99,18 @@ class Report:
         if self.count(OLD):
             return MIXED if self.count(NEW) else OLD
         return NEW if self.count(NEW) else EMPTY
+
+    @property
+    def elsewhere(self) -> str:
+        """What speaks for another place than the one that was looked at, if anything does: files are rarely lost all at once."""
+        files = sum(tally.files[verdict] for tally in self.collections.values() for verdict in (OLD, NEW, NEITHER))
+        if not 1 < files == self.missing:
+            return ""
+        return (
+            "each of the %d sealed files is missing, which is far more often another bucket, or another volume, than a loss. See whether Appwrite itself "
+            "still gives out any; if not, correct _APP_STORAGE_DEVICE and what belongs to it, or put back the volume that was at /storage/uploads"
+            % files
+        )
 
     def public(self) -> dict[str, Any]:
         return {
@@ -222,6 +237,7 @@ class Examination:
         tally.files[look.verdict] += 1
         tally.bytes += look.size
         if look.verdict == NEITHER:
+            report.missing += look.reason.startswith(MISSING)
             self._tell(report, Undecryptable(table.collection, row.uid, "path", look.reason))
 
     def _tell(self, report: Report, found: Undecryptable) -> None:

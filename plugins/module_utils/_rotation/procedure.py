@@ -401,6 +401,7 @@ class Procedure:
             connected.builds(),
             connected.others.sessions(running=True),
             *connected.others.unseen(),
+            report.elsewhere,
         ]
         if not self._host.writable():
             warnings.append("%s cannot be written; run the task as its owner or with become" % self._host.directory)
@@ -833,6 +834,10 @@ def _check_report(report: Report) -> None:
         raise AppwriteError(
             "key: the key in .env opens none of the %d sealed values and files, so it is not the one that they were sealed with. Nothing was changed"
             % report.undecryptable_count
+        )
+    if report.elsewhere:
+        raise AppwriteError(
+            "waivers: %s. Only if they are lost indeed, list each in `waivers`. Nothing was changed" % report.elsewhere
         )
     raise AppwriteError(
         "waivers: %d sealed values or files cannot be opened with the key, the first of them %s. If it is the right key they are lost already: list each "

@@ -179,6 +179,8 @@ class Rotation(Examination):
     def _refuse(self, report: Report) -> None:
         if not report.unwaived_count:
             return
+        if report.elsewhere:
+            raise AppwriteError("%s. Nothing was written" % report.elsewhere)
         first = next((each for each in report.undecryptable if "/".join(each[:3]) not in self._waived), None)
         raise AppwriteError(
             "%d sealed values or files cannot be opened with the old key%s. If it is the right one they are lost already: waive each to leave them "

@@ -12,6 +12,8 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import os
+import re
+import ssl
 from typing import Any, Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -49,7 +51,10 @@ _KEYS = (
 _DENIED = ("AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "Forbidden")
 _REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "301", "307")
 _LATER = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "500", "502", "503", "504")
-_MISSING = ("NoSuchKey", "404", "NotFound", "NoSuchVersion")
+_MISSING = ("NoSuchKey", "404", "NotFound", "NoSuchVersion", "NoSuchUpload")
+_UNTRUSTED = re.compile(r"certificate verify failed: (.+?) \(")
+_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+"""of Debian and Ubuntu, whose OpenSSL names a directory alone"""
 
 
 class StoreOfObjects(AppwriteError):
@@ -150,6 +155,18 @@ class Bucket:
         return self._error(path, "the store refused %s (%s)" % (action, self._conceal("%s %s" % (status, code))))
 
     def _unreachable(self, path: str, error: Exception) -> Exception:
+        if type(error).__name__ == "ParamValidationError":
+            return self._error(
+                path, "boto3 does not send what the store says of it: %s" % self._conceal(" ".join(str(error).split()))
+            )
+        untrusted = _UNTRUSTED.search(str(error))
+        if untrusted:
+            return self._error(
+                path,
+                "this host does not trust the certificate of %s (%s); if it is signed by an authority of your own, install that in this host's "
+                "certificates (Debian, Ubuntu: /usr/local/share/ca-certificates and update-ca-certificates)"
+                % (self.device.endpoint, untrusted.group(1)),
+            )
         return self._error(
             path,
             "%s cannot be asked from this host, or does not answer to the end (%s); see to the network, or correct %s"
@@ -192,6 +209,7 @@ def _client(device: Device, elsewhere: Mapping[str, str]) -> tuple[Any, Any, Any
             aws_access_key_id=device.access_key,
             aws_secret_access_key=device.secret,
             config=Config(**known),
+            verify=_authorities(),
         )
     except (BotoCoreError, ValueError):
         raise StoreOfObjects(
@@ -208,6 +226,12 @@ def _client(device: Device, elsewhere: Mapping[str, str]) -> tuple[Any, Any, Any
 
     client.meta.events.register("before-send.s3", connect)
     return client, ClientError, failed
+
+
+def _authorities() -> str | None:
+    """The file with those that this host trusts. The botocore that pip installs has some of its own, and none that were added here."""
+    asked = os.environ.get("AWS_CA_BUNDLE"), ssl.get_default_verify_paths().cafile, _BUNDLE
+    return next((path for path in asked if path and os.path.isfile(path)), None)
 
 
 class Objects(SealedFiles):

@@ -43,6 +43,8 @@ _KEPT = (
     "Metadata",
     "StorageClass",
 )
+_ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
+"""classes of which an object can be read only while a copy of it is restored, so that neither we nor Appwrite could read its successor there"""
 _ACL = "private"
 """as Appwrite writes every object (C(getDevice), appwrite 1.6.2 to 1.9.6)"""
 _PARTS = re.compile(r'-(\d+)"?$')
@@ -70,34 +72,44 @@ class ObjectSuccessors(Sealing, Objects):
         The versions are found one by one, since a list is asked of the bucket as a whole.
         """
         removed: set[str] = set()
-        with suppress(Unusable):
-            while True:
+        while True:
+            try:
                 found = self.bucket.ask("head_object", path)
-                if before is not None and "LastModified" not in found:
-                    raise AppwriteError(
-                        "file %s: the store does not say when it was written, and it may be somebody's again; look at it, and remove it there"
-                        % path
-                    )
-                if before is not None and _age(found) <= time.time() - before + _COARSE:
+            except Unusable:
+                return
+            if before is not None and "LastModified" not in found:
+                raise AppwriteError(
+                    "file %s: the store does not say when it was written, and it may be somebody's again; look at it, and remove it there"
+                    % path
+                )
+            if before is not None and _age(found) <= time.time() - before + _COARSE:
+                return
+            if "VersionId" not in found and not self.bucket.is_versioned:
+                found = self._removed(path)
+                if not found.get("DeleteMarker"):
                     return
-                if "VersionId" not in found and not self.bucket.is_versioned:
-                    self.bucket.ask("delete_object", path)
-                    return
-                self.bucket.is_versioned = True
-                version = found.get("VersionId", _UNVERSIONED)
-                if version in removed:
-                    raise AppwriteError(
-                        "file %s: the store has version %s still after it was removed; remove it there"
-                        % (path, version)
-                    )
-                self.bucket.ask("delete_object", path, VersionId=version)
-                removed.add(version)
+                # it is older than the versions of its bucket, and only hidden now
+            self.bucket.is_versioned = True
+            version = found.get("VersionId", _UNVERSIONED)
+            if version in removed:
+                raise AppwriteError(
+                    "file %s: the store has version %s still after it was removed; remove it there" % (path, version)
+                )
+            self._removed(path, VersionId=version)
+            removed.add(version)
+
+    def _removed(self, path: str, **version: str) -> dict[str, Any]:
+        """What the store says; nothing if it knows no such object, which is looked at again, since some have it still (VersityGW 1.8.0)."""
+        try:
+            return self.bucket.ask("delete_object", path, **version)
+        except Unusable:
+            return {}
 
     def _successor(self, path: str) -> str:
         return successor_of(path, LONGEST_NAME)
 
     def _write(self, path: str, text: bytes, like: dict[str, Any]) -> None:
-        kept = {"ACL": _ACL, **{name: like[name] for name in _KEPT if like.get(name)}}
+        kept = {"ACL": _ACL, **{name: like[name] for name in _KEPT if like.get(name) not in (None, "", {}, *_ARCHIVES)}}
         sizes = self._sizes(like, len(text))
         if not sizes:
             self.bucket.ask("put_object", path, Body=text, ContentMD5=_md5(text), **kept)
@@ -112,7 +124,8 @@ class ObjectSuccessors(Sealing, Objects):
                 )
                 parts.append({"PartNumber": number, "ETag": answer["ETag"]})
                 start += size
-            self.bucket.ask("complete_multipart_upload", path, MultipartUpload={"Parts": parts}, **upload)
+            with suppress(Unusable):  # it was completed, but the answer was lost; what is there is read back
+                self.bucket.ask("complete_multipart_upload", path, MultipartUpload={"Parts": parts}, **upload)
         except (AppwriteError, Unusable):
             with suppress(AppwriteError, Unusable):  # a store that is gone keeps the parts
                 self.bucket.ask("abort_multipart_upload", path, **upload)
