@@ -6,10 +6,15 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import http.client
+import ipaddress
+import socket
+import ssl
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +22,9 @@ from threading import Thread
 from typing import Any
 
 from botocore.session import Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from support.rotation import OLD, Place, sealed_file
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
@@ -55,13 +63,68 @@ def moto() -> Iterator[str]:
         server.stop()
 
 
+@contextmanager
+def gateway(directory: Path, *options: str) -> Iterator[str]:
+    """The URL of a server that people run, VersityGW, with the versions of its objects and its users below a new directory.
+
+    options: of its own, such as C(--cert) and C(--key).
+    """
+    from testbed.project import free_port
+    from testbed.tools import versitygw
+
+    program, port = versitygw(), free_port()
+    for name in ("objects", "versions", "users"):
+        (directory / name).mkdir(parents=True)
+    command = [str(program), "--port", f"127.0.0.1:{port}", "--iam-dir", str(directory / "users"), *options]
+    command += ["posix", "--versioning-dir", str(directory / "versions"), str(directory / "objects")]
+    keys = {"ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET}
+    with (directory / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, env=keys) as process:
+        try:
+            while True:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                assert process.poll() is None, (directory / "log").read_text()
+                time.sleep(0.05)
+            yield f"{'https' if '--cert' in options else 'http'}://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def certificate(path: Path) -> Path:
+    """Of 127.0.0.1, signed by itself, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "not a real store")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    span = now - datetime.timedelta(hours=1), now + datetime.timedelta(days=1)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), *span)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(serialization.Encoding.PEM, *plain)
+    )
+    return path
+
+
 class Relay(ThreadingHTTPServer):
-    """Before a server. What is asked of it is in C(asked), method and path; C(fault) may answer in its place."""
+    """Before a server. What is asked of it is in C(asked), method and path; C(fault) may answer in its place.
+
+    certificate: makes it speak TLS, with a key in the same file.
+    """
 
     daemon_threads = True
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "https" if certificate else "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.target = target.removeprefix("http://")
         self.asked: list[tuple[str, str]] = []
         self.bytes = 0
@@ -70,7 +133,7 @@ class Relay(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return "http://127.0.0.1:%d" % self.server_port
+        return "%s://127.0.0.1:%d" % (self.scheme, self.server_port)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes is what some tests are about."""
@@ -79,20 +142,21 @@ class Relay(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Relay
+    body: bytes
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(65537)
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.asked.append((self.command, self.path))
         closes, self.close_connection = self.close_connection, True
         if self.server.fault(self):
             return
         self.close_connection = closes
-        answer, content = self.passed(body)
-        self.server.bytes += len(body) + len(content)
+        answer, content = self.passed(self.body)
+        self.server.bytes += len(self.body) + len(content)
         self.answer(answer.status, content, dict(answer.getheaders()), len(content))
 
     def passed(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
@@ -164,6 +228,37 @@ def silent(seconds: float, times: int = 1 << 30) -> Fault:
     return fault
 
 
+def lost(method: str, word: str = "", times: int = 1) -> Fault:
+    """Has it done, and hangs up without the answer, that often, if C(word) is in the URL."""
+    left = [times]
+
+    def fault(request: Any) -> bool:
+        if left[0] <= 0 or method != request.command or word not in request.path:
+            return False
+        left[0] -= 1
+        request.passed(request.body)
+        return True
+
+    return fault
+
+
+def telling(method: str, **headers: str | None) -> Fault:
+    """Answers to that method with other headers, or without one. C(_) in a name stands for C(-)."""
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def fault(request: Any) -> bool:
+        if method != request.command:
+            return False
+        answer, content = request.passed(request.body)
+        told = {name.lower(): value for name, value in answer.getheaders()} | names
+        request.answer(
+            answer.status, content, {name: value for name, value in told.items() if value is not None}, len(content)
+        )
+        return True
+
+    return fault
+
+
 def key_of(row: dict[str, Any]) -> str:
     """Of its object."""
     path: str = row["path"]
@@ -212,6 +307,14 @@ class ObjectPlace(Place):
             parts.append({"PartNumber": number, "ETag": answer["ETag"]})
             start += size
         self.raw.complete_multipart_upload(MultipartUpload={"Parts": parts}, **named)
+
+    def close(self) -> None:
+        """Nothing of it is left in the server, which others use too."""
+        found = self.raw.list_object_versions(Bucket=NAME)
+        for each in (*found.get("Versions", []), *found.get("DeleteMarkers", [])):
+            self.raw.delete_object(Bucket=NAME, Key=each["Key"], VersionId=each["VersionId"])
+        self.raw.delete_bucket(Bucket=NAME)
+        super().close()
 
     def successors(self) -> ObjectSuccessors:
         return ObjectSuccessors(self.bucket, str(self.root), self._directory, "journal")

@@ -74,7 +74,7 @@ class Project:
         official = os.environ.get("TESTBED_IMAGES") == "official"
         made = None if official else images.Images.build(release, database)
         prefix = made.prefix if made else ""
-        ports = [_free_port() for _entry_point in generate.PORTS]
+        ports = [free_port() for _entry_point in generate.PORTS]
         project.directory.mkdir(parents=True)
         _RECORDS.mkdir(parents=True, exist_ok=True)
         project._record.write_text(str(project.directory))
@@ -328,7 +328,7 @@ def leftovers() -> list[Project]:
     return [Project(Path(record.read_text())) for record in sorted(_RECORDS.glob(f"{NAME_PREFIX}*"))]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nothing listens on, below those that the kernel hands out by itself."""
     while True:
         port = random.randint(20000, 32000)

@@ -15,6 +15,7 @@ from ._base import WORK, Failed, clean_environ, locked, run
 COMPOSE = "github.com/docker/compose/v5"
 ACTIONLINT = "github.com/rhysd/actionlint v1.7.12"
 FERRETDB = "github.com/FerretDB/FerretDB v1.24.2"
+VERSITYGW = "github.com/versity/versitygw v1.8.0"
 MONGOSH = "mongosh@2.12.0"
 COMMUNITY = "ansible==12.3.0"
 
@@ -38,14 +39,12 @@ def ferretdb() -> Path:
 
 def actionlint() -> Path:
     """The checker of GitHub's workflows. Needs go on this machine."""
-    module, version = ACTIONLINT.split()
-    target = WORK / "actionlint" / version / "actionlint"
-    with locked("go"):
-        if not target.exists():
-            build = _module(target.parent, f"{module}/cmd/actionlint@{version}")
-            _go(build, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), f"{module}/cmd/actionlint")
-            shutil.rmtree(build)
-    return target
+    return _built(ACTIONLINT)
+
+
+def versitygw() -> Path:
+    """A server of the S3 API that people run, on a directory of this machine. Needs go."""
+    return _built(VERSITYGW)
 
 
 def mongosh() -> Path:
@@ -116,6 +115,19 @@ def newest_compose() -> Path | None:
             shutil.rmtree(build)
             return target.parents[1]
     return None
+
+
+def _built(pin: str) -> Path:
+    """The program that a module is about, a static one."""
+    module, version = pin.split()
+    name = module.rpartition("/")[2]
+    target = WORK / name / version / name
+    with locked("go"):
+        if not target.exists():
+            build = _module(target.parent, f"{module}/cmd/{name}@{version}")
+            _go(build, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), f"{module}/cmd/{name}")
+            shutil.rmtree(build)
+    return target
 
 
 def _module(directory: Path, *packages: str) -> Path:

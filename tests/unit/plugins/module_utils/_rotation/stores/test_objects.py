@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+import shutil
 import sys
 import time
 from collections import Counter
@@ -15,11 +16,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.request import Request, urlopen
 
 import botocore.endpoint
 import pytest
-from support.objects import ACCESS, NAME, SECRET, ObjectPlace, Relay, cutting, key_of, moto, refusing, settings, silent
+from support.objects import (
+    ACCESS,
+    NAME,
+    SECRET,
+    ObjectPlace,
+    Relay,
+    certificate,
+    cutting,
+    gateway,
+    key_of,
+    lost,
+    moto,
+    refusing,
+    settings,
+    silent,
+    telling,
+)
 from support.rotation import BUCKET, NEW, OLD, OTHER, WORD
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
@@ -30,9 +46,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.objects import traffic
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto() as url:
+@pytest.fixture(scope="module", params=["moto", pytest.param("versitygw", marks=pytest.mark.nightly("moto"))])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "versitygw" and not shutil.which("go"):
+        pytest.skip("Go is not at hand: it builds the object store")  # in the list of tests/README.md
+    with moto() if request.param == "moto" else gateway(tmp_path_factory.mktemp("gateway") / "s3") as url:
         yield url
 
 
@@ -55,8 +73,10 @@ def relay(one_relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
 
 @pytest.fixture
 def place(tmp_path: Path, server: str, relay: Relay) -> Iterator[ObjectPlace]:
-    yield ObjectPlace(tmp_path, server, relay.url)
-    urlopen(Request(f"{server}/moto-api/reset", method="POST")).close()
+    found = ObjectPlace(tmp_path, server, relay.url)
+    yield found
+    relay.fault = lambda request: False
+    found.close()
 
 
 def versions(place: ObjectPlace) -> list[str]:
@@ -171,6 +191,30 @@ def test_versions(place):
     place.assert_all_under(NEW)
 
 
+def test_versions_of_which_the_oldest_has_no_name(place, relay):
+    """As VersityGW 1.8.0 tells of an object that is older than the versions, when nothing else of the bucket was looked at."""
+    place.rotation().rotate(sweep=False)
+    versioned(place)
+    relay.fault = telling("HEAD", x_amz_version_id=None)
+    assert place.rotation().sweep() == []
+    relay.fault = lambda request: False
+    assert len(versions(place)) == 3 and not place.raw.list_object_versions(Bucket=NAME).get("DeleteMarkers")
+    place.assert_all_under(NEW)
+
+
+def test_version_that_the_store_does_not_find(place, relay):
+    """As VersityGW 1.8.0 of the same object in a bucket with locks: what is there is not gone."""
+    versioned(place)
+    for row in place.store.content[BUCKET]:
+        place.put(key_of(row), place.sealed(row))
+    relay.fault = refusing(404, "NoSuchVersion", method="DELETE")
+    with pytest.raises(AppwriteError, match="the store has version .* still after it was removed"):
+        place.rotation().rotate()
+    relay.fault = lambda request: False
+    assert place.finish() == "new"
+    place.assert_all_under(NEW)
+
+
 @pytest.mark.parametrize("parts", [[5 << 20, 5 << 20, 100], [6 << 20]])
 def test_parts(place, parts):
     """As other programs upload what is copied from one store to another."""
@@ -240,7 +284,25 @@ def test_kept(place):
     place.rotation().rotate()
     place.assert_all_under(NEW)
     found = place.raw.head_object(Bucket=NAME, Key=key_of(place.store.content[BUCKET][0]))
+    if found["ResponseMetadata"]["HTTPHeaders"].get("server") == "VERSITYGW":
+        set_by_hand["StorageClass"] = "STANDARD"  # the only class that it has
     assert {name: found[name] for name in set_by_hand} == set_by_hand
+
+
+@pytest.mark.parametrize("archive", ["GLACIER", "DEEP_ARCHIVE"])
+def test_restored(place, relay, archive):
+    """What can be read only since it was restored gets a successor that Appwrite can read."""
+    told, written = telling("GET", x_amz_storage_class=archive), []
+
+    def fault(request: Any) -> bool:
+        if request.command == "PUT":
+            written.append(request.headers.get("x-amz-storage-class"))
+        return told(request)
+
+    relay.fault = fault
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+    assert written == [None] * 3
 
 
 def test_written_again_meanwhile(place):
@@ -298,6 +360,14 @@ def test_files_that_cannot_be_opened(place):
     assert place.store.content[BUCKET] == before
 
 
+def test_every_file_missing(place):
+    """Another bucket is far more probable than a loss."""
+    for row in place.store.content[BUCKET]:
+        place.raw.delete_object(Bucket=NAME, Key=key_of(row))
+    with pytest.raises(AppwriteError, match="each of the 3 sealed files is missing, .* correct _APP_STORAGE_DEVICE"):
+        place.rotation().rotate()
+
+
 def test_too_large(place, monkeypatch):
     monkeypatch.setattr(_objects, "LARGEST", 10)
     assert [each.reason for each in place.rotation().rehearse().undecryptable] == [
@@ -339,6 +409,46 @@ def test_passes_silence(place, relay, monkeypatch):
     relay.fault = silent(1, 2)
     place.rotation().rotate()
     place.assert_all_under(NEW)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [lost("PUT"), lost("POST", "uploads"), lost("PUT", "partNumber"), lost("POST", "uploadId"), lost("DELETE")],
+    ids=["put", "begin of parts", "part", "end of parts", "delete"],
+)
+def test_lost_answer(place, relay, fault):
+    """What was asked is done, and is asked again."""
+    in_parts(place)
+    relay.fault = fault
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+
+
+def test_certificate_of_its_own(place, server, tmp_path, monkeypatch):
+    """Told from a network that is down, until this host trusts it."""
+    pem = certificate(tmp_path / "store.pem")
+    secure = Relay(server, pem)
+    device = device_of(settings(secure.url))
+    assert device is not None
+    place.bucket = Bucket(device, str)
+    words = r"does not trust the certificate of https://127\.0\.0\.1:\d+ \(self-signed certificate\); .* update-ca-certificates"
+    with pytest.raises(StoreOfObjects, match=words):
+        place.rotation().rotate()
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    place.bucket = Bucket(device, str)
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+    secure.shutdown()
+
+
+def test_metadata_that_cannot_be_sent(place, relay):
+    """S3 has ASCII alone; some stores have more."""
+    relay.fault = telling("GET", x_amz_meta_mark="Schl\u00fcssel")
+    with pytest.raises(StoreOfObjects, match="boto3 does not send what the store says of it: .*Non ascii .* metadata"):
+        place.rotation().rotate()
+    relay.fault = lambda request: False
+    assert place.finish() == "old"
 
 
 WORDS = {
