@@ -9,6 +9,7 @@ import copy
 import datetime
 import http.client
 import ipaddress
+import json
 import socket
 import ssl
 import subprocess
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from botocore.session import Session
@@ -33,6 +34,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.objects import ObjectSuccessors
 
 NAME, ACCESS, SECRET = "notarealbucket", "NotARealAccessKey1", "NotARealSecretKey1"
+USER = "NotARealUser01"
+"""of the gateway, with the same secret, who may do nothing until the policy of a bucket says so"""
 Fault = Callable[[BaseHTTPRequestHandler], bool]
 """told of each request before it is passed on; whether it has answered itself"""
 
@@ -75,6 +78,8 @@ def gateway(directory: Path, *options: str) -> Iterator[str]:
     program, port = versitygw(), free_port()
     for name in ("objects", "versions", "users"):
         (directory / name).mkdir(parents=True)
+    account = {"access": USER, "secret": SECRET, "role": "user"}
+    (directory / "users" / "users.json").write_text(json.dumps({"accessAccounts": {USER: account}}))
     command = [str(program), "--port", f"127.0.0.1:{port}", "--iam-dir", str(directory / "users"), *options]
     command += ["posix", "--versioning-dir", str(directory / "versions"), str(directory / "objects")]
     keys = {"ROOT_ACCESS_KEY": ACCESS, "ROOT_SECRET_KEY": SECRET}
@@ -128,6 +133,7 @@ class Relay(ThreadingHTTPServer):
         self.target = target.removeprefix("http://")
         self.asked: list[tuple[str, str]] = []
         self.bytes = 0
+        self.lock = Lock()
         self.fault: Fault = lambda request: False
         Thread(target=self.serve_forever, daemon=True).start()
 
@@ -156,7 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.close_connection = closes
         answer, content = self.passed(self.body)
-        self.server.bytes += len(self.body) + len(content)
+        with self.server.lock:
+            self.server.bytes += len(self.body) + len(content)
         self.answer(answer.status, content, dict(answer.getheaders()), len(content))
 
     def passed(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:

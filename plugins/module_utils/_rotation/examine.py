@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Callable, Collection, Counter, Iterator, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -36,8 +37,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 MIXED, EMPTY = "mixed", "empty"
 _ROW = 100
 """bytes of a value's row, and of the digest beside it"""
-_FILES = 20
-"""rows of files that are worked on at a time"""
+FILES = 32
+"""files that are worked on at a time"""
 _TOLD = 10000
 """undecryptable values that are told one by one"""
 
@@ -192,7 +193,7 @@ class Examination:
         self._progress(phase, done, total)
         for table in tables:
             for batch in self._store.rows(table, sample):
-                step = _FILES if table.holds_files else len(batch)
+                step = FILES if table.holds_files else len(batch)
                 for start in range(0, len(batch), step):
                     rows = batch[start : start + step]
                     yield table, rows
@@ -203,20 +204,23 @@ class Examination:
         report = Report()
         for table, rows in self._walk(phase, sample, some):
             tally = report.collections.setdefault(table.collection, Tally())
-            for row in rows:
-                self._judge(table, row, tally, report)
+            began = time.monotonic()
+            looks = list(self._files.each(self._look, rows)) if table.holds_files else []
+            report.seconds += time.monotonic() - began
+            for row, look in zip_longest(rows, looks):
+                self._judge(table, row, look, tally, report)
         return report
 
-    def _judge(self, table: Table, row: Row, tally: Tally, report: Report) -> None:
+    def _look(self, row: Row) -> Look:
+        return self._files.look(row, self._exchange)
+
+    def _judge(self, table: Table, row: Row, look: Look | None, tally: Tally, report: Report) -> None:
         for column in table.columns:
             if column in row.values:
                 self._count(
                     table, row, column, self._exchange.verdicts(row.values[column], nests(table, column)), tally, report
                 )
-        if table.holds_files:
-            began = time.monotonic()
-            look = self._files.look(row, self._exchange)
-            report.seconds += time.monotonic() - began
+        if look:
             self._count_file(table, row, look, tally, report)
             doubt = self._files.doubt(row) if self._foresees and look.verdict == OLD else ""
             if doubt:

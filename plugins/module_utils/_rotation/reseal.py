@@ -12,7 +12,8 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Collection, Iterator
+from itertools import zip_longest
+from typing import Collection, Iterator, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
@@ -26,13 +27,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.console import NONE, end_sessions
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import (
+    FILES,
     MIXED,
     Examination,
     Report,
     Tally,
     nests,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import (
     Change,
     WritableFiles,
@@ -68,9 +70,9 @@ class Rotation(Examination):
         self._begin()
         for table, rows in self._walk("prepare", some=lambda table: table.holds_files or self._store.transactional):
             changes = []
+            if table.holds_files and self._successors.remembers:
+                self._succeed(rows)
             for row in rows:
-                if table.holds_files and self._successors.remembers:
-                    self._successors.prepare(row, self._exchange)
                 values = {
                     column: value
                     for column, value, _verdicts in self._resealed(table, row)
@@ -153,17 +155,16 @@ class Rotation(Examination):
             for old, new in reversed(pairs):
                 if new in succeeded:  # or its own successor is in use, if an earlier sweep could not remove it
                     succeeded.add(old)
-            for number, (old, new) in enumerate(pairs, 1):
+            doomed: list[tuple[tuple[str, float | None], ...]] = []
+            for old, new in pairs:
                 is_old = old not in used and new in succeeded
                 waits = waits or is_old and not replaced
-                try:
-                    if new not in used and (replaced or new not in succeeded):
-                        self._successors.remove(new)
-                    if is_old and replaced:
-                        self._successors.remove(old, before)
-                except AppwriteError as error:
-                    left.append(str(error))
-                self._progress("remove", number, len(pairs))
+                is_new = new not in used and (replaced or new not in succeeded)
+                doomed.append(((new, None),) * is_new + ((old, before),) * (is_old and replaced))
+            for start in range(0, len(doomed), FILES):
+                some = doomed[start : start + FILES]
+                left += filter(None, self._successors.each(self._removed, some))
+                self._progress("remove", start + len(some), len(pairs))
         if not left and not waits:
             self._successors.forget()
         return left
@@ -201,17 +202,21 @@ class Rotation(Examination):
             if column in row.values:
                 yield (column, *self._exchange.reseal(row.values[column], nests(table, column)))
 
+    def _succeed(self, rows: list[Row]) -> list[tuple[Look, dict[str, str]]]:
+        return list(self._successors.each(lambda row: self._successors.prepare(row, self._exchange), rows))
+
     def _seal(self, table: Table, rows: list[Row], report: Report) -> None:
         changes = []
         tally = report.collections.setdefault(table.collection, Tally())
-        for row in rows:
+        found = self._succeed(rows) if table.holds_files else []
+        for row, file in zip_longest(rows, found):
             values: dict[str, Value] = {}
             for column, value, verdicts in self._resealed(table, row):
                 self._count(table, row, column, verdicts, tally, report)
                 if value != row.values[column]:
                     values[column] = value
-            if table.holds_files:
-                look, successor = self._successors.prepare(row, self._exchange)
+            if file:
+                look, successor = file
                 self._count_file(table, row, look, tally, report)
                 values.update(successor)
             if values:
@@ -242,10 +247,20 @@ class Rotation(Examination):
                         % (name, ", so nothing was changed" if self._store.transactional else "")
                     )
 
+    def _removed(self, those: Sequence[tuple[str, float | None]]) -> str:
+        """Why not all could be, if that is so."""
+        try:
+            for path, before in those:
+                self._successors.remove(path, before)
+        except AppwriteError as error:
+            return str(error)
+        return ""
+
     def _discard(self, noted: int) -> None:
         """Removes the successors that were noted from there on, when it is certain that no row uses one."""
         for pairs in self._successors.pairs(noted):
-            for _old, new in pairs:
-                self._successors.remove(new)
+            for start in range(0, len(pairs), FILES):
+                new = [successor for _old, successor in pairs[start : start + FILES]]
+                list(self._successors.each(self._successors.remove, new))
         if not noted:
             self._successors.forget()

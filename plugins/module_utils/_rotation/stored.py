@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 from itertools import islice
-from typing import Any, Mapping, NamedTuple, Sequence, Union
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence, Union
 from urllib.parse import urlsplit
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import Device, device_of
@@ -96,6 +96,9 @@ class _NoFiles:
 
     def look(self, row: Row, exchange: Exchange) -> Look:
         return Look(PLAIN)
+
+    def each(self, work: Callable[[Any], Any], those: Sequence[Any]) -> Iterable[Any]:
+        return map(work, those)
 
     def doubt(self, row: Row) -> str:
         return ""

@@ -13,7 +13,7 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping, NamedTuple, Protocol, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Protocol, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Exchange, Value
@@ -139,6 +139,12 @@ class StoredFiles(Protocol):
 
     def look(self, row: Row, exchange: Exchange) -> Look:
         """Reads the file of a row, if the row says that it is whole and sealed."""
+
+    def each(self, work: Callable[[Any], Any], those: Sequence[Any]) -> Iterable[Any]:
+        """What C(work) makes of each, in their order, where it asks for files and for nothing else. They may be at work side by side.
+
+        Raises what the first of them raises, when none is at work any more.
+        """
 
     def doubt(self, row: Row) -> str:
         """Why no successor of a row's file could be written, each directory's once; empty if nothing speaks against it."""

@@ -14,7 +14,9 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from typing import Any, Callable, Mapping
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import Device
@@ -34,6 +36,10 @@ _ATTEMPTS = 5
 """of each request, with a longer pause after each, as botocore's mode V(standard) has it"""
 _CUT = 3
 """attempts to get the whole of an object whose beginning has come"""
+_AT_ONCE = 8
+"""objects, of which each waits for answers most of the time; fewer than botocore has connections (10)"""
+_LARGE = 2_000_000
+"""bytes, above which an object is in memory by itself: there are half a dozen forms of it on the way from one key to the other"""
 _NOTHING_ELSE = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
@@ -74,6 +80,8 @@ class Bucket:
         self.device = device
         self.is_versioned = False
         """whether an object was seen to have a version"""
+        self._turn = threading.Lock()
+        self._mine = threading.local()
         self._conceal = conceal
         self._client, self._said_no, self._failed = _client(device, elsewhere or {})
 
@@ -104,6 +112,9 @@ class Bucket:
                     raise self._error(path, "the store does not say how large it is, which S3 has it do")
                 if answer["ContentLength"] > largest:
                     raise Unusable(TOO_LARGE)
+                if answer["ContentLength"] > _LARGE and getattr(self._mine, "waits", False):
+                    self._turn.acquire()
+                    self._mine.waits = False
                 return stream.read(), answer
             except self._failed as error:
                 if attempt == _CUT:
@@ -111,6 +122,25 @@ class Bucket:
             finally:
                 stream.close()
         raise AssertionError
+
+    def each(self, work: Callable[[Any], Any], those: Sequence[Any]) -> list[Any]:
+        """As C(model.StoredFiles) has it, several at a time, of which one may have a large object until its work is done."""
+
+        def one(this: Any) -> Any:
+            self._mine.waits = True
+            try:
+                return work(this)
+            finally:
+                if not self._mine.waits:
+                    self._turn.release()
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            begun = [pool.submit(one, this) for this in those]
+            try:
+                return [each.result() for each in begun]
+            finally:
+                for each in begun:
+                    each.cancel()
 
     def _refused(self, path: str, action: str, error: Any) -> Exception:
         code = str(error.response.get("Error", {}).get("Code", ""))
@@ -240,6 +270,9 @@ class Objects(SealedFiles):
     def __init__(self, bucket: Bucket, local: str | None = None) -> None:
         self.bucket = bucket
         self._local = local
+
+    def each(self, work: Callable[[Any], Any], those: Sequence[Any]) -> Iterable[Any]:
+        return self.bucket.each(work, those)
 
     def doubt(self, row: Row) -> str:
         """Whether it may be written there is found out by writing, before anything else is changed."""

@@ -9,7 +9,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ContextManager
+from typing import Any, Callable, ContextManager, Iterable, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import (
@@ -36,6 +36,10 @@ class SealedFiles(ABC):
 
     def look(self, row: Row, exchange: Exchange) -> Look:
         return self._open(row, exchange)[0]
+
+    def each(self, work: Callable[[Any], Any], those: Sequence[Any]) -> Iterable[Any]:
+        """As C(model.StoredFiles) has it, one after another."""
+        return map(work, those)
 
     @abstractmethod
     def doubt(self, row: Row) -> str:

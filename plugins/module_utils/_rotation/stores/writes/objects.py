@@ -45,6 +45,8 @@ _KEPT = (
 )
 _ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 """classes of which an object can be read only while a copy of it is restored, so that neither we nor Appwrite could read its successor there"""
+_WIRE = "aws-chunked"
+"""how an object was sent, which some stores take for an encoding of its own"""
 _ACL = "private"
 """as Appwrite writes every object (C(getDevice), appwrite 1.6.2 to 1.9.6)"""
 _PARTS = re.compile(r'-(\d+)"?$')
@@ -109,7 +111,12 @@ class ObjectSuccessors(Sealing, Objects):
         return successor_of(path, LONGEST_NAME)
 
     def _write(self, path: str, text: bytes, like: dict[str, Any]) -> None:
-        kept = {"ACL": _ACL, **{name: like[name] for name in _KEPT if like.get(name) not in (None, "", {}, *_ARCHIVES)}}
+        encoding = like.get("ContentEncoding", "").replace(_WIRE, "").strip(", ")
+        found = {**like, "ContentEncoding": encoding}
+        kept = {
+            "ACL": _ACL,
+            **{name: found[name] for name in _KEPT if found.get(name) and found[name] not in _ARCHIVES},
+        }
         sizes = self._sizes(like, len(text))
         if not sizes:
             self.bucket.ask("put_object", path, Body=text, ContentMD5=_md5(text), **kept)

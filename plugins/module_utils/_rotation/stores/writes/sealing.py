@@ -14,6 +14,7 @@ import os
 import posixpath
 import re
 import secrets
+import threading
 from abc import abstractmethod
 from contextlib import suppress
 from typing import Any, Iterator, NamedTuple, Tuple
@@ -70,6 +71,7 @@ class Sealing(SealedFiles):
         self._directory = journal
         self._journal = name
         self._handle: int | None = None
+        self._noting = threading.Lock()
         self._made: dict[Seals, Made] = {}
 
     @abstractmethod
@@ -182,7 +184,7 @@ class Sealing(SealedFiles):
             _files.sync(self._directory)
 
     def _note(self, old: str, new: str) -> None:
-        with words_of(self._journal, "written"):
+        with self._noting, words_of(self._journal, "written"):
             if self._handle is None:
                 self._handle = _files.open_plain(self._journal, self._directory, _files.APPEND)
                 _files.sync(self._directory)

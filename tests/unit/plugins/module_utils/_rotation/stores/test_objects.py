@@ -10,6 +10,7 @@ import hashlib
 import re
 import shutil
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -112,6 +113,33 @@ def test_prepared(place, relay):
     assert relay.asked == []
     rotation.sweep()
     place.assert_all_under(NEW)
+
+
+def test_several_at_a_time(place, relay, monkeypatch):
+    """But one of the large ones."""
+    place.store.content[BUCKET] = [place.file(f"file{number}.txt", WORD * number) for number in range(12)]
+    at_once, most, lock = {"GET": 0, "PUT": 0}, Counter(), threading.Lock()
+
+    def fault(request: Any) -> bool:
+        method = request.command
+        if method in at_once:
+            with lock:
+                at_once[method] += 1
+                most[method] = max(most[method], at_once[method])
+            time.sleep(0.05)
+            with lock:
+                at_once[method] -= 1
+        return False
+
+    relay.fault = fault
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+    assert 1 < most["GET"] <= 8 and 1 < most["PUT"] <= 8
+    most.clear()
+    monkeypatch.setattr(_objects, "_LARGE", -1)
+    assert place.undo() == "old"
+    place.assert_all_under(OLD)
+    assert most["PUT"] == 1
 
 
 def test_changed_since_it_was_prepared(place):
@@ -289,20 +317,30 @@ def test_kept(place):
     assert {name: found[name] for name in set_by_hand} == set_by_hand
 
 
-@pytest.mark.parametrize("archive", ["GLACIER", "DEEP_ARCHIVE"])
-def test_restored(place, relay, archive):
-    """What can be read only since it was restored gets a successor that Appwrite can read."""
-    told, written = telling("GET", x_amz_storage_class=archive), []
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("x-amz-storage-class", "GLACIER", None),
+        ("x-amz-storage-class", "DEEP_ARCHIVE", None),
+        ("x-amz-storage-class", "GLACIER_IR", "GLACIER_IR"),
+        ("content-encoding", "aws-chunked", None),
+        ("content-encoding", "gzip,aws-chunked", "gzip"),
+    ],
+)
+def test_not_kept(place, relay, name, value, kept):
+    """What can be read only since it was restored gets a successor that Appwrite can read; and how it was sent is not what it is."""
+    told, written = telling("GET", **{name.replace("-", "_"): value}), []
 
     def fault(request: Any) -> bool:
         if request.command == "PUT":
-            written.append(request.headers.get("x-amz-storage-class"))
+            written.append(request.headers.get(name))
         return told(request)
 
     relay.fault = fault
     place.rotation().rotate()
+    assert written == [kept] * 3
+    relay.fault = lambda request: False
     place.assert_all_under(NEW)
-    assert written == [None] * 3
 
 
 def test_written_again_meanwhile(place):
@@ -500,6 +538,26 @@ def test_refused(place, relay, fault, words):
     place.assert_all_under(OLD)
 
 
+def test_first_of_several(place, relay):
+    """Is named, whichever answer comes first, and nothing is asked afterwards."""
+    place.store.content[BUCKET] = [place.file(f"file{number:02}.txt", WORD) for number in range(40)]
+    refuse = refusing(403, "AccessDenied")
+
+    def fault(request: Any) -> bool:
+        if "file00" in request.path:
+            time.sleep(0.3)
+        return refuse(request)
+
+    relay.fault = fault
+    with pytest.raises(StoreOfObjects, match="file00.txt: .* may not do this"):
+        place.rotation().rotate()
+    asked = len(relay.asked)
+    time.sleep(0.3)
+    assert len(relay.asked) == asked <= 32
+    relay.fault = lambda request: False
+    assert place.finish() == "old"
+
+
 def test_may_not_remove(place, relay):
     """Everything is sealed by then: it is said, and the next run does it."""
     relay.fault = refusing(403, "AccessDenied", method="DELETE")
@@ -584,10 +642,11 @@ def test_killed_at_every_request(place, monkeypatch):
 
         def ask(bucket: Bucket, action: str, path: str, **parameters: Any) -> Any:
             calls.append(action)
-            if len(calls) == number and not is_after:
+            is_dead = len(calls) > number > 0
+            if is_dead or len(calls) == number and not is_after:
                 raise Killed
             answer = real(bucket, action, path, **parameters)
-            if len(calls) == number:
+            if len(calls) >= number > 0:
                 raise Killed
             return answer
 
