@@ -73,7 +73,8 @@ class ObjectSuccessors(Sealing, Objects):
 
         The versions are found one by one, since a list is asked of the bucket as a whole.
         """
-        removed: set[str] = set()
+        removed: dict[str, Any] = {}
+        """version to ETag"""
         while True:
             try:
                 found = self.bucket.ask("head_object", path)
@@ -85,7 +86,13 @@ class ObjectSuccessors(Sealing, Objects):
                     % path
                 )
             if before is not None and _age(found) <= time.time() - before + _COARSE:
-                return
+                if not removed:
+                    return
+                if found.get("ETag") not in removed.values():  # some date what was below anew (VersityGW 1.8.0)
+                    raise AppwriteError(
+                        "file %s: below a version that is removed now the store has %s, and says that it was written since; unless somebody has uploaded it "
+                        "again, the old key opens it: remove it there" % (path, found.get("VersionId", _UNVERSIONED))
+                    )
             if "VersionId" not in found and not self.bucket.is_versioned:
                 found = self._removed(path)
                 if not found.get("DeleteMarker"):
@@ -98,7 +105,7 @@ class ObjectSuccessors(Sealing, Objects):
                     "file %s: the store has version %s still after it was removed; remove it there" % (path, version)
                 )
             self._removed(path, VersionId=version)
-            removed.add(version)
+            removed[version] = found.get("ETag")
 
     def _removed(self, path: str, **version: str) -> dict[str, Any]:
         """What the store says; nothing if it knows no such object, which is looked at again, since some have it still (VersityGW 1.8.0)."""
