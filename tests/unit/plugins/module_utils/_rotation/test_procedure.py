@@ -410,6 +410,22 @@ def test_refused(worlds, options, words):
 
 
 @pytest.mark.parametrize("transactional", [True])
+def test_every_file_missing(worlds, monkeypatch):
+    """The volume is another one far more often than all files are lost."""
+    world = worlds()
+    monkeypatch.setattr(world, "assert_safe", lambda *_unused: None)  # it would miss them at once
+    uploads = world.place.root / "app-1"
+    away = uploads.rename(uploads.with_name("away"))
+    words = "each of the 3 sealed files is missing, which is far more often another bucket, or another volume"
+    rehearsed = world.run(Options(check_mode=True, **OPTIONS), Moments())
+    assert any(words in warning for warning in rehearsed["warnings"])
+    with pytest.raises(AppwriteError, match=f"^waivers: {words}.* list each in `waivers`"):
+        world.run(FORWARD, Moments())
+    away.rename(uploads)
+    world.assert_whole(OLD_KEY, ())
+
+
+@pytest.mark.parametrize("transactional", [True])
 @pytest.mark.parametrize(("free", "words"), [(0, "^/database has 0 MB free, but"), (1 << 40, "")])
 def test_room(worlds, monkeypatch, free, words):
     world = worlds()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -220,13 +221,42 @@ def test_versions(place):
 
 
 def test_versions_of_which_the_oldest_has_no_name(place, relay):
-    """As VersityGW 1.8.0 tells of an object that is older than the versions, when nothing else of the bucket was looked at."""
+    """As moto and VersityGW tell of an object that is older than the versions, when nothing else of the bucket was looked at."""
     place.rotation().rotate(sweep=False)
     versioned(place)
     relay.fault = telling("HEAD", x_amz_version_id=None)
     assert place.rotation().sweep() == []
     relay.fault = lambda request: False
     assert len(versions(place)) == 3 and not place.raw.list_object_versions(Bucket=NAME).get("DeleteMarkers")
+    place.assert_all_under(NEW)
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_versions_that_are_dated_anew(place, relay, is_same):
+    """By VersityGW 1.8.0, when the one above is removed: what has other bytes may be somebody's again, and is told of."""
+    versioned(place)
+    for row in place.store.content[BUCKET]:
+        text = place.sealed(row)
+        place.put(key_of(row), text if is_same else b"what was here before")
+        place.put(key_of(row), text)
+    place.rotation().rotate(sweep=False)
+    late, cut = telling("HEAD", last_modified=formatdate(time.time() + 3600, usegmt=True)), set()
+
+    def fault(request: Any) -> bool:
+        path = request.path.partition("?")[0]
+        if request.command == "DELETE":
+            cut.add(path)
+        return path in cut and late(request)
+
+    relay.fault = fault
+    left = place.rotation().sweep(before=time.time() + 60)
+    relay.fault = lambda request: False
+    if is_same:
+        assert left == []
+    else:
+        assert len(left) == 3 and all("the old key opens it: remove it there" in each for each in left)
+        assert {f"storage/uploads/app-1/file{number}.txt" for number in range(3)} <= set(versions(place))
+        assert place.finish() == "new"
     place.assert_all_under(NEW)
 
 
