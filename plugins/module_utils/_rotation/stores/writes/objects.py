@@ -85,10 +85,11 @@ class ObjectSuccessors(Sealing, Objects):
                     "file %s: the store does not say when it was written, and it may be somebody's again; look at it, and remove it there"
                     % path
                 )
+            etag = found.get("ETag")
             if before is not None and _age(found) <= time.time() - before + _COARSE:
                 if not removed:
                     return
-                if found.get("ETag") not in removed.values():  # some date what was below anew (VersityGW 1.8.0)
+                if not etag or etag not in removed.values():  # some date what was below anew (VersityGW 1.8.0)
                     raise AppwriteError(
                         "file %s: below a version that is removed now the store has %s, and says that it was written since; unless somebody has uploaded it "
                         "again, the old key opens it: remove it there" % (path, found.get("VersionId", _UNVERSIONED))
@@ -105,7 +106,7 @@ class ObjectSuccessors(Sealing, Objects):
                     "file %s: the store has version %s still after it was removed; remove it there" % (path, version)
                 )
             self._removed(path, VersionId=version)
-            removed[version] = found.get("ETag")
+            removed[version] = etag
 
     def _removed(self, path: str, **version: str) -> dict[str, Any]:
         """What the store says; nothing if it knows no such object, which is looked at again, since some have it still (VersityGW 1.8.0)."""

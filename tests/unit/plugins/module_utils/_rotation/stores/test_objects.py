@@ -25,6 +25,7 @@ from support.objects import (
     ACCESS,
     NAME,
     SECRET,
+    Fault,
     ObjectPlace,
     Relay,
     certificate,
@@ -87,6 +88,20 @@ def versions(place: ObjectPlace) -> list[str]:
 
 def versioned(place: ObjectPlace) -> None:
     place.raw.put_bucket_versioning(Bucket=NAME, VersioningConfiguration={"Status": "Enabled"})
+
+
+def dated_anew(**headers: str | None) -> Fault:
+    """What an object is from its first removal on. headers: of C(telling), always."""
+    before = telling("HEAD", **headers)
+    late, cut = telling("HEAD", last_modified=formatdate(time.time() + 3600, usegmt=True), **headers), set()
+
+    def fault(request: Any) -> bool:
+        path = request.path.partition("?")[0]
+        if request.command == "DELETE":
+            cut.add(path)
+        return late(request) if path in cut else before(request)
+
+    return fault
 
 
 # --- there and back ---
@@ -224,8 +239,8 @@ def test_versions_of_which_the_oldest_has_no_name(place, relay):
     """As moto and VersityGW tell of an object that is older than the versions, when nothing else of the bucket was looked at."""
     place.rotation().rotate(sweep=False)
     versioned(place)
-    relay.fault = telling("HEAD", x_amz_version_id=None)
-    assert place.rotation().sweep() == []
+    relay.fault = dated_anew(x_amz_version_id=None)
+    assert place.rotation().sweep(before=time.time() + 60) == []
     relay.fault = lambda request: False
     assert len(versions(place)) == 3 and not place.raw.list_object_versions(Bucket=NAME).get("DeleteMarkers")
     place.assert_all_under(NEW)
@@ -240,15 +255,7 @@ def test_versions_that_are_dated_anew(place, relay, is_same):
         place.put(key_of(row), text if is_same else b"what was here before")
         place.put(key_of(row), text)
     place.rotation().rotate(sweep=False)
-    late, cut = telling("HEAD", last_modified=formatdate(time.time() + 3600, usegmt=True)), set()
-
-    def fault(request: Any) -> bool:
-        path = request.path.partition("?")[0]
-        if request.command == "DELETE":
-            cut.add(path)
-        return path in cut and late(request)
-
-    relay.fault = fault
+    relay.fault = dated_anew()
     left = place.rotation().sweep(before=time.time() + 60)
     relay.fault = lambda request: False
     if is_same:
