@@ -9,6 +9,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 from typing import Mapping
 from urllib.parse import urlsplit
@@ -61,6 +62,8 @@ def _is_listed(url: str, elsewhere: Mapping[str, str]) -> Seen[bool]:
         return (
             False if answer.status == _AWAY or 400 <= answer.status < 500 else Unseen("it answered %d" % answer.status)
         )
+    except ssl.SSLCertVerificationError as error:
+        return Unseen("this host does not trust its certificate (%s)" % error.verify_message)
     except (OSError, http.client.HTTPException) as error:
         return Unseen("it does not answer as a store does (%s)" % type(error).__name__)
     finally:

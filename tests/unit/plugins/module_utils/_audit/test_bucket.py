@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.objects import ACCESS, NAME, Fault, Relay, refusing, settings, silent
+from support.objects import ACCESS, NAME, Fault, Relay, certificate, refusing, settings, silent
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.devices import device_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import bucket as _bucket
@@ -108,6 +109,22 @@ def test_unseen(relay, monkeypatch, fault, words):
     relay.fault = fault
     found = asked(relay.url)
     assert isinstance(found, Unseen) and words in found.reason and ACCESS not in found.reason
+
+
+def test_certificate_of_its_own(tmp_path, monkeypatch):
+    """Whether this host trusts it depends on its authorities."""
+    pem = certificate(tmp_path / "store.pem")
+    relay = Relay("127.0.0.1:1", pem)
+    relay.fault = saying(LISTED)
+    found = asked(relay.url)
+    assert isinstance(found, Unseen)
+    assert re.search(
+        r"/: this host does not trust its certificate \(self.signed certificate\)$", found.reason.replace(LIST, "")
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    assert asked(relay.url) == Listing(f"{relay.url}/{LIST}", True)
+    relay.shutdown()
+    relay.server_close()
 
 
 def test_nobody_there():

@@ -506,7 +506,7 @@ def test_certificate_of_its_own(place, server, tmp_path, monkeypatch):
     device = device_of(settings(secure.url))
     assert device is not None
     place.bucket = Bucket(device, str)
-    words = r"does not trust the certificate of https://127\.0\.0\.1:\d+ \(self-signed certificate\); .* update-ca-certificates"
+    words = r"does not trust the certificate of https://127\.0\.0\.1:\d+ \(self.signed certificate\); .* update-ca-certificates"
     with pytest.raises(StoreOfObjects, match=words):
         place.rotation().rotate()
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
