@@ -16,6 +16,10 @@ from typing import Any, Callable, Iterator, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _zipped
+
+_zipped.compile_once()
+
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import effective_bits, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import parse

@@ -158,13 +158,13 @@ backup_file:
   returned: success
 """
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _module
 from ansible_collections.selfhost.appwrite.plugins.module_utils._apply import APPLY_OPTIONS, apply
-from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 
 
 def main() -> None:
-    run({**PROJECT_OPTIONS, **APPLY_OPTIONS}, apply)
+    _module.run({**PROJECT_OPTIONS, **APPLY_OPTIONS}, apply)
 
 
 if __name__ == "__main__":

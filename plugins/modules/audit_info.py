@@ -182,12 +182,12 @@ escrow_proved:
   sample: "2026-11-24"
 """
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _module
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.examine import AUDIT_OPTIONS, examine
-from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 
 
 def main() -> None:
-    run(AUDIT_OPTIONS, lambda module: examine(module.params))
+    _module.run(AUDIT_OPTIONS, lambda module: examine(module.params))
 
 
 if __name__ == "__main__":

@@ -147,13 +147,13 @@ warnings:
   returned: when there are any
 """
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils import _module
 from ansible_collections.selfhost.appwrite.plugins.module_utils._instance_info import describe
-from ansible_collections.selfhost.appwrite.plugins.module_utils._module import run
 from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 
 
 def main() -> None:
-    run(PROJECT_OPTIONS, describe)
+    _module.run(PROJECT_OPTIONS, describe)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ ORDER = (
     "_progress",
     "_files",
     "_errors",
+    "_zipped",
 )
 WORLD = {
     "os",
