@@ -8,9 +8,10 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any, Callable, Collection, Counter, Iterator, NamedTuple, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -41,6 +42,8 @@ FILES = 32
 """files that are worked on at a time"""
 _TOLD = 10000
 """undecryptable values that are told one by one"""
+_FIRST_ROWS, _FIRST_VALUES = 5, 200
+"""of each table of the console, and of all: by these a database is known again"""
 
 
 class NothingSealed(AppwriteError):
@@ -259,6 +262,17 @@ def sealed(store: Store, tables: Sequence[Table], sample: int | None) -> Iterato
             for row in rows:
                 for column in table.columns:
                     yield from parts_of(row.values.get(column))
+
+
+def first_values(store: Store) -> list[Parts]:
+    """The first sealed values of the console, which every installation has."""
+    tables = [table for table in store.tables() if table.columns and table.collection.startswith("_console_")]
+    return list(islice(filter(None, sealed(store, tables, _FIRST_ROWS)), _FIRST_VALUES))
+
+
+def digest(parts: Parts) -> str:
+    """By which a value is known again: what seals it is random each time, and neither that nor the value can be told from this."""
+    return hashlib.sha256(("%s %s" % parts[1:]).encode()).hexdigest()[:16]
 
 
 def nests(table: Table, column: str) -> bool:

@@ -20,16 +20,14 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import base64
-import hashlib
 from contextlib import closing
-from itertools import islice
 from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import generate, in_force, told
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, Parts
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.console import NONE
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import sealed
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import digest, first_values
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import (
     ABORTED,
     FINISHED,
@@ -42,7 +40,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.procedure import (
     RECOVERY,
-    Connected,
     Procedure,
     Project,
     Run,
@@ -55,11 +52,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.proced
     runs,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.reseal import Rotation
-
-_ROWS = 5
-"""of each table of the console that are opened"""
-_VALUES = 200
-"""that are opened, and known again"""
 
 
 class Member(Procedure):
@@ -104,7 +96,7 @@ class Member(Procedure):
         if not options.check_mode:
             self._restart()
         with closing(project.connect(0)) as connected:
-            values = _sample(connected)
+            values = first_values(connected.store)
             if not _opens(values, old):
                 raise AppwriteError(
                     "the key of this host opens none of the %d sealed values of the console that were tried, so it is not the one that they were sealed with. "
@@ -115,7 +107,7 @@ class Member(Procedure):
                 raise AppwriteError("%s. Nothing was changed" % stranger)
             if options.check_mode:
                 return self._told(
-                    journal.phase, old, release=project.release, database=[_digest(parts) for parts in values]
+                    journal.phase, old, release=project.release, database=[digest(parts) for parts in values]
                 )
             journal.replace(
                 {
@@ -186,7 +178,7 @@ class Member(Procedure):
             )
         project.start_needed()
         with closing(self._connect(project, RECOVERY)) as connected:
-            values = _sample(connected)
+            values = first_values(connected.store)
             if not values:
                 check_staged(content, new)  # what is noted may be of an earlier rotation, which only the data can tell
             _check_sealed(values, content["old"], new)
@@ -204,7 +196,7 @@ class Member(Procedure):
         key = "" if self._is_guarded() else in_force(self._parsed(data).values)
         if key:
             with closing(self._connect(self._host.open(data, (key, new)), RECOVERY)) as connected:
-                values = _sample(connected)
+                values = first_values(connected.store)
             if not _opens(values, new) and _opens(values, key):
                 raise _other_escrow("has a key (%s) that opens what is stored" % told(key))
         raise AppwriteError(
@@ -227,7 +219,7 @@ class Member(Procedure):
             self._guard(project)
             project.start_needed()
             with closing(self._connect(project, RECOVERY)) as connected:
-                if not _opens(_sample(connected), journal.content["old"]):
+                if not _opens(first_values(connected.store), journal.content["old"]):
                     raise no_way_back()
             journal.save(phase=PREPARED, ran=[])  # from the next step on the file is the user's again
             self._put(journal.env)
@@ -253,18 +245,6 @@ class Member(Procedure):
             **more,
             "warnings": self._host.warnings,
         }
-
-
-def _sample(connected: Connected) -> list[Parts]:
-    """The first sealed values of the console, which every installation has."""
-    store = connected.store
-    tables = [table for table in store.tables() if table.columns and table.collection.startswith("_console_")]
-    return list(islice(filter(None, sealed(store, tables, _ROWS)), _VALUES))
-
-
-def _digest(parts: Parts) -> str:
-    """By which a value is known again: what seals it is random each time."""
-    return hashlib.sha256(("%s %s" % parts[1:]).encode()).hexdigest()[:16]
 
 
 def _opens(values: list[Parts], key: str) -> bool:

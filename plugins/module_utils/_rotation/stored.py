@@ -33,7 +33,13 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     Parts,
     at_hand,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination, Report, sealed
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import (
+    Examination,
+    Report,
+    digest,
+    first_values,
+    sealed,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
@@ -77,6 +83,8 @@ echo json_encode(array_map(fn($key) => array_map(fn($value) => @$opens($key, $va
 class Looked(NamedTuple):
     report: Report
     warnings: list[str]
+    first: Mapping[str, bool]
+    """digest of each of the console's first sealed values to whether the key opens it"""
 
 
 class InBucket(NamedTuple):
@@ -128,8 +136,10 @@ def look(
     store = store_of(instance, container, progress)
 
     def looked(files: StoredFiles) -> Looked:
-        examination = Examination(store, files, Cipher(key), Cipher(generate(32)), (), progress)
-        return Looked(examination.rehearse(sample), warnings)
+        cipher = Cipher(key)
+        report = Examination(store, files, cipher, Cipher(generate(32)), (), progress).rehearse(sample)
+        first = {digest(parts): cipher.decrypt(*parts) is not None for parts in first_values(store)}
+        return Looked(report, warnings, first)
 
     try:
         return looked(files)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -295,3 +296,15 @@ def test_store_that_does_not_answer(monkeypatch):
     looked = _stored.look(SimpleNamespace(), ONE, 5)
     assert looked.warnings == ["files are left out: the store is gone"] and looked.report.count(OLD) == 1
     assert store.closed
+
+
+@pytest.mark.parametrize(("key", "opens"), [(ONE, True), (TWO, False)])
+def test_a_database_is_known_again(monkeypatch, key, opens):
+    """By what is random in its first values, whichever key is tried. Neither a value nor what seals it is in that."""
+    monkeypatch.setattr(_stored, "store_of", lambda *_arguments: Memory({USERS: [{"password": SEALED, "codes": None}]}))
+    monkeypatch.setattr(_stored, "uploads_of", lambda _instance: None)
+    monkeypatch.setattr(_stored, "files_in", lambda _uploads: _stored._NoFiles())
+    [(digest, found)] = _stored.look(SimpleNamespace(), key, 5).first.items()
+    sealed = json.loads(SEALED)
+    expected = hashlib.sha256(f"{sealed['iv']} {sealed['tag']}".encode()).hexdigest()[:16]
+    assert (digest, found) == (expected, opens)
