@@ -13,6 +13,7 @@ from datetime import date, timedelta
 import pytest
 from integration.tls_server import serve
 from support.stack import HTTPS, KEY, NOT_A_KEY, on_every_kind, refuse, set_env, small, succeed, tree
+from testbed import images
 from testbed._base import clean_environ, run
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
@@ -325,6 +326,30 @@ def test_a_password_of_redis_is_seen(stack):
         assert "answers whoever" not in audit(stack)["secrets.redis_password"]["evidence"]
     finally:
         subprocess.run([*ask, ""], check=True, capture_output=True)
+
+
+@small("audit")
+def test_a_redis_of_another_project(stack):
+    """Under a name that this machine cannot look up, and published to everybody."""
+    alias, name = "cache.notarealcompany.internal", f"{stack.project.name}-outside"
+    network = ("--network", f"{stack.project.name}_appwrite", "--network-alias", alias, "--publish", "0.0.0.0::6379")
+    run("docker", "run", "--detach", "--rm", "--name", name, *network, images.redis())
+    try:
+        set_env(stack.directory, _APP_REDIS_HOST=alias)
+        findings = audit(stack)
+        port = run("docker", "port", name, "6379").split()[0].rpartition(":")[2]
+    finally:
+        run("docker", "rm", "--force", "--volumes", name)
+    closed = findings["platform.database_closed"]
+    assert (closed["status"], closed["evidence"]) == (
+        "fail",
+        f"Redis ({alias}:6379): the container {name} publishes it on port {port} of every address of this machine",
+    )
+    encrypted = findings["platform.database_encrypted"]
+    assert (encrypted["status"], encrypted["evidence"]) == (
+        "not_applicable",
+        f"nothing goes there over the internet: Redis ({alias}:6379) is at the container {name} of this machine",
+    )
 
 
 @on_every_kind()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import secrets
 import shutil
@@ -15,12 +16,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from integration.tls_server import certify
 from support import stores
 from support.outside import CACHE, DATABASE, Divided, Outside
 from support.stack import KEY, Stack, module, on, playbook, set_env, succeed, until
 from testbed._base import Failed, run
 from testbed.dataset import Dataset
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import servers as _servers
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.instance import Instance
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.opened import env_file_of, opened
@@ -227,6 +230,62 @@ def test_another_machine(site):
     instance._clients["client_image"][1].close()
     site.assert_under(OLD)
     assert set(site.project.ps().values()) <= {"running", "healthy"}
+
+
+# --- the audit ---
+
+SPEAKS = {"mariadb": ("MariaDB", 3306), "postgresql": ("PostgreSQL", 5432), "mongodb": ("MongoDB", 27017)}
+
+
+@on(MARIADB, nightly=[POSTGRESQL, MONGODB])
+@pytest.mark.nightly("unit/ test_servers.py, test_sharing.py; test_audit.py")
+def test_audit(site):
+    """Of servers in containers of another project; asked by their addresses, as if they were elsewhere."""
+    kind, port = SPEAKS[site.stack.kind.database]
+    told = succeed("audit_info", site.stack.arguments)
+    found = {one["id"]: one for one in told["findings"]}
+    closed = found["platform.database_closed"]
+    where = (
+        f"{kind} ({DATABASE}:{port}) is at the container {site.outer.name}-{site.stack.kind.database}-1 of this machine"
+    )
+    assert closed["status"] == "pass" and closed["evidence"].startswith(where), closed
+    assert found["platform.database_encrypted"]["status"] == "not_applicable"
+    assert found["platform.database_encrypted_inside"]["status"] == "not_applicable"
+    compared = told["compared"]
+    assert compared["outside"] is True
+    if compared["values"] is None:  # a machine on which somebody works has the image perhaps
+        assert "is not on this host" in compared["unseen"]
+    else:
+        assert set(compared["values"].values()) == {True}
+    for server, asked in ((site.stack.kind.database, (kind, port)), ("redis", ("Redis", 6379))):
+        assert _servers._asked(site.outer.address(server), asked[1], asked[0]) == (False,)
+
+
+SWITCH_TLS_ON = {
+    "postgresql": """
+psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "ALTER SYSTEM SET ssl_cert_file='/tmp/certificate.pem'" \\
+    -c "ALTER SYSTEM SET ssl_key_file='/tmp/key.pem'" -c "ALTER SYSTEM SET ssl=on" -c "SELECT pg_reload_conf()"
+""",
+    "redis": "redis-cli config set tls-cert-file /tmp/certificate.pem tls-key-file /tmp/key.pem tls-auth-clients no tls-port 6390",
+}
+
+
+def speaks_tls(address: str, port: int, kind: str) -> bool:
+    return _servers._asked(address, port, kind) == (True,)
+
+
+@on(POSTGRESQL)
+@pytest.mark.nightly("unit/ test_servers.py")
+def test_audit_of_tls(site, tmp_path):
+    certify(tmp_path, "good")
+    for server, (kind, port) in {"postgresql": ("PostgreSQL", 5432), "redis": ("Redis", 6390)}.items():
+        container = site.outer.container(server)
+        for name in ("certificate.pem", "key.pem"):
+            run("docker", "cp", str(tmp_path / name), f"{container}:/tmp/{name}")
+        user = run("docker", "exec", container, "sh", "-c", "stat -c %u:%g /proc/1").strip()
+        run("docker", "exec", "--user", "0", container, "chown", user, "/tmp/certificate.pem", "/tmp/key.pem")
+        run("docker", "exec", container, "sh", "-c", SWITCH_TLS_ON[server])
+        until(functools.partial(speaks_tls, site.outer.address(server), port, kind))
 
 
 # --- cut off in the middle ---

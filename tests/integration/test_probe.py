@@ -16,6 +16,7 @@ from integration.tls_server import ADDRESS, HOST, HSTS, drip, serve
 from support.observations import secured
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import probe as _probe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import servers as _servers
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import audit
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Answer, Endpoint, Unseen
 
@@ -144,3 +145,11 @@ def test_one_that_ends():
         isinstance(endpoint.http, Answer)
         and endpoint.http.location == f"https://{HOST}:{served.https_port}/v1/health/version"
     )
+
+
+def test_a_database_that_speaks_tls_and_one_that_does_not():
+    """MongoDB and Redis begin with the handshake itself, so that any server of TLS stands for one."""
+    with serve("self_signed") as served:
+        for kind in ("MongoDB", "Redis"):
+            assert _servers._asked(ADDRESS, served.https_port, kind) == (True,)
+        assert _servers._asked(ADDRESS, served.http_port, "MongoDB") in ((False,), (None,))

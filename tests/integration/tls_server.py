@@ -73,7 +73,7 @@ def serve(
     """
     with tempfile.TemporaryDirectory(prefix="tls-server-") as directory:
         root = Path(directory)
-        not_after = _certify(root, certificate)
+        not_after = certify(root, certificate)
         context = _context(root, protocols)
         with _listen(context, loops or (lambda: redirect == "loop"), hsts, listens=https_port) as https, _listen(
             None, lambda: redirect != "none", None, https.server_port, "/console/" if console else ""
@@ -98,7 +98,7 @@ def drip(said: bytes, secure: bool = False) -> Iterator[int]:
 
     with tempfile.TemporaryDirectory(prefix="tls-server-") as directory:
         if secure:
-            _certify(Path(directory), "good")
+            certify(Path(directory), "good")
         context = _context(Path(directory), "modern") if secure else None
         with socketserver.ThreadingTCPServer((ADDRESS, 0), Handler) as server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -111,7 +111,7 @@ def drip(said: bytes, secure: bool = False) -> Iterator[int]:
                 thread.join()
 
 
-def _certify(root: Path, kind: str) -> datetime.datetime:
+def certify(root: Path, kind: str) -> datetime.datetime:
     """Writes an authority's certificate, and the server's with its key. Returns the end of the server's."""
     today = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     end = today - 30 * _DAY if kind == "expired" else today + 90 * _DAY

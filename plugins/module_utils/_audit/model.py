@@ -193,6 +193,8 @@ class Stored:
     """those that this key does not open"""
     first: str = ""
     """the first of these: collection, id and column"""
+    values: Mapping[str, bool] = field(default_factory=dict)
+    """digest of each of the console's first sealed values to whether this key opens it"""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,50 @@ class Listing:
 
     url: str
     is_open: bool
+
+
+@dataclass(frozen=True)
+class Holder:
+    """What a host says of its key and its database, by which those that share one are compared: no secret, and nothing from which one could be guessed."""
+
+    host: str
+    """its name in the inventory, fit to be shown; empty on the host itself"""
+    fingerprint: str | None
+    """of the key; C(None) for one that could be guessed"""
+    values: Seen[Mapping[str, bool]]
+    """as C(Stored.values)"""
+    outside: bool = False
+    """whether the database is no service of the project, so that other hosts are likely to have it, too"""
+    release: str = ""
+    """of Appwrite; empty if no image names it"""
+
+
+REDIS, POSTGRESQL = "Redis", "PostgreSQL"
+"""kinds of servers of which more has to be known"""
+LOCAL, PRIVATE, PUBLIC = "local", "private", "public"
+"""Where a connection leads: it does not leave this machine, not the private networks, or it does."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database or Redis that is no service of the project."""
+
+    kind: str
+    """V(MariaDB), V(PostgreSQL), V(MongoDB), V(Redis)"""
+    place: str
+    """host and port, as they are set"""
+    reach: Seen[str]
+    """C(LOCAL), C(PRIVATE) or C(PUBLIC), by the farthest of its addresses"""
+    found: str = ""
+    """where it is, in words"""
+    opened: tuple[str, ...] = ()
+    """what opens it to others if it is on this machine, in words"""
+    answers: bool = False
+    """whether it answers this host"""
+    tls: bool | None = None
+    """whether it speaks TLS there; C(None) if it did not say"""
+    mode: str = ""
+    """C(PGSSLMODE) of Appwrite's services, the weakest one"""
 
 
 @dataclass(frozen=True)
@@ -244,10 +290,14 @@ class Observation:
     stored: Seen[Stored] = Unseen("the database was not asked")
     bucket: Seen[Listing | None] = None
     """C(None) if the uploads are on the local volume"""
+    servers: Seen[tuple[Server, ...]] = ()
+    """the database and Redis, if they are no services of the project"""
     project: Seen[ProjectFiles] = Unseen("the project's directory was not looked at")
     given: Seen[tuple[Given, ...]] = ()
     others: Seen[tuple[str, ...]] = ()
     """names of other compose projects that have containers from this directory"""
+    peers: tuple[Holder, ...] | None = None
+    """the other hosts of the report; C(None) on the host itself, which knows none"""
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,14 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     ProjectFiles,
     Running,
     Seen,
+    Server,
     Stored,
     Unseen,
     WorkTree,
     day,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.probe import probe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.servers import servers
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv import Document, parse
 from ansible_collections.selfhost.appwrite.plugins.module_utils._env.file import is_backup
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, unforeseen, words
@@ -77,13 +79,14 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
     escrow = _escrow(parameters["escrow"])
     document = _try(lambda: _document(instance))
     config = _try(lambda: _config(instance, document))
-    with ThreadPoolExecutor(5) as pool:
+    with ThreadPoolExecutor(6) as pool:
         env = pool.submit(_try, lambda: _env(instance, _known(document)))
         endpoint = pool.submit(_try, lambda: _endpoint(instance, parameters["endpoint"]))
         found = _try(lambda: _containers(instance, config))
         current = pool.submit(_try, lambda: hashes(instance, _known(found)))
         inside = pool.submit(_try, lambda: _inside(instance, _known(found)))
         bucket = pool.submit(_try, lambda: _bucket(instance, _known(config), _known(found)))
+        outer = pool.submit(_try, lambda: _servers(instance, _known(config)))
         stored = pool.submit(_try, lambda: _stored(instance, _known(document), _known(config)))
         drift = _try(lambda: _drift(instance, _known(document), _known(found)))
         containers = _try(lambda: tuple(_running(container, _known(current.result())) for container in _known(found)))
@@ -102,6 +105,7 @@ def observe(parameters: Mapping[str, Any], today: datetime.date) -> Observation:
             escrow,
             stored.result(),
             bucket.result(),
+            outer.result(),
             _try(lambda: _project(instance)),
             _try(lambda: _given(instance, _known(config))),
             _try(lambda: _others(instance, _known(config))),
@@ -354,14 +358,20 @@ def _answered(answer: str) -> Inside:
 
 def _stored(instance: Instance, document: Document, _config: Mapping[str, Any]) -> Stored:
     try:
-        report = look(instance, in_force(instance.values), _SAMPLE).report
+        looked = look(instance, in_force(instance.values), _SAMPLE)
     except NothingSealed:
         return Stored(0, 0)
+    report = looked.report
     return Stored(
         report.count(OLD),
         report.undecryptable_count,
         "/".join(report.undecryptable[0][:3]) if report.undecryptable else "",
+        looked.first,
     )
+
+
+def _servers(instance: Instance, _config: Mapping[str, Any]) -> tuple[Server, ...]:
+    return servers(instance)
 
 
 def _bucket(instance: Instance, _config: Mapping[str, Any], _containers: list[Container]) -> Seen[Listing | None]:

@@ -11,13 +11,17 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import partial
-from typing import Union
+from typing import Iterable, Union
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite import variables as catalogue
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    POSTGRESQL,
+    PRIVATE,
+    PUBLIC,
     Control,
     Observation,
     Outcome,
+    Server,
     Unobserved,
     Unseen,
     failed,
@@ -142,6 +146,92 @@ def _bucket_closed(observation: Observation) -> Outcome:
         "%s lists objects to whoever asks, without a key" % bucket.url
         if bucket.is_open
         else "the bucket of the uploads is not listed without a key"
+    )
+
+
+def _servers(observation: Observation) -> tuple[Server, ...]:
+    """Those that are no services of the project; nothing if there are none, and nothing is unseen."""
+    found = seen(observation.servers)
+    if not found:
+        seen_all(observation)
+    return found
+
+
+def _whereabouts(servers: Iterable[Server]) -> str:
+    """Raises Unobserved for the first that is not known."""
+    return "; ".join("%s (%s) is at %s" % (each.kind, each.place, each.found) for each in servers if seen(each.reach))
+
+
+def _database_closed(observation: Observation) -> Outcome:
+    servers = _servers(observation)
+    if not servers:
+        return not_applicable(_WITHIN)
+    public = [each for each in servers if each.reach == PUBLIC]
+    opened = [each for each in servers if each.opened]
+    if public or opened:
+        said = [
+            "%s (%s) is at %s, and %s"
+            % (
+                each.kind,
+                each.place,
+                each.found,
+                "answers this host there; whether it answers others cannot be seen from here"
+                if each.answers
+                else "does not answer this host there",
+            )
+            for each in public
+        ]
+        said += ["%s (%s): %s" % (each.kind, each.place, ", ".join(each.opened)) for each in opened]
+        return failed("; ".join(said), None if public else _BIND)
+    return passed(_whereabouts(servers))
+
+
+def _encrypted(observation: Observation, reach: str, otherwise: str) -> Outcome:
+    """Of what goes so far."""
+    servers = _servers(observation)
+    if not servers:
+        return not_applicable(_WITHIN)
+    far = [each for each in servers if each.reach == reach]
+    said = [(_is_encrypted(each), each) for each in far]
+    plain = [each for encrypted, each in said if encrypted is False]
+    release = observation.release
+    if plain and catalogue.is_newer(release) and not all(each.kind == POSTGRESQL for each in plain):
+        raise Unobserved("Appwrite %s is one that this collection does not know, and may ask for TLS" % release)
+    if plain:
+        return failed(
+            "; ".join("%s (%s) is at %s: %s" % (each.kind, each.place, each.found, _why(each)) for each in plain)
+        )
+    where = _whereabouts(servers)
+    unknown = [each for encrypted, each in said if encrypted is None]
+    if unknown:
+        raise Unobserved(
+            "%s does not say to this host whether it speaks TLS"
+            % some(["%s (%s)" % (each.kind, each.place) for each in unknown])
+        )
+    if not far:
+        return not_applicable("%s: %s" % (otherwise, where))
+    return passed("; ".join("%s, encrypted%s" % (_whereabouts([each]), _trust(each)) for each in far))
+
+
+def _is_encrypted(server: Server) -> bool | None:
+    """C(None) if that depends on an answer that was not had."""
+    if server.kind != POSTGRESQL or server.mode in ("disable", "allow"):
+        return False
+    return server.mode != "prefer" or server.tls
+
+
+def _why(server: Server) -> str:
+    if server.kind == POSTGRESQL and server.mode == "prefer":
+        return "it has no TLS"
+    said = "by PGSSLMODE Appwrite asks for none first" if server.kind == POSTGRESQL else "Appwrite speaks no TLS to it"
+    return said + (", although it has TLS" if server.tls else "")
+
+
+def _trust(server: Server) -> str:
+    return (
+        ""
+        if server.mode == "verify-full"
+        else ", by whichever certificate it shows (only PGSSLMODE verify-full looks at that)"
     )
 
 
@@ -275,6 +365,20 @@ def _nothing_of_developers(observation: Observation) -> Outcome:
     return passed("no value is one that only Appwrite's developers have")
 
 
+_WITHIN = "the database and Redis are services of the project"
+_BIND = (
+    "let it listen on the address of Docker's bridge alone (bind-address of MariaDB, listen_addresses of PostgreSQL, net.bindIp of MongoDB, bind of Redis), "
+    "or publish it as 127.0.0.1:<port>:<port>; for a container then: docker compose up -d (in its project). If a firewall keeps all others out, waive this"
+)
+_PLAIN = (
+    "Appwrite 1.4.14 to 1.9.6 and 0cefd0615350, app/init/registers.php; utopia-php/mongo 1.1.0, src/Client.php; PostgreSQL, libpq, sslmode; "
+    "appwrite/appwrite#4643, #6869"
+)
+_TUNNEL = (
+    "lead it through a VPN, or through a TLS tunnel that is a service of the project (stunnel, say, whose name goes into the host's variable), then: "
+    "docker compose up -d. PostgreSQL needs neither: switch ssl on there, and give each service of Appwrite PGSSLMODE: verify-full and PGSSLROOTCERT"
+)
+
 CONTROLS: tuple[Control, ...] = (
     Control(
         "platform.environment_production",
@@ -378,6 +482,36 @@ CONTROLS: tuple[Control, ...] = (
         "to everybody (aws s3api delete-bucket-policy)",
         "Appwrite 1.9.6, app/init/resources.php (getDevice); Amazon S3, ListObjectsV2",
         _bucket_closed,
+    ),
+    Control(
+        "platform.database_closed",
+        "A database or Redis outside the project is not open to the internet",
+        "high",
+        "It holds everything, and one password, or none, keeps the rest of the world out. Ports that services of the project publish have a control of their "
+        "own (containers.ports_limited).",
+        "write its private name or address into _APP_DB_HOST or _APP_REDIS_HOST, then: docker compose up -d. If it has none, let its firewall or its list of "
+        "trusted sources admit your hosts alone, and waive this",
+        "Appwrite 1.4.14 to 1.9.6, app/init/registers.php; Docker Engine, packet filtering and firewalls",
+        _database_closed,
+    ),
+    Control(
+        "platform.database_encrypted",
+        "What goes to a database or Redis over the internet is encrypted",
+        "high",
+        "All rows, sessions and the server's password can be read on the way. To MariaDB, MySQL, MongoDB and Redis Appwrite speaks plain text whatever they "
+        "offer, and reaches none that insists on TLS; to PostgreSQL it speaks TLS if that has it, as libpq does by itself.",
+        _TUNNEL,
+        _PLAIN,
+        partial(_encrypted, reach=PUBLIC, otherwise="nothing goes there over the internet"),
+    ),
+    Control(
+        "platform.database_encrypted_inside",
+        "What goes to a database or Redis over a private network is encrypted",
+        "low",
+        "Whoever is in that network may read it on the way. If nobody is but you and whoever runs the server for you, waive this.",
+        _TUNNEL,
+        _PLAIN,
+        partial(_encrypted, reach=PRIVATE, otherwise="nothing goes there over a private network"),
     ),
     Control(
         "platform.errors_logged",

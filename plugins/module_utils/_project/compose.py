@@ -386,7 +386,7 @@ def _container(item: Mapping[str, Any]) -> Container:
         environment=dict(entry.split("=", 1) for entry in item["Config"].get("Env") or [] if "=" in entry),
         image_name=item["Config"].get("Image", ""),
         restart=((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
-        ports=_ports(item),
+        ports=ports((item.get("HostConfig") or {}).get("PortBindings")),
         mounts=tuple(
             sorted(
                 (mount.get("Name") or mount.get("Source", ""), mount["Destination"], bool(mount.get("RW")))
@@ -406,13 +406,12 @@ def addresses(item: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _ports(item: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
-    """What the container publishes, or would while it runs."""
-    bound = (item.get("HostConfig") or {}).get("PortBindings") or {}
+def ports(bound: Mapping[str, Any] | None) -> tuple[tuple[str, int, int], ...]:
+    """Address and port of the host, port of the container. bound: what was asked for (C(PortBindings)), or what is so while it runs (C(Ports))."""
     return tuple(
         sorted(
             (entry.get("HostIp") or "0.0.0.0", int(entry["HostPort"]), int(inner.split("/")[0]))
-            for inner, entries in bound.items()
+            for inner, entries in (bound or {}).items()
             for entry in entries or []
             if str(entry.get("HostPort", "")).isdigit()
         )

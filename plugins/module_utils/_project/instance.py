@@ -749,11 +749,39 @@ class Instance:
             )
         return kind
 
-    def _database_elsewhere(self, host: str) -> tuple[str, str]:
-        values, kind = self.services.get(self.api(), {}), self._kind_elsewhere()
+    def outside(self) -> list[tuple[str, str, str]]:
+        """What kind of server, its host and its port, for the database and Redis that are no services of the project.
+
+        Raises AppwriteError if nothing says where these are, if other variables do, or if the database is one that this collection does not know.
+        """
+        if not self.api():
+            raise AppwriteError("no service of the project runs Appwrite, whose settings say where its database is")
+        values = self.services.get(self.api(), {})
+        name = catalogue.connection(values, self.release, (*catalogue.DATABASE_DSNS, *catalogue.REDIS_DSNS))
+        if name:
+            raise AppwriteError(
+                "%s: tells Appwrite where its servers are, and this collection reads _APP_DB_HOST and _APP_REDIS_HOST alone"
+                % name
+            )
+        database, redis = self._database_host(), catalogue.given(values, "_APP_REDIS_HOST") or "redis"
+        found = []
+        if self.service_at(database) is None:
+            kind, port = self._database_and_port()
+            found.append((kind.name, database, port))
+        if self.service_at(redis) is None:
+            found.append(("Redis", redis, catalogue.given(values, "_APP_REDIS_PORT") or "6379"))
+        return found
+
+    def _database_and_port(self) -> tuple[Database, str]:
+        """Of one that is no service of the project."""
+        kind = self._kind_elsewhere()
         database = next(each for each in DATABASES if each.service == kind)
-        port = catalogue.given(values, "_APP_DB_PORT") or catalogue.DATABASE_PORTS[database.service]
-        values = {**values, "_APP_DB_HOST": host, "_APP_DB_PORT": port}
+        given = catalogue.given(self.services.get(self.api(), {}), "_APP_DB_PORT")
+        return database, given or catalogue.DATABASE_PORTS[database.service]
+
+    def _database_elsewhere(self, host: str) -> tuple[str, str]:
+        database, port = self._database_and_port()
+        values = {**self.services.get(self.api(), {}), "_APP_DB_HOST": host, "_APP_DB_PORT": port}
         login = {name: catalogue.given(values, variable) for name, variable in database.login.items()}
         return database.service, self.client("client_image", database.client_image, login)
 
@@ -763,10 +791,7 @@ class Instance:
         option: which names the image, if it is not the usual one. Raises AppwriteError if there is no such image, or it does not start.
         """
         image = (self.client_images or {}).get(option) or image
-        service = self.config["services"].get(self.api(), {})
-        known = self.config.get("networks") or {}
-        networks = [known.get(name, {}).get("name", name) for name in service.get("networks") or {}]
-        wanted = image, {name: service.get(name) for name in WAY}, networks, environment
+        wanted = image, self.way(), self.networks(), environment
         made, client = self._clients.get(option, (None, None))
         if (
             client is None or not client.is_up or made != wanted
@@ -777,6 +802,16 @@ class Instance:
             client = Client(self.compose, self.project, *wanted)
             self._clients[option] = wanted, client
         return client.id
+
+    def way(self) -> dict[str, Any]:
+        """What the project says of how Appwrite's API reaches other hosts, besides its networks."""
+        service = self.config["services"].get(self.api(), {})
+        return {name: service.get(name) for name in WAY}
+
+    def networks(self) -> list[str]:
+        """Those of Appwrite's API, as the engine calls them."""
+        service, known = self.config["services"].get(self.api(), {}), self.config.get("networks") or {}
+        return [known.get(name, {}).get("name", name) for name in service.get("networks") or {}]
 
     @property
     def is_database_elsewhere(self) -> bool:

@@ -6,10 +6,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from support.observations import secured, with_service
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Listing, Observation, Unseen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    LOCAL,
+    POSTGRESQL,
+    PRIVATE,
+    PUBLIC,
+    Listing,
+    Observation,
+    Server,
+    Unseen,
+)
 
 ABUSE, PROTECTION, INTROSPECTION = "_APP_OPTIONS_ABUSE", "_APP_OPTIONS_ROUTER_PROTECTION", "_APP_GRAPHQL_INTROSPECTION"
 SMTP, SECURE = "_APP_SMTP_HOST", "_APP_SMTP_SECURE"
@@ -39,6 +49,26 @@ def proxies(value: str | None, trusted_by_traefik: str = "") -> Observation:
 
 def internal(value: str) -> Observation:
     return secured("2.4.0", {INTERNAL: value})
+
+
+FAR, NEAR = "203.0.113.7, a public address", "10.0.0.5, a private address"
+HERE = "the container db-1 of this machine"
+NO_NAME = Unseen("db.internal is a name to which this machine finds no address")
+
+
+def server(kind: str, reach: str, found: str, **more: Any) -> Observation:
+    """With a database that is no service of the project, and a Redis that is on this machine."""
+    redis = Server("Redis", "cache.internal:6379", LOCAL, "this machine")
+    release = more.pop("release", "1.9.6")
+    return replace(secured(release), servers=(Server(kind, "db.internal:3306", reach, found, **more), redis))
+
+
+def nowhere(*more: Server) -> Observation:
+    return replace(secured(), servers=(Server("MariaDB", "db.internal:3306", NO_NAME), *more))
+
+
+OPENED = "the container db-1 publishes it on port 3306 of every address of this machine"
+WITHIN = (secured(), "are services of the project")
 
 
 CASES = {
@@ -208,6 +238,84 @@ CASES = {
             "no answer": (replace(secured(), bucket=Unseen("it answered 503")), "it answered 503"),
             "without docker": without_docker(),
         },
+    },
+    "platform.database_closed": {
+        "fail": {
+            "a public address": (
+                server("MariaDB", PUBLIC, FAR, answers=True),
+                "MariaDB (db.internal:3306) is at 203.0.113.7, a public address, and answers this host there; whether it answers others cannot be seen",
+                "_APP_DB_HOST",
+            ),
+            "that is silent": (server("MariaDB", PUBLIC, FAR), "and does not answer this host there"),
+            "a container that publishes it": (server("MariaDB", LOCAL, HERE, opened=(OPENED,)), OPENED, "bind-address"),
+            "beside one that is not known": (
+                nowhere(Server("Redis", "1.1.1.1:6379", PUBLIC, FAR, answers=True)),
+                "Redis (1.1.1.1:6379) is at",
+            ),
+        },
+        "pass": {
+            "a private address": (
+                server("MariaDB", PRIVATE, NEAR),
+                "MariaDB (db.internal:3306) is at 10.0.0.5, a private address; Redis (cache.internal:6379) is at this machine",
+            ),
+            "a socket": server("MariaDB", LOCAL, "a socket of this machine"),
+        },
+        "not_applicable": {"in the project": WITHIN},
+        "unknown": {"no address": (nowhere(), NO_NAME.reason), "without docker": without_docker()},
+    },
+    "platform.database_encrypted": {
+        "fail": {
+            "MariaDB": (
+                server("MariaDB", PUBLIC, FAR, answers=True, tls=True),
+                "speaks no TLS to it, although it has TLS",
+                "stunnel",
+            ),
+            "MongoDB of the newest release": server("MongoDB", PUBLIC, FAR, answers=True, tls=False, release="2.4.0"),
+            "PostgreSQL without TLS": (
+                server(POSTGRESQL, PUBLIC, FAR, answers=True, tls=False, mode="prefer"),
+                "it has no TLS",
+            ),
+            "PostgreSQL that is not to use it": (
+                server(POSTGRESQL, PUBLIC, FAR, answers=True, tls=True, mode="allow"),
+                "by PGSSLMODE Appwrite asks for none first",
+            ),
+        },
+        "pass": {
+            "PostgreSQL with TLS": (
+                server(POSTGRESQL, PUBLIC, FAR, answers=True, tls=True, mode="prefer"),
+                "encrypted, by whichever certificate it shows",
+            ),
+            "PostgreSQL that must have it": server(POSTGRESQL, PUBLIC, FAR, mode="verify-full"),
+        },
+        "not_applicable": {
+            "in the project": WITHIN,
+            "in a private network": (server("MariaDB", PRIVATE, NEAR), "nothing goes there over the internet: MariaDB"),
+            "a socket": server("MariaDB", LOCAL, "a socket of this machine"),
+        },
+        "unknown": {
+            "no answer": (
+                server(POSTGRESQL, PUBLIC, FAR, mode="prefer"),
+                "does not say to this host whether it speaks TLS",
+            ),
+            "no address": (nowhere(), NO_NAME.reason),
+            "a newer release": (server("MariaDB", PUBLIC, FAR, release="9.9.0"), "may ask for TLS"),
+        },
+    },
+    "platform.database_encrypted_inside": {
+        "fail": {
+            "Redis": (
+                server("Redis", PRIVATE, NEAR, answers=True, tls=False),
+                "Redis (db.internal:3306) is at 10.0.0.5",
+                "stunnel",
+            )
+        },
+        "pass": {"PostgreSQL": server(POSTGRESQL, PRIVATE, NEAR, answers=True, tls=True, mode="prefer")},
+        "not_applicable": {
+            "in the project": WITHIN,
+            "over the internet": server("MariaDB", PUBLIC, FAR),
+            "here": server("MariaDB", LOCAL, HERE),
+        },
+        "unknown": {"no address": nowhere()},
     },
     "platform.audit_kept": {
         "fail": {

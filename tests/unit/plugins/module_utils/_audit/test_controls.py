@@ -59,6 +59,7 @@ PARTS = (
     "escrow",
     "stored",
     "bucket",
+    "servers",
     "project",
     "given",
     "others",

@@ -915,6 +915,39 @@ def test_database_outside_by_the_release(outside, release, given, kind):
     assert outside(given, release=release).database()[0] == kind
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"_APP_DB_ADAPTER": "mysql"}, [("MariaDB", "db.internal", "3306"), ("Redis", "redis", "6379")]),
+        (
+            {"_APP_DB_PORT": "27018", "_APP_REDIS_HOST": "cache.internal", "_APP_REDIS_PORT": "6380"},
+            [("MongoDB", "db.internal", "27018"), ("Redis", "cache.internal", "6380")],
+        ),
+        ({"_APP_DB_HOST": "appwrite", "_APP_REDIS_HOST": "appwrite"}, []),
+    ],
+    ids=["by default", "as set", "a service of the project"],
+)
+def test_servers_outside(outside, given, found):
+    instance = outside({"_APP_DB_PORT": "", **given})
+    assert instance.outside() == found and not Started.made
+
+
+@pytest.mark.parametrize(
+    ("given", "release", "message"),
+    [
+        (
+            {"_APP_CONNECTIONS_QUEUE": "redis_main=redis://one:6379"},
+            "1.6.1",
+            "^_APP_CONNECTIONS_QUEUE: tells Appwrite where its servers are",
+        ),
+        ({"_APP_DB_ADAPTER": "sqlite"}, "1.9.6", "^_APP_DB_ADAPTER: sqlite is no database"),
+    ],
+)
+def test_servers_outside_that_are_not_known(outside, given, release, message):
+    with pytest.raises(AppwriteError, match=message):
+        outside(given, release=release).outside()
+
+
 @pytest.mark.parametrize("name", ["_APP_CONNECTIONS_DB_CONSOLE", "_APP_CONNECTIONS_DB_PROJECT"])
 def test_databases_that_other_variables_name(outside, name):
     """Of which nothing would be sealed anew, and whether anybody signed up would be asked elsewhere."""
