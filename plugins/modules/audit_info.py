@@ -14,7 +14,7 @@ author:
   - selfhost.appwrite contributors (@selfhost)
 description:
   - Looks at the C(.env) file and its copies, at what C(docker compose) makes of the project, at every container, from inside the container
-    C(appwrite), and at what answers under its domain, and says of each control whether it passes, with evidence and remedy.
+    C(appwrite), at a database and a Redis outside the project, and at what answers under its domain, and says of each control whether it passes, with evidence and remedy.
   - Changes nothing. If something cannot be looked at, the controls that need it are V(unknown), which never counts as passed; so a host
     without docker, or with half an installation, gives findings. Only a directory that does not exist is an error.
   - No secret is in a finding. Evidence holds nothing that changes by itself, so that an unchanged installation gives the same findings.
@@ -180,6 +180,31 @@ escrow_proved:
   type: str
   returned: success
   sample: "2026-11-24"
+compared:
+  description:
+    - By what M(selfhost.appwrite.audit_report) compares the host with others that have the same database. No secret is in it, and nothing from which
+      one could be guessed.
+  type: dict
+  returned: success
+  contains:
+    fingerprint:
+      description: As RV(selfhost.appwrite.encryption_key#module:key.fingerprint); V(none) for a key that could be guessed.
+      type: str
+    opens:
+      description:
+        - A digest of what is random in each of the first sealed values of the console, to whether the key in force opens that value; V(none) if they were
+          not looked at.
+      type: dict
+    unseen:
+      description: Why not.
+      type: str
+    outside:
+      description: Whether the database is no service of the project.
+      type: bool
+    release:
+      description: RV(release), or an empty text if no image names it.
+      type: str
+  sample: {"fingerprint": "3f0a6c2b9d1e4857", "opens": {"9b1c5e0f7a2d4836": true}, "unseen": "", "outside": true, "release": "1.9.6"}
 """
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _module

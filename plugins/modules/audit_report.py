@@ -20,7 +20,10 @@ description:
   - A host that could not be reached, or whose audit failed, is in the report with the failing finding C(host.observed) and the score 0.
   - What a host answers is checked. If it is not what M(selfhost.appwrite.audit_info) returns, the host is in the report with the finding
     C(host.observed) alone, which is V(unknown) and says why. A control that the answer leaves out is V(unknown), titles, severities and reasons
-    are those of the collection on the controller, and the score is made again. No answer changes what is said of another host.
+    are those of the collection on the controller, and the score is made again. No answer changes what is said of another host, but one
+    that has the sealed values of that host's database.
+  - Hosts whose answers have digests of sealed values in common share a database, or have copies of it. The controls C(encryption.one_key_for_all) and
+    C(containers.one_release_for_all) compare them, and fail on each of those that differ.
   - The files are for their owner alone, and are replaced when all of them are on disk. Those of an unchanged state differ by their time alone.
   - The directory C(history) keeps a copy of each C(report.json) under its time, of which the page shows the trend. None is kept of a report
     that a play with C(serial) writes before it has got to all of its hosts.

@@ -253,10 +253,10 @@ def test_audit(site):
     assert found["platform.database_encrypted_inside"]["status"] == "not_applicable"
     compared = told["compared"]
     assert compared["outside"] is True
-    if compared["values"] is None:  # a machine on which somebody works has the image perhaps
+    if compared["opens"] is None:  # a machine on which somebody works has the image perhaps
         assert "is not on this host" in compared["unseen"]
     else:
-        assert set(compared["values"].values()) == {True}
+        assert set(compared["opens"].values()) == {True}
     for server, asked in ((site.stack.kind.database, (kind, port)), ("redis", ("Redis", 6379))):
         assert _servers._asked(site.outer.address(server), asked[1], asked[0]) == (False,)
 

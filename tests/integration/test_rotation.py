@@ -43,6 +43,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key im
     shown_fingerprint,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._envelope import unseal
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report import report
 
 OLD = "UnrealQx7Vb2Lm9K" + "Zt5Rw8Jy3Hn6Pg0C" * 2
 OWN = OLD + secrets.token_hex(3)
@@ -437,7 +438,8 @@ def test_refused_file(loaded, values, words):
 
 @on(REFUSED)
 def test_refused_key_that_opens_nothing(loaded):
-    """The file and the containers agree, but what is stored was sealed with another key."""
+    """The file and the containers agree, but what is stored was sealed with another key. Two hosts of which one has it are known by what they share."""
+    right = succeed("audit_info", loaded.stack.arguments)
     set_env(loaded.stack.directory, **{KEY: "AnotherUnrealKeyOfMine"})
     loaded.stack.project.up()
     loaded.stack.project.wait()
@@ -445,6 +447,18 @@ def test_refused_key_that_opens_nothing(loaded):
         assert refused(loaded).startswith("key: the key in .env opens none of the ")
         result = succeed("audit_info", loaded.stack.arguments)
         assert next(one for one in result["findings"] if one["id"] == "encryption.key_opens_data")["status"] == "fail"
+        told = [answer["compared"]["opens"] for answer in (right, result)]
+        assert told[0] and told[0].keys() == told[1].keys()
+        assert (set(told[0].values()), set(told[1].values())) == ({True}, {False})
+        hosts = report([{"host": "one", "audit": right}, {"host": "two", "audit": result}], "2026-11-30T12:00:00Z")[
+            "hosts"
+        ]
+        found = {
+            host["host"]: one for host in hosts for one in host["findings"] if one["id"] == "encryption.one_key_for_all"
+        }
+        assert [found[name]["status"] for name in ("one", "two")] == ["fail", "fail"]
+        assert "two has sealed values with this host, and another key" in found["one"]["evidence"]
+        assert OLD not in f"{right} {result}"
     finally:
         set_env(loaded.stack.directory, **{KEY: OLD})
         loaded.stack.project.up()

@@ -21,6 +21,7 @@ PURE = (
     "_audit.secrets",
     "_audit.releases",
     "_audit.model",
+    "_audit.sharing",
     "_settings.console_access",
     "_settings.encryption_key",
     "_settings.https",

@@ -30,6 +30,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     services,
     some,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.sharing import ONE_RELEASE
 
 _PROXY = "traefik"
 _WITH_SOCKET = (_PROXY, "openruntimes-executor", "orchestrator")
@@ -472,6 +473,7 @@ CONTROLS: tuple[Control, ...] = (
         "Appwrite, SECURITY.md",
         _release_current,
     ),
+    ONE_RELEASE,
     Control(
         "containers.release_not_vulnerable",
         "The release has no known vulnerability",

@@ -11,9 +11,10 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import (
     console,
@@ -52,7 +53,7 @@ def audit(observation: Observation, waivers: Sequence[Waiver] = (), others: Iter
     """Every control's finding, and those of C(others), with the waivers applied; always in the same order."""
     found = [_apply(control, observation) for control in CONTROLS]
     found += sorted(others, key=lambda finding: (GROUPS.index(finding.group), finding.id))
-    return [_waived(finding, waivers, observation) for finding in found]
+    return [waived(finding, waivers, observation.today) for finding in found]
 
 
 def is_control(name: str) -> bool:
@@ -99,8 +100,13 @@ def worst(findings: Iterable[Finding]) -> str:
 
 
 def _apply(control: Control, observation: Observation) -> Finding:
+    return finding_of(control, lambda: control.check(observation))
+
+
+def finding_of(control: Control, judge: Callable[[], Outcome]) -> Finding:
+    """judge: may raise Unobserved."""
     try:
-        outcome = control.check(observation)
+        outcome = judge()
     except Unobserved as missing:
         outcome = Outcome("unknown", str(missing))
     return Finding(
@@ -116,14 +122,15 @@ def _apply(control: Control, observation: Observation) -> Finding:
     )
 
 
-def _waived(finding: Finding, waivers: Sequence[Waiver], observation: Observation) -> Finding:
+def waived(finding: Finding, waivers: Sequence[Waiver], today: datetime.date) -> Finding:
+    """The finding, if it fails or is unknown, with the waiver that is for it."""
     if finding.status not in ("fail", "unknown"):
         return finding
     matching = sorted((waiver for waiver in waivers if waiver.control == finding.id), key=lambda waiver: waiver.expires)
     if not matching:
         return finding
     waiver = matching[-1]
-    if waiver.expires < observation.today:
+    if waiver.expires < today:
         return replace(
             finding, evidence="%s (a waiver of this expired on %s)" % (finding.evidence, waiver.expires), waiver=waiver
         )

@@ -43,6 +43,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     some,
     typed,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.sharing import ONE_KEY
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.origin import NOWHERE
 from ansible_collections.selfhost.appwrite.plugins.module_utils._settings.model import rotation_of
 
@@ -397,6 +398,7 @@ CONTROLS = (
         "Appwrite 1.9.6: app/init/database/filters.php; utopia-php/database 6.0.0",
         _opens_data,
     ),
+    ONE_KEY,
     Control(
         "encryption.key_escrowed",
         "The encryption key is in escrow, and that was proved in the last 90 days",

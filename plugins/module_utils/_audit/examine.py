@@ -16,6 +16,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit import th
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import audit, score, waiver_of, worst
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import THIRD_PARTIES, Observation, Unseen
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.observe import observe
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.sharing import holder_of, public
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._options import PROJECT_OPTIONS
 
@@ -77,6 +78,7 @@ def examine(parameters: Mapping[str, Any]) -> dict[str, Any]:
         "findings": [finding.public() for finding in findings],
         "certificate_expires": _certificate_expires(observation),
         "escrow_proved": _escrow_proved(observation),
+        "compared": public(holder_of(observation)),
     }
 
 

@@ -47,7 +47,7 @@ _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """of libpq, weakest first; without one it prefers"""
 _Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
-Probe = Callable[[socket.socket], Union[bool, None]]
+_Probe = Callable[[socket.socket], Union[bool, None]]
 
 
 class _Neighbour(NamedTuple):
@@ -279,7 +279,7 @@ def _handshake(connection: socket.socket) -> bool | None:
         return False
 
 
-_PROBES: Mapping[str, tuple[Probe, ...]] = {
+_PROBES: Mapping[str, tuple[_Probe, ...]] = {
     "MariaDB": (_greeting,),
     POSTGRESQL: (_ssl_request,),
     "MongoDB": (_handshake,),

@@ -11,14 +11,30 @@ from __future__ import annotations
 import datetime
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS, score
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import SEVERITIES, STATUSES, Finding
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import (
+    CONTROLS,
+    finding_of,
+    score,
+    waived,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    SEVERITIES,
+    STATUSES,
+    Finding,
+    Holder,
+    Outcome,
+    Waiver,
+)
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.sharing import COMPARED, peers_of
 from ansible_collections.selfhost.appwrite.plugins.plugin_utils._audit_report.answer import (
     NotAReport,
     checked,
+    holder_in,
     shortened,
     visible,
 )
@@ -32,11 +48,22 @@ _MOST_READ = 5000
 def report(hosts: Iterable[Mapping[str, Any]], generated_at: str) -> dict[str, Any]:
     """C(hosts) have C(host), C(audit), the result of C(audit_info), or empty if there is none, and the C(waivers) that it was given.
 
-    The texts can be shown as they are. What one host answers changes nothing of what is said of another.
+    The texts can be shown as they are. What one host answers changes nothing of what is said of another, but that hosts which have sealed values in common
+    are compared by them.
     """
     today = datetime.datetime.strptime(generated_at, WHEN).date()
-    found = [{"host": visible(one["host"]), **_host(one.get("audit"), one.get("waivers"), today)} for one in hosts]
-    return {"generated_at": generated_at, "hosts": sorted(found, key=lambda host: host["host"])}
+    looked = [_looked(visible(one["host"]), one.get("audit"), one.get("waivers"), today) for one in hosts]
+    _compare(looked, today)
+    found = [
+        {
+            "host": one.host,
+            "release": one.release,
+            "score": score(one.findings) if one.is_seen else 0,
+            "findings": [finding.public() for finding in one.findings],
+        }
+        for one in looked
+    ]
+    return {"generated_at": generated_at, "hosts": sorted(found, key=lambda host: str(host["host"]))}
 
 
 def fails(finding: Mapping[str, Any]) -> bool:
@@ -86,36 +113,51 @@ def counts(host: Mapping[str, Any]) -> dict[str, int]:
     return {name: found[name] for name in (*SEVERITIES, *STATUSES) if name != "fail"}
 
 
-def _host(audit: Any, waivers: Any, today: datetime.date) -> dict[str, Any]:
+@dataclass
+class _Looked:
+    """A host as the report says it, before it is compared with others. C(holder) is C(None) if it cannot be."""
+
+    host: str
+    release: str
+    findings: list[Finding]
+    waivers: Sequence[Waiver] = ()
+    holder: Holder | None = None
+    is_seen: bool = True
+
+
+def _looked(host: str, audit: Any, waivers: Any, today: datetime.date) -> _Looked:
     if (
         not audit
         or isinstance(audit, Mapping)
         and (audit.get("failed") or audit.get("unreachable") or "findings" not in audit)
     ):
-        return _blind("fail", _why(audit))
+        return _blind(host, "fail", _why(audit))
     try:
         if not isinstance(audit, Mapping):
             raise NotAReport("it is not a dictionary")
         release, findings = checked(audit, waivers, today)
+        return _Looked(host, release, findings, waivers or (), holder_in(audit, host))
     except NotAReport as error:
-        return _blind("unknown", "the host's answer is not a report: %s" % error)
-    return {"release": release, "score": score(findings), "findings": [finding.public() for finding in findings]}
+        return _blind(host, "unknown", "the host's answer is not a report: %s" % error)
 
 
-def _blind(status: str, evidence: str) -> dict[str, Any]:
+def _compare(looked: Iterable[_Looked], today: datetime.date) -> None:
+    """Puts in place what no host knows of itself. One that did not say by what it can be compared keeps what it says."""
+    having = [(one, one.holder) for one in looked if one.holder is not None]
+    if len(having) < 2:
+        return
+    for (one, own), peers in zip(having, peers_of([own for _one, own in having])):
+        found = {
+            name: waived(finding_of(control, partial(judge, own, peers)), one.waivers, today)
+            for name, (control, judge) in COMPARED.items()
+        }
+        one.findings = [found.get(finding.id, finding) for finding in one.findings]
+
+
+def _blind(host: str, status: str, evidence: str) -> _Looked:
+    reason = shortened(" ".join(evidence.split()), _LONGEST_REASON)
     control = next(control for control in CONTROLS if control.id == OBSERVED)
-    finding = Finding(
-        control.id,
-        control.title,
-        control.severity,
-        control.group,
-        status,
-        shortened(" ".join(evidence.split()), _LONGEST_REASON),
-        control.rationale,
-        control.remedy,
-        control.reference,
-    )
-    return {"release": "", "score": 0, "findings": [finding.public()]}
+    return _Looked(host, "", [finding_of(control, lambda: Outcome(status, reason))], is_seen=False)
 
 
 def _why(audit: Any) -> str:

@@ -23,6 +23,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
     THIRD_PARTIES,
     Control,
     Finding,
+    Holder,
+    Unseen,
     Waiver,
 )
 
@@ -35,6 +37,8 @@ _LONGEST_RELEASE = 100
 _LONGEST_ECHO = 40
 _CONTROLS = {control.id: control for control in CONTROLS}
 _FOREIGN = re.compile(r"(%s)\.[!-~]{1,500}" % "|".join(THIRD_PARTIES))
+_DIGEST = re.compile("[0-9a-f]{16}")
+_MOST_VALUES = 1000
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -97,6 +101,33 @@ def shortened(text: str, longest: int = LONGEST) -> str:
     """As C(visible), and of bounded length."""
     shown = visible(text[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def holder_in(audit: Mapping[str, Any], host: str) -> Holder | None:
+    """By what it is compared with the others, C(None) if the answer leaves that out. host: its name, fit to be shown. Raises NotAReport."""
+    told = audit.get("compared")
+    if told is None:
+        return None
+    if not isinstance(told, Mapping):
+        raise NotAReport("compared %s" % _instead("a dictionary", told))
+    fingerprint, values, unseen, release = (told.get(name) for name in ("fingerprint", "opens", "unseen", "release"))
+    if fingerprint is not None and not (isinstance(fingerprint, str) and _DIGEST.fullmatch(fingerprint)):
+        raise NotAReport("compared.fingerprint %s" % _instead("a fingerprint", fingerprint))
+    for name, text in (("unseen", unseen), ("release", release)):
+        if not isinstance(text, str):
+            raise NotAReport("compared.%s %s" % (name, _instead("a text", text)))
+    if values is not None and (not isinstance(values, Mapping) or len(values) > _MOST_VALUES):
+        raise NotAReport("compared.opens is not a dictionary of at most %d" % _MOST_VALUES)
+    for name, opens in (values or {}).items():
+        if not isinstance(name, str) or not _DIGEST.fullmatch(name) or not isinstance(opens, bool):
+            raise NotAReport("compared.opens has what is no digest, or neither yes nor no")
+    return Holder(
+        host,
+        fingerprint,
+        Unseen(shortened(unseen)) if values is None else dict(values),
+        told.get("outside") is True,
+        shortened(release, _LONGEST_RELEASE),
+    )
 
 
 def _finding(entry: Any, where: str, waivers: Sequence[Waiver] | None, today: datetime.date) -> Finding:

@@ -507,6 +507,112 @@ def test_a_waiver_counts_that_the_host_was_given():
     )
 
 
+# --- hosts that share a database ---
+
+ONE_KEY, ONE_RELEASE = "encryption.one_key_for_all", "containers.one_release_for_all"
+MINE, THEIRS = "a" * 16, "b" * 16
+TEXTS = {"unseen": "", "release": "1.9.6"}
+
+
+def telling(fingerprint, values, **more):
+    """An answer of a host that was compared with nobody yet."""
+    told = {"fingerprint": fingerprint, "opens": values, "unseen": "", "outside": True, "release": "1.9.6", **more}
+    return {**audit([control(ONE_KEY, "not_applicable"), control(ONE_RELEASE, "not_applicable")]), "compared": told}
+
+
+def shared(answers, about=ONE_KEY, **waivers):
+    """Host to what the report says of its key, or of its release."""
+    hosts = [{"host": name, "audit": answer, "waivers": waivers.get(name)} for name, answer in answers.items()]
+    found = valid(report(hosts, NOW))["hosts"]
+    return {host["host"]: one for host in found for one in host["findings"] if one["id"] == about}
+
+
+def test_hosts_that_share_a_database_have_one_key():
+    first, second, third = "0" * 16, "1" * 16, "2" * 16
+    found = shared(
+        {
+            "one": telling(MINE, {first: True, second: True}),
+            "two": telling(THEIRS, {second: False, third: False}),
+            "three": telling(MINE, {first: True}),
+            "alone": telling(THEIRS, {"3" * 16: True}),
+            "blind": telling(MINE, None, unseen="the image mariadb:10.11 is not on this host"),
+            "bundled": telling(MINE, None, unseen="the database does not run", outside=False),
+            "older": audit([control(ONE_KEY, "pass")]),
+        }
+    )
+    assert {name: one["status"] for name, one in found.items()} == {
+        "one": "fail",
+        "two": "fail",
+        "three": "pass",
+        "alone": "not_applicable",
+        "blind": "unknown",
+        "bundled": "not_applicable",
+        "older": "pass",
+    }
+    assert found["one"]["evidence"].startswith(
+        "two has sealed values with this host, and another key; the key of this host opens all"
+    )
+    assert found["two"]["evidence"].startswith(
+        "one has sealed values with this host, and another key; the key of this host opens none"
+    )
+    assert "mariadb:10.11" in found["blind"]["evidence"]
+
+
+def test_hosts_that_share_a_database_run_one_release():
+    values = {"0" * 16: True}
+    answers = {name: telling(MINE, values, release=release) for name, release in (("one", "1.9.5"), ("two", "1.9.6"))}
+    found = shared({**answers, "three": telling(MINE, {"1" * 16: True})}, ONE_RELEASE)
+    assert [found[name]["status"] for name in ("one", "two", "three")] == ["fail", "fail", "not_applicable"]
+    assert found["one"]["evidence"].startswith("two (1.9.6) has sealed values with this host")
+
+
+def test_one_host_is_compared_with_nobody():
+    assert shared({"one": telling(MINE, None)})["one"]["status"] == "not_applicable"
+
+
+def test_a_difference_can_be_waived_where_it_is_found():
+    values = {"0" * 16: True}
+    given = Waiver(ONE_KEY, WAIVER["justification"], datetime.date.fromisoformat(WAIVER["expires"]))
+    found = shared({"one": telling(MINE, values), "two": telling(THEIRS, values)}, one=[given])
+    assert [found[name]["status"] for name in ("one", "two")] == ["waived", "fail"]
+    assert found["one"]["waiver"] == WAIVER
+
+
+def test_who_does_not_have_the_values_changes_nothing_of_another():
+    """Neither by a fingerprint, nor by values of its own, nor by none; and its difference counts for its own score."""
+    good = {"one": telling(MINE, {"0" * 16: True}), "two": telling(MINE, {"0" * 16: True})}
+    known = shared(good)
+    for lie in ({"f" * 16: False}, {}, None):
+        found = shared({**good, "liar": telling(THEIRS, lie)})
+        assert {name: found[name] for name in good} == known
+    differing = {"one": telling(MINE, {"0" * 16: True}), "two": telling(THEIRS, {"0" * 16: False})}
+    scores = {
+        host["host"]: host["score"]
+        for host in report([{"host": name, "audit": answer} for name, answer in differing.items()], NOW)["hosts"]
+    }
+    assert max(scores.values()) <= 70
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ([], "compared is of the kind list, not a dictionary"),
+        ({"fingerprint": "key"}, "compared.fingerprint is 'key', not a fingerprint"),
+        ({"opens": None}, "compared.unseen is missing"),
+        ({"unseen": "", "release": 1}, "compared.release is of the kind number, not a text"),
+        ({"opens": [1], **TEXTS}, "compared.opens is not a dictionary"),
+        (
+            {"opens": {str(number): True for number in range(1001)}, **TEXTS},
+            "compared.opens is not a dictionary of at most 1000",
+        ),
+        ({"opens": {"secret": True}, **TEXTS}, "compared.opens has what is no digest"),
+        ({"opens": {"0" * 16: "yes"}, **TEXTS}, "compared.opens has what is no digest"),
+    ],
+)
+def test_what_is_no_comparison(told, why):
+    assert complaint({**audit(), "compared": told}).startswith(why)
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     st.recursive(

@@ -11,7 +11,14 @@ from typing import Any
 from support.observations import secured, with_containers, with_service
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.variables import NEWEST
-from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import Given, Observation, Unseen, seen
+from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    Given,
+    Holder,
+    Observation,
+    Stored,
+    Unseen,
+    seen,
+)
 
 NO_ENGINE = Unseen("the engine does not answer")
 NO_DOCKER = replace(secured(), config=NO_ENGINE, containers=NO_ENGINE)
@@ -23,6 +30,12 @@ def with_container(observation: Observation, service: str, **parts: Any) -> Obse
     return with_containers(
         observation, lambda container: replace(container, **parts) if container.service == service else container
     )
+
+
+def beside(*peers: tuple[str, str]) -> Observation:
+    """Hosts of these releases with a value of its database."""
+    holders = tuple(Holder(name, None, {"a": True}, release=release) for name, release in peers)
+    return secured(stored=Stored(1, 0, "", {"a": True}), peers=holders)
 
 
 def publishing(service: str, published: str, target: int, address: str | None = None) -> Observation:
@@ -185,6 +198,23 @@ CASES = {
             "no image": with_service(secured(), "agent"),
         },
         "unknown": {"no docker": NO_DOCKER},
+    },
+    "containers.one_release_for_all": {
+        "fail": {
+            "another": (
+                beside(("two", "1.9.5"), ("three", "1.9.6")),
+                "two (1.9.5) has sealed values with this host, which runs Appwrite 1.9.6",
+            )
+        },
+        "pass": {"the same": (beside(("two", "1.9.6"), ("three", "1.9.6")), "three, two have sealed values")},
+        "not_applicable": {
+            "one host": (secured(), "this is one host"),
+            "another database": replace(secured(), peers=(Holder("two", None, {"b": True}, release="1.9.5"),)),
+        },
+        "unknown": {
+            "theirs": (beside(("two", "")), "the release that two runs"),
+            "its own": (replace(beside(("two", "1.9.5")), release_is_known=False), "the release that this host runs"),
+        },
     },
     "containers.release_current": {
         "fail": {

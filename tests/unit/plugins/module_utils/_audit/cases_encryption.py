@@ -12,11 +12,14 @@ from support.observations import DIRECTORY, KEY, NOT_A_KEY, TODAY, secured, with
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import fingerprint
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model import (
+    PRIVATE,
     EnvironmentFile,
     Escrow,
     File,
     Given,
+    Holder,
     Observation,
+    Server,
     Stored,
     Unseen,
     WorkTree,
@@ -34,6 +37,14 @@ BACKUP = File(f"{DIRECTORY}/.env.20261101T120000Z.bak", 0o600, (KEY,), is_backup
 
 def keyed(key: str | None, release: str = "1.9.6") -> Observation:
     return secured(release, {KEY: key})
+
+
+VALUES = {"a": True, "b": True}
+
+
+def peered(*peers: Holder) -> Observation:
+    """Beside these hosts, with two sealed values, which its key opens."""
+    return secured(stored=Stored(2, 0, "", VALUES), peers=peers)
 
 
 def running(observation: Observation, key: str | None, service: str | None = None) -> Observation:
@@ -235,6 +246,62 @@ CASES = {
         "pass": {"all": secured()},
         "not_applicable": {"absent": keyed(None), "nothing stored": secured(stored=Stored(0, 0))},
         "unknown": {"no database": (secured(stored=Unseen("the database does not run")), "does not run")},
+    },
+    "encryption.one_key_for_all": {
+        "fail": {
+            "another key": (
+                peered(Holder("two", fingerprint(OTHER), {"a": False, "b": False, "c": True})),
+                "two has sealed values with this host, and another key; the key of this host opens all",
+                "docker compose stop",
+            ),
+            "that opens the same": peered(Holder("two", fingerprint(SAME_CIPHER), VALUES)),
+            "two of three": (
+                peered(
+                    Holder("two", None, {"a": False}),
+                    Holder("three", fingerprint(NOT_A_KEY), {"a": True}),
+                    Holder("four", None, {"b": False}),
+                ),
+                "four, two have",
+            ),
+            "this one": (
+                replace(
+                    peered(Holder("two", fingerprint(OTHER), VALUES)),
+                    stored=Stored(0, 2, "x", {"a": False, "b": False}),
+                ),
+                "the key of this host opens none",
+            ),
+            "a mixture": (
+                replace(
+                    peered(Holder("two", fingerprint(OTHER), {"a": True, "b": True})),
+                    stored=Stored(1, 1, "x", {"a": False, "b": True}),
+                ),
+                "the key of this host opens some",
+            ),
+        },
+        "pass": {
+            "the same": (
+                peered(Holder("two", fingerprint(NOT_A_KEY), {"b": True, "d": True})),
+                "two has the same sealed values, and the same key",
+            )
+        },
+        "not_applicable": {
+            "one host": (secured(), "this is one host"),
+            "another database": (peered(Holder("two", fingerprint(OTHER), {"d": True})), "no other host"),
+            "one that could not look": peered(Holder("two", fingerprint(OTHER), Unseen("no cryptography"), True)),
+            "in the project, and not looked at": replace(
+                peered(Holder("two", fingerprint(OTHER), VALUES)), stored=Unseen("the database does not run")
+            ),
+        },
+        "unknown": {
+            "outside, and not looked at": (
+                replace(
+                    peered(Holder("two", fingerprint(OTHER), VALUES)),
+                    stored=Unseen("the image mariadb:10.11 is not on this host"),
+                    servers=(Server("MariaDB", "db.internal:3306", PRIVATE, "10.0.0.5, a private address"),),
+                ),
+                "the image mariadb:10.11",
+            )
+        },
     },
     "encryption.key_escrowed": {
         "fail": {
