@@ -9,6 +9,7 @@ import difflib
 import functools
 import os
 import posixpath
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "names": {"type": "list", "elements": "str", "default": []},
 }
 _PREFIXES = (*("%s_" % role for role in ROLES), "appwrite_project_")
+_FOLDER = ".appwrite-escrow"
 _GROUP = "group/selfhost.appwrite.appwrite"
 _HANDED_OUT = "appwrite_security_key_to_save"
 """Set by the role for the operator's tasks, so that nobody's argument specification has it."""
@@ -75,7 +77,7 @@ class ActionModule(ControllerAction):
         members = [owner.host]
         if self._role == "appwrite_rotation":
             self._confirmed(settings.get("confirm"), owner)
-            members = self._members(owner)
+            members = self._members(owner, file)
         waivers = self._waivers(settings.get("waivers_file"), owner.host)
         defaults = self._defaults_of_modules()
         project = {option: self._given(name, defaults.get(option)) for option, name in PROJECT.items()}
@@ -128,8 +130,11 @@ class ActionModule(ControllerAction):
                 % name
             )
 
-    def _members(self, owner: Owner) -> list[str]:
-        """The hosts that share the database, in the order of the inventory. They have to be in one batch of a play, which goes from task to task with all."""
+    def _members(self, owner: Owner, file: str | None) -> list[str]:
+        """The hosts that share the database, in the order of the inventory. They have to be in one batch of a play, which goes from task to task with all.
+
+        file: what a variable names as the escrow file.
+        """
         if not owner.cluster:
             return [owner.host]
         members = members_of(owner.cluster, self._task_vars["hostvars"], self._task_vars["groups"]["all"])
@@ -139,6 +144,7 @@ class ActionModule(ControllerAction):
                 % (CLUSTER, owner.cluster)
             )
             return [owner.host]
+        self._left_out(owner, members, file)
         if len(members) == 1:
             return members
         missing = [host for host in members if host not in self._task_vars["ansible_play_batch"]]
@@ -164,6 +170,31 @@ class ActionModule(ControllerAction):
             )
         return members
 
+    def _left_out(self, owner: Owner, members: list[str], file: str | None) -> None:
+        """An inventory may have but a part of the hosts: each slice of a job of AWX has one of its own, and a host that is disabled there is in none."""
+        path = beside(self._inventory, file) if file else default_path(beside(self._inventory, _FOLDER), owner)
+        escrow = Escrow(path, self._loader._vault.secrets, owner=owner)
+        if not escrow.usable:  # without which nothing is rotated or rehearsed
+            return
+        try:
+            escrow.read()
+        except EscrowError as error:
+            self._wrong.append(str(error))
+        left_out = [printable(host) for host in escrow.hosts if host not in members]
+        if left_out:
+            self._wrong.append(
+                "%s: by the escrow file %s %s, too, and this inventory does not have it there. Hosts that share one database are rotated together: in AWX leave job "
+                "slicing at 1, and no host of a cluster disabled. Of a host that has gone for good, remove the name from `hosts` in the file (ansible-vault edit %s)"
+                % (
+                    CLUSTER,
+                    path,
+                    "%s belongs to %s" % (left_out[0], owner.cluster)
+                    if len(left_out) == 1
+                    else "%s belong to %s" % (", ".join(left_out), owner.cluster),
+                    shlex.quote(path),
+                )
+            )
+
     def _waivers(self, path: str | None, host: str) -> list[dict[str, str]]:
         """Those that are for the host, of all that are in the file."""
         if not path:
@@ -180,7 +211,7 @@ class ActionModule(ControllerAction):
         return state_of(Escrow(file, self._loader._vault.secrets, owner=owner))
 
     def _default(self, owner: Owner) -> str:
-        folder = beside(self._inventory, ".appwrite-escrow")
+        folder = beside(self._inventory, _FOLDER)
         path, former = default_path(folder, owner), former_path(folder, owner)
         if os.path.lexists(path) or not os.path.lexists(former):
             return path

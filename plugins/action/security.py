@@ -68,7 +68,7 @@ class ActionModule(EscrowAction):
         if escrow is None:
             return self._ask(self._arguments)
         if row.do is Do.OPEN:
-            return self._with(escrow, locked=False)
+            return self._with(escrow)
         result = self._secure()
         if _can_be_lost(result):
             result.setdefault("warnings", []).append(
@@ -76,7 +76,45 @@ class ActionModule(EscrowAction):
             )
         return dict(result, escrow={"state": "none", "file": escrow.path})
 
-    def _with(self, escrow: Escrow, locked: bool) -> dict[str, Any]:
+    def _with(self, escrow: Escrow) -> dict[str, Any]:
+        """The lock is held until the key is saved, and not while the host gets it: the hosts of a cluster, which have one file, need not wait for each other."""
+        row = self._opened(escrow)
+        if row.do is Do.LEARN:
+            with escrow.locked():
+                row = self._opened(escrow)  # another fork may have been here first
+                if row.do is Do.LEARN:
+                    escrow.check_writable()
+                    row, foreseen, key = self._learn(escrow)
+        if row.do is Do.GIVE:
+            result = self._secure(escrowed=escrow.key, **_remembered(escrow))
+            if not (result.get("failed") or self._task.check_mode):
+                escrow.join()
+            return dict(result, escrow={"state": "kept", "file": escrow.path})
+        if row.do is Do.FORESEE:
+            result = self._secure(**_remembered(escrow))
+            state = "written" if _can_be_lost(result) else "none"
+            return dict(
+                result,
+                changed=result.get("changed") or state == "written",
+                escrow={"state": state, "file": escrow.path},
+            )
+        if row.do is Do.PASS_ON:
+            return foreseen
+        if row.do is Do.SECURE:
+            return dict(self._secure(), escrow={"state": "none", "file": escrow.path})
+        result = self._secure(key=key, **({"escrowed": key} if row.do is Do.SAVE_AND_GIVE else {}))
+        if not result.get("failed"):
+            result["key"] = {
+                **(result["key"] if isinstance(result.get("key"), dict) else {}),
+                "state": _state(foreseen),
+            }
+            result["changed"] = True
+        for warning in foreseen.get("warnings") or []:
+            if warning not in (result.get("warnings") or []):
+                result.setdefault("warnings", []).append(warning)
+        return dict(result, escrow={"state": "written", "file": escrow.path})
+
+    def _opened(self, escrow: Escrow) -> Row:
         escrow.read()
         key, kept = escrow.key, self._key_options.get("escrowed")
         row = decide(
@@ -87,26 +125,10 @@ class ActionModule(EscrowAction):
         )
         if row.do is Do.REFUSE:
             raise _refusal(row, file=escrow.path, safe_key=told(kept), escrow_key=told(key or ""))
-        if row.do is Do.GIVE:
-            return dict(
-                self._secure(escrowed=key, **_remembered(escrow)), escrow={"state": "kept", "file": escrow.path}
-            )
-        if row.do is Do.FORESEE:
-            result = self._secure(**_remembered(escrow))
-            state = "written" if _can_be_lost(result) else "none"
-            return dict(
-                result,
-                changed=result.get("changed") or state == "written",
-                escrow={"state": state, "file": escrow.path},
-            )
-        if locked:
-            escrow.check_writable()
-            return self._into(escrow)
-        with escrow.locked():
-            return self._with(escrow, locked=True)  # another fork may have been here first
+        return row
 
-    def _into(self, escrow: Escrow) -> dict[str, Any]:
-        """Learns in check mode which key the host has or would get, saves that, and only then has it written."""
+    def _learn(self, escrow: Escrow) -> tuple[Row, dict[str, Any], str]:
+        """Learns in check mode which key the host has or would get, and saves it. Returns what to do next, what the host said, and the key."""
         password = new_password()
         foreseen = self._secure({"apply": False}, check_mode=True, seal=password, **_remembered(escrow))
         state = _state(foreseen)
@@ -118,22 +140,12 @@ class ActionModule(EscrowAction):
             escrow.key is not None,
             state == "kept",
         )
-        if row.do is Do.PASS_ON:
-            return foreseen
-        if row.do is Do.SECURE:
-            return dict(self._secure(), escrow={"state": "none", "file": escrow.path})
-        self.belongs(escrow, foreseen.get("project"))
-        if row.do is Do.REFUSE:
-            raise _refusal(row, file=escrow.path, escrow_key=told(escrow.key or ""), host_key=told(key))
-        escrow.add(key, self.notes(foreseen.get("release")))
-        result = self._secure(key=key, **({"escrowed": key} if row.do is Do.SAVE_AND_GIVE else {}))
-        if not result.get("failed"):
-            result["key"] = {**(result["key"] if isinstance(result.get("key"), dict) else {}), "state": state}
-            result["changed"] = True
-        for warning in foreseen.get("warnings") or []:
-            if warning not in (result.get("warnings") or []):
-                result.setdefault("warnings", []).append(warning)
-        return dict(result, escrow={"state": "written", "file": escrow.path})
+        if row.do not in (Do.PASS_ON, Do.SECURE):
+            self.belongs(escrow, foreseen.get("project"))
+            if row.do is Do.REFUSE:
+                raise _refusal(row, file=escrow.path, escrow_key=told(escrow.key or ""), host_key=told(key))
+            escrow.add(key, self.notes(foreseen.get("release")))
+        return row, foreseen, key
 
     def _secure(
         self, instead: Mapping[str, Any] | None = None, check_mode: bool | None = None, **key_options: Any

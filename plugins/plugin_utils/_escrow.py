@@ -110,6 +110,8 @@ class Escrow:
         self._owner = owner
         self._origin: dict[str, str] = {}
         self.entries: list[dict[str, Any]] = []
+        self.hosts: list[str] = []
+        """of a cluster, those that are known to have its key, sorted"""
 
     @property
     def usable(self) -> bool:
@@ -139,7 +141,7 @@ class Escrow:
 
     def read(self) -> None:
         """Raises EscrowError if there is a file that is not a whole escrow, that no vault secret opens, or that is another's than the owner's."""
-        self.entries, self._origin = [], {}
+        self.entries, self._origin, self.hosts = [], {}, []
         with self._words("read"):
             try:
                 with open(self.path, "rb") as stream:
@@ -187,7 +189,12 @@ class Escrow:
                 or entry.get("fingerprint") != fingerprint(entry["key"])
             ):
                 raise self._error("is damaged: a key in it does not match the fingerprint recorded beside it")
-        self._origin = self._origin_of(content.get("for") or next((entry for entry in entries if "host" in entry), {}))
+        told = content.get("for") or next((entry for entry in entries if "host" in entry), {})
+        self._origin = self._origin_of(told)
+        hosts = told.get("hosts") or []
+        if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+            raise self._error("is damaged: `hosts` in it is not a list of names")
+        self.hosts = sorted(hosts)
         return entries
 
     def _origin_of(self, told: Any) -> dict[str, str]:
@@ -207,6 +214,13 @@ class Escrow:
         notes: what else is known of the installation, for people.
         """
         self._save([_entry(key, notes), *(one for one in self.entries if one["key"] != key)])
+
+    def join(self) -> None:
+        """Notes that the owner's host is one of the cluster's, if the file does not have it yet."""
+        if self._owner and self._owner.cluster and self._owner.host not in self.hosts:
+            with self.locked():
+                self.read()
+                self._save(self.entries)
 
     def stage(self, key: str, notes: Mapping[str, str]) -> None:
         """Saves a key that is not in force yet, as C(add) does. Another one that no rotation took stays as history."""
@@ -251,16 +265,17 @@ class Escrow:
 
     def _save(self, entries: list[dict[str, Any]]) -> None:
         origin = {**self._origin, **(self._owner.public() if self._owner else {})}
+        mine = {_plain(self._owner.host)} if self._owner and self._owner.cluster else set()
+        hosts = sorted({*self.hosts, *mine})
+        owned = {"for": {**origin, **({"hosts": hosts} if hosts else {})}} if origin else {}
         text = _HEAD + yaml.safe_dump(
-            {"format": FORMAT, **({"for": origin} if origin else {}), "keys": entries},
-            sort_keys=False,
-            allow_unicode=False,
+            {"format": FORMAT, **owned, "keys": entries}, sort_keys=False, allow_unicode=False
         )
         vault_id, secret = match_encrypt_secret(self._secrets, encrypt_vault_id=self._encrypt_vault_id)
         ciphertext = VaultLib(self._secrets).encrypt(text, secret, vault_id if vault_id != "default" else None)
         with self._words("written"), _files.beside(os.path.realpath(self.path)) as (directory, name):
             _files.replace(directory, {name: ciphertext})
-        self.entries, self._origin = entries, origin
+        self.entries, self._origin, self.hosts = entries, origin, hosts
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

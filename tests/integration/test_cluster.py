@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.vault import VaultSecret
 from support import plays
-from support.stack import CHECKOUT, Play
+from support.stack import CHECKOUT, Play, type_in
+
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, Owner
 
 KEY = "unreal-4Tz8-Pw2Lm6-key-of-the-cluster"
+PASSWORD = "unreal-2Hn8-Vq4Zt7-vault"
+ROTATE = "- import_playbook: selfhost.appwrite.rotate\n"
 FREE = "- hosts: all\n  gather_facts: false\n  strategy: free\n  roles: [selfhost.appwrite.appwrite_rotation]\n"
 GATHERS = FREE.replace("strategy: free", "").replace("false", "true")
 SERIAL = FREE.replace("strategy: free", "serial: 1")
@@ -44,7 +49,13 @@ class Site:
                 part=None,
             )
         self.variables: dict[str, dict[str, Any]] = {name: {} for name in self.names}
-        (directory / "password").write_text("unreal-2Hn8-Vq4Zt7-vault")
+        self.everyone = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "appwrite_project_src": f"{directory}/hosts/{{{{ inventory_hostname }}}}",
+            "appwrite_security_cluster": "shop",
+        }
+        (directory / "password").write_text(PASSWORD)
 
     def set(self, name: str, **changes: Any) -> None:
         path = self.directory / "hosts" / name / "state.json"
@@ -54,15 +65,10 @@ class Site:
         found: dict[str, Any] = json.loads((self.directory / "hosts" / name / "state.json").read_text())
         return found
 
-    def rotate(self, *flags: str, play: str = "", **variables: Any) -> Play:
-        everyone = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-            "appwrite_project_src": str(self.directory / "hosts") + "/{{ inventory_hostname }}",
-            "appwrite_security_cluster": "shop",
-        }
-        (self.directory / "inventory.json").write_text(json.dumps({"all": {"hosts": self.variables, "vars": everyone}}))
-        (self.directory / "play.yml").write_text(play or "- import_playbook: selfhost.appwrite.rotate\n")
+    def rotate(self, *flags: str, play: str = ROTATE, **variables: Any) -> Play:
+        inventory = {"all": {"hosts": self.variables, "vars": self.everyone}}
+        (self.directory / "inventory.json").write_text(json.dumps(inventory))
+        (self.directory / "play.yml").write_text(play)
         for name in self.names:
             self.set(name, asked=[])
         given = {"appwrite_rotation_confirm": "shop", **variables}
@@ -143,6 +149,37 @@ class TestMore:
         self.refused(site, "for which the play needs the strategy linear", play=FREE)
         self.refused(site, "appwrite_rotation_confirm: rotating stops", appwrite_rotation_confirm="host0")
         self.refused(site, "of hosts that share one database only the whole key", appwrite_rotation_scope="tokens")
+
+    @pytest.mark.parametrize("site", [3], indirect=True)
+    def test_slices_of_a_job(self, site, tmp_path):
+        """By ansible-runner, as AWX has it run: each slice has an inventory of every second host, which is a program, and no other."""
+        escrow_file = tmp_path / "escrow.yml"
+        for name in site.names:
+            escrow = Escrow(str(escrow_file), [("default", VaultSecret(PASSWORD.encode()))], owner=Owner(name, "shop"))
+            escrow.read()
+            escrow.add(KEY, {})
+        for number, hosts in enumerate((site.names[0::2], site.names[1::2], site.names)):
+            job = tmp_path / str(number)
+            variables = {name: site.everyone for name in hosts}
+            told = {"all": {"children": ["shop"]}, "shop": {"hosts": hosts}, "_meta": {"hostvars": variables}}
+            extra = {"appwrite_rotation_confirm": "shop", "appwrite_rotation_escrow_file": str(escrow_file)}
+            program = f"#!{sys.executable}\nprint({json.dumps(told)!r})\n"
+            texts = {"inventory/hosts": program, "env/extravars": json.dumps(extra), "project/rotate.yml": ROTATE}
+            for file, text in texts.items():
+                (job / file).parent.mkdir(parents=True, exist_ok=True)
+                (job / file).write_text(text)
+            (job / "inventory/hosts").chmod(0o700)
+            flags = f"--vault-password-file {site.directory}/password"
+            done = type_in(
+                f"ansible-runner run {job} -p rotate.yml --cmdline '{flags}'",
+                tmp_path,
+                ANSIBLE_COLLECTIONS_PATH=str(site.collections),
+            )
+            if hosts != site.names:
+                assert done.returncode == 2 and "leave job slicing at 1" in " ".join(done.stdout.split()), done.stdout
+                site.assert_all(KEY, phase="none", guarded=False, asked=[])
+        assert done.returncode == 0, done.stdout
+        site.assert_all(phase="none", guarded=False)
 
     def test_host_is_down(self, site):
         """From the start, or since it was looked at."""

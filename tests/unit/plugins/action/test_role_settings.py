@@ -15,7 +15,7 @@ from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.selfhost.appwrite.plugins.action import role_settings
-from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import EscrowError, Owner
+from ansible_collections.selfhost.appwrite.plugins.plugin_utils._escrow import Escrow, EscrowError, Owner
 
 PROJECT = {"appwrite_security_project_src": "/opt/appwrite/"}
 FORMER = ".appwrite-escrow/one.yml"
@@ -401,6 +401,37 @@ def test_not_together(settle, variables, words):
         settle("appwrite_rotation", ["confirm"], **given)
     with pytest.raises(AnsibleActionFail, match=words):
         settle("appwrite_rotation", ["confirm"], True, **given)
+
+
+@pytest.mark.parametrize(
+    "inventory", [{"one": SHOP}, {"one": SHOP, "three": SHOP}, {"one": SHOP, "two": {}, "three": SHOP}]
+)
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("file", ["", "keys/shop.yml"])
+def test_left_out_of_the_inventory(settle, controller, tmp_path, inventory, check, file):
+    """As by a slice of a job of AWX."""
+    path = tmp_path / (file or ".appwrite-escrow/@shop.yml")
+    path.parent.mkdir()
+    for name in ("one", "two", "three"):
+        escrow = Escrow(str(path), controller.secrets, owner=Owner(name, "shop"))
+        escrow.read()
+        escrow.add("unreal-key-" * 4, {})
+    given = {**TOGETHER, **({"appwrite_rotation_escrow_file": file} if file else {})}
+    missing = [name for name in ("three", "two") if name not in inventory or not inventory[name]]
+    with pytest.raises(AnsibleActionFail) as refused:
+        settle("appwrite_rotation", ["confirm"], check, **fleet(**inventory), **given)
+    assert f"appwrite_security_cluster: by the escrow file {path} {', '.join(missing)} belong" in str(refused.value)
+    assert "leave job slicing at 1" in str(refused.value) and str(refused.value).endswith(". Nothing was changed")
+    everyone = fleet(one=SHOP, two=SHOP, three=SHOP)
+    assert len(settle("appwrite_rotation", ["confirm"], check, **everyone, **given)["members"]) == 3
+
+
+def test_escrow_of_a_cluster_that_cannot_be_opened(settle, tmp_path):
+    (tmp_path / "shop.yml").write_text("no vault")
+    with pytest.raises(
+        AnsibleActionFail, match="is damaged: it is not encrypted by ansible-vault. Nothing was changed"
+    ):
+        settle("appwrite_rotation", **fleet(one=SHOP), **TOGETHER, appwrite_rotation_escrow_file="shop.yml")
 
 
 def test_cluster_is_told_what_one_host_is():

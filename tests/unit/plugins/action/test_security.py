@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleActionFail
+from ansible.parsing.vault import VaultLib
 
 from ansible_collections.selfhost.appwrite.plugins.action import security
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
@@ -178,7 +181,7 @@ def test_saved_before_it_is_used(run, controller, key, state):
 
 
 def test_it_is_there_when_the_host_is_told(run, controller):
-    """Nobody else may write the file meanwhile; the lock does not stay."""
+    """Nobody else may write the file before; the lock does not stay."""
     seen = []
     lock = controller.path.with_name("one.yml.lock")
     run(
@@ -186,7 +189,7 @@ def test_it_is_there_when_the_host_is_told(run, controller):
         answers(OWN, "restored"),
         on_call=lambda call: seen.append((call.check, controller.escrow.key, lock.exists())),
     )
-    assert seen == [(True, None, True), (False, OWN, True)] and os.listdir(controller.path.parent) == ["one.yml"]
+    assert seen == [(True, None, True), (False, OWN, False)] and os.listdir(controller.path.parent) == ["one.yml"]
 
 
 @pytest.mark.parametrize("second", [FAILED, {"unreachable": True, "failed": True}])
@@ -363,6 +366,48 @@ def test_cluster_is_the_owner(run, controller):
         run()
     run(answers(OWN, "restored"), cluster="shop")
     assert told_key(controller) == [{"escrowed": OWN}]
+
+
+@pytest.mark.parametrize("other", [OWN, None])
+def test_hosts_do_not_wait_for_each_other(run, controller, monkeypatch, other):
+    """While a host is secured, the next one of its cluster can open the escrow, whoever of them saved the key."""
+    held = []
+    real = _escrow.Escrow.locked
+
+    @contextlib.contextmanager
+    def locked(escrow):
+        if other and not held:
+            monkeypatch.setattr(_escrow.Escrow, "locked", real)
+            escrow.add(other, {})
+        with real(escrow):
+            held.append(True)
+            yield
+            held.append(False)
+
+    monkeypatch.setattr(_escrow.Escrow, "locked", locked)
+    given = [answers(OWN, "kept")] if other else [answers(OWN, "generated"), answers(OWN, "restored")]
+    seen = []
+    run(*given, cluster="shop", on_call=lambda call: seen.append((call.check, held[-1])))
+    assert seen == [(False, False)] if other else [(True, True), (False, False)]
+
+
+def test_host_of_a_cluster_is_noted(run, controller):
+    """When it has the key, and not if it is refused, or only asked."""
+    [(_id, secret)] = controller.secrets
+
+    def hosts() -> list[str]:
+        return yaml.safe_load(VaultLib([(_id, secret)]).decrypt(controller.path.read_bytes()))["for"]["hosts"]
+
+    escrow = _escrow.Escrow(str(controller.path), controller.secrets, owner=_escrow.Owner("two", "shop"))
+    escrow.add(OWN, {})
+    run({"failed": True, "msg": "unreal"}, cluster="shop")
+    run(answers(OWN, "kept"), check=True, cluster="shop")
+    assert hosts() == ["two"]
+    run(answers(OWN, "kept"), cluster="shop")
+    assert hosts() == ["one", "two"]
+    before = controller.path.read_bytes()
+    run(answers(OWN, "kept"), cluster="shop")
+    assert controller.path.read_bytes() == before
 
 
 def test_another_fork_was_first(run, controller, monkeypatch):

@@ -290,6 +290,28 @@ def test_cluster_is_one_owner_whatever_the_host(tmp_path):
         Escrow(str(tmp_path / "owned.yml"), SECRETS, owner=ONE).read()
 
 
+def test_hosts_of_a_cluster(tmp_path):
+    """Each that has had the key, once; and none of a file of one host."""
+    owned(tmp_path, Owner("two", "shop", "/opt/appwrite"))
+    for host in ("one", "two", "one"):
+        found = Escrow(str(tmp_path / "owned.yml"), SECRETS, owner=Owner(host, "shop", "/opt/appwrite"))
+        found.join()
+    again = opened(tmp_path / "owned.yml")
+    assert again.hosts == ["one", "two"] and again.key == KEY and again._origin == {"cluster": "shop"}
+    alone = owned(tmp_path, ONE, "alone.yml")
+    alone.join()
+    assert opened(tmp_path / "alone.yml").hosts == []
+
+
+@pytest.mark.parametrize("told", ["one, two", [1, 2], {"one": None}])
+def test_hosts_that_are_none(tmp_path, told):
+    owner = {"cluster": "shop", "hosts": told}
+    text = {"format": 1, "for": owner, "keys": [{"key": KEY, "fingerprint": _key.fingerprint(KEY)}]}
+    (tmp_path / "x.yml").write_bytes(_sealed(yaml.safe_dump(text)))
+    with pytest.raises(EscrowError, match="is damaged: `hosts` in it is not a list of names"):
+        opened(tmp_path / "x.yml")
+
+
 def test_file_of_before_says_it_with_its_newest_key(tmp_path):
     text = yaml.safe_dump(
         {
