@@ -163,7 +163,7 @@ def gone_back(
         if way.check_mode:
             raise
         raise ApplyError(
-            "%s was put back%s, but could not be applied: %s" % (path, kept and "; " + kept, error),
+            "%s was put back, but could not be applied: %s%s" % (path, error, kept and ". " + kept),
             **getattr(error, "details", {}),
         ) from None
 
