@@ -1,29 +1,22 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every page of the documentation, typed in from its first line to its last: the first steps by day, most others by night.
-
-A block with a caption is a file of that name, C($) is the controller's prompt and C(#) the server's. C(/opt/appwrite) is the project's directory. The server is
-reached over SSH, by a user who is not root and whom sudo asks for a password.
-"""
+"""Every page of the documentation, typed in from its first line to its last: the first steps by day, most others by night. How: C(reader.py)."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import re
-import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 from integration.installer import Installer
-from support.hosts import Host
+from integration.reader import PAGES, AtTerminal, Reader, blocks
 from support.stack import (
     CHECKOUT,
     HTTPS,
@@ -34,14 +27,12 @@ from support.stack import (
     Stack,
     _secrets_in,
     assert_no_leak,
-    controller,
     made,
     official,
     on,
     set_env,
     small,
     succeed,
-    type_in,
     without,
 )
 from testbed import Project
@@ -52,10 +43,9 @@ from testbed.tools import community
 from ansible_collections.selfhost.appwrite.plugins.filter.timer import unit_name
 from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.controls import CONTROLS
 
-PAGES = CHECKOUT / "docs" / "docsite" / "rst"
-BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n(?: +:caption: (.*)\n)?\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
 TYPED_IN_ELSEWHERE = {
     "rotation": "test_rotation.py",
+    "many_servers": "test_fleet.py",
     "escrow": "test_escrow.py, test_a_safe_of_your_own; every guide runs the drill",
     "lost_everything": "test_escrow.py, test_everything_lost_but_the_inventory",
     "trouble": "test_backups.py, test_put_back_and_applied",
@@ -63,98 +53,6 @@ TYPED_IN_ELSEWHERE = {
     "releases": "test_core_flow.py, test_fresh.py, test_escrow.py, test_rotation.py, test_guides.py",
     "audit_doctor": "there is nothing to type in",
 }
-
-
-class Block(NamedTuple):
-    language: str
-    caption: str
-    text: str
-
-
-def blocks(page: str) -> list[Block]:
-    text = (PAGES / f"{page}.rst").read_text()
-    found = []
-    for _indent, language, caption, body in BLOCK.findall(text):
-        lines = body.strip("\n").split("\n")
-        width = min(len(line) - len(line.lstrip()) for line in lines if line)
-        found.append(Block(language, caption, "".join(line[width:] + "\n" for line in lines)))
-    assert text.count(".. code-block::") == len(found)
-    return found
-
-
-class Reader:
-    """Somebody at a controller of their own, before a page."""
-
-    def __init__(self, place: Path, stack: Stack, host: Host) -> None:
-        self.place = place
-        self.stack = stack
-        self.host = host
-        self.output = ""
-        self.environ = dict(host.environ)
-        self.replaced = {"/opt/appwrite": str(stack.directory)}
-        (place / "selfhost.appwrite").symlink_to(CHECKOUT)
-        self.write(
-            "group_vars/all.yml",
-            "ansible_become: true\nappwrite_audit_third_parties: []\nappwrite_security_force_https: true\n",
-        )
-
-    def write(self, name: str, text: str) -> None:
-        (self.place / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.place / name).write_text(self._here(text))
-
-    def _here(self, text: str) -> str:
-        for name, here in self.replaced.items():
-            text = text.replace(name, here)
-        return text
-
-    def installs(self) -> None:
-        """The collection is not there yet."""
-        self.environ["ANSIBLE_COLLECTIONS_PATH"] = str(self.place / "collections")
-
-    def prepare(self) -> None:
-        """What the first page has made."""
-        for block in blocks("quickstart"):
-            if block.caption:
-                self.write(block.caption, block.text)
-        self.write("vault-password", "only-for-this-test-" * 2)
-
-    def secure(self) -> None:
-        self.type("ansible-playbook selfhost.appwrite.secure")
-
-    def type(self, command: str, rc: int = 0) -> None:
-        self.output, status = self._type(self._here(command))
-        assert status == rc and "Traceback" not in self.output, f"{command}\n{self.output}"
-
-    def _type(self, command: str) -> tuple[str, int]:
-        done = type_in(command, self.place, **self.environ)
-        return done.stdout + done.stderr, done.returncode
-
-    def read(
-        self, page: str, meanwhile: Callable[[Reader], None] | None = None, ends: Mapping[str, int] | None = None
-    ) -> None:
-        """meanwhile: what happens before the first --check. ends: exit codes of commands that do not end with 0."""
-        for block in blocks(page):
-            if block.caption and " (" not in block.caption:
-                self.write(block.caption, block.text)
-            for prompt, command in (
-                re.findall(r"^([$#]) (.*)", block.text, re.MULTILINE) if block.language == "console" else ()
-            ):
-                if meanwhile and command.endswith("--check"):
-                    meanwhile(self)
-                    meanwhile = None
-                there = f"ssh -F {self.host.ssh_config} -l root appwrite.example.com {shlex.quote(command)}"
-                self.type(command if prompt == "$" else there, (ends or {}).get(command, 0))
-
-
-class AtTerminal(Reader):
-    """Who is asked for the password on a terminal of 24 lines and 80 columns, for each command anew."""
-
-    def _type(self, command: str) -> tuple[str, int]:
-        if command.startswith("ansible-playbook "):
-            command += " --ask-become-pass"
-        return self.host.at_terminal(
-            ["bash", "-c", command], self.place, {**controller(), **self.environ, "ANSIBLE_BECOME_PASSWORD_FILE": ""}
-        )
 
 
 @pytest.fixture
@@ -223,18 +121,6 @@ def test_fresh(directory, tmp_path, host):
         stack.assert_in_force()
     finally:
         stack.project.down()
-
-
-@pytest.mark.nightly
-@small("role")
-def test_many_servers(reader):
-    reader.prepare()
-    reader.read("many_servers")
-    assert {path.name.partition("@")[0] for path in (reader.place / ".appwrite-escrow").iterdir()} == {
-        "shop.example.com",
-        "blog.example.com",
-        "",
-    }
 
 
 @pytest.mark.nightly
@@ -326,14 +212,14 @@ def findings(stack: Stack) -> dict[str, str]:
 
 @pytest.mark.nightly("test_upgrade.py, test_core_flow.py")
 @pytest.mark.parametrize(("database", "is_started"), [("mariadb", True), ("mariadb", False), ("mongodb", True)])
-def test_from_1_9_6_to_the_newest(tmp_path, database, is_started):
+def test_from_1_9_6_to_the_newest(tmp_path, host, database, is_started):
     """On running projects: key and choices stay, what is stored opens, and what came with a public value is replaced."""
     kind = Kind("1.9.6", database, services=(*SMALL.services[:-1], database))
     stack = made(kind, tmp_path / "projects")
     try:
         stack.project.up()
         stack.project.wait()
-        reader = Reader(tmp_path, stack)
+        reader = Reader(tmp_path, stack, host)
         reader.prepare()
         reader.write("host_vars/appwrite.example.com.yml", json.dumps(CHOICES))
         reader.secure()

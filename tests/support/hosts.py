@@ -197,6 +197,11 @@ class Host:
             )
         )
         self._write_accounts()
+        self._port = port
+        self.start()
+
+    def start(self) -> None:
+        """Lets its sshd listen."""
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # a started service has made it, which is wanted
         self._sshd = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _START, "sh", self.home, _SSHD],
@@ -206,7 +211,7 @@ class Host:
         )
         deadline = time.monotonic() + 30
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
                 break
             if self._sshd.poll() is not None or time.monotonic() > deadline:
                 raise Failed(f"The sshd does not answer:\n{self.log.read_text() if self.log.exists() else ''}")
@@ -236,7 +241,8 @@ class Host:
             copy.chmod(found.st_mode & 0o7777)
             os.chown(copy, found.st_uid, found.st_gid)
 
-    def _end(self) -> None:
+    def stop(self) -> None:
+        """Ends every process on it, its sshd too."""
         if hasattr(self, "_namespace"):
             while found := self.processes():
                 for process in found:
@@ -244,4 +250,8 @@ class Host:
                         os.kill(process, signal.SIGKILL)
                 self._sshd.poll()
                 time.sleep(0.01)
+            del self._namespace  # whose number another may get
+
+    def _end(self) -> None:
+        self.stop()
         shutil.rmtree(self.home)

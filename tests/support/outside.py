@@ -40,16 +40,21 @@ class Divided(Project):
 class Outside(Kind):
     """Its services are those of the project. What is no default is random."""
 
-    def create(self, parent: Path, name: str = "") -> Divided:
-        outer = Kind(self.release, self.database, services=(self.database, "redis")).create(parent)
-        word = "NotARealWord" + secrets.token_hex(8)
-        set_env(outer.directory, _APP_DB_PASS=word)
-        _edit(outer, {self.database: DATABASE, "redis": CACHE})
+    def create(self, parent: Path, name: str = "", outer: Project | None = None) -> Divided:
+        """outer: the database and Redis of another one, which it shares with that."""
+        outer = outer or self.outer(parent)
         project = Divided(super().create(parent, name).directory, outer)
         values = {name: read_env(outer.directory)[name] for name in _SAME}
         set_env(project.directory, **values, _APP_DB_HOST=DATABASE, _APP_REDIS_HOST=CACHE)
         _edit(project, {}, project.network)
         return project
+
+    def outer(self, parent: Path) -> Project:
+        """The project of a database and a Redis."""
+        outer = Kind(self.release, self.database, services=(self.database, "redis")).create(parent)
+        set_env(outer.directory, _APP_DB_PASS="NotARealWord" + secrets.token_hex(8))
+        _edit(outer, {self.database: DATABASE, "redis": CACHE})
+        return outer
 
     @property
     def clients(self) -> dict[str, str]:
