@@ -33,7 +33,7 @@ from testbed.dataset import Dataset
 from testbed.project import NAME_PREFIX
 
 SINGLE, CLUSTERS = map(int, os.environ.get("FLEET", "35,5").split(","))
-"""servers by themselves, at least nine, and clusters of three, at least one"""
+"""servers by themselves, at least four, and clusters of three, at least one"""
 EVERY_CLUSTER = ("blog", "chat", "desk", "mail", "shop")
 NAMES = EVERY_CLUSTER[:CLUSTERS]
 DOWN, DEAD, ODD = (f"site{SINGLE - back:02}" for back in (2, 1, 0))
