@@ -93,6 +93,9 @@ class Way(NamedTuple):
     """in check mode, the services that a change of the file recreates which was itself only checked"""
 
 
+_GOES_ON = "Everything that is stored is under the new key, and .env has it. Mend what is named here, and run the rotation again, which goes on from here"
+
+
 class ApplyError(AppwriteError):
     """The project did not come up or does not run on its file. C(details) goes into the module's result."""
 
@@ -126,7 +129,9 @@ def apply(module: AnsibleModule) -> dict[str, Any]:
             return dict(applied(way, instance, document, tell, rotated), backup_file=None)
         except ApplyError as error:
             error.details.setdefault("warnings", instance.warnings)
-            raise
+            if remembered(env_file).get("phase") != WRITTEN:
+                raise
+            raise ApplyError("%s. %s" % (error, _GOES_ON), **error.details) from None
 
 
 def way_of(module: AnsibleModule, pull: str = "policy", goes_back: bool = False) -> Way:

@@ -761,17 +761,32 @@ def test_another_key_beside_that_of_a_third_container(run_module, engine, projec
     )
 
 
-@pytest.mark.parametrize("phase", ["written", "staged"])
-def test_start_at_the_end_of_a_rotation(run_module, engine, project, phase):
-    """It has looked at everything itself; what it was told to leave behind is no reason to stop now."""
-    gone(engine)
+def rotating(project, phase):
+    """It is in the middle of a rotation."""
     (project / ".appwrite-rotation").mkdir(mode=0o700)
     content = {"phase": phase, "old": OTHER, "new": SECRET, "env": "QQ=="}
     (project / ".appwrite-rotation" / "state.json").write_text(json.dumps(content))
     (project / ".appwrite-rotation" / "state.json").chmod(0o600)
+
+
+@pytest.mark.parametrize("phase", ["written", "staged"])
+def test_start_at_the_end_of_a_rotation(run_module, engine, project, phase):
+    """It has looked at everything itself; what it was told to leave behind is no reason to stop now."""
+    gone(engine)
+    rotating(project, phase)
     engine.opens = AssertionError("asked") if phase == "written" else {OTHER: 7}
     result = run_module("apply")
     assert (result.get("msg") is None) == (phase == "written") == bool(engine.calls)
+
+
+def test_start_that_fails_at_the_end_of_a_rotation(run_module, engine, project):
+    """It says how far the rotation is, which goes on from there."""
+    gone(engine)
+    rotating(project, "written")
+    engine.then[1] = replace(engine.then[1], status="exited", exit_code=1)
+    message = run_module("apply")["msg"]
+    assert message.startswith("the service appwrite-worker-certificates exited with code 1")
+    assert message.endswith(". Mend what is named here, and run the rotation again, which goes on from here")
 
 
 @pytest.mark.parametrize("database", ["running", "exited"])
