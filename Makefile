@@ -66,8 +66,8 @@ bench-ssh: setup engine ## Measure the same over SSH on 1, 10 and 50 hosts (root
 bench-fleet: setup engine ## Measure the audit on 1 to 50 hosts (root)
 	tests/benchmark/fleet.sh
 
-bench-rotation: setup engine ## Measure the rotation of the encryption key; ROTATION_VALUES=1000000 also rotates so many
-	tests/benchmark/rotation.sh
+bench-rotation: setup engine ## Measure the rotation of the encryption key; ROTATION_VALUES=1000000 also rotates so many, T=files only for how long the API is away by the number of files
+	tests/benchmark/rotation.sh $(T)
 
 setup: .venv/stamp ## Make the virtual environment (.venv)
 

@@ -262,14 +262,14 @@ def discard(directory: int, name: Name) -> None:
 
 @contextmanager
 def nameless(directory: int) -> Iterator[int]:
-    """The handle of a new file without a name, which is gone when this ends: to see whether one could be made. Data and owner tell more."""
+    """The handle of a new file without a name, which is gone when this ends. If it is to be seen whether one could be made, data and owner tell more."""
     try:
-        handle = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        handle = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
             raise
         name = TEMPORARY + secrets.token_hex(8)  # a file system without files that have no name
-        handle = os.open(name, _NEW, 0o600, dir_fd=directory)
+        handle = os.open(name, _NEW ^ os.O_WRONLY | os.O_RDWR, 0o600, dir_fd=directory)
         os.unlink(name, dir_fd=directory)
     try:
         yield handle

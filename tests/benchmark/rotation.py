@@ -7,6 +7,9 @@ The plain updates are a statement for each column of a row (MongoDB: each docume
 They take the data from one key to the other, and a rotation takes it back. Every rotation is a process of its own. It asserts nothing: machines differ.
 There are as many files as C(FILES) says, which the plain updates leave alone.
 C(ROTATION_VALUES=1000000) also rotates so many, once, in MariaDB and PostgreSQL.
+
+After that, how long the API of a running project is away, under traffic, by how many small files it has: modules of the collection one after the other, as
+the playbook runs them. C(rotation.sh files) measures this alone, and C(ROTATION_FILES=1000,1000000) other numbers.
 """
 
 from __future__ import annotations
@@ -14,22 +17,29 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from support.stack import KEY, Kind, set_env
 from support.stores import KEYS, rotation
 from testbed import Project
 from testbed._base import clean_environ, run
-from testbed.dataset import Dataset
+from testbed._servers import SERVERS
+from testbed._shapes import FILES as FILE_COLUMNS
+from testbed._shapes import Row
+from testbed.dataset import STORAGE, Dataset
 from testbed.images import Unavailable
+from testbed.traffic import Traffic
 
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import METHOD, VERSION, Cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Report
 
 ROUNDS = 3
@@ -63,6 +73,11 @@ const updateAll = async () => {
 };
 updateAll();
 """
+AWAY = tuple(int(number) for number in os.environ.get("ROTATION_FILES", "1000,10000,100000").split(","))
+"""small files of a running project"""
+SMALL_FILE = b"NotARealSmallFile"
+_PEAK = re.compile(r"VmHWM:\s*(\d+)")
+RUNNING = Kind("2.4.0", "mariadb")
 
 
 # --- in a process of its own ---
@@ -70,7 +85,7 @@ updateAll();
 
 def _memory() -> float:
     """Its peak in MB. What getrusage() says began with the peak of the process that started this one."""
-    return int(re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
+    return int(_PEAK.findall(Path("/proc/self/status").read_text())[0]) / 1024
 
 
 def _rotate() -> None:
@@ -277,14 +292,169 @@ def measure(database: str, home: Path) -> Bench:
         project.down()
 
 
-def main() -> None:
+# --- a running project ---
+
+
+class Running:
+    """One project, to which files are added from one measurement to the next."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir()
+        self.project = RUNNING.create(home)
+        path = self.project.directory / "docker-compose.override.yml"
+        command = self.project.config()["services"]["mariadb"]["command"] or ()
+        path.write_text(json.dumps({"services": {"mariadb": {"command": [*command, *MEMORY["mariadb"]]}}}))
+        self.keys = [f"{name}{secrets.token_hex(3)}" for name in KEYS]
+        """the first is in force; of another project on this engine, the same would stop a rotation"""
+        set_env(self.project.directory, **{KEY: self.keys[0]})
+        self.files = 0
+        self.loads: list[float] = []
+        self.found: dict[int, list[dict[str, Any]]] = {}
+
+    def start(self) -> None:
+        self.project.up()
+        self.project.wait()
+        data = Dataset.make(1, self.keys[0], database="mariadb", file_bytes=1000)
+        data.load(self.project)
+        data.write_files(self.project.uploads())
+        self.table = next(table for table in data.tables if table.holds_files)
+
+    def load(self, files: int) -> None:
+        """So many small ones in all, sealed with the key in force, half of them in directories of their own, as older releases have it."""
+        root, server, cipher = self.project.uploads(), SERVERS["mariadb"].of(self.project), Cipher(self.keys[0])
+        rows = []
+        for number in range(self.files, files):
+            uid = secrets.token_hex(10)
+            deep = "".join(f"/{letter}" for letter in uid[:4]) if number % 2 else ""
+            path = f"{STORAGE}/app-1/{self.table.uid}{deep}/{uid}.txt"
+            text, iv, tag = cipher.encrypt(SMALL_FILE)
+            place = root / path.removeprefix(f"{STORAGE}/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(text)
+            values = {
+                **dict.fromkeys(column.name for column in FILE_COLUMNS),
+                **{"bucketId": self.table.uid, "name": "small.txt", "path": path, "openSSLVersion": VERSION},
+                **{"openSSLCipher": METHOD, "openSSLIV": iv, "openSSLTag": tag, "chunksTotal": 1, "chunksUploaded": 1},
+            }
+            rows.append(server.document(self.table, Row(server.row_id(1000 + number), uid, None, (), values), values))
+        if rows:
+            server.insert(self.table, rows)
+            server.end()
+        self.files = files
+
+    def rotate(self) -> None:
+        asked = self._asked()
+        arguments = {"project_src": str(self.project.directory)}
+        with Traffic(self.project) as traffic:
+            time.sleep(3)
+            rotated = _module("rekey", {**arguments, "scope": "values", "new_key": self.keys[1]})
+            asked = self._asked() - asked
+            _module("apply", arguments)
+            ended = _module("rekey", {**arguments, "scope": "values", "sample": 0})
+        if (rotated["phase"], ended["phase"], ended["report"]["state"]) != ("written", "finished", "new"):
+            sys.exit(f"not everything was rotated: {rotated['phase']}, {ended['phase']}")
+        if wrong := traffic.check():
+            sys.exit(f"lost: {wrong[:3]}")
+        files = sum(each["files"].get("new", 0) for each in ended["report"]["collections"])
+        if files < self.files:
+            sys.exit(f"{files} files were rotated instead of {self.files}")
+        self.keys.reverse()
+        self.loads.append(os.getloadavg()[0])
+        self.found.setdefault(self.files, []).append(
+            {
+                "away": traffic.away,
+                "api": ended["downtime"]["api"],
+                "whole": ended["downtime"]["whole"],
+                "statements": asked,
+                "seconds": rotated["seconds"],
+                "work": rotated["work"],
+                "memory": rotated["memory"],
+                "end": ended["work"],
+                "end memory": ended["memory"],
+            }
+        )
+        last = self.found[self.files][-1]
+        print(f"{self.files:,} files: {last}, load {self.loads[-1]:.1f}", flush=True)
+
+    def _asked(self) -> int:
+        return int(self.project.query(mariadb="SHOW GLOBAL STATUS LIKE 'Questions';").split()[1])
+
+    def show(self) -> None:
+        first = statistics.median(each["away"] for each in self.found[AWAY[0]])
+        print(
+            f"\n2.4.0 on MariaDB, small files on the local volume, load {min(self.loads):.1f} to {max(self.loads):.1f}"
+        )
+        titles = ("api", "whole", "statements", "seconds", "work", "memory", "end", "end memory")
+        print(f"{'files':>9}  {'API away':<28}{'ratio':>6}" + "".join(f"{title:>12}" for title in titles))
+        for files, each in self.found.items():
+            away = [one["away"] for one in each]
+            middle = statistics.median(away)
+            print(
+                f"{files:>9,}  {f'{middle:.1f} ({min(away):.1f} to {max(away):.1f})':<28}{middle / first:6.2f}"
+                + "".join(f"{statistics.median(one[title] for one in each):12,.1f}" for title in titles)
+            )
+        print(
+            "\nAPI away: seconds without an answer to the traffic, median (lowest to highest); ratio: to that of the first line"
+            "\napi, whole: seconds, as the rotation tells them; statements: of the database, with the traffic's own"
+            "\nseconds, work, memory: of the run that seals: all of it, on the processor with its clients, and its peak in MB; end: of the run that ends it"
+        )
+
+
+def _module(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Its result, with what it took."""
+    path = Path(__file__).parents[2] / "plugins" / "modules" / f"{name}.py"
+    environ = {**clean_environ(), "PYTHONPATH": str(Path(__file__).parents[2] / ".work" / "import")}
+    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
+        json.dump({"ANSIBLE_MODULE_ARGS": arguments}, given)
+        given.seek(0)
+        started = time.perf_counter()
+        process = subprocess.Popen([sys.executable, path], stdin=given, stdout=said, stderr=said, env=environ)
+        memory = pid = 0
+        while not pid:
+            time.sleep(0.05)
+            with suppress(IndexError, OSError):  # it has ended
+                memory = int(_PEAK.findall(Path(f"/proc/{process.pid}/status").read_text())[0])
+            pid, status, used = os.wait4(process.pid, os.WNOHANG)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        output = said.read()
+        if process.returncode:
+            sys.exit(f"{name} failed: {output[-2000:]}")
+        took = {
+            "seconds": time.perf_counter() - started,
+            "work": used.ru_utime + used.ru_stime,
+            "memory": memory / 1024,
+        }
+        return {**json.loads(output), **took}
+
+
+def measure_running(home: Path) -> None:
+    running = Running(home)
+    try:
+        running.start()
+        for files in AWAY:
+            running.load(files)
+            for _number in range(ROUNDS):
+                running.rotate()
+        running.show()
+    finally:
+        running.project.down()
+
+
+def main(*parts: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="appwrite-rotation-") as name:
-        for database in TIMED:
+        for database in TIMED if "files" not in parts else ():
             try:
                 measure(database, Path(name, database)).show()
             except Unavailable as reason:
                 print(f"{database} is left out: {reason}")
+        if "files" not in parts:
+            explain()
+        measure_running(Path(name, "running"))
+
+
+def explain() -> None:
     print(
         "\nseconds: median (lowest to highest)\nratio: to the plain updates just before, median"
         "\nfirst to commit: the parts of it; first what was staged is written, or on MongoDB all is read"
@@ -295,4 +465,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _rotate() if sys.argv[1:] else main()
+    _rotate() if sys.argv[1:] == ["rotate"] else main(*sys.argv[1:])

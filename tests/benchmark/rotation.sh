@@ -12,4 +12,4 @@ if ! command -v php >/dev/null; then
     echo "PHP is needed, which seals the values." >&2
     exit 3
 fi
-PYTHONPATH=tests:.work/import exec .venv/bin/python tests/benchmark/rotation.py
+PYTHONPATH=tests:.work/import exec .venv/bin/python tests/benchmark/rotation.py "$@"

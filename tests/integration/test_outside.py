@@ -101,7 +101,7 @@ def site(stack: Stack) -> Iterator[Site]:
     found = Site(stack)
     yield found
     for left in found.instances:
-        for client in left._clients.values():
+        for _made, client in left._clients.values():
             client.close()
     assert not found.found()
 

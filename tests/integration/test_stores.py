@@ -27,7 +27,12 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import session as _session
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores import sql as _sql
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    FILE_COLUMNS,
+    Row,
+    StoreError,
+    Table,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes import sql as _writes
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.mariadb import WritableMariaDB
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import Change
@@ -242,6 +247,57 @@ def test_staged(server, store, monkeypatch):
         }
     del wanted[5]
     assert {row.key: dict(row.values) for row in rows_of(store)} == wanted
+
+
+@on(*KINDS)
+def test_staged_files(server, monkeypatch):
+    """All seals of a row or none, and only if nothing of it is another; what was not taken so is all that is left to be read."""
+    monkeypatch.setattr(_writes, "_REQUEST", 300)
+    monkeypatch.setattr(_sql, "_PAGE", 3)
+    name, paths = (
+        "_9_bucket_7",
+        [f"/storage/uploads/{value}" for value in ODD if value is not None and len(value) < 999],
+    )
+    texts = [f'ADD "{column}" VARCHAR(2048)' for column in FILE_COLUMNS[:5]]
+    server.make("[]", uid="bucket_7", name=name)
+    server.sql(
+        f'ALTER TABLE "{name}" {", ".join([*texts, *(f"""ADD "{column}" INT""" for column in FILE_COLUMNS[5:])])}'
+    )
+    columns = ", ".join(f'"{column}"' for column in FILE_COLUMNS)
+    rows = [
+        f"({number}, 'u', {server.text(path)}, NULL, 'a', 'tag', 'iv', 2, 2)" for number, path in enumerate(paths, 1)
+    ]
+    server.sql(f'INSERT INTO "{name}" (_id, _uid, {columns}) VALUES {", ".join(rows)}')
+    try:
+        with closing(server.open()) as store:
+            table, found = table_of(store, name), rows_of(store, name)
+            assert [row.values["path"] for row in found] == paths and store.taken(table) == 0
+            new = {
+                row.key: {"path": f"{row.values['path']}-𝒳'", "openSSLIV": "other", "openSSLTag": ""} for row in found
+            }
+            store.stage(table, [Change(row, new[row.key]) for row in found])
+            store.unstage(table, [new[2]["path"], "no such path"])
+            server.sql(
+                f'UPDATE "{name}" SET "openSSLIV" = \'IV\' WHERE _id = 3',
+                f'UPDATE "{name}" SET "openSSLTag" = NULL WHERE _id = 4',
+                f'UPDATE "{name}" SET "openSSLCipher" = \'\' WHERE _id = 5',
+                f'UPDATE "{name}" SET "chunksUploaded" = 1 WHERE _id = 6',
+                f'DELETE FROM "{name}" WHERE _id = 7',
+                f"INSERT INTO \"{name}\" (_id, _uid, \"path\") VALUES (1000, 'u', '')",
+            )
+            before = {row.key: row.values for row in rows_of(store, name)}
+            store.begin()
+            assert sum(store.take(table)) == len(found)
+            left = [row.key for batch in store.beside(table) for row in batch]
+            assert left == [2, 3, 4, 6] and store.taken(table) == len(found) - 6
+            store.commit()
+            assert {row.key: row.values for row in rows_of(store, name)} == {
+                key: {**values, **({} if key in (*left, 5, 1000) else new[key])} for key, values in before.items()
+            }
+            server.sql(f'UPDATE "{name}" SET "openSSLIV" = \'Other\' WHERE _id = 1')
+            assert 1 in [row.key for batch in store.beside(table) for row in batch]
+    finally:
+        server.sql(f'DROP TABLE "{name}"')
 
 
 @on(*KINDS)

@@ -129,10 +129,26 @@ class Memory(WritableStore):
         self.fail("take")
         for each in self.staged.get(table, []):
             row = self.now[table][each.row.key] if each.row.key < len(self.now[table]) else {}
-            row.update(
-                {name: value for name, value in each.values.items() if row.get(name, each) == each.row.raw[name]}
-            )
+            same = {name for name, value in row.items() if value == each.row.raw[name]}
+            if not table.stages_files or same == each.row.raw.keys():
+                row.update({name: value for name, value in each.values.items() if name in same})
             yield 1
+
+    def unstage(self, table: Table, paths: Sequence[str]) -> None:
+        self.staged[table] = [each for each in self.staged.get(table, []) if each.values["path"] not in paths]
+
+    def _is_taken(self, table: Table, number: int) -> bool:
+        row = self.now[table][number]
+        return any(
+            each.row.key == number and row == {**each.row.raw, **each.values} for each in self.staged.get(table, [])
+        )
+
+    def taken(self, table: Table) -> int:
+        return sum(self._is_taken(table, number) for number in range(len(self.now[table])))
+
+    def beside(self, table: Table) -> Iterator[list[Row]]:
+        for rows in self.rows(table):
+            yield [row for row in rows if row.values["openSSLCipher"] and not self._is_taken(table, row.key)]
 
     def newest(self, table: Table, fields: Sequence[str], limit: int) -> list[dict[str, str]]:
         return []  # nobody is in here

@@ -23,9 +23,11 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     Cipher,
     Exchange,
     Parts,
+    Value,
     parts_of,
 )
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    SEALS,
     Look,
     Row,
     Store,
@@ -86,7 +88,7 @@ class Report:
     seconds: float = 0.0
     """that files took, whose successors are made while others write"""
     sealed: int = 0
-    """bytes, by and large, of all values that are to be sealed anew"""
+    """bytes, by and large, of all values that are to be sealed anew, and of what the rows of files get"""
 
     def count(self, verdict: str) -> int:
         """Values and files with that verdict."""
@@ -195,13 +197,22 @@ class Examination:
         done = 0
         self._progress(phase, done, total)
         for table in tables:
-            for batch in self._store.rows(table, sample):
+            done += self._passed(table)
+            for batch in self._rows_of(table, sample):
                 step = FILES if table.holds_files else len(batch)
                 for start in range(0, len(batch), step):
                     rows = batch[start : start + step]
                     yield table, rows
                     done += len(rows)
                     self._progress(phase, done, max(done, total))
+
+    def _passed(self, _table: Table) -> int:
+        """Rows that need not be looked at."""
+        return 0
+
+    def _rows_of(self, table: Table, sample: int | None) -> Iterator[list[Row]]:
+        """The others."""
+        return self._store.rows(table, sample)
 
     def _examine(self, phase: str, sample: int | None = None, some: Callable[[Table], bool] | None = None) -> Report:
         report = Report()
@@ -233,16 +244,15 @@ class Examination:
         for verdict in verdicts:
             tally.values[verdict] += 1
         if OLD in verdicts:
-            value = row.values[column]
-            report.sealed += _ROW + (
-                len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ())
-            )
+            report.sealed += _ROW + _length(row.values[column])
         if NEITHER in verdicts:
             self._tell(report, Undecryptable(table.collection, row.uid, column, "no key opens it"))
 
     def _count_file(self, table: Table, row: Row, look: Look, tally: Tally, report: Report) -> None:
         tally.files[look.verdict] += 1
         tally.bytes += look.size
+        if look.verdict == OLD:
+            report.sealed += sum(_ROW + _length(row.values[name]) for name in SEALS)
         if look.verdict == NEITHER:
             report.missing += look.reason.startswith(MISSING)
             self._tell(report, Undecryptable(table.collection, row.uid, "path", look.reason))
@@ -253,6 +263,10 @@ class Examination:
         report.unwaived_count += "/".join(found[:3]) not in self._waived
         if len(report.undecryptable) < _TOLD:
             report.undecryptable.append(found)
+
+
+def _length(value: Value) -> int:
+    return len(value) if isinstance(value, str) else sum(len(each or "") for each in value or ())
 
 
 def sealed(store: Store, tables: Sequence[Table], sample: int | None) -> Iterator[Parts | None]:

@@ -451,6 +451,7 @@ class Procedure:
             host.warnings += connected.make_still(
                 options.drain_timeout, options.leave_queues, lambda: journal.save(closed=host.now())
             )
+            rotation.look_again()
             try:
                 connected.others.require_none()
             except AppwriteError as error:

@@ -11,9 +11,11 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import zip_longest
-from typing import Collection, Iterator, Sequence
+from operator import itemgetter
+from typing import Collection, Container, Iterator, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
@@ -41,6 +43,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
     WritableStore,
 )
 
+_FALLEN = 500
+"""paths that the store is told at a time"""
+
 
 class Rotation(Examination):
     """Writes, too."""
@@ -61,6 +66,9 @@ class Rotation(Examination):
         """how long the list of successors was before the first of this rotation"""
         self._staged = 0
         """rows of which the store keeps new values"""
+        self._fallen: Future[list[str]] | None = None
+        self._taken: dict[Table, int] = {}
+        """while they are in the transaction: of tables that may stage files, how many rows are as they were staged, which are known without another look"""
 
     def prepare(self) -> None:
         """While others write: stages all values and makes the successors of all files, so that C(rotate()) is left with what has changed since.
@@ -70,18 +78,27 @@ class Rotation(Examination):
         self._begin()
         for table, rows in self._walk("prepare", some=lambda table: table.holds_files or self._store.transactional):
             changes = []
-            if table.holds_files and self._successors.remembers:
-                self._succeed(rows)
-            for row in rows:
+            files = self._succeed(rows) if table.holds_files else []
+            for row, file in zip_longest(rows, files):
                 values = {
                     column: value
                     for column, value, _verdicts in self._resealed(table, row)
                     if value != row.values[column]
                 }
+                if file and table.stages_files:
+                    _look, seals = file
+                    values.update(seals)
                 if values:
                     changes.append(Change(row, values))
             self._writable.stage(table, changes)
             self._staged += len(changes)
+
+    def look_again(self) -> Future[list[str]]:
+        """Once nobody writes any more: whether what was prepared is as it was. It is looked at beside whatever is done until C(rotate) needs to know."""
+        pool = ThreadPoolExecutor(1)
+        self._fallen = pool.submit(lambda: list(self._successors.fallen()))
+        pool.shutdown(wait=False)
+        return self._fallen
 
     def rotate(self, sweep: bool = True, ending: str = NONE) -> Report:
         """Everything that the old key opens is under the new one when this returns. Returns what was found before.
@@ -105,6 +122,8 @@ class Rotation(Examination):
                 self._seal(table, rows, report)
             self._refuse(report)
             self._verify(report)
+            for table, number in filter(itemgetter(1), self._taken.items()):
+                report.collections.setdefault(table.collection, Tally()).files[NEW] += number
             end_sessions(self._writable, ending)
         except BaseException:
             if self._store.transactional:
@@ -112,6 +131,8 @@ class Rotation(Examination):
                 with suppress(AppwriteError):  # what stays now goes with the next run
                     self._discard(self._noted or 0)
             raise
+        finally:
+            self._taken = {}
         self._writable.commit()
         self._noted = None
         left = self.sweep() if sweep else []
@@ -140,18 +161,10 @@ class Rotation(Examination):
         """
         left: list[str] = []
         waits = False
-        for pairs in self._successors.pairs():
-            noted = {path for pair in pairs for path in pair}
-            used = {
-                path
-                for table in self._store.tables()
-                if table.holds_files
-                for rows in self._store.rows(table)
-                for row in rows
-                for path in [row.values["path"]]
-                if isinstance(path, str) and path in noted
-            }
-            succeeded = set(used)
+        used: Container[str] = ()
+        for part, pairs in enumerate(self._successors.pairs()):
+            used = used if part else self._successors.kept(self._paths())
+            succeeded = {path for pair in pairs for path in pair if path in used}
             for old, new in reversed(pairs):
                 if new in succeeded:  # or its own successor is in use, if an earlier sweep could not remove it
                     succeeded.add(old)
@@ -170,6 +183,12 @@ class Rotation(Examination):
         return left
 
     # --- steps ---
+
+    def _paths(self) -> Iterator[str]:
+        """That rows use."""
+        for table in self._store.tables():
+            for rows in self._store.rows(table) if table.holds_files else ():
+                yield from (path for row in rows for path in [row.values["path"]] if isinstance(path, str))
 
     def _begin(self) -> None:
         """Removes what an earlier run has begun and not ended. The files that it has replaced stay until the end."""
@@ -190,11 +209,25 @@ class Rotation(Examination):
         )
 
     def _take(self) -> None:
+        """Puts into force what was staged, but for files that are not as they were then."""
+        tables = self._store.tables()
+        files = [table for table in tables if table.stages_files]
+        fallen = (self._fallen or self.look_again()).result()
+        for start in range(0, len(fallen), _FALLEN):
+            for table in files:
+                self._writable.unstage(table, fallen[start : start + _FALLEN])
         done = 0
-        for table in self._store.tables():
+        for table in tables:
             for count in self._writable.take(table):
                 done += count
                 self._progress("switch", done, max(done, self._staged))
+        self._taken = {table: self._writable.taken(table) for table in files}
+
+    def _passed(self, table: Table) -> int:
+        return self._taken.get(table, 0)
+
+    def _rows_of(self, table: Table, sample: int | None) -> Iterator[list[Row]]:
+        return self._writable.beside(table) if table in self._taken else super()._rows_of(table, sample)
 
     def _resealed(self, table: Table, row: Row) -> Iterator[tuple[str, Value, list[str]]]:
         """Each column of this row with its new value, and the verdicts on the old one."""
@@ -230,8 +263,10 @@ class Rotation(Examination):
     def _verify(self, before: Report) -> None:
         """Reads back what was written since it was read: what one key opened the new one opens now, and nothing else has become of anything.
 
-        What was staged is written only if the digest of the old value is still the same, and is read with all else after that.
+        What was staged is written only if the digest of the old value is still the same, and is read with all else after that; of the rows of files the
+        database compares the digest of what they are now.
         """
+        moved = [table for table, number in self._taken.items() if self._writable.taken(table) != number]
         written = {name for name, tally in before.collections.items() if tally.values[OLD] or tally.files[OLD]}
         after = self._examine("verify", some=lambda table: table.collection in written)
         for name, tally in after.collections.items():
@@ -242,10 +277,15 @@ class Rotation(Examination):
                     or now[NEW] != then[OLD] + then[NEW]
                     or (now[NEITHER], now[PLAIN]) != (then[NEITHER], then[PLAIN])
                 ):
-                    raise AppwriteError(
-                        "not everything in %s can be opened with the new key after it was sealed with it%s"
-                        % (name, ", so nothing was changed" if self._store.transactional else "")
-                    )
+                    raise self._not_everything(name)
+        if moved:
+            raise self._not_everything(moved[0].collection)
+
+    def _not_everything(self, name: str) -> AppwriteError:
+        return AppwriteError(
+            "not everything in %s can be opened with the new key after it was sealed with it%s"
+            % (name, ", so nothing was changed" if self._store.transactional else "")
+        )
 
     def _removed(self, those: Sequence[tuple[str, float | None]]) -> str:
         """Why not all could be, if that is so."""

@@ -79,16 +79,7 @@ class Files(SealedFiles):
     @contextmanager
     def _place(self, path: str) -> Iterator[tuple[int, bytes]]:
         """The open directory of a file and its name there. No symbolic link is followed below the root."""
-        try:
-            parts = (
-                [part for part in path[len(_UPLOADS) :].encode("utf-8", "surrogateescape").split(b"/") if part]
-                if path.startswith(_UPLOADS)
-                else []
-            )
-        except UnicodeEncodeError:
-            parts = []
-        if not parts or not {b".", b".."}.isdisjoint(parts) or "\0" in path:
-            raise Unusable("its path does not lead to where files are")
+        parts = parts_of(path)
         directory = os.dup(self._root)
         try:
             for part in parts[:-1]:
@@ -115,6 +106,21 @@ class Files(SealedFiles):
                         return stream.read(status.st_size + 1), status
             except FileNotFoundError:
                 raise Unusable(_NO_FILE[errno.ENOENT]) from None
+
+
+def parts_of(path: str) -> list[bytes]:
+    """The names on the way from the root to a file. Raises Unusable if they do not lead into it."""
+    try:
+        parts = (
+            [part for part in path[len(_UPLOADS) :].encode("utf-8", "surrogateescape").split(b"/") if part]
+            if path.startswith(_UPLOADS)
+            else []
+        )
+    except UnicodeEncodeError:
+        parts = []
+    if not parts or not {b".", b".."}.isdisjoint(parts) or "\0" in path:
+        raise Unusable("its path does not lead to where files are")
+    return parts
 
 
 def _open_root(root: str) -> int:

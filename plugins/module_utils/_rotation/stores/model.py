@@ -21,6 +21,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
 BUCKET = re.compile(r"bucket_[A-Za-z0-9-]+$")
 """collections whose rows describe files"""
 FILE_COLUMNS = ("path", "openSSLVersion", "openSSLCipher", "openSSLTag", "openSSLIV", "chunksTotal", "chunksUploaded")
+SEALS = ("path", "openSSLIV", "openSSLTag")
+"""those of them that are others for a file that was sealed anew"""
 
 
 SHOWN = 200
@@ -45,6 +47,11 @@ class Table:
     """the sealed columns, by the collection's metadata"""
     holds_files: bool = False
     """whether its rows describe files (V(bucket_…)); then C(FILE_COLUMNS) are read too"""
+
+    @property
+    def stages_files(self) -> bool:
+        """Whether its rows can be staged with the seals of their files: Appwrite seals nothing else of a bucket."""
+        return self.holds_files and not self.columns
 
 
 @dataclass(frozen=True)

@@ -244,13 +244,15 @@ class SqlStore(Store):
 
     # --- rows ---
 
-    def _all_rows(self, table: Table) -> Iterator[list[Row]]:
-        """The next page is asked for before this one is worked on."""
-        asked = self._session.post(self._page(table, None, _PAGE))
+    def _all_rows(self, table: Table, where: str = "TRUE") -> Iterator[list[Row]]:
+        """The next page is asked for before this one is worked on. where: a condition on a row C(t)."""
+        asked = self._session.post(self._page(table, None, _PAGE, where))
         try:
             while asked:
                 page = self._session.collect(asked)
-                asked = self._session.post(self._page(table, int(page[-1][0]), _PAGE)) if len(page) == _PAGE else 0
+                asked = (
+                    self._session.post(self._page(table, int(page[-1][0]), _PAGE, where)) if len(page) == _PAGE else 0
+                )
                 yield from self._batches(table, page)
         finally:
             if asked:
@@ -268,7 +270,7 @@ class SqlStore(Store):
             yield from self._batches(table, page)
             last = int(page[-1][0]) if page else last
 
-    def _page(self, table: Table, after: int | None, limit: int) -> str:
+    def _page(self, table: Table, after: int | None, limit: int, where: str = "TRUE") -> str:
         """Asks for key, id and tenant of rows, then length and text of each column; no text if it is long."""
         texts = [self._text(self._quoted(name)) for name in _columns(table)]
         tenant = "_tenant" if "_tenant" in self._shapes[table].kinds else "NULL"
@@ -277,11 +279,12 @@ class SqlStore(Store):
         ]
         return (
             self.PRINT
-            % "SELECT %s FROM %s%s ORDER BY _id LIMIT %d"
+            % "SELECT %s FROM %s AS t WHERE %s%s ORDER BY _id LIMIT %d"
             % (
                 ", ".join(fields),
                 self._place(table.space, table.name),
-                "" if after is None else " WHERE _id > %d" % after,
+                where,
+                "" if after is None else " AND _id > %d" % after,
                 limit,
             )
         )

@@ -14,7 +14,7 @@ import time
 from typing import Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.mariadb import MariaDB
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import SEALS, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.sql import WritableSqlStore
 
 _STAGE = "selfhost_appwrite_stage"
@@ -45,14 +45,20 @@ class WritableMariaDB(WritableSqlStore, MariaDB):
         return self._place(table.space, "%s_%s" % (_STAGE, hashlib.sha256(table.name.encode()).hexdigest()[:16]))
 
     def _take(self, table: Table) -> str:
-        return "UPDATE %s AS s STRAIGHT_JOIN %s AS t ON t._id = s.id SET %s WHERE TRUE" % (
-            self._stage(table),
+        """What is updated comes first: MariaDB puts the changes of any other table of a join aside, and makes them when it is through."""
+        form = "t.{0} = s.v{1}" if table.stages_files else "t.{0} = IF(SHA2(t.{0}, 256) = s.h{1}, s.v{1}, t.{0})"
+        return "UPDATE %s AS t STRAIGHT_JOIN %s AS s ON s.id = t._id SET %s WHERE %s" % (
             self._place(table.space, table.name),
+            self._stage(table),
             ", ".join(
-                "t.{0} = IF(SHA2(t.{0}, 256) = s.h{1}, s.v{1}, t.{0})".format(self._quoted(name), number)
-                for number, name in enumerate(table.columns)
+                form.format(self._quoted(name), number)
+                for number, name in enumerate(SEALS if table.stages_files else table.columns)
             ),
+            self._digest() + " = s.was" if table.stages_files else "TRUE",
         )
+
+    def _sha256(self, text: str) -> str:
+        return "SHA2(%s, 256)" % text
 
     def _update(self, table: Table, names: Sequence[str], kinds: Sequence[str], rows: Sequence[str]) -> str:
         stage = self._place(self.tables()[0].space, _STAGE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Iterator, Protocol, Sequence
+from typing import Container, Iterable, Iterator, Protocol, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Exchange, Value
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
@@ -42,14 +42,28 @@ class WritableStore(Store):
         """Writes a row if every changed column still is as it was read, byte for byte; returns how many rows that were."""
 
     def stage(self, table: Table, changes: Sequence[Change]) -> None:
-        """Keeps new values of sealed columns for C(take()), in this session alone, and before C(begin). Each row is staged once, in the order of rows.
+        """Keeps new values for C(take()), in this session alone, and before C(begin). Each row is staged once, in the order of rows.
 
-        A store that cannot do so forgets them.
+        They are of sealed columns, or, if it C(stages_files), C(SEALS). A store that cannot do so forgets them.
         """
 
+    def unstage(self, table: Table, paths: Sequence[str]) -> None:
+        """Forgets what is staged for the rows of files whose successors have these paths. Only of a table that C(stages_files)."""
+
     def take(self, table: Table) -> Iterator[int]:
-        """Writes the values that are staged for this table, each only if the old one still is as it was read; yields how many rows were gone through."""
+        """Writes the values that are staged for this table; yields how many rows were gone through.
+
+        Each only if the old one still is as it was read, and those of a file if all of its columns are.
+        """
         return iter(())
+
+    def taken(self, table: Table) -> int:
+        """How many rows of files are, to the byte, what they were staged to become. 0 unless it C(stages_files)."""
+        return 0
+
+    def beside(self, table: Table) -> Iterator[list[Row]]:
+        """As C(rows), without those that C(taken) counts, and those of files that say themselves that they are not sealed."""
+        return self.rows(table)
 
     @abstractmethod
     def clear(self, table: Table) -> None:
@@ -63,15 +77,17 @@ class WritableStore(Store):
 class WritableFiles(StoredFiles, Protocol):
     """The same, each of which can get a successor; a journal remembers both. Each method raises AppwriteError if the disk refuses."""
 
-    @property
-    def remembers(self) -> bool:
-        """Whether a successor that is made now will be found again."""
-
     def prepare(self, row: Row, exchange: Exchange) -> tuple[Look, dict[str, str]]:
         """What a row's file is, and, if the old key opens it, what belongs in the row for its successor, which is on disk then.
 
         It may be called long before it is needed: called again, it finds the successor, unless the row or the file has changed since.
         """
+
+    def fallen(self) -> Iterator[str]:
+        """The paths of the successors so far that are not as they were made, or whose files are not as they were then."""
+
+    def kept(self, paths: Iterable[str]) -> Container[str]:
+        """These paths, which may be millions: on the disk, if it takes them."""
 
     def remove(self, path: str, before: float | None = None) -> None:
         """Removes a file that may be gone already, unless somebody has written it at that time (seconds since 1970) or later."""

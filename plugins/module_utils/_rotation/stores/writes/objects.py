@@ -29,7 +29,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sealed import Unusable
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.sealing import (
     LONGEST_NAME,
-    Made,
     Sealing,
     successor_of,
 )
@@ -165,7 +164,7 @@ class ObjectSuccessors(Sealing, Objects):
         """None: Appwrite never writes to the object of a row that it has sealed, it gives the row other seals then, and a look at each object again
         would keep the API waiting."""
 
-    def _stands(self, made: Made) -> bool:
+    def _stands(self, _path: str, _signature: Any) -> bool:
         return True
 
 

@@ -12,7 +12,7 @@ import hashlib
 import os
 from typing import Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import SEALS, Table
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.postgresql import PostgreSQL
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.sql import WritableSqlStore
 
@@ -34,7 +34,10 @@ class WritablePostgreSQL(WritableSqlStore, PostgreSQL):
         return self.PRINT % ("WITH changed AS (%s) SELECT COUNT(*) FROM changed" % update)
 
     def _is_as_read(self, number: int, name: str) -> str:
-        return "encode(sha256(convert_to(t.%s, 'UTF8')), 'hex') = s.h%d" % (self._text(name), number)
+        return "%s = s.h%d" % (self._sha256("t." + self._text(name)), number)
+
+    def _sha256(self, text: str) -> str:
+        return "encode(sha256(convert_to(%s, 'UTF8')), 'hex')" % text
 
     def _stage(self, table: Table) -> str:
         return (
@@ -43,6 +46,13 @@ class WritablePostgreSQL(WritableSqlStore, PostgreSQL):
         )
 
     def _take(self, table: Table) -> str:
+        if table.stages_files:
+            return "UPDATE %s AS t SET %s FROM %s AS s WHERE t._id = s.id AND %s = s.was" % (
+                self._place(table.space, table.name),
+                ", ".join("%s = s.v%d" % (self._quoted(name), number) for number, name in enumerate(SEALS)),
+                self._stage(table),
+                self._digest(),
+            )
         return "UPDATE %s AS t SET %s FROM %s AS s WHERE t._id = s.id" % (
             self._place(table.space, table.name),
             ", ".join(

@@ -17,7 +17,7 @@ import secrets
 import threading
 from abc import abstractmethod
 from contextlib import suppress
-from typing import Any, Iterator, NamedTuple, Tuple
+from typing import Any, Container, Iterable, Iterator, NamedTuple, Sequence, Tuple
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
@@ -29,18 +29,17 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
     VERSION,
     Exchange,
 )
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Look, Row
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import SEALS, Look, Row
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sealed import (
     SealedFiles,
     Unusable,
     text_of,
     words_of,
 )
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.records import Records
 
 LONGEST_NAME = 255
 """bytes, in almost every file system"""
-_MADE = 200000
-"""Files that are remembered with their successors; what is beyond is looked at again."""
 _PAIRS = 20000
 """entries of the journal in memory at a time"""
 _LONGEST_PATH = 2048
@@ -49,19 +48,23 @@ _SUFFIX = re.compile(r"-[0-9a-f]{16}$")
 
 
 Seals = Tuple[str, str, str]
-"""path, IV and tag, as a row has them"""
+"""path, IV and tag, as a row has them (C(SEALS))"""
+
+
+class File(NamedTuple):
+    """One that was sealed or opened."""
+
+    seals: Seals
+    size: int
+    signature: Any
+    """of C(_signature), as JSON gives it back"""
 
 
 class Made(NamedTuple):
-    """A file with a successor, or that one."""
+    """A file and its successor, as they were when that was made."""
 
-    look: Look
-    values: dict[str, str]
-    """what belongs in the row that has the file; empty for a successor"""
-    path: str
-    signature: Any
-    """of C(_signature)"""
-    successor: Seals = ("", "", "")
+    file: File
+    successor: File
 
 
 class Sealing(SealedFiles):
@@ -71,8 +74,10 @@ class Sealing(SealedFiles):
         self._directory = journal
         self._journal = name
         self._handle: int | None = None
-        self._noting = threading.Lock()
-        self._made: dict[Seals, Made] = {}
+        self._turn = threading.Lock()
+        """of files that are worked on side by side, to note something"""
+        self._made: Records | None = None
+        """a C(Made) for each successor"""
 
     @abstractmethod
     def _successor(self, path: str) -> str:
@@ -87,12 +92,11 @@ class Sealing(SealedFiles):
         """What is another one as soon as the file that was read as C(status) is."""
 
     @abstractmethod
-    def _stands(self, made: Made) -> bool:
+    def _stands(self, path: str, signature: Any) -> bool:
         """Whether a file is as it was. Raises OSError or Unusable if that cannot be told."""
 
     def look(self, row: Row, exchange: Exchange) -> Look:
-        known = self._known(row)
-        return known.look if known else super().look(row, exchange)
+        return (self._known(row) or (super().look(row, exchange),))[0]
 
     def prepare(self, row: Row, exchange: Exchange) -> tuple[Look, dict[str, str]]:
         """How a file looks, and the values of its row once it is sealed anew beside the old one.
@@ -101,7 +105,7 @@ class Sealing(SealedFiles):
         """
         known = self._known(row)
         if known:
-            return known.look, known.values
+            return known
         look, plain, status = self._open(row, exchange)
         if look.verdict != OLD or status is None:
             return look, {}
@@ -127,30 +131,49 @@ class Sealing(SealedFiles):
                 "file %s: what was read back differs from what was written; the disk or the store may be failing"
                 % successor
             )
-        values = {"path": successor, "openSSLIV": iv, "openSSLTag": tag}
-        if self.remembers:
-            self._made[_seals(row)] = Made(look, values, path, self._signature(status), (successor, iv, tag))
-            self._made[successor, iv, tag] = Made(Look(NEW, len(written)), {}, successor, self._signature(stands))
-        return look, values
+        seals = successor, iv, tag
+        made = Made(
+            File(_seals(row), look.size, self._signature(status)), File(seals, len(written), self._signature(stands))
+        )
+        with self._turn:
+            self._made = self._made or Records(self._directory, _keys_of)
+            self._made.add(made)
+        return look, dict(zip(SEALS, seals))
 
-    def _known(self, row: Row) -> Made | None:
-        """What was found out of it before, if nothing speaks of a change."""
-        values = row.values
-        known = self._made.get(_seals(row))
-        if (
-            not known
-            or (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION)
-            or values["chunksTotal"] != values["chunksUploaded"]
-        ):
+    def fallen(self) -> Iterator[str]:
+        for files in self._made or ():
+            if not self._all_stand(files):
+                yield files[1][0][0]
+
+    def kept(self, paths: Iterable[str]) -> Container[str]:
+        found = Records(self._directory, lambda path: (path,))
+        for path in paths:
+            found.add(path)
+        return found
+
+    def _known(self, row: Row) -> tuple[Look, dict[str, str]] | None:
+        """What C(prepare) found and made before, if nothing speaks of a change."""
+        values, seals = row.values, _seals(row)
+        if (values["openSSLCipher"], values["openSSLVersion"]) != (METHOD, VERSION) or values["chunksTotal"] != values[
+            "chunksUploaded"
+        ]:
             return None
+        with self._turn:
+            found = self._made.find(seals) if self._made else None
+        if found is None:
+            return None
+        made = _made_of(found)
+        if seals == made.successor.seals:
+            return (Look(NEW, made.successor.size), {}) if self._all_stand(made[1:]) else None
+        look = Look(OLD, made.file.size), dict(zip(SEALS, made.successor.seals))
+        return look if self._all_stand(made) else None
+
+    def _all_stand(self, files: Iterable[tuple[Sequence[str], int, Any]]) -> bool:
+        """files: as C(File), or as JSON gives it back."""
         try:
-            return known if all(map(self._stands, filter(None, (known, self._made.get(known.successor))))) else None
+            return all(self._stands(path, signature) for (path, _iv, _tag), _size, signature in files)
         except (OSError, Unusable):
-            return None
-
-    @property
-    def remembers(self) -> bool:
-        return len(self._made) < _MADE
+            return False
 
     def noted(self) -> int:
         with words_of(self._journal, "read"), suppress(FileNotFoundError):
@@ -184,11 +207,20 @@ class Sealing(SealedFiles):
             _files.sync(self._directory)
 
     def _note(self, old: str, new: str) -> None:
-        with self._noting, words_of(self._journal, "written"):
+        with self._turn, words_of(self._journal, "written"):
             if self._handle is None:
                 self._handle = _files.open_plain(self._journal, self._directory, _files.APPEND)
                 _files.sync(self._directory)
             _files.append(self._handle, ("\n%s\n" % json.dumps([old, new])).encode("ascii"))
+
+
+def _made_of(record: Any) -> Made:
+    file, successor = (File((path, iv, tag), size, signature) for (path, iv, tag), size, signature in record)
+    return Made(file, successor)
+
+
+def _keys_of(record: Any) -> tuple[Seals, ...]:
+    return tuple(each.seals for each in _made_of(record))
 
 
 def successor_of(path: str, longest: int) -> str:
@@ -212,4 +244,5 @@ def _is_too_long(above: str, name: str, longest: int) -> bool:
 
 
 def _seals(row: Row) -> Seals:
-    return text_of(row, "path"), text_of(row, "openSSLIV"), text_of(row, "openSSLTag")
+    path, iv, tag = (text_of(row, name) for name in SEALS)
+    return path, iv, tag

@@ -11,9 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from typing import Iterator, Mapping, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import StoreError, Table
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Value
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import (
+    FILE_COLUMNS,
+    SEALS,
+    Row,
+    StoreError,
+    Table,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sql import SqlStore
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.model import (
     Change,
@@ -22,6 +29,8 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 
 _REQUEST = 1 << 20
 """bytes of new values sent at a time"""
+_TAKEN = 2000
+"""rows of files, about, that are taken at a time"""
 
 
 class WritableSqlStore(SqlStore, WritableStore):
@@ -53,7 +62,14 @@ class WritableSqlStore(SqlStore, WritableStore):
 
     @abstractmethod
     def _take(self, table: Table) -> str:
-        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the key C(s.id)."""
+        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the key C(s.id).
+
+        If the table C(stages_files): that sets C(SEALS), with a condition on the row's C(_digest).
+        """
+
+    @abstractmethod
+    def _sha256(self, text: str) -> str:
+        """Of the bytes of a text, in hexadecimal digits."""
 
     @abstractmethod
     def _settle(self) -> None:
@@ -71,31 +87,38 @@ class WritableSqlStore(SqlStore, WritableStore):
         return sum(self._change(table, names, group) for names, group in groups.items())
 
     def stage(self, table: Table, changes: Sequence[Change]) -> None:
-        numbers = range(len(table.columns))
+        key, digest, text = self.STAGED
+        if table.stages_files:
+            kinds = {"was": digest, "becomes": digest, **{"v%d" % number: text for number in range(len(SEALS))}}
+            rows = map(self._written_file, changes)
+        else:
+            kinds = {}
+            for number in range(len(table.columns)):
+                kinds.update({"h%d" % number: digest, "v%d" % number: text})
+            rows = (self._written(table.columns, change) for change in changes)
         if changes and table not in self._batches_staged:
-            key, digest, text = self.STAGED
             self._session.ask(
                 "CREATE TEMPORARY TABLE %s (id %s PRIMARY KEY, %s)%s;"
-                % (
-                    self._stage(table),
-                    key,
-                    ", ".join("h%d %s, v%d %s" % (number, digest, number, text) for number in numbers),
-                    self.STAGE_OPTIONS,
-                )
+                % (self._stage(table), key, ", ".join("%s %s" % each for each in kinds.items()), self.STAGE_OPTIONS)
             )
             self._batches_staged[table] = []
         last = 0
-        for batch in self._requests(table.columns, changes):
+        for batch in _requests(rows):
             self._session.ask(
-                "INSERT INTO %s (id, %s) VALUES %s;"
-                % (
-                    self._stage(table),
-                    ", ".join("h%d, v%d" % (number, number) for number in numbers),
-                    ",\n".join(batch),
-                )
+                "INSERT INTO %s (id, %s) VALUES %s;" % (self._stage(table), ", ".join(kinds), ",\n".join(batch))
             )
             last += len(batch)
-            self._batches_staged[table].append((changes[last - 1].row.key, len(batch)))
+            batches, count = self._batches_staged[table], len(batch)
+            if table.stages_files and batches and batches[-1][1] < _TAKEN:  # few came at a time, and all are small
+                count += batches.pop()[1]
+            batches.append((changes[last - 1].row.key, count))
+
+    def unstage(self, table: Table, paths: Sequence[str]) -> None:
+        if table in self._batches_staged:
+            self._session.ask(
+                "DELETE FROM %s WHERE v%d IN (%s);"
+                % (self._stage(table), SEALS.index("path"), ", ".join(map(self._literal, paths)))
+            )
 
     def take(self, table: Table) -> Iterator[int]:
         after = 0
@@ -103,6 +126,20 @@ class WritableSqlStore(SqlStore, WritableStore):
             self._session.ask("%s AND s.id > %d AND s.id <= %d;" % (self._take(table), after, last))
             after = last
             yield count
+
+    def taken(self, table: Table) -> int:
+        if not table.stages_files or table not in self._batches_staged:
+            return 0
+        place = self._place(table.space, table.name)
+        return int(self._query("SELECT COUNT(*) FROM %s AS t WHERE %s" % (place, self._is_taken(table)))[0][0])
+
+    def beside(self, table: Table) -> Iterator[list[Row]]:
+        if not table.stages_files:
+            return self.rows(table)
+        where = "%s(t.%s) > 0" % (self.LENGTH, self._quoted("openSSLCipher"))
+        return self._all_rows(
+            table, where + (" AND NOT " + self._is_taken(table) if table in self._batches_staged else "")
+        )
 
     def clear(self, table: Table) -> None:
         permissions = table.space, self._server_name(table.collection + "_perms")
@@ -126,22 +163,34 @@ class WritableSqlStore(SqlStore, WritableStore):
         kinds = [self._shapes[table].kinds[name] for name in names]
         return sum(
             int(self._session.ask(self._update(table, names, kinds, rows))[0][0])
-            for rows in self._requests(names, changes)
+            for rows in _requests(self._written(names, change) for change in changes)
         )
 
-    def _requests(self, names: Sequence[str], changes: Sequence[Change]) -> Iterator[list[str]]:
-        """Rows as C(_update()) gets them, as many as one request takes."""
-        size = 0
-        batch: list[str] = []
-        for change in changes:
-            row = self._written(names, change)
-            if batch and size + len(row) > _REQUEST:
-                yield batch
-                batch, size = [], 0
-            batch.append(row)
-            size += len(row)
-        if batch:
-            yield batch
+    def _is_taken(self, table: Table) -> str:
+        """Of a row C(t)."""
+        return "EXISTS (SELECT 1 FROM %s AS s WHERE s.id = t._id AND s.becomes = %s)" % (
+            self._stage(table),
+            self._digest(),
+        )
+
+    def _digest(self) -> str:
+        """That of C(_digest_of), of a row C(t)."""
+        texts = [self._text("t.%s" % self._quoted(name)) for name in FILE_COLUMNS]
+        return self._sha256(
+            "CONCAT(%s)"
+            % ", ".join(
+                "CASE WHEN {0} IS NULL THEN '-' ELSE CONCAT({1}({0}), ':', {0}) END".format(text, self.LENGTH)
+                for text in texts
+            )
+        )
+
+    def _written_file(self, change: Change) -> str:
+        becomes = {
+            **change.row.raw,
+            **{name: _text_of(value).encode("utf-8", "surrogateescape") for name, value in change.values.items()},
+        }
+        fields = [str(change.row.key), "'%s'" % _digest_of(change.row.raw), "'%s'" % _digest_of(becomes)]
+        return "(%s)" % ", ".join(fields + [self._literal(_text_of(change.values[name])) for name in SEALS])
 
     def _written(self, names: Sequence[str], change: Change) -> str:
         fields = [str(change.row.key)]
@@ -149,9 +198,34 @@ class WritableSqlStore(SqlStore, WritableStore):
             if name not in change.values:
                 fields += ["NULL", "NULL"]
                 continue
-            value = change.values[name]
             fields += [
                 "'%s'" % hashlib.sha256(change.row.raw[name]).hexdigest(),
-                self._literal(value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))),
+                self._literal(_text_of(change.values[name])),
             ]
         return "(%s)" % ", ".join(fields)
+
+
+def _requests(rows: Iterable[str]) -> Iterator[list[str]]:
+    """As many as one request takes."""
+    size = 0
+    batch: list[str] = []
+    for row in rows:
+        if batch and size + len(row) > _REQUEST:
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += len(row)
+    if batch:
+        yield batch
+
+
+def _text_of(value: Value) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _digest_of(raw: Mapping[str, Any]) -> str:
+    """Of all columns of a file's row, each with its length, so that no other row has the same text."""
+    texts = [raw.get(name) for name in FILE_COLUMNS]
+    return hashlib.sha256(
+        b"".join(b"-" if text is None else b"%d:%s" % (len(text), text) for text in texts)
+    ).hexdigest()

@@ -13,13 +13,13 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from typing import Any
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
-from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files, parts_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.sealed import Unusable, words_of
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.sealing import (
     LONGEST_NAME,
-    Made,
     Sealing,
     successor_of,
 )
@@ -57,13 +57,14 @@ class Successors(Sealing, Files):
                 _dress(handle, like)
             _files.sync(directory)
 
-    def _signature(self, status: os.stat_result) -> tuple[int, ...]:
+    def _signature(self, status: os.stat_result) -> list[int]:
         """Also if somebody puts another file in its place."""
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
-    def _stands(self, made: Made) -> bool:
-        with self._place(made.path) as (directory, name):
-            return self._signature(os.stat(name, dir_fd=directory, follow_symlinks=False)) == made.signature
+    def _stands(self, path: str, signature: Any) -> bool:
+        """Nothing is opened, and a link on the way leads to this very file or to another, so that one step does, of which there may be millions."""
+        status = os.stat(b"/".join(parts_of(path)), dir_fd=self._root, follow_symlinks=False)
+        return self._signature(status) == signature
 
 
 def _dress(handle: int, like: os.stat_result) -> None:
