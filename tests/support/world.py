@@ -56,7 +56,7 @@ SERVICES = {"mariadb": False, TASKS: True, FRONT: True, WORKERS: True}
 
 READS = {
     "store": ("tables", "forget_tables", "count", "size", "rows", "newest"),
-    "files": ("each", "look", "doubt", "pairs", "noted"),
+    "files": ("each", "look", "doubt", "pairs", "noted", "fallen"),
     "host": ("now", "monotonic", "read", "document", "writable", "open"),
     "project": ("container_keys", "up", "holders", "expected", "started"),
     "connected": ("examination", "rotation", "disks", "traffic", "stranded", "builds"),
