@@ -30,6 +30,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.examine import Examination
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.files import Files
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.model import Row, StoreError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes import sealing as _sealing
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.successors import Successors
 
 
@@ -570,6 +571,27 @@ def test_file_that_reads_back_otherwise(place, monkeypatch):
     with pytest.raises(AppwriteError, match="what was read back differs from what was written"):
         place.rotation().rotate()
     assert place.files == [f"app-1/file{number}.txt" for number in range(3)]
+
+
+def test_successor_that_somebody_removes_at_once(place, monkeypatch):
+    real = Successors._write
+
+    def write(files: Successors, path: str, text: bytes, like: os.stat_result) -> None:
+        real(files, path, text, like)
+        (place.root / "app-1" / Path(path).name).unlink()
+
+    monkeypatch.setattr(Successors, "_write", write)
+    with pytest.raises(AppwriteError, match=r"^file /storage/uploads/app-1/file\d.txt: it is missing$"):
+        place.rotation().rotate()
+    monkeypatch.undo()
+    assert place.finish() == "old"
+
+
+def test_more_files_than_are_removed_at_a_time(place, monkeypatch):
+    monkeypatch.setattr(_sealing, "_PAIRS", 2)
+    place.rotation().rotate()
+    place.assert_all_under(NEW)
+    assert not place.journal.exists()
 
 
 def test_old_file_that_cannot_be_removed(place, monkeypatch):
