@@ -134,7 +134,7 @@ class Instance:
         self._rows = self._listed or []
 
     def _ask_engine(self) -> list[landscape.Row] | None:
-        """Every container that the engine has; C(None) if it doesn't answer."""
+        """Every container that the engine has; C(None) if it does not answer."""
         try:
             return self._list()
         except ComposeError:

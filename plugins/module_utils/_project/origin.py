@@ -30,7 +30,7 @@ class Origin(NamedTuple):
     kind: str
     """V(env): the line of that name in the .env file; V(other_name): the line of another name there; V(env_file): a file of
     C(env_file); V(literal): the compose file itself; V(expression): the compose file, with other variables in it;
-    V(not_passed): nowhere, since the service isn't given the variable"""
+    V(not_passed): nowhere, since the service is not given the variable"""
     name: str = ""
     """that of the line which is read, for V(env) and V(other_name)"""
     file: str = ""

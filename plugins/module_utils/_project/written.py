@@ -146,13 +146,13 @@ class Written:
         return origin.place(self.texts, service, name)
 
     def service_line(self, service: str) -> origin.Place | None:
-        """The line that begins a service, of several files the last one's; C(None) if it isn't found."""
+        """The line that begins a service, of several files the last one's; C(None) if it is not found."""
         return origin.service_line(self.texts, service)
 
     def source(self, service: str, name: str) -> tuple[origin.Origin, str, int]:
         """The origin of a variable in a service; the file that gives it, unless that is .env; and the number of its line there.
 
-        The file is empty if .env or nothing gives it, and the number is 0 if the line isn't known.
+        The file is empty if .env or nothing gives it, and the number is 0 if the line is not known.
         """
         found = self.origin(service, name)
         if found.kind == origin.FILE:

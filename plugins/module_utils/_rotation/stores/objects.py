@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files of Appwrite's buckets in an object store, as they are read by the S3 API. Nothing here can write.
 
-An object is asked for by the very URL that Appwrite asks for, so that it doesn't matter whether a server has a bucket's name in its host or in its paths:
+An object is asked for by the very URL that Appwrite asks for, so that it does not matter whether a server has a bucket's name in its host or in its paths:
 C(botocore) is told that the first part of the path is the bucket. For the same reason nothing is asked of a bucket as a whole.
 
 This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
