@@ -62,7 +62,7 @@ class WritableSqlStore(SqlStore, WritableStore):
 
     @abstractmethod
     def _take(self, table: Table) -> str:
-        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the key C(s.id).
+        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the keys C(s.id) and C(t._id).
 
         If the table C(stages_files): that sets C(SEALS), with a condition on the row's C(_digest).
         """
@@ -121,9 +121,13 @@ class WritableSqlStore(SqlStore, WritableStore):
             )
 
     def take(self, table: Table) -> Iterator[int]:
+        """From one key MariaDB concludes nothing about the other if that is shorter, as in tables of Appwrite 1.7.4 and before (C(int), in
+        utopia-php/database 0.69.5), and would go through the whole table each time.
+        """
         after = 0
         for last, count in self._batches_staged.get(table, ()):
-            self._session.ask("%s AND s.id > %d AND s.id <= %d;" % (self._take(table), after, last))
+            keys = " AND ".join("{0} > {1} AND {0} <= {2}".format(key, after, last) for key in ("s.id", "t._id"))
+            self._session.ask("%s AND %s;" % (self._take(table), keys))
             after = last
             yield count
 
