@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, Callable, Hashable, Iterator, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import words
 
 _PLACE = 40
 """bits of a place in the file"""
@@ -26,7 +27,7 @@ _BLOCK, _ONE = 1 << 16, 1 << 10
 class Records:
     """Anything that JSON can say, found by its keys. They are in a file without a name, which goes with this, or in memory as soon as the disk refuses.
 
-    directory: an open one. keys: of a record, as JSON gives it back.
+    directory: an open one. keys: of a record, as JSON gives it back. What reads them raises AppwriteError if the disk does not give them back.
     """
 
     def __init__(self, directory: int, keys: Callable[[Any], Sequence[Hashable]]) -> None:
@@ -105,7 +106,7 @@ class Records:
     def _placed(self) -> Iterator[tuple[int, Any]]:
         place, left = 0, b""
         while True:
-            block = os.pread(self._handle, _BLOCK, place + len(left)) if self._handle >= 0 else b""
+            block = self._read(_BLOCK, place + len(left)) if self._handle >= 0 else b""
             if not block:
                 return
             *lines, left = (left + block).split(b"\n")
@@ -116,7 +117,11 @@ class Records:
     def _at(self, place: int) -> Any:
         size = _ONE
         while True:
-            line, end, _more = os.pread(self._handle, size, place).partition(b"\n")
+            line, end, _more = self._read(size, place).partition(b"\n")
             if end:
                 return json.loads(line)
             size *= 2
+
+    def _read(self, size: int, place: int) -> bytes:
+        with words("what was noted of the files, beside .env,", "read"):
+            return os.pread(self._handle, size, place)

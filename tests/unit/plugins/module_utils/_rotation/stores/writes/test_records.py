@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils import _files
+from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.writes.records import Records
 
 
@@ -55,6 +56,21 @@ def test_full_disk(directory, monkeypatch, taken):
     for each in every:
         records.add(each)
     assert list(records) == every and all(each in records for each in every) and "x" not in records
+
+
+@pytest.mark.parametrize("read", [list, lambda records: records.find("a"), lambda records: "a" in records])
+def test_disk_that_gives_nothing_back(directory, monkeypatch, read):
+    def refusing(*_arguments):
+        raise OSError(errno.EIO, "")
+
+    records = Records(directory, lambda record: [record])
+    records.add("a")
+    monkeypatch.setattr(os, "pread", refusing)
+    with pytest.raises(
+        AppwriteError,
+        match="^what was noted of the files, beside .env, cannot be read: the device reports an input/output error",
+    ):
+        read(records)
 
 
 def test_disk_that_takes_no_file(directory, monkeypatch):
