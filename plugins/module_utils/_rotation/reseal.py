@@ -144,7 +144,10 @@ class Rotation(Examination):
         return report
 
     def undo(self) -> str:
-        """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one. C(sweep()) is left to be done."""
+        """After an interruption, or after the whole rotation: all that is under the new key goes back to the old one. C(sweep()) is left to be done.
+
+        Only with a store and files that are opened for it: what they know since C(prepare) or C(rotate) was true on the way there.
+        """
         state = self.state()
         if state in (NEW, MIXED):
             Rotation(
@@ -199,7 +202,7 @@ class Rotation(Examination):
     def _refuse(self, report: Report) -> None:
         if not report.unwaived_count:
             return
-        if report.elsewhere:
+        if report.elsewhere and not any(self._taken.values()):  # which are where they should be, and not in the report
             raise AppwriteError("%s. Nothing was written" % report.elsewhere)
         first = next((each for each in report.undecryptable if "/".join(each[:3]) not in self._waived), None)
         raise AppwriteError(

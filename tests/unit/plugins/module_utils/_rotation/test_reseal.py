@@ -334,6 +334,16 @@ def test_row_of_a_file_is_another_since_it_was_prepared(place, column):
     assert len(place.files) == 3
 
 
+def test_some_files_are_lost_since_it_was_prepared(place):
+    """They are no other place than the one where the rest are, though that is not looked at again."""
+    rotation = place.rotation()
+    rotation.prepare()
+    for number in (1, 2):
+        (place.root / "app-1" / f"file{number}.txt").unlink()
+    with pytest.raises(AppwriteError, match="^2 sealed values or files cannot be opened .* waive each"):
+        rotation.rotate()
+
+
 def test_database_that_loses_what_was_staged(place, monkeypatch):
     rotation = place.rotation()
     rotation.prepare()
