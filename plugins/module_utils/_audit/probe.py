@@ -100,6 +100,8 @@ def resolved(address: str, port: int, timeout: float) -> list[Any]:
             answers.append(socket.getaddrinfo(address, port, type=socket.SOCK_STREAM))
         except OSError as error:
             answers.append(error)
+        except UnicodeError:  # a part of it is empty, or longer than 63 characters
+            answers.append(socket.gaierror(socket.EAI_NONAME, "this is no name"))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

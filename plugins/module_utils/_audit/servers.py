@@ -43,6 +43,8 @@ _GATEWAY = "host-gateway"
 """in C(extra_hosts): this machine, as containers reach it"""
 _LISTENS = "0A"
 """the state of a socket in C(/proc/net/tcp)"""
+_ANY = 9
+"""a port to ask the kernel for the way to an address with, at which nothing arrives"""
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """of libpq, weakest first; without one it prefers"""
@@ -97,8 +99,10 @@ def _server(instance: Instance, neighbours: Sequence[_Neighbour], kind: str, hos
         )
     reaches = {text: _reach(text) for text in where}
     if set(reaches.values()) == {LOCAL}:
-        alone = not shares_loopback and all(
-            text != _GATEWAY and ipaddress.ip_address(text).is_loopback for text in where
+        alone = (
+            not shares_loopback
+            and host in ("localhost", *where)  # another name is looked up elsewhere by a container than in /etc/hosts
+            and all(text != _GATEWAY and ipaddress.ip_address(text).is_loopback for text in where)
         )
         opened = () if alone else _opened(int(port), neighbours)
         return Server(kind, place, LOCAL, "Appwrite's own container" if alone else "this machine", opened)
@@ -150,7 +154,7 @@ def _resolved(host: str, way: Mapping[str, Any]) -> Seen[tuple[str, ...]]:
         return Unseen("%s is looked up at servers of Appwrite's own (dns), which this machine does not ask" % host)
     try:
         found = resolved(host, 0, _LOOKING_UP)
-    except (OSError, UnicodeError):
+    except OSError:
         return Unseen("%s is a name to which this machine finds no address; see that Appwrite itself finds one" % host)
     return tuple(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
 
@@ -158,10 +162,10 @@ def _resolved(host: str, way: Mapping[str, Any]) -> Seen[tuple[str, ...]]:
 def _reach(text: str) -> str:
     if text == _GATEWAY:
         return LOCAL
-    address = ipaddress.ip_address(text)
-    if address.is_loopback or _is_own(address):
+    address = _plain(ipaddress.ip_address(text))
+    if address.is_loopback or address.is_unspecified or _is_own(address):
         return LOCAL
-    return PUBLIC if _plain(address).is_global else PRIVATE
+    return PUBLIC if address.is_global else PRIVATE
 
 
 def _plain(address: _Address) -> _Address:
@@ -169,12 +173,15 @@ def _plain(address: _Address) -> _Address:
 
 
 def _is_own(address: _Address) -> bool:
-    """Whether this machine has the address: it lets nobody listen on another one."""
+    """Whether this machine has the address: what goes there comes from there, too. Nothing is sent.
+
+    That it may be listened on says nothing where keepalived runs, which needs C(net.ipv4.ip_nonlocal_bind).
+    """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as ours:
-            ours.bind((str(address), 0))
-            return True
+            ours.connect((str(address), _ANY))
+            return ipaddress.ip_address(ours.getsockname()[0]) == address
     except OSError:
         return False
 

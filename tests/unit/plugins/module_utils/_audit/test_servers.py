@@ -219,11 +219,16 @@ def test_published_and_reached_by_an_address_of_the_machine(world):
         ("10.0.0.2", {}, "this machine", 1),
         ("host.docker.internal", {"extra_hosts": ["host.docker.internal=host-gateway"]}, "this machine", 1),
         ("127.0.0.1", {}, "Appwrite's own container", 0),
+        ("localhost", {}, "Appwrite's own container", 0),
         ("127.0.0.1", {"network_mode": "host"}, "this machine", 1),
+        (DB, {}, "this machine", 1),
+        ("0.0.0.0", {}, "this machine", 1),
     ],
 )
 def test_a_server_of_the_machine_itself(world, host, way, words, opened):
+    """A name of its own is at 127.0.1.1 by /etc/hosts of Debian, which no container reads."""
     world.listening = ["0.0.0.0"]
+    world.names.update({DB: ["127.0.1.1"], "localhost": ["::1", "127.0.0.1"]})
     server = found(host=host, **way)
     assert (server.reach, server.found) == (LOCAL, words)
     assert server.opened == (f"it listens on port 3306 of {EVERY}",) * opened
@@ -260,6 +265,27 @@ def test_the_real_kernel():
         assert _servers._listening(mine.getsockname()[1]) == []
     for text, is_own in (("127.0.0.1", True), ("192.0.2.1", False), ("2001:db8::1", False)):
         assert _servers._is_own(_servers.ipaddress.ip_address(text)) is is_own
+    assert _servers._reach("::ffff:127.0.0.1") == LOCAL
+
+
+def test_a_machine_that_listens_on_addresses_of_others(monkeypatch):
+    """As keepalived has it by net.ipv4.ip_nonlocal_bind, which each socket can have for itself."""
+
+    class Anywhere(socket.socket):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND
+
+    with Anywhere(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("192.0.2.1", 0))
+    monkeypatch.setattr(socket, "socket", Anywhere)
+    assert _servers._reach("192.0.2.1") == PRIVATE and _servers._reach("8.8.4.4") == PUBLIC
+
+
+@pytest.mark.parametrize("name", ["db..internal", "x" * 64])
+def test_what_cannot_be_a_name(name):
+    with pytest.raises(socket.gaierror, match="this is no name"):
+        _servers.resolved(name, 0, 10.0)
 
 
 # --- what it answers ---
