@@ -199,7 +199,7 @@ compared:
       description: Why not.
       type: str
     outside:
-      description: Whether the database is no service of the project.
+      description: Whether the database is no service of the project, or cannot be told to be one.
       type: bool
     release:
       description: RV(release), or an empty text if no image names it.

@@ -216,7 +216,7 @@ class Holder:
     values: Seen[Mapping[str, bool]]
     """as C(Stored.values)"""
     outside: bool = False
-    """whether the database is no service of the project, so that other hosts are likely to have it, too"""
+    """whether the database is no service of the project, or may be none, so that other hosts are likely to have it, too"""
     release: str = ""
     """of Appwrite; empty if no image names it"""
 

@@ -35,8 +35,8 @@ _ALONE = "no other host of the report has a sealed value of this one"
 def holder_of(observation: Observation) -> Holder:
     env, stored, servers = observation.env, observation.stored, observation.servers
     key = "" if isinstance(env, Unseen) else in_force(env.values)
-    outside = not isinstance(servers, Unseen) and any(server.kind != REDIS for server in servers)
-    values = stored if isinstance(stored, Unseen) else stored.values
+    outside = isinstance(servers, Unseen) or any(server.kind != REDIS for server in servers)
+    values = stored if isinstance(stored, Unseen) else env if isinstance(env, Unseen) else stored.values
     release = observation.release if observation.release_is_known else ""
     return Holder("", shown_fingerprint(key), values, outside, release)
 
@@ -67,7 +67,7 @@ def peers_of(holders: Sequence[Holder]) -> list[tuple[Holder, ...]]:
 
 def one_key(own: Holder, peers: Iterable[Holder]) -> Outcome:
     """Raises Unobserved if the host could not say what is stored, in a database that others may have."""
-    values = seen(own.values) if own.outside else _values(own)
+    values = _own_values(own)
     same: list[str] = []
     other: list[str] = []
     for peer in peers:
@@ -86,8 +86,9 @@ def one_key(own: Holder, peers: Iterable[Holder]) -> Outcome:
 
 
 def one_release(own: Holder, peers: Iterable[Holder]) -> Outcome:
-    """Raises Unobserved if a release is not known, and none is another one."""
-    sharing = [peer for peer in peers if _values(own).keys() & _values(peer).keys()]
+    """Raises Unobserved as C(one_key) does, and if a release is not known, and none is another one."""
+    values = _own_values(own)
+    sharing = [peer for peer in peers if values.keys() & _values(peer).keys()]
     if not sharing:
         return not_applicable(_ALONE)
     other = ["%s (%s)" % (peer.host, peer.release) for peer in sharing if peer.release not in ("", own.release)]
@@ -101,6 +102,11 @@ def one_release(own: Holder, peers: Iterable[Holder]) -> Outcome:
 
 def _have(hosts: Sequence[str]) -> str:
     return "%s %s" % (some(hosts), "has" if len(hosts) == 1 else "have")
+
+
+def _own_values(own: Holder) -> Mapping[str, bool]:
+    """Raises Unobserved if others may have them, too, and they were not looked at."""
+    return seen(own.values) if own.outside else _values(own)
 
 
 def _values(holder: Holder) -> Mapping[str, bool]:
@@ -126,7 +132,8 @@ ONE_KEY = Control(
     "A host whose key does not open what is stored seals nothing in its place when it next changes the row: passwords and secrets of all are lost, and nobody "
     "is told. If only what comes after the first 16 bytes differs, each refuses the tokens of the other.",
     "docker compose stop (at once, on each host whose key does not open what is stored), then write the key of the others into its .env, and docker compose "
-    "up -d; with appwrite_security_cluster: <one name> on all of them, ansible-playbook selfhost.appwrite.secure keeps it so",
+    "up -d; with appwrite_security_cluster: <one name> on all of them, ansible-playbook selfhost.appwrite.secure keeps it so. If one has but a copy of the "
+    "database of another, as a host for tests may have, leave both as they are, and waive this on both",
     "Appwrite 1.9.6, src/Appwrite/OpenSSL/OpenSSL.php and app/init/database/filters.php, and run: a row that is written with another key",
     _by(one_key),
 )
@@ -136,7 +143,7 @@ ONE_RELEASE = Control(
     "medium",
     "A release changes what is stored when it is migrated, and the others read and write it as theirs has it. A rotation refuses such hosts.",
     "docker compose pull, then docker compose up -d (on each host of the older release, after appwrite_security_variables: {_APP_VERSION: <the release of the "
-    "others>}, or with that tag in its compose file)",
+    "others>}, or with that tag in its compose file). If one has but a copy of the database of another, waive this on both",
     "Appwrite 1.9.6, src/Appwrite/Migration",
     _by(one_release),
 )

@@ -214,6 +214,7 @@ CASES = {
         "unknown": {
             "theirs": (beside(("two", "")), "the release that two runs"),
             "its own": (replace(beside(("two", "1.9.5")), release_is_known=False), "the release that this host runs"),
+            "not looked at": (replace(beside(("two", "1.9.5")), stored=NO_ENGINE, servers=NO_ENGINE), NO_ENGINE.reason),
         },
     },
     "containers.release_current": {

@@ -300,7 +300,15 @@ CASES = {
                     servers=(Server("MariaDB", "db.internal:3306", PRIVATE, "10.0.0.5, a private address"),),
                 ),
                 "the image mariadb:10.11",
-            )
+            ),
+            "wherever it is": (
+                replace(
+                    peered(Holder("two", fingerprint(OTHER), VALUES)),
+                    stored=Unseen("a connection string"),
+                    servers=Unseen("a connection string"),
+                ),
+                "a connection string",
+            ),
         },
     },
     "encryption.key_escrowed": {

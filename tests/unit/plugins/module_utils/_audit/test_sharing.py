@@ -45,14 +45,19 @@ def test_what_was_not_looked_at():
         "fingerprint": None,
         "opens": None,
         "unseen": UNSEEN.reason,
-        "outside": False,
+        "outside": True,
         "release": "",
     }
 
 
+def test_a_key_that_was_not_seen_is_not_another_key():
+    looked = secured(stored=Stored(1, 0, "", {"0" * 16: True}), env=Unseen("there is none"))
+    assert holder_of(looked).values == Unseen("there is none")
+
+
 @pytest.mark.parametrize(
     ("servers", "outside"),
-    [((), False), ((REDIS,), False), ((REDIS, Server("MongoDB", "db.internal:27017", UNSEEN)), True)],
+    [((), False), ((REDIS,), False), (UNSEEN, True), ((REDIS, Server("MongoDB", "db.internal:27017", UNSEEN)), True)],
 )
 def test_whether_others_may_have_the_database(servers, outside):
     assert holder_of(secured(servers=servers)).outside is outside
