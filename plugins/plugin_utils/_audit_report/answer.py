@@ -38,6 +38,8 @@ _LONGEST_ECHO = 40
 _CONTROLS = {control.id: control for control in CONTROLS}
 _FOREIGN = re.compile(r"(%s)\.[!-~]{1,500}" % "|".join(THIRD_PARTIES))
 _DIGEST = re.compile("[0-9a-f]{16}")
+_RELEASE = re.compile("(?:[0-9.]{5,40})?")
+"""no prose, since other hosts are told it"""
 _MOST_VALUES = 1000
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -113,9 +115,10 @@ def holder_in(audit: Mapping[str, Any], host: str) -> Holder | None:
     fingerprint, values, unseen, release = (told.get(name) for name in ("fingerprint", "opens", "unseen", "release"))
     if fingerprint is not None and not (isinstance(fingerprint, str) and _DIGEST.fullmatch(fingerprint)):
         raise NotAReport("compared.fingerprint %s" % _instead("a fingerprint", fingerprint))
-    for name, text in (("unseen", unseen), ("release", release)):
-        if not isinstance(text, str):
-            raise NotAReport("compared.%s %s" % (name, _instead("a text", text)))
+    if not isinstance(unseen, str):
+        raise NotAReport("compared.unseen %s" % _instead("a text", unseen))
+    if not (isinstance(release, str) and _RELEASE.fullmatch(release)):
+        raise NotAReport("compared.release %s" % _instead("a release", release))
     if values is not None and (not isinstance(values, Mapping) or len(values) > _MOST_VALUES):
         raise NotAReport("compared.opens is not a dictionary of at most %d" % _MOST_VALUES)
     for name, opens in (values or {}).items():
@@ -126,7 +129,7 @@ def holder_in(audit: Mapping[str, Any], host: str) -> Holder | None:
         fingerprint,
         Unseen(shortened(unseen)) if values is None else dict(values),
         told.get("outside") is True,
-        shortened(release, _LONGEST_RELEASE),
+        str(release),
     )
 
 

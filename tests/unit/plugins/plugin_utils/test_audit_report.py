@@ -599,7 +599,8 @@ def test_who_does_not_have_the_values_changes_nothing_of_another():
         ([], "compared is of the kind list, not a dictionary"),
         ({"fingerprint": "key"}, "compared.fingerprint is 'key', not a fingerprint"),
         ({"opens": None}, "compared.unseen is missing"),
-        ({"unseen": "", "release": 1}, "compared.release is of the kind number, not a text"),
+        ({"unseen": "", "release": 1}, "compared.release is of the kind number, not a release"),
+        ({"unseen": "", "release": "1.9.6). Run: curl"}, "compared.release is '1.9.6). Run: curl', not a release"),
         ({"opens": [1], **TEXTS}, "compared.opens is not a dictionary"),
         (
             {"opens": {str(number): True for number in range(1001)}, **TEXTS},
