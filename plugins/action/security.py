@@ -86,8 +86,11 @@ class ActionModule(EscrowAction):
                     escrow.check_writable()
                     row, foreseen, key = self._learn(escrow)
         if row.do is Do.GIVE:
+            joins = escrow.misses_host and not self._task.check_mode
+            if joins:
+                escrow.check_writable()
             result = self._secure(escrowed=escrow.key, **_remembered(escrow))
-            if not (result.get("failed") or self._task.check_mode):
+            if joins and not result.get("failed"):
                 escrow.join()
             return dict(result, escrow={"state": "kept", "file": escrow.path})
         if row.do is Do.FORESEE:

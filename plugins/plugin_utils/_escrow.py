@@ -215,11 +215,16 @@ class Escrow:
         """
         self._save([_entry(key, notes), *(one for one in self.entries if one["key"] != key)])
 
+    @property
+    def misses_host(self) -> bool:
+        """Whether the owner's host is one of a cluster that the file does not have yet."""
+        return bool(self._owner and self._owner.cluster and self._owner.host not in self.hosts)
+
     def join(self) -> None:
-        """Notes that the owner's host is one of the cluster's, if the file does not have it yet."""
-        if self._owner and self._owner.cluster and self._owner.host not in self.hosts:
-            with self.locked():
-                self.read()
+        """Notes that the owner's host is one of the cluster's."""
+        with self.locked():
+            self.read()
+            if self.entries and self.misses_host:  # else somebody took the file away meanwhile, or has noted it
                 self._save(self.entries)
 
     def stage(self, key: str, notes: Mapping[str, str]) -> None:

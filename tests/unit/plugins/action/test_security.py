@@ -345,13 +345,22 @@ def test_escrow_of_another_project(run, controller):
         run(answers(OWN, "kept"), encryption_key={"key": OWN})
 
 
-def test_controller_that_cannot_be_written(run, controller, monkeypatch):
-    """Found out before anything is asked of the host. A disk that is read-only cannot be had in a unit test, so the call that would say so does."""
+@pytest.fixture
+def read_only(monkeypatch):
+    """A disk that is so cannot be had in a unit test, so the call that would say it does."""
 
     def fail(*_unused, **_more):
         raise OSError(errno.EROFS, "text")
 
-    monkeypatch.setattr(_files, "nameless", fail)
+    def make():
+        monkeypatch.setattr(_files, "nameless", fail)
+
+    return make
+
+
+def test_controller_that_cannot_be_written(run, controller, read_only):
+    """Found out before anything is asked of the host."""
+    read_only()
     with pytest.raises(EscrowError, match="cannot be written: .*read-only"):
         run()
     assert not controller.calls
@@ -408,6 +417,20 @@ def test_host_of_a_cluster_is_noted(run, controller):
     before = controller.path.read_bytes()
     run(answers(OWN, "kept"), cluster="shop")
     assert controller.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("host", ["one", "two"])
+def test_host_of_a_cluster_that_cannot_be_noted(run, controller, read_only, host):
+    """Found out before it is changed, and only if there is something to note."""
+    _escrow.Escrow(str(controller.path), controller.secrets, owner=Owner(host, "shop")).add(OWN, {})
+    read_only()
+    run(answers(OWN, "kept"), check=True, cluster="shop")
+    if host == "one":
+        run(answers(OWN, "kept"), cluster="shop")
+        return
+    with pytest.raises(EscrowError, match="cannot be written: .*read-only"):
+        run(cluster="shop")
+    assert not controller.calls
 
 
 def test_another_fork_was_first(run, controller, monkeypatch):

@@ -303,6 +303,16 @@ def test_hosts_of_a_cluster(tmp_path):
     assert opened(tmp_path / "alone.yml").hosts == []
 
 
+def test_no_host_joins_a_file_that_was_taken_away(tmp_path):
+    """What is left would be an escrow without a key."""
+    owned(tmp_path, Owner("two", "shop", "/opt/appwrite"))
+    found = Escrow(str(tmp_path / "owned.yml"), SECRETS, owner=Owner("one", "shop", "/opt/appwrite"))
+    found.read()
+    os.unlink(found.path)
+    found.join()
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("told", ["one, two", [1, 2], {"one": None}])
 def test_hosts_that_are_none(tmp_path, told):
     owner = {"cluster": "shop", "hosts": told}
