@@ -228,11 +228,10 @@ def _why(server: Server) -> str:
 
 
 def _trust(server: Server) -> str:
-    return (
-        ""
-        if server.mode == "verify-full"
-        else ", by whichever certificate it shows (only PGSSLMODE verify-full looks at that)"
-    )
+    if server.mode == "verify-full":
+        return ""
+    shown = "any certificate of the authority" if server.mode == "verify-ca" else "whichever certificate it shows"
+    return ", by %s (only PGSSLMODE verify-full sees that it is the server's own)" % shown
 
 
 def _errors_logged(observation: Observation) -> Outcome:
@@ -509,7 +508,8 @@ CONTROLS: tuple[Control, ...] = (
         "What goes to a database or Redis over a private network is encrypted",
         "low",
         "Whoever is in that network may read it on the way. If nobody is but you and whoever runs the server for you, waive this.",
-        _TUNNEL,
+        _TUNNEL
+        + ". A VPN has private addresses, too, and is not told from any other network: if it goes through one, waive this",
         _PLAIN,
         partial(_encrypted, reach=PRIVATE, otherwise="nothing goes there over a private network"),
     ),

@@ -285,6 +285,10 @@ CASES = {
                 server(POSTGRESQL, PUBLIC, FAR, answers=True, tls=True, mode="prefer"),
                 "encrypted, by whichever certificate it shows",
             ),
+            "PostgreSQL with an authority": (
+                server(POSTGRESQL, PUBLIC, FAR, mode="verify-ca"),
+                "encrypted, by any certificate of the authority",
+            ),
             "PostgreSQL that must have it": server(POSTGRESQL, PUBLIC, FAR, mode="verify-full"),
         },
         "not_applicable": {
