@@ -193,7 +193,10 @@ class Escrow:
         self._origin = self._origin_of(told)
         hosts = told.get("hosts") or []
         if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
-            raise self._error("is damaged: `hosts` in it is not a list of names")
+            raise self._error(
+                "is damaged: `hosts` in it is not a list of names; write each on a line of its own, in quotes: ansible-vault edit %s"
+                % shlex.quote(self.path)
+            )
         self.hosts = sorted(hosts)
         return entries
 
