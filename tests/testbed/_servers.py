@@ -296,7 +296,8 @@ class _MariaDB(_Sql):
         elif not table.bare:
             every += "UNIQUE KEY _uid (_uid), "
         own = ", ".join(f"`{name}` {kind} DEFAULT NULL" for name, kind in self._columns(table).items())
-        yield f"CREATE TABLE `{table.name}` (_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT, {every}PRIMARY KEY (_id), {own})"
+        key = "INT(11)" if table.number % 2 else "BIGINT"  # as up to Appwrite 1.7.4, and as since then
+        yield f"CREATE TABLE `{table.name}` (_id {key} UNSIGNED NOT NULL AUTO_INCREMENT, {every}PRIMARY KEY (_id), {own})"
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         names = self._names(table)
