@@ -184,7 +184,8 @@ class ActionModule(ControllerAction):
         if left_out:
             self._wrong.append(
                 "%s: by the escrow file %s %s, too, which this inventory does not say. Hosts that share one database are rotated together: in AWX leave job "
-                "slicing at 1, and no host of a cluster disabled. Of a host that has gone for good, remove the name from `hosts` in the file (ansible-vault edit %s)"
+                "slicing at 1, and no host of a cluster disabled. Of a host that has gone for good, remove the name from `hosts` in the file "
+                "(ansible-vault edit %s)"
                 % (
                     CLUSTER,
                     path,

@@ -77,7 +77,7 @@ class ActionModule(EscrowAction):
         return dict(result, escrow={"state": "none", "file": escrow.path})
 
     def _with(self, escrow: Escrow) -> dict[str, Any]:
-        """The lock is held until the key is saved, and not while the host gets it: the hosts of a cluster, which have one file, need not wait for each other."""
+        """The lock is held until the key is saved, and not while the host gets it: the hosts of a cluster have one file, and need not wait for each other."""
         row = self._opened(escrow)
         if row.do is Do.LEARN:
             with escrow.locked():

@@ -9,6 +9,7 @@ This is a private module utility of selfhost.appwrite: no stability is promised 
 from __future__ import annotations
 
 import glob
+import os
 import re
 import signal
 import threading
@@ -55,7 +56,9 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.openin
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.phases import WRITTEN
 
 SETTLED = 2.0
-"""Seconds that a started container must run before it counts as up: one that dies at once must not pass."""
+"""Seconds that a started container must run before it counts as up: one that dies at once must not pass. On a host that is overloaded they are more."""
+_AT_ONCE, _LONGEST = 4, 60.0
+"""Processes of each core up to which a container soon comes to where it dies, if it does; and seconds that it gets at most."""
 _RESTARTS = 3
 """One or two are usual while the database is not up yet."""
 _POLL = 0.5
@@ -562,7 +565,7 @@ def _wait(
 
 def _pause(waiting: Sequence[Container]) -> float:
     """Seconds until another look is worth it: no longer than the youngest container needs to count as up."""
-    left = max((SETTLED - _age(container) for container in waiting if container.status == "running"), default=0.0)
+    left = max((_settled() - _age(container) for container in waiting if container.status == "running"), default=0.0)
     return min(_POLL, left) if left > 0 else _POLL
 
 
@@ -579,7 +582,7 @@ def _restarts(container: Container) -> bool:
 def _trouble(container: Container) -> str:
     if container.health == "unhealthy" and container.status == "running":  # the engine says it of what was stopped, too
         return "is unhealthy"
-    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container) >= SETTLED):
+    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container) >= _settled()):
         return "keeps restarting (exit code %d)" % container.exit_code
     if container.status in ("exited", "dead") and container.exit_code:
         return "exited with code %d" % container.exit_code
@@ -589,7 +592,12 @@ def _trouble(container: Container) -> str:
 def _is_up(container: Container) -> bool:
     if container.status == "exited":
         return True
-    return container.status == "running" and container.health in (None, "healthy") and _age(container) >= SETTLED
+    return container.status == "running" and container.health in (None, "healthy") and _age(container) >= _settled()
+
+
+def _settled() -> float:
+    """Seconds: with fifty projects that start on two cores a container ran for half a minute before its program had failed."""
+    return min(SETTLED * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / _AT_ONCE), _LONGEST)
 
 
 def _age(container: Container) -> float:

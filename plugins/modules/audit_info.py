@@ -14,7 +14,8 @@ author:
   - selfhost.appwrite contributors (@selfhost)
 description:
   - Looks at the C(.env) file and its copies, at what C(docker compose) makes of the project, at every container, from inside the container
-    C(appwrite), at a database and a Redis outside the project, and at what answers under its domain, and says of each control whether it passes, with evidence and remedy.
+    C(appwrite), at a database and a Redis outside the project, and at what answers under its domain, and says of each control
+    whether it passes, with evidence and remedy.
   - Changes nothing. If something cannot be looked at, the controls that need it are V(unknown), which never counts as passed; so a host
     without docker, or with half an installation, gives findings. Only a directory that does not exist is an error.
   - No secret is in a finding. Evidence holds nothing that changes by itself, so that an unchanged installation gives the same findings.

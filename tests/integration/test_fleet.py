@@ -5,8 +5,8 @@
 
 Real are Ansible with its forks, SSH and sudo, the modules, compose, MariaDB and Redis. Stand-ins are the hosts, each an sshd with a project of its own, all of
 which have this machine's engine, clock and disks, and of the engine's containers see their own; and Appwrite, of which a host has the API and one worker. The
-servers of a cluster have their database, Redis and files in another project, and what the guide has them pull is given the name that it would have. Networks have
-addresses of their own, since an engine hands out thirty.
+servers of a cluster have their database, Redis and files in another project, and what the guide has them pull is given the name that it would have. Networks
+have addresses of their own, since an engine hands out thirty.
 """
 
 from __future__ import annotations

@@ -112,8 +112,16 @@ def test_one_restart_before_the_database_answered_is_no_trouble():
     assert _apply._trouble(container(restarts=1, health="healthy")) == ""
 
 
-def test_just_started_is_not_up_yet(monkeypatch):
-    ages = iter([_apply.SETTLED - 0.1, _apply.SETTLED])
+@pytest.mark.parametrize(
+    ("load", "seconds"),
+    [(0.0, 2.0), (8.0, 2.0), (80.0, 20.0), (8000.0, 60.0)],
+    ids=["idle", "busy", "over", "hopeless"],
+)
+def test_just_started_is_not_up_yet(monkeypatch, load, seconds):
+    """On a host that is overloaded a container comes late to where it dies."""
+    monkeypatch.setattr(_apply.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(_apply.os, "cpu_count", lambda: 2)
+    ages = iter([seconds - 0.1, seconds])
     monkeypatch.setattr(_apply, "_age", lambda _unused: next(ages))
     assert [_apply._is_up(container()) for _unused in range(2)] == [False, True]
 

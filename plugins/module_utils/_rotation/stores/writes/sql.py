@@ -62,7 +62,8 @@ class WritableSqlStore(SqlStore, WritableStore):
 
     @abstractmethod
     def _take(self, table: Table) -> str:
-        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the keys C(s.id) and C(t._id).
+        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the keys
+        C(s.id) and C(t._id).
 
         If the table C(stages_files): that sets C(SEALS), with a condition on the row's C(_digest).
         """
