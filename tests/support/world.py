@@ -421,7 +421,7 @@ class _Project:
         return dict.fromkeys((TASK, API, WORKER), self._world.clock)
 
     def connect(self, patience: float) -> Any:
-        needed = [box for world in {self._world, self._world.cluster[0]} for box in world.boxes.values() if not box.key]
+        needed = [box for world in (self._world, self._world.cluster[0]) for box in world.boxes.values() if not box.key]
         if not needed or not all(box.is_on for box in needed):
             raise Unreachable("the database is not a running container; start it (docker compose up -d mariadb)")
         store = self._world.place.store

@@ -109,7 +109,9 @@ class Cluster:
             self.seen += [(number, moment) for moment in moments.seen[begun:]]
 
     def _all(self, hosts: list[World], step: str, phases: tuple[str, ...], **options: Any) -> bool:
-        return all([self.ask(host, step, **options).get("phase") in phases for host in hosts])
+        """Each of them is asked, as a task of Ansible does."""
+        answers = [self.ask(host, step, **options) for host in hosts]
+        return all(answer.get("phase") in phases for answer in answers)
 
     def _require(self, proved: bool) -> None:
         if not proved:
