@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import cmarkgfm
 import pytest
-from support.checkers import ROOT, WORK, check
+from support.checkers import BIN, ROOT, WORK, check
 
 DOCS = WORK / "docs"
 SITE = DOCS / "html"
@@ -127,17 +127,22 @@ def test_site(site):
 
 
 def test_lint(site, checker_environment):
-    check(
-        "antsibull-docs",
-        "lint-collection-docs",
-        "--plugin-docs",
-        "--validate-collection-refs",
-        "all",
-        "--check-extra-docs-refs",
-        ".",
-        cwd=COPY,
-        env={**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(DOCS)},
-    )
+    """Where the name of its temporary directory happens to end with "_", antsibull-docs 2 writes a reference to it that leads nowhere: it takes another one."""
+    options = ("--plugin-docs", "--validate-collection-refs", "all", "--check-extra-docs-refs")
+    for _attempt in range(5):
+        process = subprocess.run(
+            [BIN / "antsibull-docs", "lint-collection-docs", *options, "."],
+            cwd=COPY,
+            env={**checker_environment, "ANSIBLE_COLLECTIONS_PATH": str(DOCS)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if 'Unknown target name: "antsibull-docs-' not in process.stdout:
+            break
+    assert process.returncode == 0, process.stdout
 
 
 def test_markdown():
