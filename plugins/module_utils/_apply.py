@@ -546,8 +546,8 @@ def _wait(
                 and (container.service in known or not _restarts(container))
             ):
                 raise _did_not_come_up(instance, container, trouble)
-        waiting = [container for container in mine if not _is_up(container) or _trouble(container)]
         late = time.monotonic() > deadline
+        waiting = [container for container in mine if not _is_up(container, late) or _trouble(container)]
         if all(container.service in failing and (late or _trouble(container)) for container in waiting):
             return [
                 "the service %s failed before this run, and does so after it: it %s"
@@ -582,17 +582,19 @@ def _restarts(container: Container) -> bool:
 def _trouble(container: Container) -> str:
     if container.health == "unhealthy" and container.status == "running":  # the engine says it of what was stopped, too
         return "is unhealthy"
-    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container) >= _settled()):
+    if container.restarts >= _RESTARTS and not (container.status == "running" and _age(container) >= SETTLED):
         return "keeps restarting (exit code %d)" % container.exit_code
     if container.status in ("exited", "dead") and container.exit_code:
         return "exited with code %d" % container.exit_code
     return ""
 
 
-def _is_up(container: Container) -> bool:
+def _is_up(container: Container, late: bool = False) -> bool:
+    """late: whether there is no time left to wait longer than anywhere."""
     if container.status == "exited":
         return True
-    return container.status == "running" and container.health in (None, "healthy") and _age(container) >= _settled()
+    settled = SETTLED if late else _settled()
+    return container.status == "running" and container.health in (None, "healthy") and _age(container) >= settled
 
 
 def _settled() -> float:

@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 import yaml
 from integration.reader import Operator
-from support.hosts import Host, lacks
+from support.hosts import Host, require
 from support.outside import Divided, Outside
 from support.stack import KEY, Kind, Stack, _secrets_in, assert_no_leak
 from testbed import Project, images
@@ -173,8 +173,7 @@ def pulled() -> Iterator[None]:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    if reason := lacks():
-        pytest.skip(reason)  # "sshd is not at hand", or "only root may"
+    require()
     prefix, projects = secrets.token_hex(4), tmp_path / "projects"
     stacks: dict[str, Stack] = {}
     outers: dict[str, Project] = {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import datetime
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +22,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._audit.model imp
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores.objects import Bucket, StoreOfObjects
 
-pytestmark = [
-    pytest.mark.nightly("unit/plugins/module_utils/_rotation/stores/test_objects.py, with moto and a relay"),
-    pytest.mark.skipif(not shutil.which("go"), reason="Go is not at hand: it builds the object store"),
-]
+pytestmark = pytest.mark.nightly("unit/plugins/module_utils/_rotation/stores/test_objects.py, with moto and a relay")
 DOMAIN = "store.localhost"
 
 

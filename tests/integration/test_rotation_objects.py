@@ -83,8 +83,6 @@ class Objects:
 def objects(stack, request, tmp_path):
     """The real one keeps versions, of which each object has one that is older than they are, and one that is not."""
     is_real = request.param == "versitygw"
-    if is_real and not shutil.which("go"):
-        pytest.skip("Go is not at hand: it builds the object store")  # in the list of tests/README.md
     with gateway(tmp_path / "s3") if is_real else moto() as server:
         found = Objects(stack, server, is_real)
         yield found

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.hosts import Host, lacks
+from support.hosts import Host, require
 from support.stack import SMALL, Stack, made
 from testbed import Project
 from testbed._base import run
@@ -41,8 +41,7 @@ def stack(_running: Stack):
 @pytest.fixture(scope="session")
 def host() -> Iterator[Host]:
     """A managed host, of which each worker has one."""
-    if reason := lacks():
-        pytest.skip(reason)  # "sshd is not at hand", or "only root may"
+    require()
     with Host() as found:
         yield found
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
+import pytest
 from testbed._base import Failed, run
 
 _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -81,6 +82,12 @@ def lacks() -> str:
         return "only root may mount a file system: a managed host has users of its own"
     missing = [program for program in ("sshd", "sudo", "ssh", "unshare") if not shutil.which(program, path=_PATH)]
     return f"sshd is not at hand: {', '.join(missing)}; tests/faults/tools.sh installs it" if missing else ""
+
+
+def require() -> None:
+    """Skips the test if no host can be had here."""
+    if reason := lacks():
+        pytest.skip(reason)  # "sshd is not at hand", or "only root may": both are in the list of tests/README.md
 
 
 class Host:

@@ -126,6 +126,16 @@ def test_just_started_is_not_up_yet(monkeypatch, load, seconds):
     assert [_apply._is_up(container()) for _unused in range(2)] == [False, True]
 
 
+def test_overloaded_host_fails_nothing_that_is_up(monkeypatch):
+    """Neither because the time is up, nor because it was started again while its database was not up yet."""
+    monkeypatch.setattr(_apply.os, "getloadavg", lambda: (8000.0, 0.0, 0.0))
+    monkeypatch.setattr(_apply, "_age", lambda _unused: 5.0)
+    often = container(restarts=_apply._RESTARTS)
+    assert not _apply._is_up(often) and _apply._is_up(often, late=True) and _apply._trouble(often) == ""
+    instance: Any = SimpleNamespace(containers=lambda: [often], forget_containers=lambda: None)
+    assert _apply._wait(instance, {"appwrite"}, -1.0, lambda *_unused: None, [often]) == []
+
+
 @pytest.mark.parametrize(
     "started_at", [OLD, "2026-11-24T03:00:00Z", "0001-01-01T00:00:00Z", "2026-11-24T03:00:00.1+00:00"]
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-import shutil
 import sys
 import threading
 import time
@@ -51,8 +50,6 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.stores
 
 @pytest.fixture(scope="module", params=["moto", pytest.param("versitygw", marks=pytest.mark.nightly("moto"))])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "versitygw" and not shutil.which("go"):
-        pytest.skip("Go is not at hand: it builds the object store")  # in the list of tests/README.md
     with moto() if request.param == "moto" else gateway(tmp_path_factory.mktemp("gateway") / "s3") as url:
         yield url
 
