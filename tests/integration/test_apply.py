@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 
 import pytest
-from support.stack import HTTPS, KEY, NOT_A_KEY, playbook, refuse, set_env, small, succeed, tree, until
+from support.stack import HTTPS, KEY, NOT_A_KEY, before_docker, playbook, refuse, set_env, small, succeed, tree, until
 from testbed._base import clean_environ, run
 
 WORKER = "appwrite-worker-mails"
@@ -50,15 +48,6 @@ def test_changed_key_is_refused(stack):
     )
 
 
-def calls_of(directory, environ):
-    """The environment in which each call of docker is noted, and the place where."""
-    (directory / "docker").write_text(
-        f'#!/bin/sh\necho "$*" >>"{directory}/calls"\nexec "{shutil.which("docker")}" "$@"\n'
-    )
-    (directory / "docker").chmod(0o755)
-    return {**environ, "PATH": f"{directory}:{os.environ['PATH']}"}, directory / "calls"
-
-
 @small("apply")
 def test_unchanged_run_asks_each_question_once(stack, tmp_path):
     """Six processes; a list of containers comes first, and the rest is asked side by side."""
@@ -68,7 +57,8 @@ def test_unchanged_run_asks_each_question_once(stack, tmp_path):
         "env": {"replace_default_secrets": True},
     }
     succeed("security", wish)
-    environ, calls = calls_of(tmp_path, clean_environ())
+    calls = tmp_path / "calls"
+    environ = before_docker(tmp_path, f'echo "$*" >>"{calls}"')
     assert succeed("security", wish, environ=environ)["changed"] is False
     asked = calls.read_text().splitlines()
     questions = [

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 import testbed
 import yaml
-from support.stack import read_env, succeed, until
+from support.stack import before_docker, read_env, succeed, until
 from testbed import images
 from testbed._base import Failed, run
+
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import DATABASES
 
 PROGRAMS = Path(testbed.__file__).parent / "programs"
 RELEASE = "1.9.6"
@@ -91,8 +93,8 @@ class Shop:
     def compose(self, *arguments: str) -> None:
         run("docker", "compose", *arguments, cwd=self.directory)
 
-    def secure(self) -> dict[str, Any]:
-        return succeed("security", {"project_src": str(self.directory), **WISHES})
+    def secure(self, **options: Any) -> dict[str, Any]:
+        return succeed("security", {"project_src": str(self.directory), **WISHES}, **options)
 
     def holds_data(self) -> tuple[str, str]:
         told = succeed("instance_info", {"project_src": str(self.directory)})
@@ -133,7 +135,7 @@ def shop(tmp_path: Path) -> Iterator[Callable[[str], Shop]]:
     [pytest.param(each, marks=[] if each == "mariadb" else pytest.mark.nightly("mariadb")) for each in PORTS],
 )
 def test_elsewhere(shop, database, tmp_path):
-    """What HTTPS and the console need is set whatever is known of the data; the key waits until Appwrite can be asked."""
+    """What HTTPS and the console need is set whatever is known of the data; without the database's client the key waits until Appwrite can be asked."""
     shop = shop(database)
     other = tmp_path / f"elsewhere-{secrets.token_hex(4)}"
     other.mkdir()
@@ -145,12 +147,14 @@ def test_elsewhere(shop, database, tmp_path):
         run("docker", "compose", "up", "--detach", cwd=other)
         store = run("docker", "compose", "ps", "--quiet", cwd=other).strip()
         statements(store, database, console(database))
-        done = shop.secure()
+        client = next(each.client_image for each in DATABASES if each.service == database)
+        lacking = before_docker(tmp_path, f'case " $* " in " image inspect "*" {client} "*) exit 1;; esac')
+        done = shop.secure(environ=lacking)
         values = read_env(shop.directory)
         assert (done["key"]["state"], values["_APP_OPENSSL_KEY_V1"]) == ("placeholder_kept", "your-secret-key")
         assert (values["_APP_OPTIONS_FORCE_HTTPS"], values["_APP_CONSOLE_WHITELIST_ROOT"]) == ("enabled", "enabled")
         assert any("docker compose up -d" in warning for warning in done["warnings"])
-        assert shop.secure()["changed"] is False
+        assert shop.secure(environ=lacking)["changed"] is False
         shop.compose("up", "--detach")
         assert shop.holds_data() == (
             "no",

@@ -275,6 +275,14 @@ def module(
     return {**result, "warnings": warnings, "rc": done.returncode}
 
 
+def before_docker(directory: Path, script: str) -> dict[str, str]:
+    """The environment in which this runs before each call of docker, with its arguments."""
+    program = directory / "docker"
+    program.write_text(f'#!/bin/sh\n{script}\nexec "{shutil.which("docker")}" "$@"\n')
+    program.chmod(0o755)
+    return {**clean_environ(), "PATH": f"{directory}:{os.environ['PATH']}"}
+
+
 def _forked(
     name: str, given: str, environ: Mapping[str, str], hidden: Sequence[str]
 ) -> subprocess.CompletedProcess[str]:
