@@ -125,14 +125,18 @@ class Memory(WritableStore):
         if self.transactional:
             self.staged.setdefault(table, []).extend(changes)
 
-    def take(self, table: Table) -> Iterator[int]:
+    def take(self, table: Table) -> Iterator[tuple[int, int]]:
         self.fail("take")
         for each in self.staged.get(table, []):
             row = self.now[table][each.row.key] if each.row.key < len(self.now[table]) else {}
             same = {name for name, value in row.items() if value == each.row.raw[name]}
             if not table.stages_files or same == each.row.raw.keys():
                 row.update({name: value for name, value in each.values.items() if name in same})
-            yield 1
+            yield 1, int(row == {**each.row.raw, **each.values})
+
+    def take_back(self) -> None:
+        self.fail("take back")
+        self.draft = None
 
     def unstage(self, table: Table, paths: Sequence[str]) -> None:
         self.staged[table] = [each for each in self.staged.get(table, []) if each.values["path"] not in paths]

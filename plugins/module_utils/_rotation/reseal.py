@@ -94,7 +94,7 @@ class Rotation(Examination):
             self._staged += len(changes)
 
     def look_again(self) -> Future[list[str]]:
-        """Once nobody writes any more: whether what was prepared is as it was. It is looked at beside whatever is done until C(rotate) needs to know."""
+        """Once nobody writes any more: whether what was prepared is as it was. It is looked at beside whatever is done until C(rotate) is about to commit."""
         pool = ThreadPoolExecutor(1)
         self._fallen = pool.submit(lambda: list(self._successors.fallen()))
         pool.shutdown(wait=False)
@@ -114,16 +114,16 @@ class Rotation(Examination):
         self._rows = 0
         if not self._store.transactional:
             self._refuse(self._examine("read"))
-        report = Report()
         try:
-            self._writable.begin()
-            self._take()
-            for table, rows in self._walk("seal"):
-                self._seal(table, rows, report)
-            self._refuse(report)
-            self._verify(report)
-            for table, number in filter(itemgetter(1), self._taken.items()):
-                report.collections.setdefault(table.collection, Tally()).files[NEW] += number
+            fallen = self._fallen or self.look_again()
+            report = self._seal_all()
+            paths = fallen.result() if self._taken else []
+            if paths:  # few, and seldom any
+                self._writable.take_back()
+                for start in range(0, len(paths), _FALLEN):
+                    for table in self._taken:
+                        self._writable.unstage(table, paths[start : start + _FALLEN])
+                report = self._seal_all()
             end_sessions(self._writable, ending)
         except BaseException:
             if self._store.transactional:
@@ -211,20 +211,29 @@ class Rotation(Examination):
             % (report.unwaived_count, ", the first one in %s: %s, column %s (%s)" % first if first else "")
         )
 
+    def _seal_all(self) -> Report:
+        """What was staged, and then all else, in one transaction. Returns what was found before."""
+        self._writable.begin()
+        self._take()
+        report = Report()
+        for table, rows in self._walk("seal"):
+            self._seal(table, rows, report)
+        self._refuse(report)
+        self._verify(report)
+        for table, number in filter(itemgetter(1), self._taken.items()):
+            report.collections.setdefault(table.collection, Tally()).files[NEW] += number
+        return report
+
     def _take(self) -> None:
-        """Puts into force what was staged, but for files that are not as they were then."""
-        tables = self._store.tables()
-        files = [table for table in tables if table.stages_files]
-        fallen = (self._fallen or self.look_again()).result()
-        for start in range(0, len(fallen), _FALLEN):
-            for table in files:
-                self._writable.unstage(table, fallen[start : start + _FALLEN])
+        """Puts into force what was staged."""
         done = 0
-        for table in tables:
-            for count in self._writable.take(table):
-                done += count
+        for table in self._store.tables():
+            changed = 0
+            for count, changes in self._writable.take(table):
+                done, changed = done + count, changed + changes
                 self._progress("switch", done, max(done, self._staged))
-        self._taken = {table: self._writable.taken(table) for table in files}
+            if table.stages_files:
+                self._taken[table] = changed
 
     def _passed(self, table: Table) -> int:
         return self._taken.get(table, 0)

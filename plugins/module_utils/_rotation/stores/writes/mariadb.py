@@ -44,17 +44,18 @@ class WritableMariaDB(WritableSqlStore, MariaDB):
     def _stage(self, table: Table) -> str:
         return self._place(table.space, "%s_%s" % (_STAGE, hashlib.sha256(table.name.encode()).hexdigest()[:16]))
 
-    def _take(self, table: Table) -> str:
+    def _take(self, table: Table, keys: str) -> str:
         """What is updated comes first: MariaDB puts the changes of any other table of a join aside, and makes them when it is through."""
         form = "t.{0} = s.v{1}" if table.stages_files else "t.{0} = IF(SHA2(t.{0}, 256) = s.h{1}, s.v{1}, t.{0})"
-        return "UPDATE %s AS t STRAIGHT_JOIN %s AS s ON s.id = t._id SET %s WHERE %s" % (
+        return "UPDATE %s AS t STRAIGHT_JOIN %s AS s ON s.id = t._id SET %s WHERE %s%s;\nSELECT ROW_COUNT();" % (
             self._place(table.space, table.name),
             self._stage(table),
             ", ".join(
                 form.format(self._quoted(name), number)
                 for number, name in enumerate(SEALS if table.stages_files else table.columns)
             ),
-            self._digest() + " = s.was" if table.stages_files else "TRUE",
+            self._digest() + " = s.was AND " if table.stages_files else "",
+            keys,
         )
 
     def _sha256(self, text: str) -> str:

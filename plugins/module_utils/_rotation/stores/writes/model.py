@@ -50,10 +50,10 @@ class WritableStore(Store):
     def unstage(self, table: Table, paths: Sequence[str]) -> None:
         """Forgets what is staged for the rows of files whose successors have these paths. Only of a table that C(stages_files)."""
 
-    def take(self, table: Table) -> Iterator[int]:
-        """Writes the values that are staged for this table; yields how many rows were gone through.
+    def take(self, table: Table) -> Iterator[tuple[int, int]]:
+        """Writes the values that are staged for this table; yields how many rows were gone through, and how many of them were changed.
 
-        Each only if the old one still is as it was read, and those of a file if all of its columns are.
+        Each value only if the old one still is as it was read, and those of a file if all of its columns are.
         """
         return iter(())
 
@@ -64,6 +64,9 @@ class WritableStore(Store):
     def beside(self, table: Table) -> Iterator[list[Row]]:
         """As C(rows), without those that C(taken) counts, and those of files that say themselves that they are not sealed."""
         return self.rows(table)
+
+    def take_back(self) -> None:
+        """Undoes all since C(begin), where that can be; what is staged stays so."""
 
     @abstractmethod
     def clear(self, table: Table) -> None:

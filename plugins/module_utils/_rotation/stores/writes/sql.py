@@ -61,11 +61,10 @@ class WritableSqlStore(SqlStore, WritableStore):
         """The place of the temporary table for what is staged of this one."""
 
     @abstractmethod
-    def _take(self, table: Table) -> str:
-        """The statement that sets those columns of a row, of which the SHA-256 in the stage is that of their text, without its condition on the keys
-        C(s.id) and C(t._id).
+    def _take(self, table: Table, keys: str) -> str:
+        """Statements that set those columns of a row, of which the SHA-256 in the stage is that of their text, and print how many rows they changed.
 
-        If the table C(stages_files): that sets C(SEALS), with a condition on the row's C(_digest).
+        If the table C(stages_files): that set C(SEALS), with a condition on the row's C(_digest). keys: the condition on C(s.id) and C(t._id).
         """
 
     @abstractmethod
@@ -121,16 +120,15 @@ class WritableSqlStore(SqlStore, WritableStore):
                 % (self._stage(table), SEALS.index("path"), ", ".join(map(self._literal, paths)))
             )
 
-    def take(self, table: Table) -> Iterator[int]:
+    def take(self, table: Table) -> Iterator[tuple[int, int]]:
         """From one key MariaDB concludes nothing about the other if that is shorter, as in tables of Appwrite 1.7.4 and before (C(int), in
         utopia-php/database 0.69.5), and would go through the whole table each time.
         """
         after = 0
         for last, count in self._batches_staged.get(table, ()):
             keys = " AND ".join("{0} > {1} AND {0} <= {2}".format(key, after, last) for key in ("s.id", "t._id"))
-            self._session.ask("%s AND %s;" % (self._take(table), keys))
+            yield count, int(self._session.ask(self._take(table, keys))[0][0])
             after = last
-            yield count
 
     def taken(self, table: Table) -> int:
         if not table.stages_files or table not in self._batches_staged:
@@ -145,6 +143,9 @@ class WritableSqlStore(SqlStore, WritableStore):
         return self._all_rows(
             table, where + (" AND NOT " + self._is_taken(table) if table in self._batches_staged else "")
         )
+
+    def take_back(self) -> None:
+        self._session.ask("ROLLBACK;")
 
     def clear(self, table: Table) -> None:
         permissions = table.space, self._server_name(table.collection + "_perms")
