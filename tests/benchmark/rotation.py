@@ -14,6 +14,7 @@ the playbook runs them. C(rotation.sh files) measures this alone, and C(ROTATION
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -334,6 +335,8 @@ class Running:
             values = {
                 **dict.fromkeys(column.name for column in FILE_COLUMNS),
                 **{"bucketId": self.table.uid, "name": "small.txt", "path": path, "openSSLVersion": VERSION},
+                **{"signature": hashlib.md5(SMALL_FILE, usedforsecurity=False).hexdigest(), "mimeType": "text/plain"},
+                **{"sizeOriginal": len(SMALL_FILE), "algorithm": "none"},
                 **{"openSSLCipher": METHOD, "openSSLIV": iv, "openSSLTag": tag, "chunksTotal": 1, "chunksUploaded": 1},
             }
             rows.append(server.document(self.table, Row(server.row_id(1000 + number), uid, None, (), values), values))

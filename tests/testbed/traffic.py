@@ -29,7 +29,7 @@ from ._shapes import FILES, METADATA, TRAFFIC, TRAFFIC_ROWS, Column, Row, Table
 from .project import Project
 
 _CLIENTS = 4
-_REACH, _PATIENCE = 1, 5
+_REACH, _PATIENCE = 0.25, 5
 """Seconds that a connection and a request may take."""
 _GUESSES = 16
 """What a document may be at most before it is left alone."""
