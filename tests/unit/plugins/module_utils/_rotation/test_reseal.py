@@ -680,6 +680,9 @@ def test_two_rows_with_one_file(place):
         ("a", r"a-[0-9a-f]{16}"),
         ("a.b c'𝒳", r"a-[0-9a-f]{16}\.b c'𝒳"),
         ("a-0123456789abcdef.txt", r"a-(?!0123456789abcdef)[0-9a-f]{16}\.txt"),
+        ("0123456789abcdef.txt", r"0123456789abcdef-[0-9a-f]{16}\.txt"),
+        ("0123456789abcdef0.txt", r"-[0-9a-f]{16}\.txt"),
+        ("0123456789abcdef0123.txt", r"012-(?!456789abcdef0123)[0-9a-f]{16}\.txt"),
     ],
 )
 def test_name(place, name, wanted):
