@@ -24,7 +24,7 @@ from faults.engine import Engine
 from faults.processes import everything
 from faults.rekey import BACK, CACHED, END, FORWARD, KILLED, UNFINISHED, Host, Point
 from support.forks import STOPPED
-from support.stack import Kind, Play, Stack, needs_php, on, read_env, set_env
+from support.stack import Kind, Play, Stack, needs_php, on, read_env, set_env, until
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._rotation.cipher import Cipher, _parts
 
@@ -44,7 +44,7 @@ PREPARED = Point(FORWARD, "write journal", 7, "before")
 STAGED = Point(FORWARD, "ask INSERT", 2, "after")
 """While values are staged, and everything runs still."""
 COMMIT = Point(FORWARD, "ask COMMIT", 1, "before")
-PLAYED = replace(MARIADB, room="interrupt-play")
+PLAYED = replace(MARIADB, room="interrupt-play", mounted=True)
 pytestmark = [needs_php, pytest.mark.usefixtures("plays_are_programs")]
 
 
@@ -138,6 +138,19 @@ def test_killed_on_another_database(host):
     )
     more = [PREPARED, PREPARED if host.database == "mongodb" else STAGED] if ALL else []
     kill_at(host, [REMOVAL, MIDDLE[host.database], going_back, *more])
+
+
+@on(PLAYED)
+def test_killed_while_no_container_has_the_files(host):
+    """Behind the guard the engine has nothing mounted where the volume is."""
+    place = f"/{host.project.name}_appwrite-uploads/_data "
+    mounts = Path("/proc/self/mountinfo")
+    assert place in mounts.read_text()
+    for forward, point in ((True, COMMIT._replace(side="after")), (False, MIDDLE[host.database])):
+        assert host.rekey(point)["rc"] == KILLED
+        until(lambda: place not in mounts.read_text())
+        assert host.is_guarded
+        host.recover(forward)
 
 
 @on(MARIADB)

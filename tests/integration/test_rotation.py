@@ -420,11 +420,11 @@ FILES = {
     ),
     "a database elsewhere": (
         {"_APP_DB_HOST": "db.notarealcompany.com"},
-        "client_image: the image gone.invalid/mariadb:1, in which the client is that is needed, is not on this host and cannot be pulled",
+        "client_image: the image gone.invalid/mariadb:1, from which a container is needed, is not on this host and cannot be pulled",
     ),
     "a Redis elsewhere": (
         {"_APP_REDIS_HOST": "cache.notarealcompany.com"},
-        "redis_client_image: the image gone.invalid/redis:1, in which the client is that is needed, is not on this host",
+        "redis_client_image: the image gone.invalid/redis:1, from which a container is needed, is not on this host",
     ),
 }
 

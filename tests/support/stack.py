@@ -78,6 +78,8 @@ class Kind:
     room: str = ""
     topology: str = "combined"
     """of 2.x"""
+    mounted: bool = False
+    """whether its uploads are in another place, which the engine mounts while a container uses them, as it does with NFS"""
 
     def __str__(self) -> str:
         topology = "" if self.topology == "combined" else self.topology
@@ -88,10 +90,17 @@ class Kind:
         project = Project.create(
             parent, self.release, self.database, compose_file=self.file, name=name, topology=self.topology
         )
+        path = project.directory / "docker-compose.yml"
+        content = yaml.safe_load(path.read_text())
         if self.services:
-            path = project.directory / "docker-compose.yml"
-            content = yaml.safe_load(path.read_text())
             content["services"] = {name: content["services"][name] for name in self.services}
+        if self.mounted:
+            place = project.directory / "shared"
+            place.mkdir()
+            content["volumes"]["appwrite-uploads"] = {
+                "driver_opts": {"type": "none", "o": "bind", "device": str(place)}
+            }
+        if self.services or self.mounted:
             path.write_text(yaml.safe_dump(content, sort_keys=False))
         return project
 

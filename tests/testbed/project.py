@@ -279,10 +279,9 @@ class Project:
         return found[0]
 
     def uploads(self) -> Path:
-        """The volume that the containers have as /storage/uploads."""
-        return Path(
-            run("docker", "volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.name}_appwrite-uploads").strip()
-        )
+        """The volume that the containers have as /storage/uploads, or what it is if that is mounted."""
+        [volume] = json.loads(run("docker", "volume", "inspect", f"{self.name}_appwrite-uploads"))
+        return Path((volume["Options"] or {}).get("device") or volume["Mountpoint"])
 
     def container_env(self, service: str) -> dict[str, str]:
         """The environment that the service's container was made with."""

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, selfhost.appwrite contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A container with the client of a server that is no service of the project, in the networks of Appwrite, from which that server is reached.
+"""Containers of ours beside those of the project: one with the client of a server that is no service of it, in the networks of Appwrite, from which that
+server is reached, and one that keeps a volume mounted.
 
 This is a private module utility of selfhost.appwrite: no stability is promised outside the collection.
 """
@@ -43,35 +44,27 @@ WAY = ("network_mode", "extra_hosts", "dns", "dns_search", "dns_opt")
 _HELD = "echo up; exec cat"
 
 
-class Client:
-    """A container that lives as long as this process at most. Commands are executed in it as in one of the project."""
+class Companion:
+    """A container that lives as long as this process at most."""
+
+    WHAT = ""
+    """what it is, in words"""
 
     def __init__(
         self,
         compose: Compose,
         project: str,
         image: str,
-        way: Mapping[str, Any],
-        networks: Sequence[str],
+        network: str,
+        options: Sequence[str],
         environment: Mapping[str, str],
+        more_networks: Sequence[str] = (),
     ) -> None:
-        """way: C(WAY) of the service that it stands in for. networks: names of the service's. environment: of the container, no argument of docker.
-
-        Raises AppwriteError if it does not start.
-        """
+        """environment: of the container, no argument of docker. Raises AppwriteError if it does not start."""
         self.id = "selfhost-appwrite-%s-%s" % (project, secrets.token_hex(8))
         self._compose = compose
-        first = str(way.get("network_mode") or next(iter(networks), "bridge"))
-        if first == "none" or first.startswith("service:"):
-            raise AppwriteError(
-                "network_mode: no other container can be put where Appwrite's is (%s), from which it would ask as Appwrite does; give Appwrite a network in "
-                "`networks` from which the server is reached" % first
-            )
-        command = ["docker", "run", "--rm", "--interactive", "--name", self.id, "--network", first, *_CONFINED]
-        command += ["--add-host=" + host.replace("=", ":", 1) for host in way.get("extra_hosts") or []]
-        for option, name in (("--dns=", "dns"), ("--dns-search=", "dns_search"), ("--dns-option=", "dns_opt")):
-            command += [option + each for each in way.get(name) or []]
-        command += ["--env=" + name for name in environment]
+        command = ["docker", "run", "--rm", "--interactive", "--name", self.id, "--network", network, *_CONFINED]
+        command += [*options, *("--env=" + name for name in environment)]
         self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command leaves no standard input open
             [*command, image, "-c", _HELD],
             stdin=subprocess.PIPE,
@@ -84,13 +77,11 @@ class Client:
         atexit.register(self.close)
         try:
             self._wait()
-            for network in networks[1:]:
-                compose.docker(["network", "connect", network, self.id])
+            for more in more_networks:
+                compose.docker(["network", "connect", more, self.id])
         except AppwriteError as error:
             self.close()
-            raise AppwriteError(
-                "the container with a client from the image %s does not start: %s" % (image, error)
-            ) from None
+            raise AppwriteError("%s from the image %s does not start: %s" % (self.WHAT, image, error)) from None
 
     def _wait(self) -> None:
         if not self._readable(self._process.stdout, _STARTING):
@@ -125,6 +116,44 @@ class Client:
                 self._compose.docker(["rm", "--force", "--volumes", self.id], tolerate=True)
 
 
+class Client(Companion):
+    """Commands are executed in it as in a container of the project."""
+
+    WHAT = "the container with a client"
+
+    def __init__(
+        self,
+        compose: Compose,
+        project: str,
+        image: str,
+        way: Mapping[str, Any],
+        networks: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> None:
+        """way: C(WAY) of the service that it stands in for. networks: names of the service's."""
+        first = str(way.get("network_mode") or next(iter(networks), "bridge"))
+        if first == "none" or first.startswith("service:"):
+            raise AppwriteError(
+                "network_mode: no other container can be put where Appwrite's is (%s), from which it would ask as Appwrite does; give Appwrite a network in "
+                "`networks` from which the server is reached" % first
+            )
+        options = ["--add-host=" + host.replace("=", ":", 1) for host in way.get("extra_hosts") or []]
+        for option, name in (("--dns=", "dns"), ("--dns-search=", "dns_search"), ("--dns-option=", "dns_opt")):
+            options += [option + each for each in way.get(name) or []]
+        super().__init__(compose, project, image, first, options, environment, networks[1:])
+
+
+class Mounted(Companion):
+    """Uses a volume, so that the engine keeps it mounted."""
+
+    WHAT = "the container that keeps a volume mounted"
+
+    def __init__(self, compose: Compose, project: str, image: str, volume: str) -> None:
+        """volume: the name of one that there is."""
+        mount = "type=volume,source=%s,target=/storage/uploads,readonly,volume-nocopy" % volume
+        super().__init__(compose, project, image, "none", ["--mount", mount], {})
+
+
 def require_image(compose: Compose, image: str, option: str, pulls: bool) -> None:
     """Raises AppwriteError if there is no such image on this host. pulls: whether it may be had from its registry."""
     if compose.image_ids([image]):
@@ -137,6 +166,6 @@ def require_image(compose: Compose, image: str, option: str, pulls: bool) -> Non
         except ComposeError as error:
             why = "is not on this host and cannot be pulled (%s)" % error
     raise AppwriteError(
-        "%sthe image %s, in which the client is that is needed, %s; load it (docker pull %s)%s"
+        "%sthe image %s, from which a container is needed, %s; load it (docker pull %s)%s"
         % ("%s: " % option if pulls else "", image, why, image, ", or name another one" if pulls else "")
     )

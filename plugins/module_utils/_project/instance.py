@@ -22,7 +22,13 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._env.dotenv impo
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError, words
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import landscape, own_variables
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.asked import Asked
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.client import WAY, Client, require_image
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.client import (
+    WAY,
+    Client,
+    Companion,
+    Mounted,
+    require_image,
+)
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
     FILE_NAMES,
     OVERRIDE_NAMES,
@@ -115,8 +121,8 @@ class Instance:
         """of the sealed values, once C(_rotation.stored) has read it"""
         self.client_images: Mapping[str, str | None] | None = None
         """by the names of the options that name them, for modules that have these; only they pull images"""
-        self._clients: dict[str, tuple[Any, Client]] = {}
-        """by option, each with what it was made of"""
+        self._companions: dict[str, tuple[Any, Companion]] = {}
+        """by option or volume, each with what it was made of"""
 
     def _check_directory(self) -> None:
         if not os.path.isdir(self.directory):
@@ -791,17 +797,23 @@ class Instance:
         option: which names the image, if it is not the usual one. Raises AppwriteError if there is no such image, or it does not start.
         """
         image = (self.client_images or {}).get(option) or image
-        wanted = image, self.way(), self.networks(), environment
-        made, client = self._clients.get(option, (None, None))
-        if (
-            client is None or not client.is_up or made != wanted
-        ):  # the project may have been read anew, with other settings
-            if client is not None:
-                client.close()
-            require_image(self.compose, image, option, self.client_images is not None)
-            client = Client(self.compose, self.project, *wanted)
-            self._clients[option] = wanted, client
-        return client.id
+        return self._kept(option, Client, (image, self.way(), self.networks(), environment), option).id
+
+    def keep_mounted(self, volume: str) -> None:
+        """Until this process ends, by a container of Appwrite's image. Raises AppwriteError if there is no such image, or it does not start."""
+        image = self.config["services"].get("appwrite", {}).get("image", "")
+        self._kept("volume " + volume, Mounted, (image, volume))
+
+    def _kept(self, name: str, kind: type[Any], wanted: tuple[Any, ...], option: str = "") -> Companion:
+        """wanted: its image, and what else it is made of, which is something else if the project was read anew with other settings."""
+        made, companion = self._companions.get(name, (None, None))
+        if companion is None or not companion.is_up or made != wanted:
+            if companion is not None:
+                companion.close()
+            require_image(self.compose, wanted[0], option, bool(option) and self.client_images is not None)
+            companion = kind(self.compose, self.project, *wanted)
+            self._companions[name] = wanted, companion
+        return companion
 
     def way(self) -> dict[str, Any]:
         """What the project says of how Appwrite's API reaches other hosts, besides its networks."""
@@ -816,7 +828,7 @@ class Instance:
     @property
     def is_database_elsewhere(self) -> bool:
         """Whether it was asked for in a container with its client."""
-        return "client_image" in self._clients
+        return "client_image" in self._companions
 
     def service_at(self, host: str) -> str | None:
         """The service that the others reach by this name."""

@@ -321,18 +321,31 @@ def _volume_of(instance: Instance) -> str:
             return str(mount["source"])
         if mount.get("target") == "/storage/uploads" and mount.get("source"):
             name = ((instance.config.get("volumes") or {}).get(mount["source"]) or {}).get("name", mount["source"])
-            try:
-                path = instance.compose.docker(
-                    ["volume", "inspect", "--format", "{{.Mountpoint}}", name]
-                ).stdout.strip()
-            except ComposeError as error:
-                if error.kind != "failed":
-                    raise
-                path = ""
-            if path and os.path.isdir(path):
-                return path
-            raise AppwriteError(
-                "the volume %s cannot be found on this host (%s); run this where the engine runs, as root"
-                % (name, path or "no such volume")
-            )
+            return _place_on_host(instance, name)
     raise AppwriteError("the service appwrite has no volume at /storage/uploads, so its files cannot be found")
+
+
+def _place_on_host(instance: Instance, name: str) -> str:
+    """Of a volume. One with a device (NFS, CIFS, another directory) or of another driver is mounted there only while a container uses it."""
+    found = _inspected(instance, name)
+    if found and (found["Driver"] != "local" or not {"device", "type"}.isdisjoint(found["Options"] or ())):
+        instance.keep_mounted(name)
+        found = _inspected(instance, name)  # only now some drivers say where
+    path = found.get("Mountpoint", "")
+    if path and os.path.isdir(path):
+        return str(path)
+    raise AppwriteError(
+        "the volume %s cannot be found on this host (%s); run this where the engine runs, as root"
+        % (name, path or "no such volume")
+    )
+
+
+def _inspected(instance: Instance, volume: str) -> dict[str, Any]:
+    """What the engine says of it, nothing if it knows none."""
+    try:
+        [found] = json.loads(instance.compose.docker(["volume", "inspect", volume]).stdout)
+    except ComposeError as error:
+        if error.kind != "failed":
+            raise
+        return {}
+    return dict(found)

@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project import client as _client
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.client import Client
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.client import Client, Mounted
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose
 
 WORD = "NotARealDatabaseWord1"
@@ -87,6 +87,19 @@ def test_what_docker_is_told(compose, tmp_path):
     client.close()
     assert not client.is_up and asked(tmp_path)[2:] == ["gone"]
     client.close()
+
+
+def test_one_that_keeps_a_volume_mounted(compose, tmp_path):
+    holder = Mounted(compose, "shop", "appwrite/appwrite:1.9.6", "shop_uploads")
+    [run] = asked(tmp_path)
+    for part in ("--network none", "source=shop_uploads,target=/storage/uploads,readonly,volume-nocopy"):
+        assert part in run
+    holder.close()
+    write(tmp_path, "#!/bin/sh\necho mount: permission denied >&2; exit 125\n")
+    with pytest.raises(
+        AppwriteError, match=r"^the container that keeps a volume mounted .*: mount: permission denied$"
+    ):
+        Mounted(compose, "shop", "appwrite/appwrite:1.9.6", "shop_uploads")
 
 
 @pytest.mark.parametrize(

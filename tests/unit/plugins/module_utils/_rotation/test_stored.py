@@ -308,3 +308,36 @@ def test_a_database_is_known_again(monkeypatch, key, opens):
     sealed = json.loads(SEALED)
     expected = hashlib.sha256(f"{sealed['iv']} {sealed['tag']}".encode()).hexdigest()[:16]
     assert (digest, found) == (expected, opens)
+
+
+VOLUMES = {
+    "a directory of the engine": (["local", None], False),
+    "one with a size": (["local", {"size": "10g"}], False),
+    "NFS": (["local", {"type": "nfs", "o": "addr=192.0.2.1", "device": ":/uploads"}], True),
+    "another directory": (["local", {"type": "none", "o": "bind", "device": "/srv/uploads"}], True),
+    "memory": (["local", {"type": "tmpfs"}], True),
+    "another driver": (["rclone", {}], True),
+}
+
+
+@pytest.mark.parametrize(("volume", "is_mounted"), VOLUMES.values(), ids=VOLUMES)
+def test_volume_that_is_mounted_while_it_is_used(tmp_path, volume, is_mounted):
+    """Before that some drivers say no place, and the place of others is empty."""
+    kept = []
+    place = "" if volume[0] == "rclone" else str(tmp_path)
+
+    def docker(command):
+        assert command == ["volume", "inspect", "shop_uploads"]
+        found = {"Driver": volume[0], "Options": volume[1], "Mountpoint": str(tmp_path) if kept else place}
+        return SimpleNamespace(stdout=json.dumps([found]))
+
+    instance = SimpleNamespace(
+        config={
+            "services": {"appwrite": {"volumes": [{"target": "/storage/uploads", "type": "volume", "source": "up"}]}},
+            "volumes": {"up": {"name": "shop_uploads"}},
+        },
+        compose=SimpleNamespace(docker=docker),
+        keep_mounted=kept.append,
+    )
+    assert _stored._volume_of(instance) == str(tmp_path)
+    assert kept == ["shop_uploads"] * is_mounted
