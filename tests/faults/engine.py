@@ -17,6 +17,7 @@ from testbed._base import Failed, clean_environ, run
 
 # A second engine in the network namespace of the first would take its bridge away. The first process reaps what others leave behind.
 _MACHINE = """
+mount --make-rshared /
 mount -t tmpfs tmpfs /run
 mkdir -p /run/docker
 echo up
@@ -57,14 +58,13 @@ class Engine:
                 text=True,
             )
             assert self._machine.stdout and self._machine.stdout.readline() == "up\n"
-        inside = self._children(self._machine.pid)[0]
         log = self.directory / "dockerd.log"
         with log.open("ab") as output:
             self._dockerd = subprocess.Popen(
                 [
                     "nsenter",
                     "--target",
-                    str(inside),
+                    str(self.inside),
                     "--net",
                     "--mount",
                     "--pid",
@@ -73,6 +73,8 @@ class Engine:
                     self.directory / "data",
                     "--host",
                     self.host,
+                    "--host",
+                    "unix:///run/docker.sock",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -87,6 +89,12 @@ class Engine:
                 break
             time.sleep(0.1)
         raise Failed("dockerd does not answer:\n" + "\n".join(log.read_text().splitlines()[-20:]))
+
+    @property
+    def inside(self) -> int:
+        """A process of the machine, as this one knows it."""
+        assert self._machine
+        return self._children(self._machine.pid)[0]
 
     def kill(self) -> None:
         """Kills the engine alone; its containers go on."""

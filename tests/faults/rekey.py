@@ -320,39 +320,8 @@ class Host:
                     found.add(int(process.name))
         return found
 
-    @contextlib.contextmanager
-    def blocked(self) -> Iterator[Callable[[], bool]]:
-        """Nobody can change the last files' rows. Gives whether a rotation waits for that, in the middle of its transaction."""
-        table = [table.name for table in self.data.tables if table.holds_files][-1]
-        container = run(
-            "docker",
-            "ps",
-            "--quiet",
-            "--filter",
-            f"label=com.docker.compose.project={self.project.name}",
-            "--filter",
-            f"label=com.docker.compose.service={self.database}",
-        ).strip()
-        client = [
-            "docker",
-            "exec",
-            "--interactive",
-            container,
-            "sh",
-            "-c",
-            'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root --batch --unbuffered --skip-column-names "$MYSQL_DATABASE"',
-        ]
-        with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as session:
-
-            def ask(statement: str) -> str:
-                assert session.stdin and session.stdout
-                session.stdin.write(f"{statement};\n")
-                return session.stdout.readline().strip()
-
-            ask(
-                f"SET GLOBAL innodb_lock_wait_timeout = 600; BEGIN; SELECT COUNT(*) FROM (SELECT _id FROM `{table}` FOR UPDATE) AS locked"
-            )
-            yield lambda: ask("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'") != "0"
+    def blocked(self) -> contextlib.AbstractContextManager[Callable[[], bool]]:
+        return blocked(self.project, self.data)
 
     # - what is found -
 
@@ -462,3 +431,30 @@ class Host:
         assert all(path.suffix == ".bak" for path in left if path not in made), left
         for path in left:
             path.unlink()
+
+
+@contextlib.contextmanager
+def blocked(project: Project, data: Dataset) -> Iterator[Callable[[], bool]]:
+    """Nobody can change the last files' rows in a project's MariaDB. Gives whether a rotation waits for that, in the middle of its transaction."""
+    table = [table.name for table in data.tables if table.holds_files][-1]
+    container = project.container("mariadb")
+    client = [
+        "docker",
+        "exec",
+        "--interactive",
+        container,
+        "sh",
+        "-c",
+        'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mariadb --user=root --batch --unbuffered --skip-column-names "$MYSQL_DATABASE"',
+    ]
+    with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as session:
+
+        def ask(statement: str) -> str:
+            assert session.stdin and session.stdout
+            session.stdin.write(f"{statement};\n")
+            return session.stdout.readline().strip()
+
+        ask(
+            f"SET GLOBAL innodb_lock_wait_timeout = 600; BEGIN; SELECT COUNT(*) FROM (SELECT _id FROM `{table}` FOR UPDATE) AS locked"
+        )
+        yield lambda: ask("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'") != "0"

@@ -101,7 +101,7 @@ def site(stack: Stack) -> Iterator[Site]:
     found = Site(stack)
     yield found
     for left in found.instances:
-        for _made, client in left._clients.values():
+        for _made, client in left._companions.values():
             client.close()
     assert not found.found()
 
@@ -227,7 +227,7 @@ def test_another_machine(site):
         refused = module("rekey", arguments, secrets=[site.word, OLD])
         assert refused["rc"] and re.search(f"^{words}.*Nothing was changed", refused["msg"]), refused["msg"]
         other.kill()
-    instance._clients["client_image"][1].close()
+    instance._companions["client_image"][1].close()
     site.assert_under(OLD)
     assert set(site.project.ps().values()) <= {"running", "healthy"}
 
@@ -333,7 +333,7 @@ def test_cut_off(site, monkeypatch, pattern, what):
         rotating.rotate()
     assert Session.post is post, "nothing was cut"
     store.close()
-    instance._clients["client_image"][1].close()
+    instance._companions["client_image"][1].close()
     assert site.found() == []
     site.outer.wait()
     monkeypatch.undo()
@@ -352,7 +352,7 @@ def test_cut_off(site, monkeypatch, pattern, what):
         if rotating.state() != "new":
             rotating.rotate()
         assert rotating.state() == "new" and rotating.sweep() == []
-    instance._clients["client_image"][1].close()
+    instance._companions["client_image"][1].close()
     site.assert_under(new)
 
 
@@ -364,7 +364,7 @@ def test_killed(site, monkeypatch):
     instance.database()
     instance.client("redis_client_image", site.clients["redis_client_image"], {})
     assert len(site.found()) == 2
-    for _made, client in instance._clients.values():
+    for _made, client in instance._companions.values():
         client._process.kill()
     until(lambda: not site.found())
 
@@ -399,4 +399,4 @@ def test_redis_with_a_password(site):
             assert word not in str(failed.value)
     finally:
         run("docker", "exec", "--env", f"REDISCLI_AUTH={word}", cache, "redis-cli", "config", "set", "requirepass", "")
-        instance._clients["redis_client_image"][1].close()
+        instance._companions["redis_client_image"][1].close()

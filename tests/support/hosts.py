@@ -34,7 +34,7 @@ _RECORDED = "SELFHOST_COVERAGE", "SELFHOST_COVERAGE_TEST"
 """What reaches the modules there, so that C(make coverage) records them."""
 _ACCOUNTS = Path("/etc/passwd"), Path("/etc/shadow"), Path("/etc/group"), Path("/etc/sudoers")
 _SSHD_CONFIG = """\
-ListenAddress 127.0.0.1:{port}
+ListenAddress {address}:{port}
 HostKey {home}/host_key
 AuthorizedKeysFile {home}/user_key.pub
 # The directory above may be one that everybody may write to.
@@ -51,7 +51,7 @@ SetEnv {environ}
 """
 _SSH_CONFIG = f"""\
 Host *
-HostName 127.0.0.1
+HostName {{address}}
 Port {{port}}
 User {ASKED}
 IdentityFile {{home}}/user_key
@@ -97,6 +97,9 @@ class Host:
     """
 
     def __init__(self) -> None:
+        self.address = "127.0.0.1"
+        self._within: Sequence[str] = ("unshare", "--mount", "--propagation", "slave")
+        """before a command that runs there"""
         self.home = Path(tempfile.mkdtemp(prefix="appwrite-host-"))  # short, since it has sockets in it
         self.log = self.home / "log"
         self.ssh_config = self.home / "ssh_config"
@@ -200,13 +203,16 @@ class Host:
         for key in ("host_key", "user_key"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.home / key)
         (self.home / "known_hosts").write_text(f"host {(self.home / 'host_key.pub').read_text()}")
-        self.ssh_config.write_text(_SSH_CONFIG.format(home=self.home, port=port))
+        self.ssh_config.write_text(_SSH_CONFIG.format(home=self.home, address=self.address, port=port))
         (self.home / "become_password").touch(mode=0o600)
         (self.home / "become_password").write_text(_PASSWORD)
         environ = {"TMPDIR": self.tmp, **{name: os.environ[name] for name in _RECORDED if name in os.environ}}
         (self.home / "sshd_config").write_text(
             _SSHD_CONFIG.format(
-                home=self.home, port=port, environ=" ".join(f"{name}={value}" for name, value in environ.items())
+                home=self.home,
+                address=self.address,
+                port=port,
+                environ=" ".join(f"{name}={value}" for name, value in environ.items()),
             )
         )
         self._write_accounts()
@@ -217,14 +223,14 @@ class Host:
         """Lets its sshd listen."""
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # a started service has made it, which is wanted
         self._sshd = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _START, "sh", self.home, _SSHD],
+            [*self._within, "sh", "-c", _START, "sh", self.home, _SSHD],
             env={"PATH": _PATH},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         deadline = time.monotonic() + 30
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection((self.address, self._port), timeout=1):
                 break
             if self._sshd.poll() is not None or time.monotonic() > deadline:
                 raise Failed(f"The sshd does not answer:\n{self.log.read_text() if self.log.exists() else ''}")

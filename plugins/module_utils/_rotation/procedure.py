@@ -448,10 +448,12 @@ class Procedure:
                 _refuse(_lacking(report, *connected.disks()))
             rotation.prepare()
             journal.save(ran=sorted(holder.id for holder in run.project.holders() if holder.is_on), stopped=host.now())
-            host.warnings += connected.make_still(
-                options.drain_timeout, options.leave_queues, lambda: journal.save(closed=host.now())
-            )
-            rotation.look_again()
+
+            def closing() -> None:
+                journal.save(closed=host.now())
+                rotation.look_again()
+
+            host.warnings += connected.make_still(options.drain_timeout, options.leave_queues, closing)
             try:
                 connected.others.require_none()
             except AppwriteError as error:

@@ -94,7 +94,10 @@ class Rotation(Examination):
             self._staged += len(changes)
 
     def look_again(self) -> Future[list[str]]:
-        """Once nobody writes any more: whether what was prepared is as it was. It is looked at beside whatever is done until C(rotate) is about to commit."""
+        """When the API is being closed: whether what was prepared is as it was. It is looked at beside whatever is done until C(rotate) is about to commit.
+
+        What still works meanwhile makes new files and removes some, and never writes into one whose row has seals (Appwrite of August 2026).
+        """
         pool = ThreadPoolExecutor(1)
         self._fallen = pool.submit(lambda: list(self._successors.fallen()))
         pool.shutdown(wait=False)

@@ -972,7 +972,7 @@ def test_database_outside_by_an_image_of_ones_own(outside):
 def test_client_that_ended_is_made_anew(outside):
     instance = outside({"_APP_DB_ADAPTER": "mariadb"})
     instance.database()
-    instance._clients["client_image"][1].close()
+    instance._companions["client_image"][1].close()
     assert instance.database()[1] == "client-2"
 
 
@@ -980,7 +980,7 @@ def test_client_of_other_settings_is_made_anew(outside):
     """It has the host and the login in its environment: what was read anew must not be asked where it was before."""
     instance = outside({"_APP_DB_ADAPTER": "mariadb"})
     assert instance.database()[1] == instance.database()[1] == "client-1"
-    before = instance._clients["client_image"][1]
+    before = instance._companions["client_image"][1]
     instance.config["services"]["appwrite"]["environment"].update(_APP_OPENSSL_KEY_V1="NotARealKey12345")
     assert instance.database()[1] == "client-1", "it knows nothing of this, and may be in use"
     instance.config["services"]["appwrite"]["environment"]["_APP_DB_HOST"] = "other.internal"
