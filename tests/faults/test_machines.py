@@ -184,3 +184,22 @@ def test_another_machine_loses_power(cluster):
     played = cluster.rotate()
     assert played.rc == 0, played.output
     cluster.assert_whole(old)
+
+
+@pytest.mark.nightly("test_cluster.py, test_member.py")
+def test_conductor_loses_power(cluster):
+    """In the middle of its transaction, which the database does not notice before the machine is up again."""
+    old = cluster.key
+    with cluster.in_the_middle() as playing:
+        cluster.machines[CONDUCTOR].stop()
+    played = playing.result()
+    assert played.rc and CONDUCTOR in played.output, played.output
+    cluster.machines[CONDUCTOR].start()
+    for name in NAMES:
+        assert cluster.holders(name) == {}, "nothing starts while it is not certain what is sealed"
+    for _attempt in range(10):
+        played = cluster.rotate()
+        if not played.rc:
+            break
+        assert "other sessions are open at the database" in played.output, played.output
+    cluster.assert_whole(old)

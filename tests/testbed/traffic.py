@@ -18,8 +18,8 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -134,12 +134,9 @@ class Traffic:
                 self.errors += 1
         return good
 
-    @contextmanager
-    def pace(self) -> Iterator[None]:
-        """A client's share of the rate."""
-        due = time.monotonic() + _CLIENTS / self._rate
-        yield
-        self._ending.wait(max(0.0, due - time.monotonic()))
+    def pace(self, begun: float) -> None:
+        """Waits for a client's share of the rate, since it has begun to ask."""
+        self._ending.wait(max(0.0, begun + _CLIENTS / self._rate - time.monotonic()))
 
     def pause(self) -> None:
         self._ending.wait(_PAUSE)
@@ -195,11 +192,13 @@ class _Client(threading.Thread):
         steps = [self._create, self._read, self._update, self._upload, self._read, self._update, self._download]
         while True:
             for step in steps:
-                with self._traffic.pace():
-                    if self._traffic.ending:
-                        return
-                    if not step():
-                        self._traffic.pause()
+                begun = time.monotonic()
+                if self._traffic.ending:
+                    return
+                if step():
+                    self._traffic.pace(begun)
+                else:
+                    self._traffic.pause()
 
     def read_all(self) -> list[str]:
         """Without a job for each."""
