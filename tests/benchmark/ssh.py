@@ -21,7 +21,6 @@ from pathlib import Path
 from measure import FORKS, HERE, FleetRuns, machine
 from run import ANSWERS, KEY
 from support.hosts import Host, lacks
-from support.stack import SMALL
 from testbed import Project
 
 ROUNDS = {1: 3, 10: 2, 50: 1}
@@ -85,7 +84,7 @@ def main() -> None:
         sys.exit(reason)
     with tempfile.TemporaryDirectory(prefix="appwrite-ssh-", dir="/tmp") as name, contextlib.ExitStack() as running:
         home = Path(name)
-        project = SMALL.create(home)
+        project = Project.create(home, "1.9.6")
         try:
             project.up()
             project.wait()

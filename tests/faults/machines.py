@@ -18,7 +18,9 @@ from faults.engine import Engine
 from support.hosts import Host
 from testbed._base import Failed, run
 
-SERVER = "10.214.0.1"
+_NETWORK = "10.214.0."
+_SWITCH = "appwrite-tb"
+SERVER = f"{_NETWORK}1"
 """An address that every machine reaches, for what runs on this machine's own engine."""
 
 
@@ -27,10 +29,10 @@ class Machine(Host):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.address = f"10.214.{number}.2"
+        self.address = f"{_NETWORK}{1 + number}"
         self.engine = Engine(Path(tempfile.mkdtemp(prefix="appwrite-machine-")))
-        self._way = f"10.214.{number}.1"
-        self._link = f"appwrite-tb{number}"
+        self._link = f"{_SWITCH}{number}"
+        self._card = f"02:00:00:00:00:{number:02x}"
 
     def start(self) -> None:
         """Boots it."""
@@ -38,15 +40,15 @@ class Machine(Host):
         inside = str(self.engine.inside)
         with contextlib.suppress(Failed):  # the kernel may be slow to remove what has led to a machine before
             run("ip", "link", "delete", self._link)
-        run("ip", "link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", inside)
-        run("ip", "address", "add", f"{self._way}/24", "dev", self._link)
-        run("ip", "link", "set", self._link, "up")
+        cable = ("link", "add", self._link, "type", "veth", "peer", "name", "eth0")
+        run("ip", *cable, "address", self._card, "netns", inside)
+        run("ip", "link", "set", self._link, "master", _SWITCH, "up")
         self._within = ("nsenter", "--target", inside, "--net", "--mount", "--pid")
         for command in (
             ("ip", "link", "set", "lo", "up"),
             ("ip", "address", "add", f"{self.address}/24", "dev", "eth0"),
             ("ip", "link", "set", "eth0", "up"),
-            ("ip", "route", "add", "default", "via", self._way),
+            ("ip", "route", "add", "default", "via", SERVER),
             ("mkdir", "-p", "/run/sshd"),
         ):
             run(*self._within, *command)
@@ -55,15 +57,6 @@ class Machine(Host):
     def stop(self) -> None:
         """Takes its power away. Nobody who is connected to it is told."""
         self.engine.power_off()
-
-    @contextlib.contextmanager
-    def unplugged(self) -> Iterator[None]:
-        """Meanwhile it is on no network."""
-        run("ip", "link", "set", self._link, "down")
-        try:
-            yield
-        finally:
-            run("ip", "link", "set", self._link, "up")
 
     def load(self, images: Iterable[str], names: dict[str, str]) -> None:
         """Gives its engine images of this machine's, and names to those."""
@@ -78,11 +71,11 @@ class Machine(Host):
 
 @contextlib.contextmanager
 def reachable() -> Iterator[None]:
-    """While this machine has the address C(SERVER)."""
-    run("ip", "link", "add", "appwrite-tb", "type", "dummy")
+    """While this machine has the address C(SERVER), in the network of the machines."""
+    run("ip", "link", "add", _SWITCH, "type", "bridge")
     try:
-        run("ip", "address", "add", f"{SERVER}/32", "dev", "appwrite-tb")
-        run("ip", "link", "set", "appwrite-tb", "up")
+        run("ip", "address", "add", f"{SERVER}/24", "dev", _SWITCH)
+        run("ip", "link", "set", _SWITCH, "up")
         yield
     finally:
-        run("ip", "link", "delete", "appwrite-tb")
+        run("ip", "link", "delete", _SWITCH)
