@@ -18,7 +18,11 @@ from contextlib import suppress
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
-from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import Compose, ComposeError
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import (
+    PROJECT_LABEL,
+    Compose,
+    ComposeError,
+)
 
 _PULLING = 600.0
 _STARTING = 60.0
@@ -38,6 +42,8 @@ _CONFINED = (
     ),
     *("--log-driver", "none", "--no-healthcheck", "--pull", "never", "--entrypoint", "sh"),
 )
+UNLABELLED = ("--label", PROJECT_LABEL + "=")
+"""An image that compose has built carries the label of its project, by which a container of ours would be one of that."""
 WAY = ("network_mode", "extra_hosts", "dns", "dns_search", "dns_opt")
 """What of a service says how it reaches other hosts, besides its networks."""
 # Whoever dies closes the other end of its standard input: it ends then, with all that was executed in it, and is removed.
@@ -63,7 +69,18 @@ class Companion:
         """environment: of the container, no argument of docker. Raises AppwriteError if it does not start."""
         self.id = "selfhost-appwrite-%s-%s" % (project, secrets.token_hex(8))
         self._compose = compose
-        command = ["docker", "run", "--rm", "--interactive", "--name", self.id, "--network", network, *_CONFINED]
+        command = [
+            "docker",
+            "run",
+            "--rm",
+            "--interactive",
+            "--name",
+            self.id,
+            "--network",
+            network,
+            *_CONFINED,
+            *UNLABELLED,
+        ]
         command += [*options, *("--env=" + name for name in environment)]
         self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command leaves no standard input open
             [*command, image, "-c", _HELD],

@@ -21,6 +21,7 @@ from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.eviden
 from ansible_collections.selfhost.appwrite.plugins.module_utils._appwrite.key import cipher_key, generate
 from ansible_collections.selfhost.appwrite.plugins.module_utils._errors import AppwriteError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._progress import SILENT, Tell
+from ansible_collections.selfhost.appwrite.plugins.module_utils._project.client import UNLABELLED
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.compose import ComposeError
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.connections import patiently
 from ansible_collections.selfhost.appwrite.plugins.module_utils._project.databases.known import kind_of
@@ -215,7 +216,7 @@ def _open_in_image(instance: Instance, keys: Sequence[str], values: Sequence[Par
         "values": [[data.decode("ascii"), iv, tag] for data, iv, tag in values],
     }
     name = "selfhost-appwrite-%s-%s" % (instance.project, secrets.token_hex(8))
-    confined = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--log-driver", "none"]
+    confined = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--log-driver", "none", *UNLABELLED]
     command = (
         ["run", "--rm", "--interactive", "--name", name]
         + confined

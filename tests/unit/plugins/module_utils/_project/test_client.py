@@ -92,7 +92,11 @@ def test_what_docker_is_told(compose, tmp_path):
 def test_one_that_keeps_a_volume_mounted(compose, tmp_path):
     holder = Mounted(compose, "shop", "appwrite/appwrite:1.9.6", "shop_uploads")
     [run] = asked(tmp_path)
-    for part in ("--network none", "source=shop_uploads,target=/storage/uploads,readonly,volume-nocopy"):
+    for part in (
+        "--network none",
+        "--label com.docker.compose.project= ",
+        "source=shop_uploads,target=/storage/uploads,readonly,volume-nocopy",
+    ):
         assert part in run
     holder.close()
     write(tmp_path, "#!/bin/sh\necho mount: permission denied >&2; exit 125\n")
