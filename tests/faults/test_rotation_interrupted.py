@@ -36,7 +36,7 @@ MARIADB, *OTHERS = [
 REMOVAL = Point(FORWARD, "docker rm", 1, "begun")
 MIDDLE = {
     database: Point(FORWARD, f"ask {word}", 3, "before")
-    for database, word in (("mariadb", "UPDATE"), ("postgresql", "UPDATE"), ("mongodb", "change"))
+    for database, word in (("mariadb", "UPDATE"), ("postgresql", "WITH"), ("mongodb", "change"))
 }
 """of the sealing, after the values of two tables"""
 PREPARED = Point(FORWARD, "write journal", 7, "before")
