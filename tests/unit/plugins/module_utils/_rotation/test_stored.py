@@ -147,7 +147,8 @@ def test_in_the_image(monkeypatch, without):
     arguments, script = instance.commands[0]
     line = " ".join(arguments)
     assert (
-        "--network none --read-only --cap-drop ALL --log-driver none --entrypoint php image" in line
+        "--network none --read-only --cap-drop ALL --log-driver none --label com.docker.compose.project= --entrypoint php image"
+        in line
         and ONE[:8] not in line
         and SEALED[9:20] not in line
     )
