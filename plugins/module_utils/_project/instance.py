@@ -801,8 +801,7 @@ class Instance:
 
     def keep_mounted(self, volume: str) -> None:
         """Until this process ends, by a container of Appwrite's image. Raises AppwriteError if there is no such image, or it does not start."""
-        image = self.config["services"].get("appwrite", {}).get("image", "")
-        self._kept("volume " + volume, Mounted, (image, volume))
+        self._kept("volume " + volume, Mounted, (self._image_of("appwrite"), volume))
 
     def _kept(self, name: str, kind: type[Any], wanted: tuple[Any, ...], option: str = "") -> Companion:
         """wanted: its image, and what else it is made of, which is something else if the project was read anew with other settings."""
