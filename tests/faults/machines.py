@@ -72,6 +72,9 @@ class Machine(Host):
 @contextlib.contextmanager
 def reachable() -> Iterator[None]:
     """While this machine has the address C(SERVER), in the network of the machines."""
+    with contextlib.suppress(Failed):  # one that a run which was killed has left
+        if not run("ip", "link", "show", "master", _SWITCH):
+            run("ip", "link", "delete", _SWITCH)
     run("ip", "link", "add", _SWITCH, "type", "bridge")
     try:
         run("ip", "address", "add", f"{SERVER}/24", "dev", _SWITCH)

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 pairs=(strace:strace setfacl:acl mkfs.ext4:e2fsprogs mkfs.btrfs:btrfs-progs systemd-analyze:systemd php:php-cli
-    ssh:openssh-client sshd:openssh-server sudo:sudo unshare:util-linux)
+    ssh:openssh-client sshd:openssh-server sudo:sudo unshare:util-linux ip:iproute2)
 [ "${1-}" != --nightly ] || pairs+=(lynis:lynis testssl:testssl.sh)
 missing=()
 for pair in "${pairs[@]}"; do

@@ -25,9 +25,9 @@ import pytest
 import yaml
 from integration.reader import Operator
 from support.hosts import Host, require
-from support.outside import Divided, Outside
+from support.outside import PULLED, Divided, Outside
 from support.stack import KEY, Kind, Stack, _secrets_in, assert_no_leak
-from testbed import Project, images
+from testbed import Project
 from testbed._base import run
 from testbed.dataset import Dataset
 from testbed.project import NAME_PREFIX
@@ -41,8 +41,6 @@ MEMBER_DOWN, MEMBER_ODD = f"{NAMES[0]}-2", f"{NAMES[-1]}-2"
 _SERVICES = ("appwrite", "appwrite-worker-mails")
 ALONE = Kind(services=(*_SERVICES, "redis", "mariadb"))
 MEMBER = Outside(services=_SERVICES)
-PULLED = {"mariadb:10.11": images.DATABASES["mariadb"], "redis:7.4.7-alpine": images.redis}
-"""What has the clients, as Appwrite's own compose files name it."""
 DOMAIN = ".example.com"
 PUBLIC = "your-secret-key"
 NOT_CLOSED = '_APP_SMTP_PASSWORD="not closed\n'

@@ -15,6 +15,8 @@ from support.stack import Kind, read_env, set_env
 from testbed import Project, images
 
 DATABASE, CACHE = "db.notarealcompany.internal", "cache.notarealcompany.internal"
+PULLED = {"mariadb:10.11": images.DATABASES["mariadb"], "redis:7.4.7-alpine": images.redis}
+"""What has the clients, as Appwrite's own compose files name it, and what makes it here."""
 _SAME = ("_APP_DB_PASS", "_APP_DB_USER", "_APP_DB_SCHEMA", "_APP_DB_ROOT_PASS")
 
 

@@ -319,6 +319,20 @@ def test_changed_since_it_was_prepared(place, what):
     assert what != "new user" or opened(NEW, place.store.content[USERS][3]["codes"][0]) == WORD
 
 
+@pytest.mark.parametrize("with_its_row", [True, False])
+def test_removed_after_it_was_looked_at(place, with_its_row):
+    """By what works in the background while the API is being closed. A row that is left has the successor, which is there."""
+    rotation = place.rotation()
+    rotation.prepare()
+    assert rotation.look_again().result() == []
+    (place.root / "app-1" / "file2.txt").unlink()
+    if with_its_row:
+        del place.store.content[BUCKET][2]
+    rotation.rotate()
+    place.assert_all_under(NEW)
+    assert len(place.files) == 3 - with_its_row
+
+
 @pytest.mark.parametrize(
     "column", ["openSSLCipher", "openSSLVersion", "openSSLIV", "openSSLTag", "chunksTotal", "chunksUploaded"]
 )
