@@ -163,12 +163,18 @@ class Client(Companion):
 class Mounted(Companion):
     """Uses a volume, so that the engine keeps it mounted."""
 
-    WHAT = "the container that keeps a volume mounted"
+    WHAT = "a container that uses the volume of the uploads, made"
 
     def __init__(self, compose: Compose, project: str, image: str, volume: str) -> None:
         """volume: the name of one that there is."""
         mount = "type=volume,source=%s,target=/storage/uploads,readonly,volume-nocopy" % volume
-        super().__init__(compose, project, image, "none", ["--mount", mount], {})
+        try:
+            super().__init__(compose, project, image, "none", ["--mount", mount], {})
+        except AppwriteError as error:
+            raise AppwriteError(
+                "%s. See that the engine can mount the volume %s (its `driver_opts`), without which Appwrite does not start either"
+                % (error, volume)
+            ) from None
 
 
 def require_image(compose: Compose, image: str, option: str, pulls: bool) -> None:
